@@ -1,0 +1,57 @@
+# `make run` and `make test` do all their set-up themselves; Python 3.11 or newer is all they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+ARGS ?=
+
+# Byte code is kept where it is first needed, also where the environment says otherwise: imports without it take two to five times
+# as long, every time. Compiling all of it here would cost more than the first run needs.
+export PYTHONDONTWRITEBYTECODE :=
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+export BENTOML_DO_NOT_TRACK := True
+
+.PHONY: run test torture conformance setup lint bench lock clean
+
+run: setup
+	$(BIN)/attune up $(ARGS)
+
+# The tests' processes would each compile the kernels for themselves: two do it first.
+test: setup
+	$(BIN)/python -m models.warm folds & $(BIN)/python -m models.warm ranker; wait
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Attune needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The slow lane: kill -9 of service and worker, hundreds of times.
+torture: setup
+	ATTUNE_TEST_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/services/test_torture.py
+
+# The slow lane, too: thousands of requests made up by schemathesis, each answer held against /openapi.json.
+conformance: setup
+	$(BIN)/python -m benchmarks.conformance $(ARGS)
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# One compile for all floors: what the floors need from one package must agree. The file names no index.
+lock:
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
+		--no-emit-index-url --no-annotate --no-header --no-emit-package attune -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .attune .pytest_cache .mypy_cache .ruff_cache

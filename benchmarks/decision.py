@@ -1,0 +1,101 @@
+"""What dealing a profile and putting the decision on record costs a request, in process.
+
+    python -m benchmarks.decision
+
+Timed one by one, with the log writing to a store meanwhile: looking for a newer snapshot, dealing, the decision's context, the
+record and its hand-over. Beside it the whole answer to the same request, in the same process. Prints one JSON object.
+"""
+
+import asyncio
+import gc
+import json
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from benchmarks.champions import crown
+from benchmarks.serve import bodies
+from models import arms, sessions
+from models.shop.config import ShopConfig
+from services import answers, wire
+from services.calls import Call
+from services.champion import ChampionWatcher
+from services.decision_log import DecisionLog
+from services.desk import Desk, on_record
+from services.online import NoFeatures
+from services.partners import SCOPES, Caller
+from services.profile_source import Profiles
+from services.reward_duty import RewardDuty
+from services.session_data import live_session
+from services.store import connect
+
+N_REQUESTS: Final = 4_000
+CALLER: Final = Caller("shop", frozenset(SCOPES), "sk")
+
+
+def now_us() -> int:
+    """The wall clock, microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def measure(home: Path, requests: list[bytes]) -> dict[str, Any]:
+    """Median and 99th percentile, in microseconds."""
+    champions = ChampionWatcher(home)
+    champions.refresh(connect(home))
+    RewardDuty(home, connect(home)).step(now_us())
+    log, profiles = DecisionLog(home), Profiles(home)
+    desk = Desk(champions, NoFeatures, bytes(32), random.Random(0), profiles, log)
+    whole, overhead = [], []
+    with asyncio.Runner() as runner:
+        for k in range(N_REQUESTS):
+            body = requests[k % len(requests)]
+            call = Call(CALLER, body, received_at_us=now_us())
+            began = time.perf_counter_ns()
+            reply = runner.run(desk.recommendations(call))
+            whole.append(time.perf_counter_ns() - began)
+            overhead.append(_alone(body, reply, champions, profiles, log))
+    log.close()
+    whole_us, own_us = np.array(whole) / 1e3, np.array(overhead) / 1e3
+    return {
+        "n_requests": N_REQUESTS,
+        "overhead_us": {"p50": round(float(np.median(own_us)), 1), "p99": round(float(np.quantile(own_us, 0.99)), 1)},
+        "answer_us": {"p50": round(float(np.median(whole_us)), 1), "p99": round(float(np.quantile(whole_us, 0.99)), 1)},
+        "share_of_answer": round(float(np.median(own_us) / np.median(whole_us)), 3),
+        "within_50_us": bool(np.median(own_us) <= 50),
+    }
+
+
+def _alone(body: bytes, reply: wire.Recommendation, champions: ChampionWatcher, profiles: Profiles, log: DecisionLog) -> int:
+    """Nanoseconds of only what a decision adds to an answer, for the same request."""
+    request = msgspec.json.decode(body, type=wire.RecommendationRequest)
+    at_us = now_us()
+    session = live_session(request.session_data, at_us)
+    features, models = sessions.features_of(session.events), champions.current()
+    began = time.perf_counter_ns()
+    bandit = profiles.current(models, at_us / 1e6)
+    context = answers.context_of(session, features, reply.intent.label, at_us)
+    dealt = arms.deal(bandit, context, reply.decision_id)
+    found = answers.Recommended(reply, dealt, context)
+    log.append(on_record(found, ("shop", "p", None, at_us), 0))
+    return time.perf_counter_ns() - began
+
+
+def main() -> None:
+    """Measure, print one JSON object."""
+    config = ShopConfig(n_users=400, n_days=4, n_items=500, n_categories=10)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        crown(home, config, n_rounds=20)
+        requests = bodies(config, 100)
+        gc.collect()
+        gc.freeze()
+        print(json.dumps(measure(home, requests)))
+
+
+if __name__ == "__main__":
+    main()

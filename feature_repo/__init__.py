@@ -1,0 +1,1 @@
+"""Feature declarations: which features exist, and where they lie."""

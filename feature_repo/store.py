@@ -1,0 +1,96 @@
+"""Where the features lie: opens the Feast store of a home, for the flows that write it and the services that read it."""
+
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from models.layout import FEAST
+
+if TYPE_CHECKING:  # Feast takes seconds to import
+    from feast import FeatureStore
+
+Profile = Literal["embedded", "scale"]
+_CONFIG: Final = {"embedded": "feature_store.yaml", "scale": "scale/feature_store.yaml"}
+DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379"
+
+
+def open_store(
+    home: Path,
+    profile: Profile = "embedded",
+    *,
+    redis_url: str | None = None,
+    postgres_url: str | None = None,
+    project: str | None = None,
+) -> "FeatureStore":
+    """Open the feature store of a home. Takes seconds the first time in a process (Feast's import); keep the result.
+
+    Parameters
+    ----------
+    home
+        ``ATTUNE_HOME``; its ``feast`` folder is made if missing.
+    profile
+        ``embedded`` (SQLite and a registry file below the home) or ``scale`` (Redis, registry in SQL).
+    redis_url
+        ``redis://[:password@]host:port[/number]`` or ``rediss://…``, scale only; a Redis on this machine by default.
+    postgres_url
+        Where the scale profile keeps the registry; a SQLite file below the home by default.
+    project
+        Another project name than the file's: keeps tests apart that share a Redis.
+
+    Raises
+    ------
+    ValueError
+        If the Redis URL cannot be read.
+    """
+    import yaml  # type: ignore[import-untyped]
+    from feast import FeatureStore
+    from feast.repo_config import RepoConfig
+
+    folder = home.expanduser().absolute() / FEAST
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {
+        "ATTUNE_HOME": str(folder.parent),
+        "ATTUNE_REDIS": _connection_string(redis_url or DEFAULT_REDIS_URL) if profile == "scale" else "",
+        "ATTUNE_REGISTRY_URL": _registry_url(postgres_url, folder),
+    }
+    config = yaml.safe_load((Path(__file__).parent / _CONFIG[profile]).read_text(encoding="utf-8"))
+    filled = _filled(config, values)
+    if project is not None:
+        filled["project"] = project
+    return FeatureStore(config=RepoConfig(**filled, repo_path=folder.parent))
+
+
+def _filled(part: Any, values: dict[str, str]) -> Any:
+    # After parsing, so that a folder or password with YAML's special characters stays what it is.
+    if isinstance(part, dict):
+        return {name: _filled(value, values) for name, value in part.items()}
+    return Template(part).substitute(values) if isinstance(part, str) else part
+
+
+def _registry_url(postgres_url: str | None, folder: Path) -> str:
+    if postgres_url is None:
+        return f"sqlite:///{folder / 'registry.sql.db'}"
+    return f"postgresql+psycopg://{postgres_url.split('://', 1)[-1]}"
+
+
+def _connection_string(redis_url: str) -> str:
+    """Turn a URL into Feast's form.
+
+    Examples
+    --------
+    >>> _connection_string("redis://:word@cache:6380/2")
+    'cache:6380,db=2,password=word'
+    """
+    from urllib.parse import unquote, urlsplit
+
+    url = urlsplit(redis_url)
+    if url.scheme not in ("redis", "rediss") or not url.hostname:
+        raise ValueError("the Redis URL must look like redis://[:password@]host:port[/number]")
+    parts = [f"{url.hostname}:{url.port or 6379}", f"db={url.path.strip('/') or '0'}"]
+    if url.username:
+        parts.append(f"username={unquote(url.username)}")
+    if url.password:
+        parts.append(f"password={unquote(url.password)}")
+    if url.scheme == "rediss":
+        parts.append("ssl=true")
+    return ",".join(parts)

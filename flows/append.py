@@ -1,0 +1,156 @@
+"""Append a file of events to the log: the plain function behind ``attune ingest`` and behind the flow `flows.ingest.ingest`.
+
+A row's way: file → raw chunk (`flows.read`) → pseudonyms and masks → events and reasons (`models.sources`) → log or quarantine
+(`flows.store`). One chunk is one transaction: Ctrl-C leaves whole chunks, and the same file ingested again adds only the rest.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+import msgspec
+import numpy as np
+import pandas as pd
+
+from flows import store
+from flows.parse import Batch, Unreadable
+from flows.read import batches, open_file
+from models.identity import partner_key, pseudonym
+from models.rejected import reduced
+from models.sources import Mapped, Source, protect, source
+from models.sources.attune import ATTUNE
+
+
+class Counts(NamedTuple):
+    """What became of the rows of a file; the three add up to the rows that were read, those without consent aside.
+
+    Attributes
+    ----------
+    accepted
+        Events that are new in the log.
+    duplicate
+        Events that the log held already, and repetitions inside the file.
+    quarantined
+        Rows that were refused; they are kept with the reason.
+    """
+
+    accepted: int
+    duplicate: int
+    quarantined: int
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Add up, field by field."""
+        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Door(NamedTuple):
+    """What all rows of one file share: adapter, owner, the file's name without its folder, and the key of pseudonyms."""
+
+    adapter: Source
+    partner: str
+    file_name: str
+    key: bytes
+
+
+def ingest_file(path: Path, format: str, home: Path, partner: str = "local", progress: bool = True) -> Counts:
+    """Append a file of events to the log of a home.
+
+    Parameters
+    ----------
+    format
+        Name of an adapter in `models.sources.SOURCES`.
+    partner
+        Whose events these are; user ids are pseudonymised under the partner's key.
+    progress
+        Show a bar on stderr, if that is a terminal.
+
+    Raises
+    ------
+    ValueError
+        If the format is unknown or the file is not of it; after a truncated gzip, whose whole lines are kept.
+    OSError
+        If the file cannot be read or the store cannot be written.
+    """
+    adapter = source(format)
+    with open_file(path):
+        pass  # a wrong path must not leave a new home behind
+    total = Counts(0, 0, 0)
+    try:
+        with closing(store.connect(home)) as conn, _bar(path, progress) as moved:
+            door = Door(adapter, partner, path.name, partner_key(store.secret(home), partner))
+            with store.collector_off():
+                for batch in batches(path, adapter, moved):
+                    total = total.plus(append_batch(conn, door, batch))
+    except apsw.Error as error:
+        raise OSError(f"the store of {home} could not be written ({error}): try again, nothing will be doubled") from error
+    return total
+
+
+def check_file(path: Path, format: str) -> None:
+    """Look at the beginning of a file: a wrong path, format or header is said before anything else starts.
+
+    Raises
+    ------
+    ValueError, OSError
+        What `ingest_file` would raise at its first rows.
+    """
+    next(batches(path, source(format), lambda _: None), None)
+
+
+def append_batch(conn: apsw.Connection, door: Door, batch: Batch) -> Counts:
+    """Map one raw chunk and store all that became of it, in one transaction."""
+    now_us = time.time_ns() // 1_000
+    raw = protect(door.adapter, batch.raw, door.key)
+    mapped = door.adapter.to_events(raw, now_us)
+    rows = [(int(batch.lines[i]), text, reason) for i, text, reason in refused_rows(raw, mapped, door.adapter is ATTUNE)]
+    whose = (door.partner, door.file_name, door.adapter.name)
+    refused = [store.Refused(*whose, *row) for row in (*(masked(line, door.key) for line in batch.unreadable), *rows)]
+    with conn:
+        accepted, duplicate = store.append_events(conn, good_events(mapped), door.partner, now_us)
+        store.quarantine(conn, refused)
+    return Counts(accepted, duplicate, len(refused))
+
+
+def masked(line: Unreadable, key: bytes) -> tuple[int, str, str]:
+    """Number, stand-in and reason of a line that is no row. Its text is not kept: a user may stand anywhere in it."""
+    return line.line, f"({len(line.text)} characters, {pseudonym(key, line.text)})", line.reason
+
+
+def good_events(mapped: Mapped) -> pd.DataFrame:
+    """The events without a reason to refuse them."""
+    good = pd.isna(mapped.reasons)
+    return mapped.events if good.all() else mapped.events[good]
+
+
+def refused_rows(raw: pd.DataFrame, mapped: Mapped, typed: bool) -> list[tuple[int, str, str]]:
+    """Position, JSON text and reason of every refused row of a protected raw chunk.
+
+    Parameters
+    ----------
+    typed
+        Whether values have JSON types, so that of a wrong one only the type is kept.
+    """
+    at = np.flatnonzero(pd.notna(mapped.reasons))
+    rows = raw.iloc[at].itertuples(index=False, name=None)
+    documents = ({name: v for name, v in zip(raw.columns, row, strict=True) if v is not None} for row in rows)
+    kept = map(reduced, documents) if typed else documents
+    return [(int(i), msgspec.json.encode(d).decode(), mapped.reasons[i]) for i, d in zip(at, kept, strict=True)]
+
+
+@contextmanager
+def _bar(path: Path, progress: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar over the bytes of a file; nothing where nobody watches."""
+    if not (progress and sys.stderr.isatty()):
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"reading {path.name}", total=path.stat().st_size)
+        yield lambda n_bytes: bar.update(task, completed=n_bytes)

@@ -1,0 +1,84 @@
+"""Approve: a run that waits in Prefect until a person lets its candidate serve, and the answer to it from a terminal.
+
+Whoever prefers Prefect's pages resumes the paused run there; the form asks the same two things.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from flows.files import write_report
+from models import layout
+
+ASKED: Final = "approval.json"  # below reports/: who waits, while somebody does
+POLL_S: Final = 1.0
+
+
+def ask(home: Path, versions: Mapping[str, int], within_s: int, poll_s: float = POLL_S) -> dict[str, Any]:
+    """Pause the flow run that calls this until somebody resumes it.
+
+    Returns
+    -------
+    ``{"promote", "approval"}``, and ``"by"`` where somebody approved; nobody's answer in time is a no.
+    """
+    from prefect.context import get_run_context
+    from prefect.exceptions import FlowPauseTimeout
+    from prefect.flow_runs import pause_flow_run
+    from prefect.input import RunInput
+    from prefect.settings import PREFECT_API_URL
+
+    class Approval(RunInput):
+        """What is asked of the person who resumes the run."""
+
+        approved: bool = True
+        by: str = "operator"
+
+    run_id = str(get_run_context().flow_run.id)  # type: ignore[union-attr]
+    path = home / layout.REPORTS / ASKED
+    write_report(path, {"api": PREFECT_API_URL.value(), "flow_run": run_id, "versions": dict(versions)})
+    try:
+        given: Any = pause_flow_run(wait_for_input=Approval, timeout=within_s, poll_interval=poll_s)  # type: ignore[call-overload]
+    except FlowPauseTimeout:
+        return {"promote": False, "approval": f"nobody approved it within {within_s} s"}
+    finally:
+        path.unlink(missing_ok=True)
+    if not given.approved:
+        return {"promote": False, "approval": f"{given.by} did not approve it"}
+    return {"promote": True, "approval": f"approved by {given.by}", "by": given.by}
+
+
+def answer(home: Path, *, approved: bool, by: str) -> dict[str, Any]:
+    """Resume the run that waits.
+
+    Returns
+    -------
+    ``{"versions", "approved", "by"}``
+
+    Raises
+    ------
+    ValueError
+        If no run of this home waits for an answer.
+    """
+    path = home / layout.REPORTS / ASKED
+    try:
+        waiting = json.loads(path.read_text(encoding="utf-8"))
+        _resume(waiting, {"approved": approved, "by": by})
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"no run waits for an approval ({type(error).__name__}); see attune retrain --approve") from None
+    return {"versions": waiting["versions"], "approved": approved, "by": by}
+
+
+def _resume(waiting: Mapping[str, Any], run_input: Mapping[str, Any]) -> None:
+    request = urllib.request.Request(
+        f"{waiting['api']}/flow_runs/{waiting['flow_run']}/resume",
+        json.dumps({"run_input": dict(run_input)}).encode(),
+        {"Content-Type": "application/json"},
+        method="POST",
+    )
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        status = json.load(reply)["status"]
+    if status != "ACCEPT":
+        raise ValueError("the run does not wait any more; see Prefect's pages")

@@ -1,0 +1,311 @@
+"""The flows' commands: what an ML engineer types. Results for programs go to stdout, everything for people to stderr."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from models import layout
+from models.schema import DAY_US
+
+app = typer.Typer()
+quarantine_app = typer.Typer(help="Rejected rows: list them, or replay them after a fix.", no_args_is_help=True)
+app.add_typer(quarantine_app, name="quarantine")
+weights_app = typer.Typer(
+    help="What each action counts: posterior, interval, prior; freeze and thaw.", invoke_without_command=True
+)
+app.add_typer(weights_app, name="weights")
+experiment_app = typer.Typer(help="Experiments: what the variants did to visitors.", no_args_is_help=True)
+app.add_typer(experiment_app, name="experiment")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _home() -> Path:
+    from flows.settings import Settings, prepare
+
+    return prepare(Settings().home)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(msgspec.json.encode(value))
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _instant_us(text: str | None) -> int | None:
+    """Read ``--as-of``: an RFC 3339 instant, or a date (its end, UTC)."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("--as-of expects a date or an instant, such as 2026-11-20 or 2026-11-20T12:00:00Z") from error
+    if len(text) == len("2026-11-20"):
+        instant = instant.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return int(instant.replace(tzinfo=instant.tzinfo or UTC).timestamp() * 1_000_000)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="Where the events go; the truth goes beside it.")],
+    users: Annotated[int, typer.Option(min=1, help="Number of visitors.")] = 2_000,
+    days: Annotated[int, typer.Option(min=1, help="Length of the period that ends now.")] = 14,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same shop.")] = 1,
+    end: Annotated[str | None, typer.Option(help="End of the period (date or instant); default: now.")] = None,
+) -> None:
+    """Write the events of a simulated shop whose truth is known, as JSON lines."""
+    from flows.simulate import write_shop
+    from models.shop import ShopConfig
+
+    end_us = _instant_us(end) or int(time.time() * 1e6)
+    start_us = end_us - days * DAY_US
+    _print_json(write_shop(ShopConfig(n_users=users, n_days=days, seed=seed, start_us=start_us), out))
+
+
+@app.command()
+def ingest(
+    file: Annotated[Path, typer.Argument(help="Plain, .gz or Parquet.")],
+    format: Annotated[str, typer.Option(help="attune, trivago, rees46, retailrocket, taobao, jdata, otto or ga4.")] = "attune",
+) -> None:
+    """Read a file into the event log; rows that cannot be read go to quarantine with the reason."""
+    from flows.append import ingest_file
+
+    counts = ingest_file(file, format, _home())
+    _print_json(counts._asdict())
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    limit: Annotated[int, typer.Option(min=1, help="Newest rows first.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show rejected rows with their reasons."""
+    from flows.quarantine import list_rows
+
+    rows = list_rows(_home(), limit)
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        where = f"line {row['line']}" if row["line"] is not None else f"event {row['seq']}"
+        typer.echo(f"{row['source']}  {where}  {row['reason']}")
+    _say(f"{len(rows)} rows shown; replay them after a fix with: attune quarantine replay")
+
+
+@quarantine_app.command("replay")
+def quarantine_replay() -> None:
+    """Send rejected rows through the door again."""
+    from flows.quarantine import replay
+
+    _print_json(replay(_home())._asdict())
+
+
+@app.command()
+def retrain(
+    as_of: Annotated[str | None, typer.Option(help="Train as if it were this date or instant.")] = None,
+    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler for the heavy steps.")] = None,
+    events: Annotated[Path | None, typer.Option(help="A file to ingest first.")] = None,
+    format: Annotated[str, typer.Option(help="The format of --events.")] = "attune",
+    approve: Annotated[bool, typer.Option("--approve", help="Wait for attune approve before anything new serves.")] = False,
+    wait_min: Annotated[int, typer.Option("--wait", min=1, help="Minutes that --approve waits.")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Run the whole retraining flow once; print the candidate versions and the gate's verdict."""
+    from flows.retrain import run
+    from models.gate import in_words
+
+    within_s = 60 * wait_min if approve else 0
+    summary = run(_home(), events=events, format=format, as_of_us=_instant_us(as_of), dask=dask, approve_within_s=within_s)
+    if as_json:
+        _print_json(summary)
+        return
+    typer.echo(f"verdict: {in_words(summary)}")
+    for name, version in summary["versions"].items():
+        typer.echo(f"  {name}:{version}")
+
+
+@app.command()
+def approve(
+    reject: Annotated[bool, typer.Option("--reject", help="Let the champion stay.")] = False,
+    by: Annotated[str, typer.Option(help="Who decides; the audit names them.")] = "operator",
+    as_json: Json = False,
+) -> None:
+    """Answer the retraining that waits for a person: its candidate serves, or does not."""
+    from flows.approve import answer
+
+    told = answer(_home(), approved=not reject, by=by)
+    candidate = ", ".join(f"{name}:{version}" for name, version in told["versions"].items())
+    _print_json(told) if as_json else typer.echo(f"{'rejected' if reject else 'approved'}: {candidate}")
+
+
+@weights_app.callback()
+def weights(
+    context: typer.Context,
+    sequences: Annotated[bool, typer.Option("--sequences", help="Chains of actions, their lift, removal effects.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what each action counts, with posterior, interval and prior."""
+    if context.invoked_subcommand is not None:
+        return
+    from flows import weigh
+
+    found = weigh.sequences(_home()) if sequences else weigh.inspect(_home())
+    if as_json:
+        _print_json(found)
+        return
+    for line in weigh.sequence_lines(found) if sequences else weigh.weight_lines(found):
+        typer.echo(line)
+
+
+@weights_app.command("freeze")
+def weights_freeze() -> None:
+    """Let the present weights serve until they are thawed."""
+    from flows.weigh import freeze
+
+    _print_json(freeze(_home()))
+
+
+@weights_app.command("thaw")
+def weights_thaw() -> None:
+    """Let the weights follow what visitors do again."""
+    from flows.weigh import thaw
+
+    _print_json(thaw(_home()))
+
+
+@app.command()
+def tune(
+    as_of: Annotated[str | None, typer.Option(help="Tune as if it were this date or instant.")] = None, as_json: Json = False
+) -> None:
+    """Learn weight profiles from the logged sessions; the profile bandit chooses among them once they are promoted."""
+    from flows.tune import tune as tune_profiles
+
+    found = tune_profiles(_home(), _instant_us(as_of))
+    if as_json:
+        _print_json(found)
+        return
+    for name, ndcg in found["profiles"].items():
+        typer.echo(f"{name}  NDCG@20 {ndcg}")
+    _say(f"kept as profiles:{found['version']}; let the bandit choose among them with: attune promote profiles")
+
+
+@app.command()
+def schedule(
+    port: Annotated[int, typer.Option(help="Port of Prefect's server and pages.")] = 4200,
+) -> None:
+    """Serve the Prefect deployments (cron, drift trigger) on this machine until Ctrl-C."""
+    from flows.schedule import run
+
+    run(_home(), port=port)
+
+
+@app.command()
+def evaluate(as_json: Json = False) -> None:
+    """Write and print the evaluation report of the champion and the newest candidate."""
+    from flows.registry import versions
+
+    home = _home()
+    if not versions(home):  # said before a Prefect server is started
+        raise ValueError("there are no models to evaluate yet; train them with: attune retrain")
+    from flows.evaluate import PAGE, as_markdown, run
+
+    report = run(home)
+    if as_json:
+        _print_json(report)
+        return
+    typer.echo(as_markdown(report))
+    _say(f"with plots: {home / layout.REPORTS / PAGE}")
+
+
+@experiment_app.command("report")
+def experiment_report(
+    name: Annotated[str | None, typer.Argument(help="Default: the experiment with the newest decision.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what an experiment says so far: sample ratio, conversion, revenue, guardrails, how long it still takes."""
+    from flows.experiment import run
+    from models.experiment_page import text
+
+    told = run(_home(), name)
+    if as_json:
+        _print_json(told)
+        return
+    typer.echo(text(told))
+    _say(f"with the plot: {told['page']}")
+
+
+@app.command()
+def drift(as_json: Json = False) -> None:
+    """Compare the latest window of the log with the champion's: features, intents, calibration, rewards."""
+    from flows.drift import run
+    from models.drift_page import text
+
+    report = run(_home())
+    if as_json:
+        _print_json(report)
+        return
+    typer.echo(text(report))
+    _say(f"retraining: {report['announced']}")
+
+
+@app.command("models")
+def models_command(
+    history: Annotated[bool, typer.Option("--audit", help="Who moved which alias when; checks the chain of hashes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List model versions with their aliases and lineage."""
+    from flows.registry import audit, verify_audit, versions
+
+    home = _home()
+    if history:
+        verify_audit(home)
+    rows = audit(home) if history else versions(home)
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        typer.echo(_moved(row) if history else _listed(row))
+    if not rows:
+        _say("no models yet; train them with: attune retrain")
+
+
+def _listed(row: dict[str, Any]) -> str:
+    aliases = f"  ({', '.join(row['aliases'])})" if row["aliases"] else ""
+    return f"{row['name']}:{row['version']}  {row['created_at']}  {row['verdict']}{aliases}"
+
+
+def _moved(row: dict[str, Any]) -> str:
+    at = datetime.fromtimestamp(row["at_us"] / 1e6, UTC).isoformat(timespec="seconds")
+    change = f"{row['from_version'] or '-'} -> {row['to_version'] or '-'}"
+    return f"{at}  {row['action']} {row['alias']} {row['name']}: {change}  by {row['actor']} ({row['reason']})"
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="NAME or NAME:VERSION; without a version, the newest.")], as_json: Json = False
+) -> None:
+    """Make a version the champion without asking the gate, as the audit tells; running services pick it up."""
+    from flows.registry import promote as promote_version
+
+    _told(promote_version(_home(), name), as_json)
+
+
+@app.command()
+def rollback(name: str, as_json: Json = False) -> None:
+    """Return to the champion before the present one."""
+    from flows.registry import rollback as rollback_version
+
+    _told(rollback_version(_home(), name), as_json)
+
+
+def _told(change: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(change)
+    else:
+        typer.echo(f"{change['name']}: champion {change['from_version']} -> {change['to_version']}")

@@ -1,0 +1,49 @@
+"""Fold the whole log into action weights at once: what the worker's duty keeps up to date, made anew."""
+
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.store import connect, read_events
+from models import action_outcomes, action_weights
+from models.action_weight_tables import BROWSER_ONLY, CURSOR, KEEP_DUE, KEEP_OBSERVATION, SET_POSTERIOR, SUMS
+from models.action_weights import PARAMS, ActionParams
+from models.tables import MOVE_CURSOR
+
+
+@task(name="fold actions", cache_policy=NO_CACHE)
+def fold_actions(home: str, as_of_us: int | None = None) -> dict[str, int]:
+    """Replace what is kept about visitors' actions by a fold of the log; a backfill for a past date changes nothing.
+
+    Returns
+    -------
+    ``{"observations", "pending"}``: rows kept, and visitors of whom an action is pending.
+    """
+    if as_of_us is not None:
+        return {}
+    return rebuild(Path(home), time.time_ns() // 1000)
+
+
+def rebuild(home: Path, now_us: int, params: ActionParams = PARAMS) -> dict[str, int]:
+    """Fold the log with outcomes known up to an instant, and set the cursor to where that log ends."""
+    with closing(connect(home)) as connection:
+        frame = read_events(connection)
+        until = int(frame["seq"].max()) if len(frame) else 0
+        found = action_outcomes.of_frame(frame, now_us, params)
+        known_by: Any = connection.execute(BROWSER_ONLY, (None, until))
+        browser = {user for (user,) in known_by}
+        with connection:
+            connection.execute("DELETE FROM action_observations")
+            connection.execute("DELETE FROM action_due")
+            connection.executemany(KEEP_OBSERVATION, [(*row, row[0] in browser) for row in found.observations])
+            connection.executemany(KEEP_DUE, found.due)
+            sums: Any = connection.execute(SUMS).fetchall()
+            counts = action_weights.counts_to_lists(action_weights.of_sums(sums, params))
+            connection.execute(SET_POSTERIOR, (until, now_us, json.dumps(counts, separators=(",", ":"))))
+            connection.execute(MOVE_CURSOR, (CURSOR, until, now_us))
+    return {"observations": len(found.observations), "pending": len(found.due)}

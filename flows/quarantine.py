@@ -1,0 +1,150 @@
+"""Refused rows: list them, and send them through the same door again after a fix.
+
+Rows of files that were refused are mapped anew from the JSON that was kept; so are events that ``POST /v1/events`` rejected,
+after the vocabularies have been asked again, and late ones are late by the day they came. Events that validation held back are
+judged by the rules of the door and released; the next validation looks at them again.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+import pandas as pd
+
+from flows import store
+from flows.append import Counts, good_events
+from models.door_tables import REJECTED_SOURCE
+from models.events import frame_problems
+from models.rejected import lateness_problem, reason_of
+from models.schema import EVENT_COLUMNS
+from models.sources import SOURCES, Mapped, Source, object_array, raw_chunk
+from models.tables import QUARANTINED_EVENTS, QUARANTINED_ROWS, REPLAYED, STILL_REFUSED
+from models.vocabulary import NAMES
+
+REPLAY_ROWS: Final = 10_000
+_LISTED: Final = ("id", "partner", "source", "format", "line", "seq", "reason", "raw", "quarantined_at_us", "replayed_at_us")
+
+
+class _Kept(NamedTuple):
+    id: int
+    raw: str
+    reason: str
+    quarantined_at_us: int
+
+
+def list_rows(home: Path, limit: int = 50) -> list[dict[str, Any]]:
+    """Refused rows that wait, newest first.
+
+    Returns
+    -------
+    Objects with the keys `id`, `partner`, `source`, `format`, `line`, `seq`, `reason`, `raw`, `quarantined_at_us`,
+    `replayed_at_us`.
+    """
+    with closing(store.connect(home)) as conn:
+        select = f"SELECT {', '.join(_LISTED)} FROM quarantine WHERE replayed_at_us IS NULL ORDER BY id DESC LIMIT ?"
+        return [dict(zip(_LISTED, row, strict=True)) for row in conn.execute(select, (limit,))]
+
+
+def replay(home: Path) -> Counts:
+    """Send every waiting row through the door again.
+
+    Returns
+    -------
+    Rows accepted now (or released), rows whose event the log holds already, and rows still refused.
+    """
+    total = Counts(0, 0, 0)
+    with closing(store.connect(home)) as conn:
+        for group, rows in _waiting(conn):
+            total = total.plus(_replay_rows(conn, group, rows))
+        return total.plus(_release(conn))
+
+
+class _Group(NamedTuple):
+    """Rows that are judged by the same rules."""
+
+    partner: str
+    format: str
+    at_door: bool
+
+
+def _waiting(conn: apsw.Connection) -> Iterator[tuple[_Group, list[_Kept]]]:
+    groups: list[Any] = conn.execute(
+        "SELECT DISTINCT partner, format, source = ? FROM quarantine WHERE seq IS NULL AND replayed_at_us IS NULL",
+        (REJECTED_SOURCE,),
+    ).fetchall()
+    for found in groups:
+        group, last = _Group(*found), 0
+        while rows := _next_rows(conn, group, last):
+            yield group, rows
+            last = rows[-1].id
+
+
+def _next_rows(conn: apsw.Connection, group: _Group, after: int) -> list[_Kept]:
+    found: list[Any] = conn.execute(QUARANTINED_ROWS, (*group, after, REPLAY_ROWS)).fetchall()
+    return [_Kept(*row) for row in found]
+
+
+def _replay_rows(conn: apsw.Connection, group: _Group, rows: list[_Kept]) -> Counts:
+    adapter = SOURCES.get(group.format)
+    pairs = [(row, document) for row in rows if (document := _document(row.raw)) is not None] if adapter else []
+    if adapter is None or not pairs:
+        return Counts(0, 0, len(rows))
+    now_us = time.time_ns() // 1_000
+    documents = [document for _, document in pairs]
+    mapped = adapter.to_events(_raw_chunk(adapter, [_own(d) for d in documents] if group.at_door else documents), now_us)
+    if group.at_door:
+        mapped = _without_late(mapped, [row.quarantined_at_us for row, _ in pairs])
+    judged = [(row.id, reason, row.reason) for (row, _), reason in zip(pairs, mapped.reasons, strict=True)]
+    freed = [id for id, reason, _ in judged if reason is None]
+    with conn:
+        accepted, duplicate = store.append_events(conn, good_events(mapped), group.partner, now_us)
+        conn.executemany(REPLAYED, ((now_us, id) for id in freed))
+        conn.executemany(STILL_REFUSED, ((reason, id) for id, reason, before in judged if reason not in (None, before)))
+    return Counts(accepted, duplicate, len(rows) - len(freed))
+
+
+def _document(raw: str) -> dict[str, Any] | None:
+    """The row that was kept; None for a line that could not be parsed."""
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _own(document: dict[str, Any]) -> dict[str, Any]:
+    """A rejected event with its type as the vocabularies know it today."""
+    return {**document, "type": NAMES.get(kind, kind)} if isinstance(kind := document.get("type"), str) else document
+
+
+def _without_late(mapped: Mapped, received_at_us: list[int]) -> Mapped:
+    """Refuse what the door would refuse for its age."""
+    reasons = mapped.reasons.copy()
+    pairs = zip(mapped.events["occurred_at_us"].tolist(), received_at_us, strict=True)
+    for row, (occurred, received) in enumerate(pairs):
+        problem = lateness_problem(occurred, received) if reasons[row] is None else None
+        if problem is not None:
+            reasons[row] = reason_of(problem)
+    return mapped._replace(reasons=reasons)
+
+
+def _raw_chunk(adapter: Source, documents: list[dict[str, Any]]) -> pd.DataFrame:
+    missing = None if adapter.name == "attune" else ""
+    return raw_chunk({name: object_array([d.get(name, missing) for d in documents]) for name in adapter.columns})
+
+
+def _release(conn: apsw.Connection) -> Counts:
+    now_us = time.time_ns() // 1_000
+    rows = conn.execute(QUARANTINED_EVENTS).fetchall()
+    if not rows:
+        return Counts(0, 0, 0)
+    ids = [row[0] for row in rows]
+    events = store.frame_of([row[1:] for row in rows], EVENT_COLUMNS)
+    freed = [id for id, reason in zip(ids, frame_problems(events, now_us), strict=True) if reason is None]
+    with conn:
+        conn.executemany(REPLAYED, ((now_us, id) for id in freed))
+    return Counts(len(freed), 0, len(ids) - len(freed))

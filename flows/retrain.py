@@ -1,0 +1,169 @@
+"""Retrain: the whole way from the log to a champion, once; a table of contents over the other flows."""
+
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from prefect import flow
+
+from flows import registry
+from flows.append import check_file
+from flows.locks import held
+from flows.server import Server, connected, running
+from flows.settings import prepare
+from flows.steps import Steps
+from flows.store import connect
+from models import gate, layout
+
+STEPS: Final = ("start", "ingest", "validate", "materialize", "train", "evaluate", "promote")
+
+
+def run(
+    home: Path,
+    events: Path | None = None,
+    format: str | None = None,
+    as_of_us: int | None = None,
+    dask: str | None = None,
+    approve_within_s: int = 0,
+) -> dict[str, Any]:
+    """Retrain once in this process, with a Prefect server of its own unless ``attune schedule`` serves this home.
+
+    Parameters
+    ----------
+    events, format
+        A file to ingest first, and its format.
+    as_of_us
+        Leave out what happened later.
+    dask
+        Address of a Dask scheduler that runs the fits.
+    approve_within_s
+        How long a candidate that the gate lets through waits for a person (`flows.approve`); 0 asks nobody.
+
+    Returns
+    -------
+    What `retrain` returns, with the seconds of the start added.
+
+    Raises
+    ------
+    ValueError, OSError
+        In one line that says what to do: no events, a wrong file, another retrain running, validation stopped the batch.
+    """
+    home = prepare(home)
+    steps = Steps(*STEPS)
+    with held(home / layout.RETRAIN_LOCK, "retrain"):
+        if events is None:
+            _require_events(home)
+        else:
+            check_file(events, format or "attune")
+        server = None if running(home) else Server(home)
+        try:
+            with steps.step("start") as said:
+                _get_ready()
+                said["Prefect at"] = server.wait() if server else running(home)
+            with connected(home, server):
+                summary = retrain(str(home), str(events) if events else None, format, as_of_us, dask, approve_within_s)
+            return {**summary, "seconds": {**steps.seconds, **summary["seconds"]}}
+        finally:
+            if server:
+                server.stop()
+
+
+def _require_events(home: Path) -> None:
+    """Say at once what would be said after half a minute."""
+    with closing(connect(home)) as connection:
+        if connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None:
+            raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
+
+
+def _get_ready() -> None:
+    """Do what needs no server while it starts: kernels in a process of their own, and imports that take seconds each."""
+    from numba import config
+
+    compiled = Path(getattr(config, "CACHE_DIR", "") or Path(layout.__file__).parent / "__pycache__")
+    if not any(compiled.rglob("*.nbi")):
+        subprocess.Popen([sys.executable, "-m", "models.warm"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    import lightgbm  # noqa: F401
+
+
+@flow(name="retrain")
+def retrain(
+    home: str,
+    events: str | None = None,
+    format: str | None = None,
+    as_of_us: int | None = None,
+    dask: str | None = None,
+    approve_within_s: int = 0,
+) -> dict[str, Any]:
+    """Bring the log up to date, validate it, materialize features, train, evaluate, and promote what the gate lets through.
+
+    Returns
+    -------
+    ``{"versions", "verdict", "promoted", "approval", "champions", "rules", "counts", "validation", "features", "seconds"}``,
+    JSON-able.
+    """
+    # Imported here, so that a server can be started before the libraries behind these flows are loaded.
+    from flows.evaluate import evaluate
+    from flows.fold_actions import fold_actions
+    from flows.ingest import ingest
+    from flows.materialize import materialize_features
+    from flows.promote import promote
+    from flows.validate import validate_events
+
+    steps = Steps(*STEPS)
+    steps.skip("start")
+    with held(Path(home) / layout.RETRAIN_LOCK, "retrain"):
+        _clean(Path(home))
+        with steps.step("ingest") as said:
+            counts = ingest(Path(events), format or "attune", Path(home))._asdict() if events else {}
+            said.update(counts)
+        with steps.step("validate") as said:
+            validation = validate_events(home, as_of_us)
+            said.update(events=validation["n_rows"], quarantined=validation["n_quarantined"])
+        with steps.step("materialize") as said:
+            features = materialize_features(home, as_of_us)
+            said.update({**features["rows"], **fold_actions(home, as_of_us)})
+        with steps.step("train") as said:
+            trained = _trainer(dask)(home, as_of_us, validation=validation)
+            said.update({name: f"v{version}" for name, version in trained["versions"].items()})
+        with steps.step("evaluate") as said:
+            report = evaluate(home, trained["versions"], trained["folder"])
+            said["held-out sessions"] = report["held_out"]["n_sessions"]
+        with steps.step("promote") as said:
+            verdict = promote(home, trained["versions"], trained["folder"], approve_within_s)
+            said["verdict"] = gate.in_words(verdict)
+        _clean(Path(home))
+    return {
+        "versions": trained["versions"],
+        "verdict": verdict["verdict"],
+        "promoted": verdict["promote"],
+        "approval": verdict.get("approval"),
+        "champions": registry.champions(Path(home)),
+        "rules": verdict["rules"],
+        "counts": counts,
+        "validation": validation,
+        "features": features["rows"],
+        "seconds": steps.seconds,
+    }
+
+
+def _clean(home: Path) -> None:
+    """Remove what a killed run left: working folders, artifacts without a row. The lock says that nobody uses them."""
+    shutil.rmtree(home / layout.RUNS, ignore_errors=True)
+    registry.sweep(home)
+
+
+def _trainer(dask: str | None) -> Any:
+    """The training flow, its fits on this machine or on a Dask cluster that sees the same home."""
+    from flows.train import train
+
+    if dask is None:
+        return train
+    try:
+        from prefect_dask.task_runners import DaskTaskRunner
+    except ImportError:
+        raise ValueError("--dask needs the packages prefect-dask and distributed, which are not installed") from None
+    runner: Any = DaskTaskRunner(address=dask)
+    return train.with_options(task_runner=runner)

@@ -1,0 +1,156 @@
+"""A Prefect server for one home: in a child process that ends with its parent, whatever ends the parent.
+
+Prefect's own ephemeral server starts only when the first flow does, and outlives a parent that is killed. This one starts
+before anything heavy is imported, so that its migrations run beside our imports, and watches a pipe that closes when the
+parent is gone.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from flows.settings import prepare
+from models import layout
+
+START_TIMEOUT_S: Final = 90.0
+POLL_S: Final = 0.05
+DRAIN_TIMEOUT_S: Final = 5.0
+
+
+def main() -> None:
+    """Serve Prefect's API (and pages) until standard input closes; arguments: port, 1 if the pages and schedules are wanted."""
+    port, full = int(sys.argv[1]), sys.argv[2] == "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(create_app(ephemeral=not full), host="127.0.0.1", port=port, log_level="error", lifespan="on")
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def healthy(url: str) -> bool:
+    """Whether a Prefect API answers at this address."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def running(home: Path) -> str | None:
+    """Address of the API that `attune schedule` serves for this home, if it does."""
+    try:
+        url = (home / layout.PREFECT_URL).read_text().strip()
+    except FileNotFoundError:
+        return None
+    return url if url and healthy(url) else None
+
+
+def free_port() -> int:
+    """A port that is free on the loopback interface now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A started child process with Prefect's API; `wait` before use, `stop` at the end.
+
+    Parameters
+    ----------
+    home
+        Whose runs are kept, below ``ATTUNE_HOME/prefect``.
+    port
+        Loopback port, a free one by default.
+    full
+        With pages, schedules and automations; without, only what a run needs.
+    """
+
+    def __init__(self, home: Path, port: int | None = None, *, full: bool = False) -> None:
+        self.home = prepare(home)
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.log = self.home / layout.PREFECT / "server.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {
+            **{name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"},
+            "PREFECT_UI_ENABLED": "1" if full else "0",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_UI_API_URL": self.url,
+            "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+            **({} if full else {"PREFECT__SERVER_EPHEMERAL": "1"}),
+            "PREFECT__SERVER_FINAL": "1",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server", str(self.port), "1" if full else "0"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the parent first, which closes the runs and then this server
+            )
+
+    def wait(self) -> str:
+        """Wait until the API answers.
+
+        Raises
+        ------
+        OSError
+            If the process ends, or does not answer in time.
+        """
+        end = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                break
+            if healthy(self.url):
+                return self.url
+            time.sleep(POLL_S)
+        self.stop()
+        raise OSError(f"Prefect's server did not start on port {self.port}; its last words are in {self.log}")
+
+    def stop(self) -> None:
+        """End the process; safe to call twice."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def connected(home: Path, server: Server | None) -> Iterator[None]:
+    """Let flows in this block report to a server: the given one, or the one at ``PREFECT_API_URL``."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
+
+    url = server.wait() if server else running(home) or os.environ["PREFECT_API_URL"]
+    # Heartbeats are for runs of hours; their thread costs every short run a second.
+    with temporary_settings(
+        {PREFECT_API_URL: url, PREFECT_HOME: home / layout.PREFECT, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    ):
+        try:
+            yield
+        finally:
+            # What they still hold must reach the server before it stops: they would wait a minute for it at exit.
+            APILogWorker.drain_all(timeout=DRAIN_TIMEOUT_S)
+            EventsWorker.drain_all(timeout=DRAIN_TIMEOUT_S)
+
+
+if __name__ == "__main__":
+    main()

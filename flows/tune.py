@@ -1,0 +1,61 @@
+"""Tune: weight profiles learned from the logged sessions, kept as a set that the profile bandit chooses among.
+
+The scaling factors are pulled towards the heuristic table by penalties of several strengths: a cell without data stays where it
+was. Nothing is promoted here; once the set is champion, every profile is an arm, and the bandit finds out.
+"""
+
+import time
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from flows import registry
+from flows.locks import held
+from flows.settings import prepare
+from flows.store import connect, read_events
+from models import examples, intent, layout, profile_tuning, profiles
+
+NAME: Final = "profiles"
+
+
+def tune(home: Path, as_of_us: int | None = None, seed: int = 0) -> dict[str, Any]:
+    """Learn profiles from the log up to an instant and keep them as a new version of the model ``profiles``, the challenger.
+
+    Pairs of items are counted on the first sessions, and profiles learned on those after; the champion infers intent.
+
+    Returns
+    -------
+    ``{"version", "profiles": {name: NDCG@20 on sessions that did not teach}, "n_sessions", "seconds"}``, JSON-able.
+
+    Raises
+    ------
+    ValueError
+        If the log is empty, or no intent model serves.
+    """
+    began = time.perf_counter()
+    home = prepare(home)
+    with held(home / layout.RETRAIN_LOCK, "tune"):
+        with closing(connect(home)) as connection:
+            frame = read_events(connection, until_us=as_of_us)
+        if frame.empty:
+            raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
+        champion = registry.champions(home).get("intent")
+        if champion is None:
+            raise ValueError("no intent model serves yet; train one with: attune retrain")
+        model = intent.from_parts(registry.load(home, "intent", champion))
+        log, _ = examples.read_log(frame)
+        tuned = profile_tuning.tune(log, model, np.random.default_rng(seed))
+        lineage = {
+            "window": {"as_of_us": as_of_us, "last_seq": int(frame["seq"].max()), "n_events": len(frame)},
+            "intent": champion,
+            "params": asdict(profile_tuning.PARAMS),
+            "seed": seed,
+        }
+        metrics = {"ndcg_20": tuned.ndcg_20, "n_sessions": tuned.n_sessions}
+        version = registry.save(home, NAME, profiles.to_parts(tuned.profiles), lineage, metrics)
+        registry.set_alias(home, registry.CHALLENGER, {NAME: version}, action="tune", actor="flow", reason="new candidate")
+    seconds = round(time.perf_counter() - began, 1)
+    return {"version": version, "profiles": tuned.ndcg_20, "n_sessions": tuned.n_sessions, "seconds": seconds}

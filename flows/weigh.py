@@ -1,0 +1,125 @@
+"""Look at the action weights and at the sequences of actions, and hold the weights still."""
+
+import json
+import time
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flows.settings import prepare
+from flows.store import connect, read_events
+from models import action_weight_report, action_weights, examples, markov
+from models.action_weight_tables import FREEZE, SERVING, THAW
+from models.schema import EVENT_TYPES
+
+
+def inspect(home: Path) -> dict[str, Any]:
+    """What serves: every action type with its posterior, prior and weight.
+
+    Returns
+    -------
+    ``{"horizon_s", "seq", "frozen", "updated_at_us", "fallback", "pooling", "actions": [...]}``, JSON-able; see
+    `models.action_weight_report.Row`. Before anything was counted `seq` is 0 and the heuristic weights serve.
+    """
+    with closing(connect(prepare(home))) as connection:
+        found: Any = connection.execute(SERVING).fetchone()
+    frozen, seq, at_us, text = found or (0, 0, None, "[]")
+    known = action_weights.posterior(action_weights.counts_from_lists(json.loads(text)))
+    return {
+        "horizon_s": known.params.horizon_s,
+        "half_life_days": known.params.half_life_days,
+        "seq": seq,
+        "frozen": bool(frozen),
+        "updated_at_us": at_us,
+        "fallback": action_weights.ready(known, seq).is_heuristic,
+        "prior_strength": known.params.prior,
+        "pooling_strength": known.pooling,
+        "actions": [asdict(row) for row in action_weight_report.table(known)],
+    }
+
+
+def sequences(home: Path, at_most: int = 20) -> dict[str, Any]:
+    """The chain of the whole log: P(purchase) after each action, removal effects, and the pairs with the largest lift.
+
+    Raises
+    ------
+    ValueError
+        If the log is empty.
+    """
+    with closing(connect(prepare(home))) as connection:
+        frame = read_events(connection)
+    if frame.empty:
+        raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
+    log, _ = examples.read_log(frame)
+    chain = markov.estimate(log.events["event_type"], log.starts)
+    p, effects, visits = markov.p_purchase(chain), markov.removal_effects(chain), markov.fundamental(chain)[markov.START]
+    actions = [
+        {
+            "event_type": name,
+            "n": int(chain.n[e]),
+            "p_purchase": round(float(p[e]), 4),
+            "removal_effect": round(float(effects[e]), 4),
+            "visits_per_session": None if e == markov.BUY else round(float(visits[e]), 4),
+        }
+        for e, name in enumerate(EVENT_TYPES)
+    ]
+    pairs = [
+        {"before": one.before, "last": one.last, "n": one.n, "p_purchase": round(one.p_purchase, 4), "lift": round(one.lift, 3)}
+        for one in markov.strongest(chain, at_most)
+    ]
+    return {
+        "n_sessions": int(log.starts.sum()),
+        "p_purchase": round(float(p[markov.START]), 4),
+        "actions": actions,
+        "pairs": pairs,
+    }
+
+
+def freeze(home: Path) -> dict[str, Any]:
+    """Let the present action weights serve until `thaw`, whatever visitors do.
+
+    Raises
+    ------
+    ValueError
+        If nothing was counted yet.
+    """
+    with closing(connect(prepare(home))) as connection:
+        connection.execute(FREEZE, (time.time_ns() // 1000,))
+        found: Any = connection.execute(SERVING).fetchone()
+    if found is None:
+        raise ValueError("no actions were counted yet, so there is nothing to freeze: the worker counts them (attune worker)")
+    return {"frozen": True, "seq": found[1]}
+
+
+def thaw(home: Path) -> dict[str, Any]:
+    """Let the action weights follow the log again."""
+    with closing(connect(prepare(home))) as connection:
+        connection.execute(THAW)
+        found: Any = connection.execute(SERVING).fetchone()
+    return {"frozen": False, "seq": found[1] if found else 0}
+
+
+def weight_lines(found: dict[str, Any]) -> list[str]:
+    """What `inspect` tells, as a table for people."""
+    lines = [f"{'action':18}{'weight':>8}{'prior':>8}{'p':>9}{'95 % interval':>19}{'n':>11}"]
+    for row in found["actions"]:
+        interval = f"{row['low']:.4f} – {row['high']:.4f}"
+        note = "  heuristic: too few" if row["fallback"] else ""
+        numbers = f"{row['weight']:8.3f}{row['prior']:8.2f}{row['p']:9.4f}{interval:>19}{row['n']:11.1f}"
+        lines.append(f"{row['event_type']:18}{numbers}{note}")
+    state = "frozen" if found["frozen"] else "following the log"
+    return [*lines, f"p: of a purchase within {found['horizon_s']:g} s; {state}, event {found['seq']}"]
+
+
+def sequence_lines(found: dict[str, Any]) -> list[str]:
+    """What `sequences` tells, as two tables for people."""
+    lines = [f"{'action':18}{'n':>9}{'p(purchase)':>13}{'removal effect':>16}"]
+    lines += [
+        f"{row['event_type']:18}{row['n']:9}{row['p_purchase']:13.4f}{row['removal_effect']:16.4f}" for row in found["actions"]
+    ]
+    lines += ["", f"{'then':18}{'and':18}{'n':>8}{'p(purchase)':>13}{'lift':>9}"]
+    lines += [
+        f"{row['before']:18}{row['last']:18}{row['n']:8}{row['p_purchase']:13.4f}{row['lift']:9.2f}" for row in found["pairs"]
+    ]
+    return [*lines, f"{found['n_sessions']} sessions, of which {100 * found['p_purchase']:.1f} % buy"]

@@ -1,0 +1,108 @@
+"""Calibration of raw scores: one temperature for all classes and one shift per class, fitted on later, held-out rows.
+
+    p(k | s) = softmax_k(scale * s_k + shift_k)
+
+For two classes with the scores (0, s) this is Platt's scaling. The shift is pulled towards 0 and the scale towards 1, so that a
+class with few held-out rows stays where training left it.
+
+Sources: Platt, "Probabilistic outputs for support vector machines", 1999; Guo et al., "On calibration of modern neural
+networks", 2017 (temperature and vector scaling).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+
+Floats = npt.NDArray[np.float64]
+
+
+class Scaling(NamedTuple):
+    """A fitted calibration.
+
+    Attributes
+    ----------
+    scale
+        Factor on every score, > 0; below 1 makes the model less sure.
+    shift
+        Added to each class's scaled score, shape (n_classes,).
+    """
+
+    scale: float
+    shift: Floats
+
+
+def identity(n_classes: int) -> Scaling:
+    """The calibration that changes nothing."""
+    return Scaling(1.0, np.zeros(n_classes))
+
+
+def softmax(scores: Floats) -> Floats:
+    """Probabilities over the last axis, safe for large scores.
+
+    Examples
+    --------
+    >>> softmax(np.array([1000.0, 1000.0]))
+    array([0.5, 0.5])
+    """
+    p: Floats = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    return p
+
+
+def apply(scaling: Scaling, scores: Floats) -> Floats:
+    """Calibrated probabilities of raw scores, shape (..., n_classes) in and out."""
+    return softmax(scaling.scale * scores + scaling.shift)
+
+
+def fit(scores: Floats, targets: Floats, *, pull: float = 10.0) -> Scaling:
+    """Fit scale and shifts by penalised maximum likelihood.
+
+    Parameters
+    ----------
+    scores
+        Raw scores of held-out rows, shape (n_rows, n_classes).
+    targets
+        Probability of each class for each row, shape (n_rows, n_classes); one-hot for plain labels.
+    pull
+        Strength of the pull towards "change nothing", in rows.
+
+    Returns
+    -------
+    The scaling; `identity` where there are no rows.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    An over-confident model is cooled down: it says 98 %, and is right three times out of four.
+
+    >>> scores = np.tile([[0.0, 4.0]], (400, 1))
+    >>> targets = np.tile([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]], (100, 1))
+    >>> float(apply(fit(scores, targets, pull=0.1), scores)[0, 1].round(2))
+    0.75
+    """
+    if scores.shape != targets.shape:
+        raise ValueError(f"scores and targets must have one shape, got {scores.shape} and {targets.shape}")
+    n_rows, n_classes = scores.shape
+    if n_rows == 0:
+        return identity(n_classes)
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        scale, shift = np.exp(theta[0]), theta[1:]
+        z = scale * scores + shift
+        z = z - z.max(axis=1, keepdims=True)
+        log_norm = np.log(np.exp(z).sum(axis=1, keepdims=True))
+        residual = np.exp(z - log_norm) * targets.sum(axis=1, keepdims=True) - targets
+        value = -(targets * (z - log_norm)).sum() + 0.5 * pull * (theta**2).sum()
+        gradient = np.concatenate(([(residual * scores).sum() * scale], residual.sum(axis=0))) + pull * theta
+        return float(value / n_rows), gradient / n_rows
+
+    best = minimize(
+        loss, np.zeros(1 + n_classes), jac=True, method="L-BFGS-B", bounds=[(-3.0, 3.0)] + [(-5.0, 5.0)] * n_classes
+    )
+    return Scaling(float(np.exp(best.x[0])), np.asarray(best.x[1:], dtype=np.float64))

@@ -1,0 +1,75 @@
+"""Tables of erasure: who was erased, up to when, and what went.
+
+A tombstone holds a pseudonym and nothing else of the user. It outlives the data, so that what was erased cannot come back: an
+event of before, sent again, replayed from quarantine or read from its file once more, is passed over by the log itself.
+"""
+
+from typing import Final
+
+SCHEMA: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS tombstones (
+        user_id TEXT PRIMARY KEY, -- a pseudonym, of one partner by its key
+        partner TEXT NOT NULL,
+        receipt_id TEXT NOT NULL UNIQUE,
+        erased_at_us INTEGER NOT NULL, -- what happened until then stays out
+        completed_at_us INTEGER, -- NULL while a copy outside the store may be left
+        removed TEXT NOT NULL -- JSON object: rows removed, by table
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TRIGGER IF NOT EXISTS erased_events_stay_out BEFORE INSERT ON events
+    WHEN EXISTS (SELECT 1 FROM tombstones WHERE user_id = NEW.user_id AND erased_at_us >= NEW.occurred_at_us)
+    BEGIN SELECT RAISE (IGNORE); END
+    """,
+)
+
+# (user_id, partner, receipt_id, erased_at_us); who is erased again gets a new receipt.
+BURY: Final = (
+    "INSERT INTO tombstones (user_id, partner, receipt_id, erased_at_us, removed) VALUES (?, ?, ?, ?, '{}') "
+    "ON CONFLICT (user_id) DO UPDATE SET receipt_id = excluded.receipt_id, erased_at_us = excluded.erased_at_us, "
+    "completed_at_us = NULL, removed = '{}'"
+)
+# Rows that belong to a user through another table, before that table's own rows go: table -> (condition on one user_id).
+DEPENDENT: Final = {
+    "quarantine": "seq IN (SELECT seq FROM events WHERE user_id = ?1) OR instr(raw, ?1) > 0",
+    "browser_events": "seq IN (SELECT seq FROM events WHERE user_id = ?1)",
+    "event_decisions": "seq IN (SELECT seq FROM events WHERE user_id = ?1)",
+    "reward_events": "seq IN (SELECT seq FROM events WHERE user_id = ?1)",
+    "rewards": "decision_id IN (SELECT decision_id FROM decisions WHERE user_id = ?1)",
+    "deliveries": "signal_id IN (SELECT signal_id FROM signals WHERE user_id = ?1)",
+}
+# Every table that names users itself, whatever part brought it.
+TABLES_OF_USERS: Final = (
+    "SELECT m.name FROM sqlite_schema AS m JOIN pragma_table_info(m.name) AS c "
+    "WHERE m.type = 'table' AND c.name = 'user_id' AND m.name <> 'tombstones' ORDER BY m.name"
+)
+KEEP_RECEIPT: Final = "UPDATE tombstones SET removed = ?, completed_at_us = ? WHERE receipt_id = ?"
+RECEIPT: Final = (
+    "SELECT receipt_id, erased_at_us, completed_at_us, removed FROM tombstones WHERE receipt_id = ? AND partner = ?"
+)
+# What a copy may be left of: (erased_before_us).
+UNFINISHED: Final = (
+    "SELECT user_id, partner, receipt_id, removed FROM tombstones WHERE completed_at_us IS NULL AND erased_at_us <= ? "
+    "ORDER BY erased_at_us LIMIT 1"
+)
+N_ERASED: Final = "SELECT count(*), coalesce(max(erased_at_us), 0) FROM tombstones"
+
+# Retention, a few rows at a time: the column that dates a table's rows.
+DATED: Final = {
+    "events": "occurred_at_us",
+    "decisions": "decided_at_us",
+    "signals": "created_at_us",
+    "holdout": "created_at_us",
+    "deliveries": "created_at_us",
+    "quarantine": "quarantined_at_us",
+    "signal_users": "scored_at_us",
+}
+# What goes with rows of `DATED`: (table, the column that both have).
+WITH_OLD: Final = {
+    "events": (
+        ("quarantine", "seq"), ("browser_events", "seq"), ("event_decisions", "seq"), ("reward_events", "seq"),
+    ),
+    "decisions": (("rewards", "decision_id"),),
+    "signals": (("deliveries", "signal_id"),),
+}  # fmt: skip

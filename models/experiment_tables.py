@@ -1,0 +1,67 @@
+"""What an experiment's readout asks the store: exposures, outcomes, and what was known of a visitor before the first exposure.
+
+A row of `decisions` is an exposure. A visitor is a (partner, pseudonym); outcomes are counted from the first exposure on, and
+events that validation holds back count nowhere.
+"""
+
+from typing import Final
+
+EXPERIMENT_NAMES: Final = (
+    "SELECT experiment, count(*), max(decided_at_us) FROM decisions GROUP BY experiment ORDER BY 3 DESC, 1"
+)
+VARIANT_NAMES: Final = "SELECT DISTINCT variant FROM decisions WHERE experiment = ? ORDER BY variant"
+# One row a visitor, oldest first: (experiment, until_us).
+EXPOSED: Final = (
+    "SELECT partner, user_id, min(variant), count(DISTINCT variant), min(decided_at_us), count(*), "
+    "sum(CASE WHEN degraded <> '[]' THEN 1 ELSE 0 END), avg(latency_us) "
+    "FROM decisions WHERE experiment = ? AND decided_at_us <= ? "
+    "GROUP BY partner, user_id ORDER BY min(decided_at_us), partner, user_id"
+)
+# Decisions in the order of their latency, for quantiles: (experiment, until_us).
+LATENCIES: Final = "SELECT variant, latency_us FROM decisions WHERE experiment = ? AND decided_at_us <= ?"
+# A second earlier than the first decision: the senders of events cut their clocks to the second.
+_FIRST: Final = (
+    "(SELECT partner, user_id, min(decided_at_us) - 1000000 AS first_us FROM decisions "
+    "WHERE experiment = ? AND decided_at_us <= ? GROUP BY partner, user_id) AS exposed"
+)
+_BELIEVED: Final = (
+    "NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.seq = events.seq AND quarantine.replayed_at_us IS NULL)"
+)
+# Purchases within a window after the first exposure: (experiment, until_us, window_us, until_us).
+BOUGHT: Final = (
+    f"SELECT events.partner, events.user_id, events.occurred_at_us, events.price FROM {_FIRST} "
+    "JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
+    "WHERE events.event_type = 'purchase' AND events.occurred_at_us >= exposed.first_us "
+    "AND events.occurred_at_us - exposed.first_us < ? AND events.occurred_at_us <= ? "
+    f"AND {_BELIEVED} ORDER BY events.occurred_at_us, events.seq"
+)
+# What visitors had done in a span before their first exposure: (experiment, until_us, span_us).
+BEFORE: Final = (
+    "SELECT events.partner, events.user_id, count(*), "
+    "sum(CASE WHEN events.event_type = 'add_to_cart' THEN 1 ELSE 0 END), "
+    "sum(CASE WHEN events.event_type = 'purchase' THEN 1 ELSE 0 END), "
+    "sum(CASE WHEN events.event_type = 'purchase' THEN coalesce(events.price, 0) ELSE 0 END) "
+    f"FROM {_FIRST} JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
+    "WHERE events.occurred_at_us < exposed.first_us AND events.occurred_at_us >= exposed.first_us - ? "
+    f"AND {_BELIEVED} GROUP BY events.partner, events.user_id"
+)
+# Signals within a window after the first exposure, by visitor: (experiment, until_us, window_us, until_us).
+SIGNALLED: Final = (
+    f"SELECT signals.partner, signals.user_id, count(*) FROM {_FIRST} "
+    "JOIN signals ON signals.user_id = exposed.user_id AND signals.partner = exposed.partner "
+    "WHERE signals.created_at_us >= exposed.first_us AND signals.created_at_us - exposed.first_us < ? "
+    "AND signals.created_at_us <= ? GROUP BY signals.partner, signals.user_id"
+)
+# Interleaved lists: (experiment, until_us).
+INTERLEAVED_LISTS: Final = (
+    "SELECT seq, partner, user_id, items, context FROM decisions WHERE experiment = ? AND decided_at_us <= ? ORDER BY seq"
+)
+# Items that were taken within a window after such a list, the newest list first: (experiment, until_us, window_us, until_us).
+TAKEN: Final = (
+    "SELECT events.seq, decisions.seq, events.item_id FROM decisions "
+    "JOIN events ON events.user_id = decisions.user_id AND events.partner = decisions.partner "
+    "WHERE decisions.experiment = ? AND decisions.decided_at_us <= ? AND events.item_id IS NOT NULL "
+    "AND events.event_type IN ('item_view', 'detail_view', 'wishlist_add', 'add_to_cart', 'purchase') "
+    "AND events.occurred_at_us >= decisions.decided_at_us AND events.occurred_at_us - decisions.decided_at_us < ? "
+    f"AND events.occurred_at_us <= ? AND {_BELIEVED} ORDER BY events.seq, decisions.seq DESC"
+)

@@ -1,0 +1,23 @@
+"""Where things lie below ``ATTUNE_HOME``: relative names only, shared by the flows that write and the services that read."""
+
+from typing import Final
+
+STORE: Final = "attune.db"  # event log, quarantine, registry, partners, decisions
+SECRET: Final = "secret.key"  # 32 bytes, mode 0600: the key behind every pseudonym
+OFFLINE: Final = "offline"  # Parquet tables that Feast reads
+FEAST: Final = "feast"  # Feast's registry and the embedded online store
+ARTIFACTS: Final = "bentoml"  # BENTOML_HOME: model artifacts
+PREFECT: Final = "prefect"  # PREFECT_HOME: runs, results, the flow server's database
+DATA_DOCS: Final = "data_docs"  # Great Expectations' pages
+REPORTS: Final = "reports"  # evaluation and promotion reports
+LOCK: Final = "up.lock"  # held by the one `attune up` of this home
+METRICS: Final = "metrics"  # prometheus multi-process files
+RETRAIN_LOCK: Final = "retrain.lock"  # held by the one flow run that may write features and models
+RUNS: Final = "runs"  # working folders of flow runs: training rows; removed when the run ends
+PREFECT_URL: Final = "prefect.url"  # where the running `attune schedule` of this home serves Prefect
+SERVICE_URL: Final = "service.url"  # where the service of this home was started last
+# An artifact's folder in the registry table is relative to ATTUNE_HOME; in it: meta.json (Parts.meta), golden.json and one
+# <name>.npy per array of Parts.arrays.
+SUMS_FILE: Final = "sums.json"  # checksum of each other file of an artifact: a damaged model can end a whole process
+META_FILE: Final = "meta.json"
+GOLDEN_FILE: Final = "golden.json"  # {"rows": [[...]], "predictions": [[...]]}: a loaded model must repeat these

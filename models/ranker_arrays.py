@@ -1,0 +1,63 @@
+"""What the ranker hands to its kernels."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Ints32 = npt.NDArray[np.int32]
+Bytes = npt.NDArray[np.int8]
+PairTypes = npt.NDArray[np.uint8]
+
+
+class Pairs(NamedTuple):
+    """Rows of an association store, as in its index."""
+
+    offsets: Ints
+    target: Ints32
+    types: PairTypes
+    strength: Floats32
+
+
+class Session(NamedTuple):
+    """What is asked about: the visitor's events about items, oldest first, and what they count."""
+
+    items: Ints  # (n_events,)
+    kinds: Bytes  # (n_events,)
+    weight: Floats  # (n_event_types,)
+    p_intent: Floats  # (n_intents,), all 0 where nobody knows
+
+
+class Catalogue(NamedTuple):
+    """What is known of the items; every array may be a read-only memory map."""
+
+    wide: Pairs  # at any distance
+    following: Pairs  # steps from one item to the next
+    traits: Floats32  # (n_items, N_ITEM)
+    vectors: Floats32  # (n_items, n_dims)
+    category: Ints32  # (n_items,), -1 = unknown; items beyond its end have none
+
+
+class Mix(NamedTuple):
+    """How the sources are added up."""
+
+    decays: Floats  # of the rank of an anchor, for wide and following
+    blend: Floats  # of wide, following and neighbours, when candidates are chosen
+    unmatched: float  # for types that the visitor did not do
+    max_anchors: int
+
+
+class Scratch(NamedTuple):
+    """What one thread reuses from query to query; a slot is valid only where it carries the number of the query."""
+
+    query: Ints  # (1,)
+    slot: Ints  # (n_items, 2) query that met the item, and its slot
+    item: Ints  # (n_items,) item of each slot
+    sums: Floats32  # (n_items, N_SUMS)
+    blend: Floats32  # (n_items,)
+    seen: Ints32  # (n_items, 4) place, first place, times seen, place before
+    codes: Ints  # (n_candidates,)
+    features: Floats32  # (n_candidates, N_FEATURES)

@@ -1,0 +1,209 @@
+"""One home for every name that crosses a folder.
+
+Event types, intents, signals, event columns and feature names are spelled here and nowhere else; the Feast views, the
+Great Expectations suites, the OpenAPI document and the source adapters are all derived from these tables.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+
+class EventType(IntEnum):
+    """What a visitor can do. The value is the code inside kernels and model files; append only."""
+
+    ITEM_VIEW = 0
+    ITEM_ENGAGEMENT = 1
+    DETAIL_VIEW = 2
+    REVIEW_READ = 3
+    SPEC_COMPARE = 4
+    CATEGORY_BROWSE = 5
+    SEARCH = 6
+    SEARCH_REFINE = 7
+    CONTENT_VIEW = 8
+    WISHLIST_ADD = 9
+    ADD_TO_CART = 10
+    REMOVE_FROM_CART = 11
+    CART_VIEW = 12
+    CHECKOUT_VIEW = 13
+    PURCHASE = 14
+
+
+class Intent(IntEnum):
+    """What a session is about, at a moment of it."""
+
+    EXPLORATORY = 0
+    COMPARATIVE = 1
+    INTENT_TO_PURCHASE = 2
+    RESEARCH = 3
+
+
+EVENT_TYPES: Final = tuple(t.name.lower() for t in EventType)
+INTENTS: Final = tuple(i.name.lower() for i in Intent)
+N_EVENT_TYPES: Final = len(EVENT_TYPES)
+N_INTENTS: Final = len(INTENTS)
+
+SIGNAL_TYPES: Final = (
+    "no_action",
+    "recommend_product",
+    "recommend_content",
+    "offer_discount",
+    "proactive_support",
+    "start_workflow",
+)
+
+# The next action is an event type, or leaving: no event within the horizon.
+NEXT_ACTIONS: Final = (*EVENT_TYPES, "leave")
+HORIZONS_S: Final = {"short_term": 300, "medium_term": 3600}
+
+# Context of a visit. A value outside the vocabulary is "unknown", never an error: partners invent devices.
+DEVICES: Final = ("unknown", "desktop", "mobile", "tablet", "app")
+REFERRERS: Final = ("unknown", "direct", "search", "social", "email", "ad", "internal")
+
+DAY_US: Final = 86_400_000_000  # microseconds
+SESSION_IDLE_S: Final = 1800  # a visitor idle for longer starts a new session
+CLOCK_SKEW_S: Final = 86_400  # an event dated further ahead than this is refused
+LATE_S: Final = 30 * 86_400  # an event that the door receives later than this is refused
+SAME_CLOCK_S: Final = 2  # a sender's clock this close to ours is taken to be ours
+
+# Numeric fields of an event: name -> (lowest, highest) admitted value. Missing is NaN.
+MEASURES: Final = {
+    "price": (0.0, 1e9),
+    "dwell_ms": (0.0, 86_400_000.0),
+    "scroll_depth": (0.0, 1.0),
+    "zoom_level": (0.0, 100.0),
+    "cursor_distance_px": (0.0, 1e7),
+    "query_length": (0.0, 10_000.0),
+}
+MAX_ID_LENGTH: Final = 256  # of event, user, session, item ids and category names, in characters
+
+# The columns of an event frame, in the order of the log's table.
+EVENT_COLUMNS: Final = (
+    "event_id",
+    "user_id",
+    "session_id",
+    "event_type",
+    "occurred_at_us",
+    "item_id",
+    "category",
+    *MEASURES,
+    "device",
+    "referrer",
+    "utc_offset_min",
+)
+# Event types that say something about one item; for them `item_id` is required.
+ITEM_EVENT_TYPES: Final = frozenset(
+    {
+        EventType.ITEM_VIEW,
+        EventType.ITEM_ENGAGEMENT,
+        EventType.DETAIL_VIEW,
+        EventType.REVIEW_READ,
+        EventType.WISHLIST_ADD,
+        EventType.ADD_TO_CART,
+        EventType.REMOVE_FROM_CART,
+        EventType.PURCHASE,
+    }
+)
+
+# ---- features (all float32; order is the order of the model's columns) ------------------------------------------
+
+SESSION_FEATURES: Final = (
+    *(f"n_{t}" for t in EVENT_TYPES),  # events of the type so far
+    *(f"recent_{t}" for t in EVENT_TYPES),  # the same, halved every two minutes
+    "n_events",
+    "session_age_s",
+    "gap_s",  # since the event before
+    "mean_gap_s",
+    "recent_gap_s",  # exponentially weighted over events
+    "n_items",  # distinct
+    "n_categories",
+    "n_item_repeats",  # item events on an item met before
+    "n_item_returns",  # the same, coming from another item
+    "max_item_events",  # events on the item that got most
+    "item_focus_rate",  # its share of the item events
+    "n_category_switches",
+    "category_breadth_rate",  # distinct categories per event that has one
+    "category_focus_rate",  # share of the category that got most events
+    "sum_dwell_ms",
+    "mean_dwell_ms",
+    "max_dwell_ms",
+    "last_dwell_ms",
+    "mean_scroll_depth",
+    "max_scroll_depth",
+    "mean_zoom_level",
+    "max_zoom_level",
+    "sum_cursor_distance_px",
+    "mean_cursor_distance_px",
+    "cart_size",  # put in, minus taken out or bought
+    "n_carts_abandoned",  # items taken out, or left while the visitor went back to browsing
+    "since_cart_s",  # since the last add while the cart is not empty, else -1
+    "n_events_since_cart",  # the same in events, else -1
+    "mean_query_length",
+    "last_query_length",
+    "search_refine_rate",
+    "last_price",
+    "mean_price",
+    "price_spread_rate",  # (highest - lowest) / mean
+    "last_price_rate",  # last / mean
+    "since_item_s",  # since the last item event, -1 if none
+    "since_search_s",  # since the last search or refinement, -1 if none
+    "last_event_type",
+    "previous_event_type",  # -1 if none
+    "hour_sin",
+    "hour_cos",
+    "is_weekend",
+    "device",
+    "referrer",
+)
+
+# Per user, decayed with a half-life of three days.
+USER_FEATURES: Final = (
+    *(f"decayed_{t}" for t in EVENT_TYPES),
+    "n_user_sessions",
+    "cart_per_view_rate",
+    "purchase_per_view_rate",
+    "user_mean_price",
+    "user_n_prices",  # decayed number of prices seen: the weight behind the mean, so that a stored row can be continued
+    "user_n_events",
+)
+USER_RECENT_ITEMS: Final = "recent_item_ids"  # newest first, at most N_RECENT_ITEMS
+N_RECENT_ITEMS: Final = 10
+LAST_EVENT_AT: Final = "last_event_at_us"  # int64, the instant the user features stand at
+RECENT_ITEMS_AT: Final = "recent_items_at_us"  # int64, the same of the recent items
+
+# Per item, as of the end of an hour, decayed with a half-life of three days.
+ITEM_FEATURES: Final = (
+    "item_popularity",
+    "item_n_views",
+    "item_n_carts",
+    "item_n_purchases",
+    "item_conversion_rate",
+    "item_mean_price",
+    "item_price_band",  # 0 cheapest fifth of the catalogue … 4 dearest, -1 unknown
+)
+
+NEXT_ACTION_FEATURES: Final = (*SESSION_FEATURES, *USER_FEATURES, *ITEM_FEATURES)
+INTENT_FEATURES: Final = SESSION_FEATURES
+
+MODEL_NAMES: Final = ("intent", "next_action", "associations", "weights", "ranker", "engagement")
+KEPT_MODELS: Final = (*MODEL_NAMES, "profiles")  # profiles are not trained with the others, but tuned
+NEEDED_MODELS: Final = MODEL_NAMES[:4]  # without a ranker, as in homes of before there was one, the associations answer
+
+# Everything that may stand in the environment, without the prefix ATTUNE_; another name is refused at start.
+SETTING_NAMES: Final = frozenset(
+    {
+        "HOME",
+        "PROFILE",
+        "REDIS_URL",
+        "POSTGRES_URL",
+        "HOST",
+        "PORT",
+        "WORKERS",
+        "LOG_LEVEL",
+        "FEATURE_MAX_AGE_S",
+        "REWARD_WINDOW_S",
+        "REQUESTS_PER_MINUTE",
+        "ALLOW_PRIVATE_WEBHOOKS",
+        "SHADOW_SHARE",
+        "RETENTION_DAYS",
+    }
+)

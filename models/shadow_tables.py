@@ -1,0 +1,73 @@
+"""What a challenger would have answered to live requests, summed up: no request and no visitor can be found in it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+SCHEMA: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS shadow (
+        id INTEGER PRIMARY KEY,
+        written_at_us INTEGER NOT NULL,
+        kind TEXT NOT NULL, -- recommendations or engagement
+        champion TEXT NOT NULL, -- JSON object: version of each model that answered
+        challenger TEXT NOT NULL, -- the same of the set that was tried
+        n_requests INTEGER NOT NULL,
+        n_failed INTEGER NOT NULL, -- the challenger raised an error
+        n_same_label INTEGER NOT NULL,
+        sum_overlap REAL NOT NULL, -- share of the first 20 items that both have
+        sum_distance REAL NOT NULL, -- total variation distance of the probabilities
+        sum_champion_us REAL NOT NULL,
+        sum_challenger_us REAL NOT NULL
+    )
+    """,
+)
+SUMS: Final = (
+    "n_requests",
+    "n_failed",
+    "n_same_label",
+    "sum_overlap",
+    "sum_distance",
+    "sum_champion_us",
+    "sum_challenger_us",
+)
+COLUMNS: Final = ("written_at_us", "kind", "champion", "challenger", *SUMS)
+WRITE: Final = f"INSERT INTO shadow ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+# Sums of one challenger by kind: (challenger as `named` writes it).
+READ: Final = f"SELECT kind, {', '.join(f'sum({name})' for name in SUMS)} FROM shadow WHERE challenger = ? GROUP BY kind"
+
+
+def named(versions: Mapping[str, int]) -> str:
+    """A set of versions as the table names it.
+
+    Examples
+    --------
+    >>> named({"weights": 2, "intent": 1})
+    '{"intent": 1, "weights": 2}'
+    """
+    return json.dumps(dict(versions), sort_keys=True)
+
+
+def summary(sums: tuple[Any, ...]) -> dict[str, float | int | None]:
+    """Shares and means of one kind of request, from `SUMS` in their order.
+
+    Examples
+    --------
+    >>> summary((10, 2, 6, 4.0, 0.8, 800.0, 1600.0))["label_agreement"]
+    0.75
+    """
+    n, n_failed, n_same, overlap, distance, champion_us, challenger_us = sums
+    n_both = n - n_failed
+
+    def mean(total: float) -> float | None:
+        return round(total / n_both, 4) if n_both else None
+
+    return {
+        "n_requests": n,
+        "n_failed": n_failed,
+        "label_agreement": mean(n_same),
+        "top_20_overlap": mean(overlap),
+        "probability_distance": mean(distance),
+        "champion_ms": mean(champion_us / 1000),
+        "challenger_ms": mean(challenger_us / 1000),
+    }

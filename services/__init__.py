@@ -1,0 +1,1 @@
+"""The doors: who may ask what, and how the answer travels."""

@@ -1,0 +1,58 @@
+"""The `attune` command: put together from what each floor offers under the entry-point group ``attune.commands``.
+
+Neither floor imports the other; `pyproject.toml` names them. The command modules import their frameworks inside the commands,
+so ``attune --help`` stays quick. An error that a person can mend is one line on stderr and exit code 2.
+"""
+
+import os
+import sys
+from importlib.metadata import entry_points
+
+import typer
+
+MENDABLE = (ValueError, KeyError, OSError)
+
+
+def app() -> typer.Typer:
+    """Gather the commands of all floors that are installed."""
+    root = typer.Typer(
+        name="attune",
+        help="Live session intent, item associations and engagement signals for online shops.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for entry in sorted(entry_points(group="attune.commands"), key=lambda e: e.name, reverse=True):
+        root.add_typer(entry.load())
+    return root
+
+
+def main() -> None:
+    """Run one command; translate what a person can mend into one line."""
+    # The matrices here are small: BLAS's threads would only wait for each other, and take the cores from whoever works beside.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        app()()
+    except MENDABLE as error:
+        if os.environ.get("ATTUNE_LOG_LEVEL", "").upper() == "DEBUG":
+            raise
+        sys.stderr.write(f"attune: {one_line(error)}\n")
+        sys.exit(2)
+
+
+def one_line(error: BaseException) -> str:
+    """Say an error in one line, without Python's decoration of `KeyError`.
+
+    Examples
+    --------
+    >>> one_line(KeyError("no model called 'x'"))
+    "no model called 'x'"
+    >>> one_line(ValueError("first\\nsecond"))
+    'first second'
+    """
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The services' commands: what an operator types."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+app = typer.Typer()
+partner_app = typer.Typer(help="Partners and their API keys.", no_args_is_help=True)
+app.add_typer(partner_app, name="partner")
+signals_app = typer.Typer(help="Signals: whether they are worth it.", no_args_is_help=True)
+app.add_typer(signals_app, name="signals")
+decisions_app = typer.Typer(help="Decisions on record.", no_args_is_help=True)
+app.add_typer(decisions_app, name="decisions")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Host = Annotated[str, typer.Option(envvar="ATTUNE_HOST", help="Address to listen on.")]
+Port = Annotated[int, typer.Option(envvar="ATTUNE_PORT", min=0, max=65_535, help="Port to listen on.")]
+Workers = Annotated[int, typer.Option(envvar="ATTUNE_WORKERS", min=1, help="Processes that answer requests.")]
+
+
+def _home() -> Path:
+    from services.settings import Settings
+
+    return Settings().home
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+@app.command()
+def up(
+    events: Annotated[Path | None, typer.Option(help="A file of events; without it, a simulated shop.")] = None,
+    format: Annotated[str, typer.Option(help="attune, trivago, rees46, retailrocket, taobao, jdata, otto or ga4.")] = "attune",
+    host: Host = "127.0.0.1",
+    port: Port = 3000,
+    workers: Workers = 1,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the documentation page in a browser.")] = True,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the first answer.")] = False,
+) -> None:
+    """Events to answered requests: ingest or simulate, retrain, promote, serve, and ask for one recommendation."""
+    from services.up import Plan, run
+
+    plan = Plan(_home(), events, format, host, port, workers, open_page and not once, once)
+    raise typer.Exit(run(plan))
+
+
+@app.command()
+def serve(host: Host = "127.0.0.1", port: Port = 3000, workers: Workers = 1) -> None:
+    """Answer requests with the champion models until Ctrl-C."""
+    from services.service import serve as serve_requests
+
+    serve_requests(_home(), host=host, port=port, workers=workers)
+
+
+@app.command()
+def worker() -> None:
+    """Fold new events into the online features until Ctrl-C."""
+    from services.worker import run
+
+    run(_home())
+
+
+@partner_app.command("add")
+def partner_add(
+    name: str,
+    browser: Annotated[bool, typer.Option("--browser", help="A pk_ key that may only send events.")] = False,
+    origin: Annotated[list[str] | None, typer.Option(help="A shop's pages that may use the browser key; repeatable.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="What the key may do, if not everything; repeatable.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="A limit of this key's own.")] = None,
+) -> None:
+    """Create a partner's key and print it; it cannot be shown again."""
+    from services import partners
+
+    kind, origins, scopes = "pk" if browser else "sk", origin or (), scope or ()
+    key = partners.add(
+        _home(), name, _now_us(), kind, scopes=scopes, origins=origins, requests_per_minute=requests_per_minute
+    )  # fmt: skip
+    typer.echo(key)
+    if browser and not origins:
+        typer.echo("no web page may use this key: give its --origin, such as https://shop.example", err=True)
+
+
+@partner_app.command("list")
+def partner_list(as_json: Json = False) -> None:
+    """List partners with the hints of their keys."""
+    from services import partners
+
+    rows = partners.listing(_home())
+    if as_json:
+        typer.echo(msgspec.json.encode(rows))
+        return
+    for row in rows:
+        state = "revoked" if row["revoked_at_us"] else "expiring" if row["expires_at_us"] else "valid"
+        typer.echo(f"{row['partner']}  {row['hint'] or '-'}…  {state}  {row['scopes'] or ''}")
+
+
+@partner_app.command("rotate")
+def partner_rotate(name: str) -> None:
+    """Print a new server key; the old ones stay valid for a day."""
+    from services import partners
+
+    typer.echo(partners.rotate(_home(), name, _now_us()))
+
+
+@partner_app.command("revoke")
+def partner_revoke(name: str) -> None:
+    """Refuse all keys of a partner, at once."""
+    from services import partners
+
+    typer.echo(f"{partners.revoke(_home(), name, _now_us())} keys revoked")
+
+
+@app.command()
+def erase(user: str, partner: Annotated[str, typer.Option(help="Whose user it is.")] = "local", as_json: Json = False) -> None:
+    """Erase a user, by the partner's own id: log, features, queues, decisions. Prints a receipt."""
+    from services import erasure
+    from services.settings import Settings
+
+    settings = Settings()
+    receipt = erasure.erase(settings.home, partner, user, _now_us(), erasure.online_of(settings))
+    if as_json:
+        typer.echo(msgspec.json.encode(receipt))
+        return
+    removed = ", ".join(f"{n} {table}" for table, n in sorted(receipt.removed.items())) or "nothing was kept"
+    typer.echo(f"receipt {receipt.receipt_id}: {removed}")
+    if not receipt.completed:
+        typer.echo("a flow is writing features now; the worker takes the user out of them when it has ended", err=True)
+
+
+@signals_app.command("uplift")
+def signals_uplift(
+    partner: Annotated[str | None, typer.Option(help="Default: every partner with signals.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only users whose first signal is not older (UTC).")] = None,
+    window_days: Annotated[float, typer.Option(min=0.01, max=365, help="Outcomes count for so long after it.")] = 7.0,
+    as_json: Json = False,
+) -> None:
+    """Compare users who were sent signals with those held out: do more buy, and does it pay after discounts?"""
+    from models.schema import DAY_US
+    from models.uplift import UpliftParams
+    from services import uplift
+
+    since_us = 0 if since is None else int(since.replace(tzinfo=UTC).timestamp() * 1e6)
+    found = uplift.of_home(_home(), partner, since_us, UpliftParams(window_us=int(window_days * DAY_US)))
+    if as_json:
+        typer.echo(msgspec.json.encode(found))
+    else:
+        typer.echo("\n".join(uplift.text(one) for one in found) or "no signals yet")
+
+
+@decisions_app.command("replay")
+def decisions_replay(as_json: Json = False) -> None:
+    """Take every decision of the profile bandit once more; exit code 1 if one comes out otherwise."""
+    from services.profile_source import replay
+
+    found = replay(_home())
+    if as_json:
+        typer.echo(msgspec.json.encode({"decisions": found.n_decisions, "different": found.different}))
+    else:
+        typer.echo(f"{found.n_decisions} decisions repeated, {len(found.different)} came out otherwise")
+    if found.different:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say how every part is, and how to mend what is not well."""
+    from services.doctor import examine
+
+    findings = examine(_home())
+    if as_json:
+        typer.echo(msgspec.json.encode([f._asdict() for f in findings]))
+    else:
+        for finding in findings:
+            mend = f"  -> {finding.mend}" if finding.mend else ""
+            typer.echo(f"{finding.state:4}  {finding.part}: {finding.says}{mend}")
+    if any(f.state == "fail" for f in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,158 @@
+"""`attune doctor`: the health of every part, and the mend for each that is not well."""
+
+import json
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import apsw
+
+from models import audit, layout, tables
+from services.store import OLDEST_SAFE_SQLITE, connect, rows
+
+LEAST_DISK: Final = 1 << 30  # bytes
+STALE_DAYS: Final = 7
+
+
+class Finding(NamedTuple):
+    """How one part is.
+
+    Attributes
+    ----------
+    state
+        ``ok``, ``warn`` (works, but look at it) or ``fail``.
+    mend
+        What to type or change; empty where nothing is needed.
+    """
+
+    part: str
+    state: str
+    says: str
+    mend: str = ""
+
+
+def examine(home: Path, url: str | None = None) -> list[Finding]:
+    """Look at every part; never raises for what it finds.
+
+    Parameters
+    ----------
+    url
+        Address of a running service; None looks where the home's was started last.
+    """
+    findings = [*_machine(home)]
+    if not (home / layout.STORE).exists():
+        return [*findings, Finding("event log", "warn", "there is no store yet", "attune up")]
+    parts: tuple[Callable[[apsw.Connection, Path], Iterator[Finding]], ...] = (_log, _models, _features, _keys)
+    try:
+        connection = connect(home)
+        for part in parts:
+            findings.extend(part(connection, home))
+    except (apsw.Error, OSError) as error:
+        findings.append(Finding("store", "fail", f"cannot be read ({type(error).__name__})", f"restore {home / layout.STORE}"))
+    return [*findings, _service(url or _started_at(home))]
+
+
+def _machine(home: Path) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", "ok" if sys.version_info >= (3, 11) else "fail", version, "")
+    sqlite = apsw.sqlite_lib_version()
+    safe = tuple(map(int, sqlite.split("."))) >= OLDEST_SAFE_SQLITE
+    yield Finding("sqlite", "ok" if safe else "fail", sqlite, "" if safe else "install apsw 3.54 or newer")
+    folder = next(p for p in (home, *home.parents) if p.exists())
+    writable = folder.is_dir() and os.access(folder, os.W_OK)
+    yield Finding(
+        "home", "ok" if writable else "fail", str(home), "" if writable else f"make {folder} writable, or set ATTUNE_HOME"
+    )
+    free = shutil.disk_usage(folder).free
+    enough = free >= LEAST_DISK
+    yield Finding("disk", "ok" if enough else "warn", f"{free / 2**30:.1f} GiB free", "" if enough else "free at least 1 GiB")
+
+
+def _log(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
+    sound = connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+    ((n, newest_us),) = rows(connection, "SELECT count(*), max(occurred_at_us) FROM events")
+    if not sound:
+        yield Finding("event log", "fail", "the file is damaged", f"restore {home / layout.STORE} from a backup")
+    elif not n:
+        yield Finding("event log", "warn", "empty", "attune ingest FILE --format F")
+    else:
+        days = (time.time() - newest_us / 1e6) / 86_400
+        yield Finding("event log", "ok", f"{n} events, the newest {max(days, 0):.1f} days old")
+    ((refused,),) = rows(connection, "SELECT count(*) FROM quarantine WHERE replayed_at_us IS NULL")
+    yield Finding("quarantine", "warn" if refused else "ok", f"{refused} rows", "attune quarantine list" if refused else "")
+    mode = (home / layout.SECRET).stat().st_mode & 0o077 if (home / layout.SECRET).exists() else 0
+    if mode:
+        yield Finding("secret", "fail", "others may read it", f"chmod 600 {home / layout.SECRET}")
+
+
+def _models(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
+    champions = rows(connection, tables.CHAMPIONS)
+    if not champions:
+        yield Finding("models", "warn", "no champion yet", "attune retrain")
+    for name, version, artifact in champions:
+        yield _model(name, version, home / artifact)
+    moves, aliases = rows(connection, audit.AUDIT), rows(connection, audit.ALIASES_NOW)
+    wrong = audit.what_is_wrong(moves, aliases)
+    if wrong:
+        yield Finding("audit", "fail", wrong, "compare with a backup of the store")
+    elif moves:
+        yield Finding("audit", "ok", f"{len(moves)} rows, the chain holds")
+
+
+def _model(name: str, version: int, folder: Path) -> Finding:
+    """Load a champion as a worker does, golden predictions and all."""
+    from models.served import FAULTS  # with LightGBM and the kernels behind it
+    from services.champion import load
+
+    try:
+        load(name, folder)
+    except FAULTS as error:
+        says = f"version {version} cannot be loaded ({type(error).__name__}): {error}"
+        return Finding(f"model {name}", "fail", says, f"attune rollback {name}, or attune retrain")
+    return Finding(f"model {name}", "ok", f"champion {version}")
+
+
+def _features(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
+    online = home / layout.FEAST
+    files = [p for p in online.rglob("*.db")] if online.exists() else []
+    if not files:
+        yield Finding("online features", "warn", "not materialized yet", "attune retrain")
+        return
+    days = (time.time() - max(p.stat().st_mtime for p in files)) / 86_400
+    stale = days > STALE_DAYS
+    yield Finding(
+        "online features", "warn" if stale else "ok", f"written {days:.1f} days ago", "attune retrain" if stale else ""
+    )
+
+
+def _keys(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
+    ((n,),) = rows(connection, "SELECT count(*) FROM api_keys WHERE revoked_at_us IS NULL")
+    yield Finding("api keys", "ok" if n else "warn", f"{n} valid", "" if n else "attune partner add NAME")
+
+
+def _started_at(home: Path) -> str:
+    try:
+        return (home / layout.SERVICE_URL).read_text().strip()
+    except FileNotFoundError:
+        return "http://127.0.0.1:3000"
+
+
+def _service(url: str) -> Finding:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=1) as reply:
+            problems = json.loads(reply.read()).get("problems", {})
+    except ValueError:
+        return Finding("service", "warn", f"something else answers at {url}", "choose another port: attune up --port")
+    except urllib.error.HTTPError as error:
+        return Finding("service", "warn", f"answers {error.code} at {url}/readyz", "wait, or see what /readyz says")
+    except OSError:
+        return Finding("service", "warn", f"does not answer at {url}", "attune up")
+    if problems:
+        return Finding("service", "warn", f"ready at {url}, but {'; '.join(problems.values())}", "attune rollback NAME")
+    return Finding("service", "ok", f"ready at {url}")

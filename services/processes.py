@@ -1,0 +1,91 @@
+"""Child processes of `attune up`: started together, stopped together, never left behind."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from models import layout
+
+STOP_S: Final = 15.0
+PR_SET_PDEATHSIG: Final = 1
+
+
+def _with_parent() -> Callable[[], None] | None:
+    """On Linux a child gets SIGTERM when its parent dies, however that happened; elsewhere nothing can be asked for."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def command(*words: str) -> list[str]:
+    """The words of an `attune` command, run by this very interpreter."""
+    return [sys.executable, "-m", "services.cli", *words]
+
+
+def spawn(words: Sequence[str], env: Mapping[str, str], log: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start an `attune` command in a session of its own, so that Ctrl-C reaches it through us only.
+
+    Parameters
+    ----------
+    log
+        File that gets its output, appended; None lets it write where we write.
+    """
+    out = log.open("ab") if log else None
+    try:
+        return subprocess.Popen(
+            command(*words),
+            env={**os.environ, **env},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=_with_parent(),
+        )
+    finally:
+        if out:
+            out.close()
+
+
+def stop(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask all children to end, wait up to `STOP_S` seconds, then end them and what they started."""
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    for child in children:
+        try:
+            child.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+@contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Hold the home for one `attune up`.
+
+    Raises
+    ------
+    OSError
+        If another process holds it; the message names its process id.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / layout.LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise OSError(
+                f"another `attune up` (process {lock.read().strip() or 'unknown'}) runs on {home}; "
+                "stop it, or set ATTUNE_HOME to another folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

@@ -1,0 +1,147 @@
+"""The BentoML service: its workers, its tuning, and the application mounted in it.
+
+BentoML starts, watches and replaces the worker processes and packs the image; the product's API is our own ASGI application.
+What costs more than an answer is switched off: tracing (in the way of every request even without an exporter), the access log,
+BentoML's own metrics (they make labels of raw paths). The timeout is short because BentoML leaves one timer per request alive
+for as long.
+
+The process that only watches the workers imports this module too, so everything heavy waits for a worker.
+"""
+
+import asyncio
+import gc
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import bentoml
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from models import layout
+from models.environment import PREFIX
+from services.settings import Settings
+
+TIMEOUT_S: Final = 5
+SWITCH_S: Final = 0.0005  # a request must not wait 5 ms for a thread that writes decisions down
+TARGET: Final = "services.service:Attune"
+API: Final = "/v1/"
+# Addresses that BentoML would answer itself, without knowing whether models are loaded.
+OWN_PATHS: Final = frozenset({"/livez", "/readyz", "/healthz", "/schema.json", "/metrics"})
+QUIET: Final = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True"}
+
+
+class Worker:
+    """The application of this worker process, built when the worker starts."""
+
+    def __init__(self) -> None:
+        self.app: Any = None
+
+    def build(self) -> None:
+        """Build the application; takes seconds."""
+        from services import metrics
+        from services.app import HTML, Page, build_app
+
+        settings = Settings()
+        metrics.prepare(settings.home, fresh=False)
+        counted = metrics.Metrics()
+        self.app = build_app(
+            settings, observer=counted, judged=counted.judged, decided=counted.decided, shadowed=counted.shadowed
+        )
+        self.app.pages["/metrics"] = Page(HTML.replace(b"html", b"plain"), lambda: (200, counted.text()))
+
+    async def start(self) -> None:
+        """Load and warm up; then let the collector leave alone what will live as long as the process."""
+        await self.app.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 1000)
+        sys.setswitchinterval(SWITCH_S)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+worker = Worker()
+
+
+class OwnPaths:
+    """Sends the addresses that BentoML claims to our application, and the API the short way.
+
+    On its way to a mounted application a request passes BentoML's router and request context, which no route of ours needs.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] == "http" and (scope["path"].startswith(API) or scope["path"] in OWN_PATHS)
+        await (worker if ours else self.app)(scope, receive, send)
+
+
+@bentoml.asgi_app(worker, path="/")
+class _Attune:
+    def __init__(self) -> None:
+        worker.build()
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def begin(self) -> None:
+        """Load in the background: the worker is alive at once, and ready when `/readyz` says so."""
+        self._starting = asyncio.create_task(worker.start())
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def end(self) -> None:
+        """Write what waits for the log, end the threads."""
+        self._starting.cancel()
+        await worker.app.stop()
+
+
+Attune = bentoml.service(
+    _Attune,
+    name="attune",
+    workers=Settings().workers,
+    traffic={"timeout": TIMEOUT_S},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+)
+Attune.add_asgi_middleware(OwnPaths)
+
+
+def serve(home: Path, *, host: str, port: int, workers: int) -> None:
+    """Become the service: this process turns into BentoML's supervisor and ends with it, on SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    port
+        0 takes a free one.
+
+    Raises
+    ------
+    OSError
+        If the address cannot be listened on.
+    """
+    from services import metrics
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from None
+        port = probe.getsockname()[1]
+    home = home.expanduser().absolute()
+    metrics.prepare(home, fresh=True)
+    (home / layout.SERVICE_URL).write_text(f"http://{host}:{port}\n")
+    os.environ.update(
+        {
+            f"{PREFIX}HOME": str(home),
+            f"{PREFIX}WORKERS": str(workers),
+            "BENTOML_HOME": str(home / layout.ARTIFACTS),
+            **{name: os.environ.get(name, value) for name, value in QUIET.items()},
+        }
+    )
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "bentoml", "serve", TARGET, "--host", host, "--port", str(port)]
+    os.execv(sys.executable, command)

@@ -1,0 +1,71 @@
+"""The services' one look at the environment: prefix ``ATTUNE_``, unknown names refused."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models import environment
+
+
+class Settings(BaseSettings):
+    """What the services take from the environment; building it checks every name and value.
+
+    Attributes
+    ----------
+    home
+        Absolute; all state of the embedded profile lies below it.
+    profile
+        Which stores are used: ``embedded`` files, or the ``scale`` servers.
+    workers
+        Processes that answer requests.
+    retention_days
+        What is older is removed by the worker; nothing is, if not given.
+    feature_max_age_s
+        An online feature whose event timestamp is older than this many seconds is not used, and the answer says so.
+    reward_window_s
+        Seconds after a decision within which a purchase or cart of a shown item counts for it.
+    requests_per_minute
+        What one key may ask, all workers together, unless the key has a limit of its own.
+    allow_private_webhooks
+        For development: webhooks may go to http, loopback and private addresses.
+
+    shadow_share
+        Share of the requests that a challenger, where there is one, answers a second time, unseen.
+
+    Raises
+    ------
+    ValueError
+        If a name with our prefix is no setting, or a value is out of its range; in one line, without the value.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=environment.PREFIX, extra="ignore", frozen=True)
+
+    home: Path = Field(default=Path(".attune"), validate_default=True)
+    profile: Literal["embedded", "scale"] = "embedded"
+    redis_url: str | None = None
+    postgres_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=3000, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    feature_max_age_s: int = Field(default=30 * 86_400, ge=1)
+    reward_window_s: int = Field(default=3600, ge=1, le=7 * 86_400)
+    requests_per_minute: int = Field(default=600_000, ge=1)
+    allow_private_webhooks: bool = False
+    shadow_share: float = Field(default=0.05, ge=0, le=1)
+
+    def __init__(self, **values: Any) -> None:
+        environment.refuse_unknown(os.environ)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ValueError(environment.fault(error.errors()[0])) from None
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()

@@ -1,0 +1,268 @@
+"""`attune up`: from events to an answered request, then service and worker until Ctrl-C.
+
+The steps are `attune` commands of their own, run as child processes: a step that dies takes nothing with it, and what this
+process does could be typed by hand.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from models import layout, tables
+from models.schema import MEASURES
+from services import partners
+from services.processes import command, only_one, spawn, stop
+from services.store import connect
+
+LOCAL_PARTNER: Final = "local"
+LOCAL_KEY: Final = "local.key"  # the development key of this home, mode 0600
+READY_S: Final = 180.0
+POLL_S: Final = 0.1
+SHOP_USERS: Final = 600  # of the simulated shop: enough to learn from in half a minute
+
+
+class Plan(NamedTuple):
+    """What the operator asked for."""
+
+    home: Path
+    events: Path | None
+    format: str
+    host: str
+    port: int
+    workers: int
+    open_page: bool
+    once: bool
+
+
+def run(plan: Plan) -> int:
+    """Do the main job; the exit code.
+
+    Raises
+    ------
+    OSError
+        If another `attune up` holds the home, or the port is taken.
+    ValueError
+        If the events cannot be read.
+    """
+    if plan.events is not None and not plan.events.is_file():
+        raise ValueError(f"no file {plan.events}; give a file of events, or leave --events out for a simulated shop")
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us had them ignored
+        signal.signal(number, signal.default_int_handler)
+    with only_one(plan.home):
+        _require_free(plan.host, plan.port)
+        crew = Crew(plan)
+        try:
+            return _bring_models(plan, crew) or _serve(plan, crew)
+        except KeyboardInterrupt:
+            say("stopping")
+            return 0
+        finally:
+            stop(crew.children)
+
+
+class Crew:
+    """The processes beside this one: the kernel compiler of a fresh machine, then the service, at last the worker."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._compiler: subprocess.Popen[bytes] | None = None
+        self.serving: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def children(self) -> list[subprocess.Popen[bytes]]:
+        """All that must be stopped at the end."""
+        return [*self.serving, *([self._compiler] if self._compiler else [])]
+
+    def compile_kernels(self) -> None:
+        """Start to compile what a fresh machine has not compiled yet, seconds each; a no-op of a second elsewhere."""
+        words = [sys.executable, "-m", "models.warm"]
+        self._compiler = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def serve_when_compiled(self) -> None:
+        """Start the service beside the training, but not while it would compile the same kernels once more."""
+        if not self.serving and (self._compiler is None or self._compiler.poll() is not None):
+            self.serve()
+
+    def serve(self) -> None:
+        """Start the service, if it does not run yet."""
+        if not self.serving:
+            plan = self._plan
+            self._spawn("serve", "--host", plan.host, "--port", str(plan.port), "--workers", str(plan.workers))
+
+    def work(self) -> None:
+        """Start the worker."""
+        self._spawn("worker")
+
+    def _spawn(self, name: str, *words: str) -> None:
+        logs = self._plan.home / "logs"
+        logs.mkdir(exist_ok=True)
+        self.serving.append(spawn((name, *words), {"ATTUNE_HOME": str(self._plan.home)}, logs / f"{name}.log"))
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal; stdout is kept for the answer."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from None
+
+
+def _bring_models(plan: Plan, crew: Crew) -> int:
+    """Make sure that there is a champion which has seen the events; exit code of the step that failed, or 0."""
+    has_champion = bool(connect(plan.home).execute(tables.CHAMPIONS).fetchall())
+    if plan.events is None and has_champion:
+        say("champion found; retrain whenever you like with: attune retrain")
+        return 0
+    if has_champion:
+        code, counts = _step("ingest", str(plan.events), "--format", plan.format)
+        if code or counts["accepted"] == 0:
+            say("" if code else "nothing new in the events; the champion serves")
+            return code
+        code, summary = _step("retrain", "--json", meanwhile=crew.serve)
+        if not code:
+            say(_about_gate(summary))
+        return code
+    crew.compile_kernels()
+    events, format = (plan.events, plan.format) if plan.events else (plan.home / "shop.jsonl", "attune")
+    if plan.events is None and not events.exists():
+        code, _ = _step("simulate", "--users", str(SHOP_USERS), "--out", str(events))
+        if code:
+            return code
+    words = ("retrain", "--events", str(events), "--format", format, "--json")
+    code, summary = _step(*words, meanwhile=crew.serve_when_compiled)
+    if not code and not summary["champions"]:
+        say(f"{_about_gate(summary)}; see {plan.home / layout.REPORTS}, or promote by hand: attune promote NAME")
+        return 1
+    return code
+
+
+def _about_gate(summary: dict[str, Any]) -> str:
+    from models.gate import in_words  # with all the models behind it, which the start of this process does not wait for
+
+    return f"gate: {in_words(summary)}"
+
+
+def _step(*words: str, meanwhile: Callable[[], None] = lambda: None) -> tuple[int, dict[str, Any]]:
+    """Run one command to its end: exit code, and the JSON on the last line of its stdout.
+
+    Parameters
+    ----------
+    meanwhile
+        Called again and again while the command runs.
+    """
+    say(f"attune {' '.join(words)}")
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as out:
+        child = subprocess.Popen(command(*words), stdout=out, start_new_session=True)
+        try:
+            while child.poll() is None:
+                meanwhile()
+                time.sleep(POLL_S)
+        except KeyboardInterrupt:
+            stop([child])
+            raise
+        say(f"  {time.monotonic() - started:.1f} s")
+        out.seek(0)
+        lines = out.read().splitlines()
+    return child.returncode, msgspec.json.decode(lines[-1]) if lines and not child.returncode else {}
+
+
+def _serve(plan: Plan, crew: Crew) -> int:
+    crew.serve()
+    children = crew.serving
+    url = f"http://{'127.0.0.1' if plan.host == '0.0.0.0' else plan.host}:{plan.port}"
+    if not _ready(url, children):
+        say(f"the service did not become ready; see {plan.home / 'logs'}, or run: attune doctor")
+        return 1
+    key = local_key(plan.home)
+    _show(url, key, sample_request(plan.home))
+    if plan.once:
+        return 0
+    crew.work()
+    if plan.open_page and sys.stdout.isatty() and (sys.platform != "linux" or os.environ.get("DISPLAY")):
+        webbrowser.open(f"{url}/docs")
+    say("serving until Ctrl-C")
+    while all(child.poll() is None for child in children):
+        time.sleep(0.5)
+    say(f"a process ended by itself; see {plan.home / 'logs'}")
+    return 1
+
+
+def _ready(url: str, children: list[subprocess.Popen[bytes]]) -> bool:
+    until = time.monotonic() + READY_S
+    while time.monotonic() < until and all(child.poll() is None for child in children):
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(POLL_S)
+    return False
+
+
+def local_key(home: Path) -> str:
+    """The key of the local partner; made on first use and kept beside the secret, so that a restart does not break scripts."""
+    path = home / LOCAL_KEY
+    if not path.exists():
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(f"sk_{secrets.token_urlsafe(32)}")
+    key = path.read_text()
+    partners.keep(home, LOCAL_PARTNER, key, time.time_ns() // 1000)
+    return key
+
+
+def sample_request(home: Path) -> dict[str, Any]:
+    """A recommendation request made of a real session: the newest busy visitor of the log, at most 15 events."""
+    connection = connect(home)
+    busy = connection.execute(
+        "SELECT user_id FROM (SELECT user_id, item_id FROM events ORDER BY seq DESC LIMIT 5000) WHERE item_id IS NOT NULL "
+        "GROUP BY user_id ORDER BY count(*) BETWEEN 5 AND 40 DESC, count(*) DESC, user_id LIMIT 1"
+    ).fetchall()
+    columns = ("event_type", "occurred_at_us", "item_id", "category", *MEASURES)
+    rows = connection.execute(
+        f"SELECT {', '.join(columns)} FROM events WHERE user_id = ? ORDER BY occurred_at_us DESC LIMIT 15",
+        (busy[0][0] if busy else "",),
+    )
+    events = [_public(dict(zip(columns, row, strict=True))) for row in rows][::-1]
+    session = {"session_id": "s-1", "events": events}
+    return {"user_id": "visitor-1", "session_data": session, "limit": 5, "explain": True, "exclude_seen": True}
+
+
+def _public(row: dict[str, Any]) -> dict[str, Any]:
+    ts = datetime.fromtimestamp(row.pop("occurred_at_us") / 1e6, UTC).isoformat().replace("+00:00", "Z")
+    return {"type": row.pop("event_type"), "ts": ts, **{name: value for name, value in row.items() if value is not None}}
+
+
+def _show(url: str, key: str, request: dict[str, Any]) -> None:
+    call = urllib.request.Request(
+        f"{url}/v1/recommendations",
+        data=msgspec.json.encode(request),
+        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(call, timeout=10) as reply:
+        answer = reply.read()
+    write = sys.stdout.write
+    write(f"POST {url}/v1/recommendations\n{msgspec.json.format(msgspec.json.encode(request), indent=2).decode()}\n\n")
+    write(f"{msgspec.json.format(answer, indent=2).decode()}\n\n")
+    write(f"key    {key}\nask    {url}/v1/recommendations\ndocs   {url}/docs\nready  {url}/readyz\n")
+    sys.stdout.flush()

@@ -1,0 +1,61 @@
+"""The validation, materialization and drift flows, run by Prefect: seen in its API, the result among its artifacts."""
+
+from contextlib import closing
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows import store
+from flows.server import connected
+from models.schema import EVENT_COLUMNS, MEASURES
+
+AT_US = 1_790_000_000_000_000
+
+
+@pytest.fixture
+def home(tmp_path):
+    frame = pd.DataFrame({name: pd.Series([None] * 40, dtype=object) for name in EVENT_COLUMNS})
+    for name in MEASURES:
+        frame[name] = np.nan
+    rows = frame.assign(
+        event_id=[f"e{i}" for i in range(40)],
+        user_id="u",
+        event_type="search",
+        occurred_at_us=AT_US + np.arange(40),
+        utc_offset_min=np.int16(0),
+        device=["fridge", *["mobile"] * 39],
+    )
+    rows.loc[39, ["event_type", "item_id"]] = ["item_view", "hat"]
+    with closing(store.connect(tmp_path)) as connection:
+        store.append_events(connection, rows, "shop", AT_US)
+    return tmp_path
+
+
+def test_the_flows_run_are_seen_and_leave_their_result(home, prefect_server):
+    with connected(home, prefect_server):
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+        from flows.drift import watch
+        from flows.materialize import materialize_features
+        from flows.validate import ValidationStopped, validate_events
+
+        with pytest.raises(ValidationStopped, match="1 of 40"):  # refused at once: a retry would not make it true
+            validate_events(str(home), tolerance=0.01)
+        assert validate_events(str(home))["n_quarantined"] == 1
+        rows = materialize_features(str(home), AT_US + 1_000_000)["rows"]
+        watched = watch(str(home), AT_US)
+        ours = FlowFilter(name=FlowFilterName(any_=[one.name for one in (validate_events, materialize_features, watch)]))
+        with get_client(sync_client=True) as client:
+            artifacts = client.read_artifacts()
+            runs = client.read_flow_runs(flow_filter=ours)
+            tasks = client.read_task_runs(flow_filter=ours)
+    assert rows["session_features"] == 39
+    tables = {a.description: a.data for a in artifacts if a.key == "event-validation"}
+    assert set(tables) == {"40 new events, 1 failed: stopped", "40 new events, 1 failed: held back"}
+    assert all("device_known" in data for data in tables.values())
+    assert sorted(str(run.state_name) for run in runs) == ["Completed", "Completed", "Completed", "Failed"]
+    assert sorted(run.run_count for run in tasks) == [1, 1, 1, 1, 1, 1]
+    assert (watched["verdict"], watched["announced"]) == ("not enough data", "nothing to tell")
+    assert ["**not enough data**" in a.data for a in artifacts if a.key == "drift"] == [True]

@@ -1,0 +1,216 @@
+"""From the log to the offline tables and the online store; what a row may know of its past."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from feature_repo.store import open_store
+from flows import store
+from flows.materialize import materialize, training_set, write_offline
+from models import feature_tables
+from models.schema import (
+    EVENT_COLUMNS,
+    ITEM_FEATURES,
+    LAST_EVENT_AT,
+    MEASURES,
+    NEXT_ACTION_FEATURES,
+    RECENT_ITEMS_AT,
+    SESSION_FEATURES,
+    USER_FEATURES,
+    USER_RECENT_ITEMS,
+)
+
+T0_US = 1_790_000_000_000_000 // 3_600_000_000 * 3_600_000_000  # a full hour
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+
+
+def log(*rows):
+    """Events from ``(user, minute, type, item)``; the event's id is its place and minute."""
+    users, minutes, types, items = zip(*rows, strict=True)
+    frame = pd.DataFrame({name: pd.Series([None] * len(rows), dtype=object) for name in EVENT_COLUMNS})
+    for name in MEASURES:
+        frame[name] = np.nan
+    return frame.assign(
+        event_id=[f"{user}-{minute}-{place}" for place, (user, minute, _, _) in enumerate(rows)],
+        user_id=users,
+        event_type=types,
+        item_id=pd.Series(items, dtype=object),
+        occurred_at_us=T0_US + (np.array(minutes) * MINUTE_US).astype(np.int64),
+        utc_offset_min=np.int16(0),
+    )
+
+
+def append(home, *rows):
+    with closing(store.connect(home)) as connection:
+        store.append_events(connection, log(*rows), "shop", T0_US)
+
+
+SHOP = [
+    ("ann", 0, "item_view", "hat"),
+    ("ann", 1, "item_view", "shoe"),
+    ("ann", 1, "add_to_cart", "shoe"),
+    ("bob", 30, "item_view", "hat"),
+    ("ann", 90, "purchase", "shoe"),
+]
+
+
+def online(home, user):
+    features = ["user_features:decayed_item_view", f"user_features:{LAST_EVENT_AT}", f"user_recent_items:{USER_RECENT_ITEMS}"]
+    row = open_store(home).get_online_features(features, [{"user_id": user}]).to_dict()
+    minute = None if row[LAST_EVENT_AT][0] is None else (row[LAST_EVENT_AT][0] - T0_US) / MINUTE_US
+    return row["decayed_item_view"][0], minute, row[USER_RECENT_ITEMS][0]
+
+
+def table(home, name):
+    return pd.read_parquet(home / "offline" / f"{name}.parquet")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    append(home, *SHOP)
+    return home, materialize(home, T0_US + 100 * MINUTE_US)
+
+
+def test_a_table_has_one_row_per_key_and_instant_the_last_one(shop):
+    home, done = shop
+    assert done.offline.rows == {"session_features": 4, "user_features": 4, "user_recent_items": 2, "item_features": 3}
+    sessions = table(home, "session_features")
+    at_once = sessions[sessions["occurred_at"] == pd.Timestamp(T0_US + MINUTE_US, unit="us", tz="UTC")]
+    assert at_once["n_events"].tolist() == [3]
+    assert at_once["n_add_to_cart"].tolist() == [1]
+    assert (sessions.dtypes[list(SESSION_FEATURES)] == np.float32).all()
+    assert str(sessions["occurred_at"].dtype) == "datetime64[us, UTC]"
+
+
+def test_items_stand_at_the_end_of_their_hours_and_never_after_the_present(shop):
+    items = table(shop[0], "item_features")
+    minutes = (items["occurred_at"] - pd.Timestamp(T0_US, unit="us", tz="UTC")) / pd.Timedelta(1, "min")
+    assert sorted(zip(items["item_id"], minutes, strict=True)) == [("hat", 60), ("shoe", 60), ("shoe", 100)]
+
+
+def test_the_online_store_holds_each_user_as_of_the_last_event(shop):
+    home, done = shop
+    assert done.online_from_us == T0_US
+    views, minute, recent = online(home, "ann")
+    assert (minute, recent) == (90, ["shoe", "hat"])
+    assert 1.9 < views < 2.0
+    assert online(home, "bob") == (1.0, 30, ["hat"])
+    assert online(home, "eve") == (None, None, None)
+
+
+def test_a_training_row_knows_its_session_with_the_event_and_user_and_item_strictly_before_it(shop):
+    home, _ = shop
+    sessions = table(home, "session_features").set_index("occurred_at")["session_id"]
+    rows = pd.DataFrame(
+        {
+            "row_id": [30, 10, 20, 40],
+            "session_id": sessions.iloc[[2, 0, 1, 3]].to_numpy(),
+            "user_id": ["ann", "ann", "ann", "bob"],
+            "item_id": ["shoe", "hat", "shoe", None],
+            "occurred_at_us": [T0_US + minute * MINUTE_US for minute in (90, 0, 1, 30)],
+        }
+    )
+    found = training_set(home, rows)
+    assert found["row_id"].tolist() == [30, 10, 20, 40]
+    assert list(found.columns) == ["row_id", *SESSION_FEATURES, *USER_FEATURES, LAST_EVENT_AT, *ITEM_FEATURES]
+    assert found["n_purchase"].tolist() == [1, 0, 0, 0]  # the session: with the event
+    assert found["n_events"].tolist() == [1, 1, 3, 1]
+    np.testing.assert_array_equal(found["user_n_events"], [3, np.nan, 1, np.nan])  # the user: without it, nor its instant
+    np.testing.assert_array_equal((found[LAST_EVENT_AT] - T0_US) / MINUTE_US, [1, np.nan, 0, np.nan])
+    np.testing.assert_array_equal(found["item_n_purchases"], [0, np.nan, np.nan, np.nan])  # as of minute 60, not 100
+    assert all(found[name].dtype == np.float32 for name in NEXT_ACTION_FEATURES)
+
+
+def test_rows_without_what_the_join_needs_are_refused(shop):
+    rows = pd.DataFrame({"row_id": [1, 1], "session_id": "s", "user_id": "u", "item_id": None, "occurred_at_us": T0_US})
+    with pytest.raises(ValueError, match="unique row_id"):
+        training_set(shop[0], rows)
+    with pytest.raises(ValueError, match="missing:"):
+        training_set(shop[0], rows.drop(columns="user_id").assign(row_id=[1, 2]))
+
+
+def test_events_that_come_later_and_events_that_come_late_both_reach_the_online_store(tmp_path):
+    append(tmp_path, *SHOP)
+    materialize(tmp_path, T0_US + 100 * MINUTE_US)
+    append(tmp_path, ("bob", 120, "item_view", "bag"))
+    done = materialize(tmp_path, T0_US + 130 * MINUTE_US)
+    assert done.online_from_us == T0_US + 100 * MINUTE_US  # an increment
+    assert online(tmp_path, "bob")[1:] == (120, ["bag", "hat"])
+    append(tmp_path, ("eve", 5, "item_view", "hat"))  # of the past, arriving now
+    done = materialize(tmp_path, T0_US + 140 * MINUTE_US)
+    assert done.online_from_us == T0_US + 5 * MINUTE_US
+    assert online(tmp_path, "eve") == (1.0, 5, ["hat"])
+
+
+def test_a_look_at_the_past_rebuilds_the_tables_and_leaves_the_online_store_alone(tmp_path):
+    append(tmp_path, *SHOP)
+    materialize(tmp_path, T0_US + 100 * MINUTE_US)
+    done = materialize(tmp_path, T0_US + 10 * MINUTE_US)
+    assert done.online_from_us is None
+    assert done.offline.rows["user_features"] == 2
+    assert online(tmp_path, "ann")[1] == 90
+    assert materialize(tmp_path, T0_US + 200 * MINUTE_US).offline.rows["user_features"] == 4
+
+
+def test_events_held_back_are_in_no_table(tmp_path):
+    append(tmp_path, *SHOP)
+    with closing(store.connect(tmp_path)) as connection:
+        store.quarantine_events(connection, [(4, "price_in_range")])
+    write_offline.fn(str(tmp_path), T0_US + 100 * MINUTE_US)
+    assert set(table(tmp_path, "user_features")["user_id"]) == {"ann"}
+
+
+def test_an_empty_log_is_refused_in_one_line_that_says_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="attune ingest FILE") as refused:
+        materialize(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_run_that_is_killed_leaves_whole_tables_and_the_next_one_works(tmp_path):
+    append(tmp_path, *SHOP)
+    materialize(tmp_path, T0_US + 100 * MINUTE_US)
+    before = table(tmp_path, "session_features")
+    append(tmp_path, ("bob", 120, "item_view", "bag"))
+    code = f"from pathlib import Path; from flows.materialize import materialize; materialize(Path({str(tmp_path)!r}))"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as run:
+        drafts = tmp_path / "offline/.drafts"
+        end = time.monotonic() + 60
+        while not drafts.exists() and run.poll() is None and time.monotonic() < end:
+            time.sleep(0.002)
+        assert drafts.exists()
+        run.send_signal(signal.SIGKILL)
+    pd.testing.assert_frame_equal(table(tmp_path, "session_features"), before)
+    assert materialize(tmp_path).offline.rows["session_features"] == 5
+    assert online(tmp_path, "bob")[1:] == (120, ["bag", "hat"])
+    assert not drafts.exists()
+
+
+def test_the_online_store_is_rebuilt_when_it_was_lost(tmp_path):
+    append(tmp_path, *SHOP)
+    materialize(tmp_path)
+    shutil.rmtree(tmp_path / "feast")
+    assert materialize(tmp_path).online_from_us == T0_US
+    assert online(tmp_path, "ann")[1] == 90
+
+
+def test_instants_keep_their_microsecond():
+    at_us = np.array([T0_US + 1], dtype=np.int64)
+    assert feature_tables.instants(at_us)[0].value == (T0_US + 1) * 1_000
+
+
+def test_what_the_store_serves_is_what_the_table_holds(shop):
+    home, _ = shop
+    names = [f"item_features:{name}" for name in ITEM_FEATURES] + [f"user_recent_items:{RECENT_ITEMS_AT}"]
+    row = open_store(home).get_online_features(names, [{"item_id": "shoe", "user_id": "ann"}]).to_dict()
+    newest = table(home, "item_features").query("item_id == 'shoe'").sort_values("occurred_at").iloc[-1]
+    assert [np.float32(row[name][0]) for name in ITEM_FEATURES] == [newest[name] for name in ITEM_FEATURES]
+    assert row[RECENT_ITEMS_AT] == [T0_US + 90 * MINUTE_US]

@@ -1,0 +1,150 @@
+"""The schedule: what is declared can be read, a scheduled run really fires, and so does one that drift asks for."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows import drift
+from flows.schedule import DECLARED, read
+from flows.server import connected, free_port
+
+SOON = """
+deployments:
+  - name: soon
+    entrypoint: flows.validate.validate_events
+    parameters: {home: "{{ $ATTUNE_HOME }}"}
+    concurrency_limit: 1
+    schedules: [{interval: 10}]
+  - name: every-minute
+    entrypoint: flows.validate.validate_events
+    parameters: {home: "{{ $ATTUNE_HOME }}"}
+    schedules: [{cron: "* * * * *"}]
+  - name: on-drift
+    entrypoint: flows.validate.validate_events
+    parameters: {home: "{{ $ATTUNE_HOME }}"}
+"""
+PATIENCE_S = 150  # far more than it takes (about 25 s), for machines that do other things as well
+
+
+def test_the_declared_deployments_name_flows_of_ours_with_a_schedule_each(tmp_path: Path) -> None:
+    found = read(DECLARED[0], tmp_path)
+    assert {one["entrypoint"] for one in found} == {
+        "flows.retrain.retrain",
+        "flows.validate.validate_events",
+        "flows.materialize.materialize_features",
+        "flows.drift.watch",
+    }
+    for one in found:
+        assert one["parameters"] == {"home": str(tmp_path)}
+        assert one["concurrency_limit"] == 1
+        assert all("cron" in each for each in one["schedules"])
+
+
+def test_the_retraining_waits_for_the_event_that_drift_sends(tmp_path: Path) -> None:
+    triggers = {one["entrypoint"]: one["triggers"] for one in read(DECLARED[0], tmp_path) if "triggers" in one}
+    (trigger,) = triggers.pop("flows.retrain.retrain")
+    assert triggers == {}
+    assert (trigger["expect"], trigger["match"]) == ([drift.EVENT], {"prefect.resource.id": drift.RESOURCE})
+
+
+@pytest.mark.parametrize("text", ["", "deployments: []", "a: [", "- 1"])
+def test_a_declaration_that_says_nothing_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "prefect.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="deployments"):
+        read(path, tmp_path)
+
+
+def asked(url: str, path: str, body: Any) -> Any:
+    request = urllib.request.Request(
+        f"{url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
+    except OSError:
+        return None  # the server is not up yet
+
+
+def flow_runs(url: str, *states: str) -> list[dict[str, Any]]:
+    return asked(url, "flow_runs/filter", {"limit": 100, "flow_runs": {"state": {"type": {"any_": states}}}}) or []
+
+
+def ended(url: str) -> dict[str, dict[str, Any]]:
+    """Runs that ended, one of the clock's and one of the automation's, if there were any."""
+    runs = flow_runs(url, "COMPLETED", "FAILED", "CRASHED")
+    return {"clock" if run["auto_scheduled"] else "drift": run for run in runs}
+
+
+def declaration(path: Path) -> Path:
+    """The schedules of this test, and beside them the real trigger on a flow that is quick."""
+    soon = yaml.safe_load(SOON)
+    retrain = next(one for one in read(DECLARED[0], path) if one["entrypoint"] == "flows.retrain.retrain")
+    soon["deployments"][-1]["triggers"] = retrain["triggers"]
+    declared = path / "soon.yaml"
+    declared.write_text(yaml.safe_dump(soon))
+    return declared
+
+
+def test_runs_fire_on_time_and_on_drift_and_the_schedule_stops_cleanly(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "flows.schedule", str(home), str(port), str(declaration(tmp_path))]
+    schedule = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        end = time.monotonic() + PATIENCE_S
+
+        def waiting() -> bool:
+            time.sleep(0.5)
+            return time.monotonic() < end and schedule.poll() is None
+
+        while not asked(url, "automations/count", {}) and waiting():
+            pass
+        rule = {"name": "features", "verdict": "fail", "observed": 0.31, "limit": 0.2, "about": ""}
+        with connected(home, None):
+            drift.announce({"rules": [rule], "champion": 1})
+        while len(ended(url)) < 2 and waiting():
+            pass
+        done = ended(url)
+        assert set(done) == {"clock", "drift"}, f"only {set(done)} fired within {PATIENCE_S} s"
+        assert {run["state_type"] for run in done.values()} == {"COMPLETED"}
+        assert done["drift"]["created_by"]["type"] == "AUTOMATION"
+        # With an SQLAlchemy that Prefect does not stand, no run of a cron schedule is ever created.
+        assert len(flow_runs(url, "SCHEDULED")) > 1
+        assert (home / "prefect.url").read_text() == url
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert f"another schedule is running on {home}" in second.stderr
+    finally:
+        schedule.send_signal(signal.SIGTERM)
+        said = schedule.communicate(timeout=30)[1]
+    assert schedule.returncode == 0, said
+    assert f"Prefect's pages: http://127.0.0.1:{port}" in said
+    assert "flows.validate.validate_events (on-drift): on attune.drift.detected" in said
+    assert not (home / "prefect.url").exists()
+
+
+def test_ctrl_c_stops_a_schedule_that_a_shell_put_into_the_background(tmp_path: Path) -> None:
+    """Such a process starts with SIGINT ignored. This one waits for somebody to write the declaration."""
+    declared = tmp_path / "declared.yaml"
+    os.mkfifo(declared)
+    command = [sys.executable, "-m", "flows.schedule", str(tmp_path / "home"), str(free_port()), str(declared)]
+    shell = "trap '' INT; exec " + shlex.join(command)
+    schedule = subprocess.Popen(["sh", "-c", shell], stderr=subprocess.PIPE, text=True)
+    for _ in range(600):  # the home is made after the signal's handler is set
+        if (tmp_path / "home").exists() or schedule.poll() is not None:
+            break
+        time.sleep(0.05)
+    schedule.send_signal(signal.SIGINT)
+    said = schedule.communicate(timeout=10)[1]
+    assert schedule.returncode == -signal.SIGINT, said

@@ -1,0 +1,24 @@
+"""The associations that the flow keeps know which events of the log are in them: the service follows the log from there."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from flows import train
+from flows.files import read_parts, write_parts
+from models import associations, examples
+from models.artifact import Parts
+from models.events import EVENT_DTYPE
+
+
+def test_the_store_knows_up_to_which_event_it_was_built(tmp_path: Path) -> None:
+    events = np.zeros(2, EVENT_DTYPE)
+    events["item"] = (0, 1)
+    log = examples.Log(events, np.array([True, False]), np.zeros(2, np.int64), np.zeros(2, np.int64), ["a", "b"])
+    write_parts(tmp_path / train.LOG, examples.log_to_parts(log))
+    frame = pd.DataFrame({"occurred_at_us": [5, 9], "seq": [41, 42]})
+    write_parts(tmp_path / train.EXAMPLES, Parts({"window": train._window(frame, 9)}, {}))
+    store = associations.from_parts(read_parts(Path(train.fit_associations.fn(str(tmp_path), 0))))
+    assert (store.built_to_seq, store.as_of_us, list(store.item_ids)) == (42, 9, ["a", "b"])
+    assert store.ledger is not None

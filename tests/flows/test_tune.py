@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.champions import crown
+from flows import registry
+from flows.store import append_events, connect
+from flows.tune import tune
+from flows.weigh import freeze, inspect, sequence_lines, sequences, thaw, weight_lines
+from models.schema import EVENT_TYPES
+from models.shop import ShopConfig, simulate
+from services.champion import ChampionWatcher
+from services.weights_duty import WeightsDuty
+
+SHOP = ShopConfig(n_users=150, n_days=3, n_items=80, n_categories=5)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tuned")
+    crown(folder, SHOP, n_rounds=3)
+    append_events(connect(folder), simulate(SHOP).events, "shop", 0)
+    return folder
+
+
+def test_a_tuned_set_is_kept_promoted_and_served(home: Path) -> None:
+    found = tune(home)
+    assert found["version"] == 1
+    assert {"static", "heuristic"} < set(found["profiles"])
+    assert registry.aliased(home, "challenger") == {"profiles": 1}
+    registry.promote(home, "profiles")
+    watcher = ChampionWatcher(home)
+    watcher.start()
+    watcher.stop()
+    served = watcher.current().profiles
+    assert served is not None
+    assert list(served.names) == list(found["profiles"])
+    assert watcher.problems() == {}
+
+
+def test_tuning_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the event log is empty"):
+        tune(tmp_path)
+    append_events(connect(tmp_path), simulate(ShopConfig(n_users=5, n_days=1)).events, "shop", 0)
+    with pytest.raises(ValueError, match="no intent model serves"):
+        tune(tmp_path)
+
+
+def test_the_weights_can_be_looked_at_frozen_and_thawed(home: Path) -> None:
+    before = inspect(home)
+    assert (before["seq"], before["fallback"]) == (0, True)
+    with pytest.raises(ValueError, match="no actions were counted yet"):
+        freeze(home)
+    duty = WeightsDuty(connect(home))
+    while duty.step(SHOP.end_us + 10**11):
+        pass
+    found = inspect(home)
+    assert [row["event_type"] for row in found["actions"]] == list(EVENT_TYPES)
+    view = found["actions"][0]
+    assert view["low"] < view["p"] < view["high"]
+    assert (view["prior"], view["fallback"], found["fallback"]) == (0.2, False, False)
+    assert freeze(home)["frozen"]
+    assert inspect(home)["frozen"]
+    assert "frozen" in weight_lines(inspect(home))[-1]
+    assert not thaw(home)["frozen"]
+    assert inspect(home) == found
+
+
+def test_sequences_tell_lifts_and_removal_effects(home: Path, tmp_path: Path) -> None:
+    found = sequences(home)
+    rows = {row["event_type"]: row for row in found["actions"]}
+    assert rows["checkout_view"]["p_purchase"] > rows["item_view"]["p_purchase"]
+    assert 0 < rows["checkout_view"]["removal_effect"] < 1
+    assert len(sequence_lines(found)) == 4 + len(EVENT_TYPES) + len(found["pairs"])
+    with pytest.raises(ValueError, match="the event log is empty"):
+        sequences(tmp_path)

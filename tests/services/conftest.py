@@ -1,0 +1,31 @@
+"""A home with small champions, trained once per test session."""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.champions import crown
+from models.shop.config import ShopConfig
+
+
+@pytest.fixture(scope="module")
+def crowned(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home with champions of version 1, for the tests of one file."""
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("crowned") / "home"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, trained once for all processes of a test run and never touched again."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    home = folder / "trained"
+    with (folder / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not home.exists():
+            crown(folder / "training", ShopConfig(n_users=150, n_days=3, n_items=100, n_categories=5), n_rounds=3)
+            (folder / "training").rename(home)
+    return home

@@ -1,0 +1,59 @@
+"""Child processes: one `attune up` per home, and nobody is left behind."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from models import layout
+from services.processes import only_one, spawn, stop
+
+
+def test_a_second_up_on_the_same_home_is_told_who_holds_it(tmp_path: Path) -> None:
+    with only_one(tmp_path), pytest.raises(OSError, match=f"process {os.getpid()}.*ATTUNE_HOME"), only_one(tmp_path):
+        pass
+    with only_one(tmp_path):
+        assert (tmp_path / layout.LOCK).read_text() == str(os.getpid())
+
+
+def test_a_stale_lock_file_of_a_killed_up_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / layout.LOCK).write_text("123456789")
+    with only_one(tmp_path):
+        assert (tmp_path / layout.LOCK).read_text() == str(os.getpid())
+
+
+def test_children_are_stopped_and_their_output_kept(tmp_path: Path) -> None:
+    child = spawn(("--help",), {}, tmp_path / "help.log")
+    assert child.wait(20) == 0
+    assert "services.cli" in (tmp_path / "help.log").read_text()
+    stop([child])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+def test_a_killed_parent_takes_its_children_with_it(tmp_path: Path) -> None:
+    code = (
+        "import services.processes as p, sys, time\n"
+        "p.command = lambda *words: [sys.executable, '-c', 'import time; time.sleep(60)']\n"
+        "print(p.spawn((), {}).pid, flush=True); time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(0.3)
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 10
+    while _runs(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _runs(child)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

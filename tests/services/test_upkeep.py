@@ -1,0 +1,26 @@
+"""What the door keeps for a time is forgotten after it."""
+
+from pathlib import Path
+
+from models.door_tables import KEEP_ANSWER, REJECTED_SOURCE
+from models.tables import QUARANTINE_ROW
+from services.store import connect
+from services.upkeep import Upkeep
+
+DAY_US = 86_400_000_000
+NOW_US = 1_795_255_200_000_000
+
+
+def test_only_what_is_old_enough_is_removed(tmp_path: Path) -> None:
+    connection = connect(tmp_path)
+    for age_us in (0, DAY_US - 1, DAY_US + 1):
+        connection.execute(KEEP_ANSWER, ("shop", str(age_us), "f", 202, b"{}", NOW_US - age_us))
+    for source, age in ((REJECTED_SOURCE, 13), (REJECTED_SOURCE, 15), ("old.csv", 15)):
+        row = ("shop", source, "attune", 1, "{}", "why", f"{source}{age}", NOW_US - age * DAY_US)
+        connection.execute(QUARANTINE_ROW, row)
+    upkeep = Upkeep(connection)
+    assert upkeep.step(NOW_US) == 2
+    assert upkeep.step(NOW_US) == 0
+    assert connection.execute("SELECT count(*) FROM idempotent_answers").fetchall() == [(2,)]
+    kept = connection.execute("SELECT source, (? - quarantined_at_us) / ? FROM quarantine ORDER BY id", (NOW_US, DAY_US))
+    assert kept.fetchall() == [(REJECTED_SOURCE, 13), ("old.csv", 15)]

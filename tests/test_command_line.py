@@ -1,0 +1,108 @@
+"""The commands as a person meets them: results on stdout, one line and exit code 2 for what can be mended, no traceback."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EVENT = (
+    '{"event_id":"e%d","user_id":"u-1","session_id":"s","type":"item_view","item_id":"sku-1","ts":"2026-11-01T10:00:%02dZ"}\n'
+)
+
+
+def attune(home: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "services.cli", *words],
+        env={**os.environ, "ATTUNE_HOME": str(home), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+BROKEN = {
+    "no such file": (None, "attune"),
+    "unknown format": (b"{}\n", "parquetish"),
+    "truncated gzip": (gzip.compress((EVENT % (1, 1)).encode() * 50)[:-20], "attune"),
+    "wrong delimiter": (b"user_id;session_id;timestamp\n1;2;3\n", "trivago"),
+    "missing column": (b"event_time,event_type,product_id\n2019-10-01 00:00:00 UTC,view,1\n", "rees46"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2(name: str, tmp_path: Path) -> None:
+    content, format = BROKEN[name]
+    file = tmp_path / "events" if content is None else write(tmp_path / "events", content)
+    run = attune(tmp_path / "home", "ingest", str(file), "--format", format)
+    assert run.returncode == 2
+    assert run.stderr.startswith("attune: ")
+    assert run.stderr.count("\n") == 1
+    assert "Traceback" not in run.stderr
+
+
+def test_ingest_says_what_became_of_every_row_and_quarantine_shows_why(tmp_path: Path) -> None:
+    lines = [
+        EVENT % (1, 1),
+        EVENT % (2, 2),
+        EVENT % (1, 1),
+        (EVENT % (3, 3)).replace("item_view", "dance"),
+        (EVENT % (4, 4)).replace("}", ',"price":-1}'),
+        (EVENT % (5, 5)).replace("2026", "2096"),
+        "{not json\n",
+        "\xff\xfe\n",
+    ]
+    file = write(tmp_path / "events.jsonl", "".join(lines).encode("latin-1"))
+    run = attune(tmp_path, "ingest", str(file), "--format", "attune")
+    assert run.returncode == 0
+    assert json.loads(run.stdout.splitlines()[-1]) == {"accepted": 2, "duplicate": 1, "quarantined": 5}
+    again = attune(tmp_path, "ingest", str(file), "--format", "attune")
+    assert json.loads(again.stdout.splitlines()[-1])["accepted"] == 0
+    rows = json.loads(attune(tmp_path, "quarantine", "list", "--json").stdout)
+    assert {row["line"] for row in rows} == {4, 5, 6, 7, 8}
+    assert "canary" not in json.dumps(rows)
+
+
+def test_a_setting_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    run = attune(tmp_path, "partner", "list", ATTUNE_HOMME="x")
+    assert run.returncode == 2
+    assert "ATTUNE_HOMME is not a setting" in run.stderr
+
+
+def test_partners_come_and_go(tmp_path: Path) -> None:
+    key = attune(tmp_path, "partner", "add", "shop").stdout.strip()
+    assert key.startswith("sk_")
+    listed = json.loads(attune(tmp_path, "partner", "list", "--json").stdout)
+    assert [row["partner"] for row in listed] == ["shop"]
+    assert attune(tmp_path, "partner", "rotate", "shop").stdout.startswith("sk_")
+    assert attune(tmp_path, "partner", "revoke", "shop").stdout == "2 keys revoked\n"
+    assert attune(tmp_path, "partner", "revoke", "nobody").returncode == 2
+
+
+def test_models_and_promotion_before_any_training_say_what_to_do(tmp_path: Path) -> None:
+    assert attune(tmp_path, "models", "--json").stdout.strip() == "[]"
+    for words in (("promote", "intent"), ("rollback", "intent"), ("promote", "nonsense:x"), ("evaluate",)):
+        run = attune(tmp_path, *words)
+        assert (run.returncode, run.stderr.count("\n")) == (2, 1), run.stderr
+
+
+def test_a_doctor_of_an_empty_home_names_the_first_step(tmp_path: Path) -> None:
+    findings = json.loads(attune(tmp_path / "new", "doctor", "--json").stdout)
+    assert {"part": "event log", "state": "warn", "says": "there is no store yet", "mend": "attune up"} in findings
+    assert not (tmp_path / "new").exists()
+
+
+def test_simulated_events_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    words = ("simulate", "--users", "20", "--days", "2", "--seed", "3", "--end", "2026-11-01", "--out")
+    for name in ("a.jsonl", "b.jsonl"):
+        assert attune(tmp_path, *words, str(tmp_path / name)).returncode == 0
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()

@@ -1,0 +1,200 @@
+"""The whole path, as a newcomer walks it: `attune up --once` on the simulated shop and on real files of three formats.
+
+Ingestion, validation, features, training, promotion, the service, the worker and one answered request: nothing is replaced.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from models.identity import partner_key, pseudonym
+from models.schema import EVENT_TYPES, INTENTS, MODEL_NAMES
+from services.store import connect, secret
+from tests import canary
+
+DATA = Path(os.environ.get("ATTUNE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+FILES = {"trivago": "trivago_actions.csv.gz", "taobao": "taobao_user_behavior.csv.gz", "rees46": "rees46_2019_oct.csv.gz"}
+UP_S = 300
+KNOWN = "sku-00001"
+
+
+class Started(NamedTuple):
+    """What `attune up --once` left and said."""
+
+    home: Path
+    answer: dict[str, Any]
+    err: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def command(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "services.cli", *words],
+        env={**os.environ, "ATTUNE_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=UP_S,
+    )
+
+
+def up(home: Path, *words: str) -> Started:
+    run = command(home, "up", "--once", "--no-open", "--port", str(free_port()), *words)
+    assert run.returncode == 0, run.stderr[-3000:]
+    _, answer, _ = run.stdout.split("\n\n")
+    return Started(home, json.loads(answer), run.stderr)
+
+
+def is_whole(answer: dict[str, Any]) -> bool:
+    """Whether an answer has everything that the contract promises."""
+    return (
+        set(answer["intent"]["probabilities"]) == set(INTENTS)
+        and abs(sum(answer["intent"]["probabilities"].values()) - 1) < 1e-6
+        and set(answer["weights"]) == set(EVENT_TYPES)
+        and set(answer["models"]) == set(MODEL_NAMES)
+        and bool(answer["items"])
+        and set(answer["degraded"]) <= {"filled_with_popular"}
+    )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Started:
+    home, events = tmp_path_factory.mktemp("shop"), tmp_path_factory.mktemp("events") / "small.jsonl"
+    assert command(home, "simulate", "--users", "250", "--days", "7", "--seed", "5", "--out", str(events)).returncode == 0
+    with events.open() as file:
+        last = max((json.loads(line) for line in file), key=lambda event: str(event["ts"]))
+    with events.open("a") as file:
+        file.write(canary.lines(KNOWN, last["ts"]))
+    return up(home, "--events", str(events))
+
+
+def test_a_simulated_shop_ends_in_an_answer_with_reasons(shop: Started) -> None:
+    assert is_whole(shop.answer)
+    assert all(item["because"] for item in shop.answer["items"])
+    assert 0 < sum(b["share"] for b in shop.answer["items"][0]["because"]) <= 1 + 1e-9
+
+
+def test_the_second_start_serves_the_champion_at_once(shop: Started) -> None:
+    again = up(shop.home)
+    assert "champion found" in again.err
+    assert again.answer["models"] == shop.answer["models"]
+    assert again.answer["items"] == shop.answer["items"]
+
+
+def test_every_part_left_what_the_three_users_look_at(shop: Started) -> None:
+    rows = json.loads(command(shop.home, "models", "--json").stdout)
+    assert {row["name"] for row in rows if "champion" in row["aliases"]} == set(MODEL_NAMES)
+    assert all(row["lineage"] for row in rows)
+    findings = json.loads(command(shop.home, "doctor", "--json").stdout)
+    assert [f for f in findings if f["state"] == "fail"] == []
+    assert list((shop.home / "data_docs").rglob("index.html"))
+    assert list((shop.home / "reports").glob("evaluation*.json"))
+    assert (shop.home / "prefect" / "prefect.db").exists()
+
+
+@pytest.fixture(scope="module")
+def url(shop: Started) -> Iterator[str]:
+    """A running `attune up`; at the end Ctrl-C must stop all of it."""
+    port = free_port()
+    words = [sys.executable, "-m", "services.cli", "up", "--no-open", "--port", str(port)]
+    env = {**os.environ, "ATTUNE_HOME": str(shop.home), "ATTUNE_LOG_LEVEL": "DEBUG"}
+    with (shop.home / "logs" / "up.log").open("w") as err:
+        running = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=err, text=True)
+    assert running.stdout is not None
+    try:
+        assert any(line.startswith("ready ") for line in running.stdout)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 0
+        assert not_listening(port)
+
+
+def not_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def ask(shop: Started, url: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {(shop.home / 'local.key').read_text()}"}
+    reply = httpx.post(f"{url}{path}", json=body, headers=headers, timeout=20)
+    assert reply.status_code < 300, reply.text
+    return dict(reply.json())
+
+
+def test_an_event_at_the_door_changes_the_next_answers(shop: Started, url: str) -> None:
+    anybody = {"user_id": "newcomer", "limit": 3}
+    assert "unknown_user" in ask(shop, url, "/v1/recommendations", anybody)["degraded"]
+    known, now = shop.answer["items"][0]["item_id"], datetime.now(UTC).isoformat()
+    event = {"user_id": "newcomer", "session_id": "s", "type": "item_view", "ts": now}
+    sent = [{**event, "event_id": f"n-{n}", "item_id": item} for n, item in enumerate((known, "never-seen-before"))]
+    assert ask(shop, url, "/v1/events", {"events": sent})["accepted"] == 2
+    until = time.monotonic() + 60  # on a busy machine the worker may still be starting
+    while time.monotonic() < until:
+        remembered = "recent_items" in ask(shop, url, "/v1/recommendations", anybody)["degraded"]
+        beside = ask(shop, url, "/v1/recommendations", {"user_id": "x", "item_id": "never-seen-before", "limit": 3})["items"]
+        if remembered and known in {item["item_id"] for item in beside}:
+            break
+        time.sleep(0.05)
+    assert remembered, "the worker did not bring the event into the online features"
+    assert known in {item["item_id"] for item in beside}, "the associations did not learn the new pair"
+
+
+def test_no_user_query_key_or_address_is_found_anywhere(shop: Started, url: str) -> None:
+    key = (shop.home / "local.key").read_text()
+    answers = canary.send(url, key, KNOWN, datetime.now(UTC).isoformat())
+    assert {answer.status_code for answer in answers} >= {200, 202, 400, 401, 404, 405, 413, 422}
+    assert [answer.url.path for answer in answers if answer.status_code >= 500] == []
+    said = [
+        (answer.request.method, answer.url.path, word) for answer in answers for word in canary.WORDS if word in answer.content
+    ]
+    assert said == []
+    anybody = {"user_id": canary.USER, "limit": 3}
+    until = time.monotonic() + 60
+    while "recent_items" not in ask(shop, url, "/v1/recommendations", anybody)["degraded"]:  # the worker has been there
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    connection = connect(shop.home)
+    known = pseudonym(partner_key(secret(shop.home), "local"), canary.USER)
+    for table in ("events", "decisions"):
+        assert connection.execute(f"SELECT count(*) FROM {table} WHERE user_id = ?", (known,)).fetchall() > [(0,)]
+    assert canary.holding(shop.home) == {}
+    assert not any(word in httpx.get(f"{url}/metrics").content + shop.err.encode() for word in canary.WORDS)
+    holding_key = [path.name for path in shop.home.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
+    assert holding_key == ["local.key"]
+
+
+def test_a_second_up_on_the_same_home_says_so_and_stops(shop: Started, url: str) -> None:
+    second = command(shop.home, "up", "--once", "--no-open", "--port", str(free_port()))
+    assert second.returncode == 2
+    assert second.stderr.startswith("attune: another `attune up`")
+
+
+@pytest.mark.parametrize("format", FILES)
+def test_a_real_log_goes_the_whole_way(format: str, tmp_path: Path) -> None:
+    file = DATA / FILES[format]
+    if not file.exists():
+        pytest.skip(f"{FILES[format]} is not there; ATTUNE_TEST_DATA names the folder of the real logs")
+    started = up(tmp_path, "--events", str(file), "--format", format)
+    assert is_whole(started.answer)
+    accepted, refused = (
+        connect(tmp_path).execute(f"SELECT count(*) FROM {t}").fetchall()[0][0] for t in ("events", "quarantine")
+    )
+    assert accepted > 15_000
+    assert refused < 0.01 * accepted
