@@ -244,6 +244,15 @@ def test_a_gzip_body_is_read(door: Door) -> None:
         (gzip.compress(b"{}") + b"rest", 400),
         (b"", 400),
     ],
+    ids=[
+        "brackets",
+        "blanks",
+        "cut short",
+        "no gzip",
+        "zlib",
+        "more behind",
+        "empty",
+    ],  # gzip holds the time: no name of a test
 )
 def test_a_bomb_and_what_is_no_gzip_are_refused(door: Door, body: bytes, status: int) -> None:
     assert door.ask(body, **{"content-encoding": "gzip"}).status_code == status
