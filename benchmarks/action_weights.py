@@ -20,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
-from models import action_outcomes, action_weights, examples, labels
-from models.action_weights import Counts, Floats
-from models.examples import Log
+from models.inference import examples, labels
+from models.inference.examples import Log
 from models.schema import EVENT_TYPES, EventType
 from models.shop import Causes, ShopConfig, simulate
-from models.weights import base_weights
+from models.weighting import action_outcomes, action_weights
+from models.weighting.action_weights import Counts, Floats
+from models.weighting.weights import base_weights
 
 CHECKOUT = (EventType.ADD_TO_CART, EventType.CART_VIEW, EventType.CHECKOUT_VIEW)
 TYPES = np.arange(len(EVENT_TYPES)) != EventType.PURCHASE

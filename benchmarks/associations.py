@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import live_associations
-from models.associations import AssociationParams, AssociationStore, build
 from models.events import EVENT_DTYPE
-from models.weights import STATIC
+from models.pairs.associations import AssociationParams, AssociationStore, build
+from models.weighting.weights import STATIC
 
 Case = tuple[list[str], str]
 T = TypeVar("T")

@@ -21,29 +21,21 @@ import msgspec
 import numpy as np
 
 from flows import registry
-from models import (
-    associations,
-    boosting,
-    engagement_model,
-    intent,
-    items,
-    labels,
-    log_engagement,
-    log_ranker,
-    next_action,
-    ranker,
-    sessions,
-    users,
-    weights,
-)
 from models.artifact import flat
-from models.boosting import BoostParams
 from models.events import encode
-from models.examples import Log
-from models.next_action import NextActionParams, Targets
+from models.folds import items, sessions, users
+from models.inference import intent, labels, next_action
+from models.inference.examples import Log
+from models.inference.next_action import NextActionParams, Targets
+from models.learning import boosting
+from models.learning.boosting import BoostParams
+from models.nudging import engagement_model, log_engagement
+from models.pairs import associations
+from models.ranking import log_ranker, ranker
 from models.schema import HORIZONS_S, MODEL_NAMES
 from models.shop.config import ShopConfig
 from models.shop.simulation import simulate
+from models.weighting import weights
 
 HOST = "127.0.0.1"
 PER_SECOND = 200
@@ -240,7 +232,7 @@ def main(words: list[str]) -> None:
     """Measure, print one JSON object."""
     from benchmarks.load import post
     from benchmarks.serve import PATH, bodies, free_port, stop, wait_until_ready
-    from services import partners
+    from services.door import partners
 
     config = ShopConfig(n_users=400, n_days=4, n_items=500)
     with tempfile.TemporaryDirectory() as folder:

@@ -20,18 +20,20 @@ import numpy as np
 
 from benchmarks.champions import crown
 from benchmarks.serve import bodies
-from models import arms, sessions
+from models.bandit import arms
+from models.folds import sessions
 from models.shop.config import ShopConfig
-from services import answers, wire
-from services.calls import Call
-from services.champion import ChampionWatcher
-from services.decision_log import DecisionLog
-from services.desk import Desk, on_record
-from services.online import NoFeatures
-from services.partners import SCOPES, Caller
-from services.profile_source import Profiles
-from services.reward_duty import RewardDuty
-from services.session_data import live_session
+from services import wire
+from services.answering import answers
+from services.answering.champion import ChampionWatcher
+from services.answering.decision_log import DecisionLog
+from services.answering.desk import Desk, on_record
+from services.answering.online import NoFeatures
+from services.answering.profile_source import Profiles
+from services.answering.session_data import live_session
+from services.door.calls import Call
+from services.door.partners import SCOPES, Caller
+from services.log.reward_duty import RewardDuty
 from services.store import connect
 
 N_REQUESTS: Final = 4_000

@@ -24,10 +24,10 @@ import apsw
 import numpy as np
 
 from benchmarks import event_to_feature
-from services.delivery import Delivery
 from services.duties import follow
-from services.log_writer import LogWriter
-from services.outbound import Outbound
+from services.log.log_writer import LogWriter
+from services.outbox.delivery import Delivery
+from services.outbox.outbound import Outbound
 from services.processes import spawn, stop
 from services.store import connect, rows
 

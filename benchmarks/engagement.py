@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.typed_log import LATER_SHARE, N_FOLDS, Log, read
-from models import bootstrap, examples, labels, log_engagement, metrics, sessions
-from models.engagement_model import PARAMS, EngagementModel, Flags, Floats, Floats32, Rows
+from models.folds import sessions
+from models.inference import examples, labels
+from models.learning import bootstrap, metrics
+from models.nudging import log_engagement
+from models.nudging.engagement_model import PARAMS, EngagementModel, Flags, Floats, Floats32, Rows
 from models.schema import N_EVENT_TYPES
-from models.weights import base_weights
+from models.weighting.weights import base_weights
 
 CALIBRATION_SHARE = 0.3  # of the earlier sessions
 

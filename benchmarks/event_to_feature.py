@@ -20,9 +20,9 @@ from models.events import to_row
 from models.schema import DAY_US
 from models.shop.config import ShopConfig, ending_at
 from models.shop.simulation import simulate
-from models.signal_tables import PUT_POLICY
-from services.log_writer import LogWriter
-from services.online import OnlineFeatures, StoreUnreachable, open_features
+from models.stored.signal_tables import PUT_POLICY
+from services.answering.online import OnlineFeatures, StoreUnreachable, open_features
+from services.log.log_writer import LogWriter
 from services.processes import spawn, stop
 from services.settings import Settings
 from services.store import connect, rows

@@ -23,8 +23,8 @@ import msgspec
 from benchmarks.load import measure, post
 from benchmarks.serve import HOST, free_port, processor_s, stop
 from models.events import to_row
-from models.tables import APPEND_EVENT, SCHEMA
-from services import partners
+from models.stored.tables import APPEND_EVENT, SCHEMA
+from services.door import partners
 from services.store import connect
 
 BATCH = 100

@@ -32,12 +32,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models import sequential
-from models.experiment_outcomes import Exposed, Purchases
-from models.experiment_report import ReadoutParams, report
-from models.experiments import DYNAMIC_VS_STATIC, STATIC, Experiment, assign
+from models.experimentation import sequential
+from models.experimentation.experiment_outcomes import Exposed, Purchases
+from models.experimentation.experiment_report import ReadoutParams, report
+from models.experimentation.experiments import DYNAMIC_VS_STATIC, STATIC, Experiment, assign
+from models.experimentation.sequential import SequenceParams
 from models.schema import DAY_US, INTENTS
-from models.sequential import SequenceParams
 from models.shop import ShopConfig, Visit, open_shop
 
 Floats = npt.NDArray[np.float64]

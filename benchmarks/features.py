@@ -25,7 +25,7 @@ from feature_repo.store import DEFAULT_REDIS_URL, open_store
 from flows.materialize import bring_online, materialize, training_set, write_tables
 from flows.store import append_events, connect, read_events
 from flows.validate import validate
-from models import examples
+from models.inference import examples
 from models.schema import ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
 from models.shop import ShopConfig, simulate
 

@@ -4,8 +4,8 @@
 
 Users are split in five folds by a hash of their ids, time is cut at 60 % of the clickouts: the later clickouts of a fold are
 ranked by trees (LightGBM, LambdaMART) that saw the earlier clickouts of the other users. Counts over other visitors
-(`models.impressions`) are those known at the instant. Parameters and rounds are chosen per fold on a fifth of its training
-users. The bar, on the same clickouts: the items met last come first, then the list's order.
+(`models.ranking.impressions`) are those known at the instant. Parameters and rounds are chosen per fold on a fifth of its
+training users. The bar, on the same clickouts: the items met last come first, then the list's order.
 """
 
 import argparse
@@ -20,8 +20,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from flows.read import batches
-from models import bootstrap, impressions
-from models.impressions import Lists
+from models.learning import bootstrap
+from models.ranking import impressions
+from models.ranking.impressions import Lists
 from models.sources import source
 
 Floats = npt.NDArray[np.float64]

@@ -19,7 +19,7 @@ import numpy as np
 from flows import store
 from flows.append import Counts, ingest_file
 from models.schema import EVENT_TYPES
-from models.tables import APPEND_EVENT, LOG_COLUMNS
+from models.stored.tables import APPEND_EVENT, LOG_COLUMNS
 
 N_EVENTS = 200_000
 CHUNK = 30_000

@@ -16,7 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models import boosting, events, intent, labels, report, sessions
+from models import events
+from models.folds import sessions
+from models.inference import intent, labels
+from models.judging import report
+from models.learning import boosting
 from models.schema import INTENTS
 from models.shop import ShopConfig, simulate
 

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.associations import AssociationStore, to_parts
 from models.events import TYPE_CODE, to_row
-from models.live_associations import LiveAssociations, rehearse
-from models.weights import STATIC
+from models.pairs.associations import AssociationStore, to_parts
+from models.pairs.live_associations import LiveAssociations, rehearse
+from models.weighting.weights import STATIC
 
 N_EVENTS = 300  # that come one at a time
 N_TAIL = 20_000  # folded before the overlay's cost is taken
@@ -99,9 +99,9 @@ def in_process(store: AssociationStore) -> dict[str, Any]:
 def through_the_tail(store: AssociationStore) -> dict[str, float]:
     """Milliseconds from a durable event to the view that knows it, in two followers of one log."""
     from flows import registry
-    from services.association_tail import LiveChampions
-    from services.champion import ChampionWatcher
-    from services.log_writer import LogWriter
+    from services.answering.association_tail import LiveChampions
+    from services.answering.champion import ChampionWatcher
+    from services.log.log_writer import LogWriter
 
     spent: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +138,6 @@ def measure(store: AssociationStore) -> dict[str, Any]:
 
 if __name__ == "__main__":
     from benchmarks.associations import encode, generated
-    from models.associations import build
+    from models.pairs.associations import build
 
     print(json.dumps(measure(build(*encode(generated()[0])))))

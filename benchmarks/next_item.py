@@ -25,11 +25,12 @@ import numpy.typing as npt
 
 from benchmarks import peers
 from benchmarks.sequences import Case, Log, cases_of, read_test, read_train
-from models import associations, neighbours, ranker, ranker_training
-from models.associations import AssociationParams
-from models.neighbours import NeighbourParams
-from models.ranker import Ranker, SourceParams
-from models.ranker_training import GrowParams
+from models.pairs import associations
+from models.pairs.associations import AssociationParams
+from models.ranking import neighbours, ranker, ranker_training
+from models.ranking.neighbours import NeighbourParams
+from models.ranking.ranker import Ranker, SourceParams
+from models.ranking.ranker_training import GrowParams
 from models.schema import N_EVENT_TYPES, EventType
 
 LIMIT = 20

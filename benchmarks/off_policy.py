@@ -30,9 +30,10 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 
-from models import logistic, off_policy, reward_model
-from models.metrics import Interval
-from models.off_policy import DR, IPS, SNIPS, OffPolicyParams
+from models.bandit import off_policy, reward_model
+from models.bandit.off_policy import DR, IPS, SNIPS, OffPolicyParams
+from models.learning import logistic
+from models.learning.metrics import Interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

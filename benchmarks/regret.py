@@ -8,7 +8,7 @@ them is clicked. These chances are the environment: a decision meets a moment at
 profile with the highest mean chance is the best one and regret is counted in means.
 
 The profiles are the service's static and heuristic weights and three that look at one kind of event only. Thompson sampling is
-`models.profile_bandit` as the service runs it: snapshots, floor, fading and restart included, a snapshot every `REFRESH`
+`models.bandit.profile_bandit` as the service runs it: snapshots, floor, fading and restart included, a snapshot every `REFRESH`
 decisions. Epsilon-greedy (10 % explored) learns after every single decision. In the second part the truth is switched
 half-way: the best and the worst profile change places. Intervals are of the difference over the seeds (paired bootstrap, 95 %).
 Seeds 1 to 32 were used while this was made. On 101 to 124, and then on 201 to 300, the difference to epsilon-greedy was not
@@ -27,12 +27,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models import associations, bootstrap, events, intent, profile_bandit, sessions
-from models.profile_bandit import BanditParams, Outcomes
+from models import events
+from models.bandit import profile_bandit
+from models.bandit.profile_bandit import BanditParams, Outcomes
+from models.folds import sessions
+from models.inference import intent
+from models.learning import bootstrap
+from models.pairs import associations
 from models.schema import EVENT_TYPES, INTENTS, N_EVENT_TYPES, N_INTENTS
 from models.shop import ShopConfig, open_shop, p_click, p_next_item, simulate
 from models.shop.catalogue import item_ids
-from models.weights import HEURISTIC, STATIC, WeightProfile, profile
+from models.weighting.weights import HEURISTIC, STATIC, WeightProfile, profile
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -15,11 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from models import bootstrap, comparison, evaluation, examples, gate, intent, labels, log_weights, next_item, sessions, split
-from models.examples import Log
-from models.intent import IntentModel
+from models.folds import sessions
+from models.inference import examples, intent, labels
+from models.inference.examples import Log
+from models.inference.intent import IntentModel
+from models.judging import comparison, evaluation, gate
+from models.learning import bootstrap, split
+from models.ranking import next_item
 from models.shop import ShopConfig, simulate
-from models.weights import STATIC, WeightProfile
+from models.weighting import log_weights
+from models.weighting.weights import STATIC, WeightProfile
 
 SHARES = (0.8, 1.0)
 N_QUESTIONS = 2_000

@@ -24,7 +24,8 @@ import msgspec
 import psutil
 
 from benchmarks.load import measure, post
-from services import partners, wire
+from services import wire
+from services.door import partners
 
 HOST = "127.0.0.1"
 N_EVENTS = 15
@@ -86,7 +87,7 @@ def wait_until_ready(port: int, path: str, child: "subprocess.Popen[bytes]", sec
 def bodies(config: Any, n: int) -> list[bytes]:
     """Requests made of the first events of simulated sessions that have at least `N_EVENTS`."""
     from models.events import MEASURES
-    from models.sessions import sessionize
+    from models.folds.sessions import sessionize
     from models.shop.simulation import simulate
 
     frame = sessionize(simulate(config).events)

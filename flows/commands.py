@@ -118,7 +118,7 @@ def retrain(
 ) -> None:
     """Run the whole retraining flow once; print the candidate versions and the gate's verdict."""
     from flows.retrain import run
-    from models.gate import in_words
+    from models.judging.gate import in_words
 
     within_s = 60 * wait_min if approve else 0
     summary = run(_home(), events=events, format=format, as_of_us=_instant_us(as_of), dask=dask, approve_within_s=within_s)
@@ -230,7 +230,7 @@ def experiment_report(
 ) -> None:
     """Print what an experiment says so far: sample ratio, conversion, revenue, guardrails, how long it still takes."""
     from flows.experiment import run
-    from models.experiment_page import text
+    from models.experimentation.experiment_page import text
 
     told = run(_home(), name)
     if as_json:
@@ -244,7 +244,7 @@ def experiment_report(
 def drift(as_json: Json = False) -> None:
     """Compare the latest window of the log with the champion's: features, intents, calibration, rewards."""
     from flows.drift import run
-    from models.drift_page import text
+    from models.judging.drift_page import text
 
     report = run(_home())
     if as_json:

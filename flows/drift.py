@@ -22,8 +22,11 @@ from flows.files import write_report
 from flows.off_policy import judged_until_us
 from flows.server import Server, connected, running
 from flows.store import connect, read_events
-from models import drift, drift_page, drift_report, engagement_model, examples, intent, layout
-from models.drift import DRIFT, NOT_ENOUGH, DriftParams
+from models import layout
+from models.inference import examples, intent
+from models.judging import drift, drift_page, drift_report
+from models.judging.drift import DRIFT, NOT_ENOUGH, DriftParams
+from models.nudging import engagement_model
 from models.schema import DAY_US
 
 EVENT: Final = "attune.drift.detected"

@@ -1,7 +1,7 @@
 """Evaluate: candidate and champion on the same later sessions, with the baselines beside them; `reports/evaluation.json`.
 
-A retraining measures what the gate needs. ``attune evaluate`` also writes the slower half (`models.full_evaluation`) and the
-page `reports/evaluation.html`.
+A retraining measures what the gate needs. ``attune evaluate`` also writes the slower half (`models.judging.full_evaluation`)
+and the page `reports/evaluation.html`.
 """
 
 from collections.abc import Mapping
@@ -19,24 +19,15 @@ from flows.files import read_parts, write_parts, write_report
 from flows.locks import held
 from flows.server import Server, connected, running
 from flows.train import LOG, load_examples, prepare
-from models import (
-    comparison,
-    engagement_model,
-    evaluation,
-    examples,
-    full_evaluation,
-    intent,
-    layout,
-    log_engagement,
-    log_ranker,
-    next_action,
-    next_item,
-    page,
-    weights,
-)
-from models.evaluation import Models
-from models.examples import ExampleParams, Log
+from models import layout, page
+from models.inference import examples, intent, next_action
+from models.inference.examples import ExampleParams, Log
+from models.judging import comparison, evaluation, full_evaluation
+from models.judging.evaluation import Models
+from models.nudging import engagement_model, log_engagement
+from models.ranking import log_ranker, next_item
 from models.schema import MODEL_NAMES, NEEDED_MODELS
+from models.weighting import weights
 
 REPORT: Final = "evaluation.json"
 PAGE: Final = "evaluation.html"

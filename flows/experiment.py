@@ -1,6 +1,7 @@
 """Experiment: read what the store knows of an experiment, have it judged, write the report and its page.
 
-The verdict comes from `models.experiment_report`. The fixed-horizon numbers beside it are tea-tasting's, and marked as such.
+The verdict comes from `models.experimentation.experiment_report`. The fixed-horizon numbers beside it are tea-tasting's, and
+marked as such.
 """
 
 import json
@@ -16,12 +17,15 @@ import numpy as np
 
 from flows.files import write_report
 from flows.store import connect
-from models import experiment_page, experiment_tables, layout, preference
-from models.experiment_outcomes import Exposed, Purchases, foreseeable, outcomes
-from models.experiment_report import ReadoutParams, instant, report
-from models.experiment_verdict import NOT_ENOUGH
-from models.experiments import DYNAMIC_VS_STATIC, EXPERIMENTS, INTERLEAVED, SIDES, TEAMS, Experiment
+from models import layout
+from models.experimentation import experiment_page
+from models.experimentation.experiment_outcomes import Exposed, Purchases, foreseeable, outcomes
+from models.experimentation.experiment_report import ReadoutParams, instant, report
+from models.experimentation.experiment_verdict import NOT_ENOUGH
+from models.experimentation.experiments import DYNAMIC_VS_STATIC, EXPERIMENTS, INTERLEAVED, SIDES, TEAMS, Experiment
+from models.ranking import preference
 from models.schema import DAY_US
+from models.stored import experiment_tables
 
 BEFORE_US: Final = 28 * DAY_US  # how far back a visitor's past is taken into account
 TAKEN_US: Final = 1_800_000_000  # an item counts as taken from a list for half an hour

@@ -10,10 +10,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows.store import connect, read_events
-from models import action_outcomes, action_weights
-from models.action_weight_tables import BROWSER_ONLY, CURSOR, KEEP_DUE, KEEP_OBSERVATION, SET_POSTERIOR, SUMS
-from models.action_weights import PARAMS, ActionParams
-from models.tables import MOVE_CURSOR
+from models.stored.action_weight_tables import BROWSER_ONLY, CURSOR, KEEP_DUE, KEEP_OBSERVATION, SET_POSTERIOR, SUMS
+from models.stored.tables import MOVE_CURSOR
+from models.weighting import action_outcomes, action_weights
+from models.weighting.action_weights import PARAMS, ActionParams
 
 
 @task(name="fold actions", cache_policy=NO_CACHE)

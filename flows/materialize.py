@@ -22,11 +22,11 @@ from flows.join import training_set
 from flows.locks import held
 from flows.store import connect, cursor, move_cursor, read_events, released_since
 from flows.validate import RETRIES, check_tables
-from models import feature_tables
 from models.events import encode
+from models.folds import feature_tables
+from models.folds.sessions import sessionize
 from models.layout import OFFLINE, RETRAIN_LOCK
 from models.schema import EVENT_COLUMNS
-from models.sessions import sessionize
 
 if TYPE_CHECKING:
     from feast import FeatureStore

@@ -18,10 +18,11 @@ import numpy as np
 
 from flows import registry
 from flows.store import connect
-from models import arms, off_policy, reward_model, weights
-from models.decision_tables import JUDGED, READ_SNAPSHOT, REWARD_WINDOW
-from models.off_policy import DR, SAME, THIN, OffPolicyParams
-from models.rewards import RewardParams
+from models.bandit import arms, off_policy, reward_model
+from models.bandit.off_policy import DR, SAME, THIN, OffPolicyParams
+from models.bandit.rewards import RewardParams
+from models.stored.decision_tables import JUDGED, READ_SNAPSHOT, REWARD_WINDOW
+from models.weighting import weights
 
 WEIGHTS: Final = "weights"
 MOST: Final = 100_000  # newest decisions that are looked at
@@ -42,7 +43,8 @@ def verdict(home: str | Path, versions: Mapping[str, int], now_us: int | None = 
     -------
     JSON-able: ``{"verdict": "better" | "worse" | "no difference" | "not enough data", "reason", "n_decisions", "n_visitors"}``,
     and where there is something to compare ``"candidate"``, ``"champion"`` and ``"difference"`` (estimates of
-    `models.off_policy.as_json`) and ``"params"``. `models.off_policy.off_policy_rule` makes the gate's rule of it.
+    `models.bandit.off_policy.as_json`) and ``"params"``. `models.bandit.off_policy.off_policy_rule` makes the gate's rule of
+    it.
     """
     home = Path(home)
     champion = registry.champions(home).get(WEIGHTS)

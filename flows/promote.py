@@ -19,11 +19,15 @@ from flows.files import read_parts, write_report
 from flows.locks import held
 from flows.store import connect
 from flows.train import LOG, PREDICTORS, features_of, load_examples
-from models import comparison, drift, evaluation, examples, gate, layout, next_item, promotion_page, served, shadow_tables
-from models.examples import ExampleParams, Examples
-from models.gate import GateParams, Rule
-from models.off_policy import off_policy_rule
+from models import layout, served
+from models.bandit.off_policy import off_policy_rule
+from models.inference import examples
+from models.inference.examples import ExampleParams, Examples
+from models.judging import comparison, drift, evaluation, gate, promotion_page
+from models.judging.gate import GateParams, Rule
+from models.ranking import next_item
 from models.schema import SESSION_FEATURES
+from models.stored import shadow_tables
 
 VERDICT: Final = "promotion.json"
 PAGE: Final = "promotion.html"

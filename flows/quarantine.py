@@ -17,12 +17,12 @@ import pandas as pd
 
 from flows import store
 from flows.append import Counts, good_events
-from models.door_tables import REJECTED_SOURCE
 from models.events import frame_problems
 from models.rejected import lateness_problem, reason_of
 from models.schema import EVENT_COLUMNS
 from models.sources import SOURCES, Mapped, Source, object_array, raw_chunk
-from models.tables import QUARANTINED_EVENTS, QUARANTINED_ROWS, REPLAYED, STILL_REFUSED
+from models.stored.door_tables import REJECTED_SOURCE
+from models.stored.tables import QUARANTINED_EVENTS, QUARANTINED_ROWS, REPLAYED, STILL_REFUSED
 from models.vocabulary import NAMES
 
 REPLAY_ROWS: Final = 10_000

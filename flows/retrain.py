@@ -16,7 +16,8 @@ from flows.server import Server, connected, running
 from flows.settings import prepare
 from flows.steps import Steps
 from flows.store import connect
-from models import gate, layout
+from models import layout
+from models.judging import gate
 
 STEPS: Final = ("start", "ingest", "validate", "materialize", "train", "evaluate", "promote")
 

@@ -1,7 +1,7 @@
 """The event log of the embedded profile: one SQLite file below ``ATTUNE_HOME``.
 
-Everything here is a statement of `models.tables` and its bindings; what a row must look like is decided in `models.events`.
-It is longer than most files because log, quarantine and cursors share a connection and its rules.
+Everything here is a statement of `models.stored.tables` and its bindings; what a row must look like is decided in
+`models.events`. It is longer than most files because log, quarantine and cursors share a connection and its rules.
 
 The library must be SQLite 3.51.3 or newer: older ones can corrupt a WAL file when several connections write.
 """
@@ -23,7 +23,7 @@ import pandas as pd
 
 from models.layout import SECRET, STORE
 from models.schema import EVENT_COLUMNS, MEASURES
-from models.tables import (
+from models.stored.tables import (
     APPEND_EVENT,
     LOG_COLUMNS,
     MOVE_CURSOR,

@@ -22,22 +22,15 @@ from flows import registry
 from flows.files import read_parts, write_parts
 from flows.locks import held
 from flows.store import connect, read_events
-from models import (
-    associations,
-    engagement_model,
-    examples,
-    intent,
-    layout,
-    log_engagement,
-    log_ranker,
-    log_weights,
-    next_action,
-    ranker,
-    weights,
-)
+from models import layout
 from models.artifact import N_GOLDEN, Parts, flat
-from models.examples import ExampleParams, Examples
+from models.inference import examples, intent, next_action
+from models.inference.examples import ExampleParams, Examples
+from models.nudging import engagement_model, log_engagement
+from models.pairs import associations
+from models.ranking import log_ranker, ranker
 from models.schema import HORIZONS_S, MODEL_NAMES
+from models.weighting import log_weights, weights
 
 LOG: Final = "log"
 EXAMPLES: Final = "examples"

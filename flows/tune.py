@@ -16,7 +16,9 @@ from flows import registry
 from flows.locks import held
 from flows.settings import prepare
 from flows.store import connect, read_events
-from models import examples, intent, layout, profile_tuning, profiles
+from models import layout
+from models.bandit import profile_tuning, profiles
+from models.inference import examples, intent
 
 NAME: Final = "profiles"
 

@@ -23,7 +23,7 @@ from flows import expect
 from flows.expect import Checker, Outcome
 from flows.store import connect, cursor, event_chunks, move_cursor, quarantine_events, released_since
 from flows.write_report import write_report
-from models import feature_tables
+from models.folds import feature_tables
 from models.layout import DATA_DOCS, REPORTS
 from models.quality import TOLERANCE, feature_bounds, summary, with_checks
 from models.schema import ITEM_FEATURES, SESSION_FEATURES, USER_FEATURES

@@ -9,9 +9,10 @@ from typing import Any
 
 from flows.settings import prepare
 from flows.store import connect, read_events
-from models import action_weight_report, action_weights, examples, markov
-from models.action_weight_tables import FREEZE, SERVING, THAW
+from models.inference import examples
 from models.schema import EVENT_TYPES
+from models.stored.action_weight_tables import FREEZE, SERVING, THAW
+from models.weighting import action_weight_report, action_weights, markov
 
 
 def inspect(home: Path) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def inspect(home: Path) -> dict[str, Any]:
     Returns
     -------
     ``{"horizon_s", "seq", "frozen", "updated_at_us", "fallback", "pooling", "actions": [...]}``, JSON-able; see
-    `models.action_weight_report.Row`. Before anything was counted `seq` is 0 and the heuristic weights serve.
+    `models.weighting.action_weight_report.Row`. Before anything was counted `seq` is 0 and the heuristic weights serve.
     """
     with closing(connect(prepare(home))) as connection:
         found: Any = connection.execute(SERVING).fetchone()

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any, Final
 
 from models.plots import Bar, bars, lines
-from models.rest_of_session import MEASURES, TARGETS
+from models.ranking.rest_of_session import MEASURES, TARGETS
 from models.schema import HORIZONS_S, INTENTS
 
 _STYLE: Final = """

@@ -6,8 +6,13 @@ from typing import Any, Final
 import numpy as np
 from lightgbm.basic import LightGBMError
 
-from models import associations, engagement_model, intent, next_action, profiles, ranker, weights
 from models.artifact import Parts, flat
+from models.bandit import profiles
+from models.inference import intent, next_action
+from models.nudging import engagement_model
+from models.pairs import associations
+from models.ranking import ranker
+from models.weighting import weights
 
 # Whatever may come of files that were damaged or written by another program.
 FAULTS: Final = (

@@ -10,11 +10,15 @@ from typing import Final
 
 import numpy as np
 
-from models import associations, items, labels, live_associations, ranker, sessions, users, weight_learning
-from models.ablation import Later
 from models.events import EVENT_DTYPE
-from models.ranker_trees import Trees
+from models.folds import items, sessions, users
+from models.inference import labels
+from models.judging.ablation import Later
+from models.pairs import associations, live_associations
+from models.ranking import ranker
+from models.ranking.ranker_trees import Trees
 from models.schema import N_EVENT_TYPES, N_INTENTS
+from models.weighting import weight_learning
 
 
 def rehearse_folds() -> None:

@@ -1,7 +1,7 @@
 """The composition root: settings in, one ASGI application out.
 
 Every part adds its endpoints in `build_app`: method, address, scope, limit, handler. What stands around a handler is in
-`services.gate`. Starlette's own routes may follow behind (`routes`), and whatever wraps everything comes as `middleware`.
+`services.door.gate`. Starlette's own routes may follow behind (`routes`), and whatever wraps everything comes as `middleware`.
 """
 
 import asyncio
@@ -15,30 +15,34 @@ import msgspec
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services import asgi, catalog_door, cors, delivery_routes, docs_page, events_door, openapi, signal_routes
-from services.association_tail import LiveChampions
-from services.calls import WARM_UP, Call, Endpoint
-from services.catalog import Catalog
-from services.catalog_door import CatalogDoor
-from services.champion import ChampionSource, ChampionWatcher
-from services.decision_log import DecisionLog
-from services.desk import Desk
-from services.engagement_desk import EngagementDesk
-from services.erasure import ErasureDoor
-from services.events_door import EventsDoor
-from services.gate import Authenticator, Gate, Observer
-from services.idempotency import Writes
-from services.log_writer import LogWriter
-from services.online import NoFeatures, OnlineFeatures, StoreUnreachable, open_features
-from services.partners import Keys
-from services.problems import Refusal
-from services.profile_source import Profiles
-from services.rate_limits import RateLimits
+from services import asgi
+from services.answering.association_tail import LiveChampions
+from services.answering.champion import ChampionSource, ChampionWatcher
+from services.answering.decision_log import DecisionLog
+from services.answering.desk import Desk
+from services.answering.engagement_desk import EngagementDesk
+from services.answering.online import NoFeatures, OnlineFeatures, StoreUnreachable, open_features
+from services.answering.profile_source import Profiles
+from services.answering.shadow import Shadow
+from services.door import cors, docs_page, openapi
+from services.door.calls import WARM_UP, Call, Endpoint
+from services.door.gate import Authenticator, Gate, Observer
+from services.door.idempotency import Writes
+from services.door.partners import Keys
+from services.door.problems import Refusal
+from services.door.rate_limits import RateLimits
+from services.door.request_ids import HEADER, RequestIds
+from services.door.routes import Endpoints, Routes
+from services.log import events_door
+from services.log.events_door import EventsDoor
+from services.log.log_writer import LogWriter
+from services.outbox import delivery_routes
+from services.privacy.erasure import ErasureDoor
 from services.reader import Reader
-from services.request_ids import HEADER, RequestIds
-from services.routes import Endpoints, Routes
 from services.settings import Settings
-from services.shadow import Shadow
+from services.signals import catalog_door, signal_routes
+from services.signals.catalog import Catalog
+from services.signals.catalog_door import CatalogDoor
 from services.store import secret
 
 Middleware = Callable[[ASGIApp], ASGIApp]

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from starlette.types import Receive, Send
 
-from services.problems import MEDIA_TYPE, Headers, Refusal
+from services.door.problems import MEDIA_TYPE, Headers, Refusal
 
 JSON: Final = b"application/json"
 BODY_LIMIT: Final = 4 * 1024 * 1024
@@ -163,7 +163,7 @@ async def stream(
             step = asyncio.ensure_future(anext(chunks, None))
     except Refusal:
         pass
-    except Exception as error:  # noqa: BLE001 - the last resort, as in `services.gate`
+    except Exception as error:  # noqa: BLE001 - the last resort, as in `services.door.gate`
         log.error("a stream ended by an unforeseen %s", type(error).__name__)
     finally:
         gone.cancel()

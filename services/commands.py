@@ -74,7 +74,7 @@ def partner_add(
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="A limit of this key's own.")] = None,
 ) -> None:
     """Create a partner's key and print it; it cannot be shown again."""
-    from services import partners
+    from services.door import partners
 
     kind, origins, scopes = "pk" if browser else "sk", origin or (), scope or ()
     key = partners.add(
@@ -88,7 +88,7 @@ def partner_add(
 @partner_app.command("list")
 def partner_list(as_json: Json = False) -> None:
     """List partners with the hints of their keys."""
-    from services import partners
+    from services.door import partners
 
     rows = partners.listing(_home())
     if as_json:
@@ -102,7 +102,7 @@ def partner_list(as_json: Json = False) -> None:
 @partner_app.command("rotate")
 def partner_rotate(name: str) -> None:
     """Print a new server key; the old ones stay valid for a day."""
-    from services import partners
+    from services.door import partners
 
     typer.echo(partners.rotate(_home(), name, _now_us()))
 
@@ -110,7 +110,7 @@ def partner_rotate(name: str) -> None:
 @partner_app.command("revoke")
 def partner_revoke(name: str) -> None:
     """Refuse all keys of a partner, at once."""
-    from services import partners
+    from services.door import partners
 
     typer.echo(f"{partners.revoke(_home(), name, _now_us())} keys revoked")
 
@@ -118,7 +118,7 @@ def partner_revoke(name: str) -> None:
 @app.command()
 def erase(user: str, partner: Annotated[str, typer.Option(help="Whose user it is.")] = "local", as_json: Json = False) -> None:
     """Erase a user, by the partner's own id: log, features, queues, decisions. Prints a receipt."""
-    from services import erasure
+    from services.privacy import erasure
     from services.settings import Settings
 
     settings = Settings()
@@ -140,9 +140,9 @@ def signals_uplift(
     as_json: Json = False,
 ) -> None:
     """Compare users who were sent signals with those held out: do more buy, and does it pay after discounts?"""
+    from models.experimentation.uplift import UpliftParams
     from models.schema import DAY_US
-    from models.uplift import UpliftParams
-    from services import uplift
+    from services.signals import uplift
 
     since_us = 0 if since is None else int(since.replace(tzinfo=UTC).timestamp() * 1e6)
     found = uplift.of_home(_home(), partner, since_us, UpliftParams(window_us=int(window_days * DAY_US)))
@@ -155,7 +155,7 @@ def signals_uplift(
 @decisions_app.command("replay")
 def decisions_replay(as_json: Json = False) -> None:
     """Take every decision of the profile bandit once more; exit code 1 if one comes out otherwise."""
-    from services.profile_source import replay
+    from services.answering.profile_source import replay
 
     found = replay(_home())
     if as_json:

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from models import audit, layout, tables
+from models import audit, layout
+from models.stored import tables
 from services.store import OLDEST_SAFE_SQLITE, connect, rows
 
 LEAST_DISK: Final = 1 << 30  # bytes
@@ -108,7 +109,7 @@ def _models(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
 def _model(name: str, version: int, folder: Path) -> Finding:
     """Load a champion as a worker does, golden predictions and all."""
     from models.served import FAULTS  # with LightGBM and the kernels behind it
-    from services.champion import load
+    from services.answering.champion import load
 
     try:
         load(name, folder)

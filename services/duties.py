@@ -60,7 +60,11 @@ def duties(settings: Settings) -> list[Duty]:
 
     A duty opens connections of its own here. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
     """
-    from services import delivery, erasure, feature_tail, retention, reward_duty, signal_duty, upkeep, weights_duty
+    from services import upkeep
+    from services.log import feature_tail, reward_duty, weights_duty
+    from services.outbox import delivery
+    from services.privacy import erasure, retention
+    from services.signals import signal_duty
 
     return [
         feature_tail.open_tail(settings),

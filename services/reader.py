@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import apsw
 
-from services.problems import Refusal
+from services.door.problems import Refusal
 from services.store import connect, rows
 
 RETRY_AFTER: Final = ((b"retry-after", b"1"),)

@@ -7,7 +7,8 @@ from typing import Any
 
 import apsw
 
-from models import layout, tables
+from models import layout
+from models.stored import tables
 
 OLDEST_SAFE_SQLITE = (3, 51, 3)  # older libraries can corrupt a WAL file that several connections write
 BUSY_MS = 10_000

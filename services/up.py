@@ -22,9 +22,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from models import layout, tables
+from models import layout
 from models.schema import MEASURES
-from services import partners
+from models.stored import tables
+from services.door import partners
 from services.processes import command, only_one, spawn, stop
 from services.store import connect
 
@@ -158,7 +159,7 @@ def _bring_models(plan: Plan, crew: Crew) -> int:
 
 
 def _about_gate(summary: dict[str, Any]) -> str:
-    from models.gate import in_words  # with all the models behind it, which the start of this process does not wait for
+    from models.judging.gate import in_words  # with all the models behind it, which the start of this process does not wait for
 
     return f"gate: {in_words(summary)}"
 

@@ -4,8 +4,8 @@ from typing import Final
 
 import apsw
 
-from models.door_tables import FORGET_ANSWERS, FORGET_REJECTED, IDEMPOTENT_HOURS, REJECTED_DAYS, REJECTED_SOURCE
 from models.schema import DAY_US
+from models.stored.door_tables import FORGET_ANSWERS, FORGET_REJECTED, IDEMPOTENT_HOURS, REJECTED_DAYS, REJECTED_SOURCE
 from services.settings import Settings
 from services.store import connect
 

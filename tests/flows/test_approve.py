@@ -13,7 +13,8 @@ import pytest
 
 from flows import approve, registry
 from flows.server import Server, connected
-from models import layout, weights
+from models import layout
+from models.weighting import weights
 
 VERSIONS = {"weights": 1}
 

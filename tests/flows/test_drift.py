@@ -16,9 +16,13 @@ from typer.testing import CliRunner
 from flows import drift, registry
 from flows.commands import app
 from flows.store import append_events, connect
-from models import drift_page, engagement_model, examples, intent, labels, layout, log_engagement, sessions
-from models.decision_tables import DECISION_COLUMNS
+from models import layout
+from models.folds import sessions
+from models.inference import examples, intent, labels
+from models.judging import drift_page
+from models.nudging import engagement_model, log_engagement
 from models.shop import Causes, ShopConfig, simulate
+from models.stored.decision_tables import DECISION_COLUMNS
 
 DAY_US = 86_400_000_000
 BEFORE = ShopConfig(n_users=450, n_days=7, seed=5)

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from flows import experiment
 from flows.commands import app
 from flows.store import append_events, connect, quarantine_events
-from models.decision_tables import DECISION_COLUMNS, LOG_DECISION
-from models.experiments import DYNAMIC_VS_STATIC, assign
+from models.experimentation.experiments import DYNAMIC_VS_STATIC, assign
 from models.schema import EVENT_COLUMNS
+from models.stored.decision_tables import DECISION_COLUMNS, LOG_DECISION
 
 DAY_US = 86_400_000_000
 START_US = 1_790_000_000_000_000

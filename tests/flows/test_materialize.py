@@ -14,7 +14,7 @@ import pytest
 from feature_repo.store import open_store
 from flows import store
 from flows.materialize import materialize, training_set, write_offline
-from models import feature_tables
+from models.folds import feature_tables
 from models.schema import (
     EVENT_COLUMNS,
     ITEM_FEATURES,

@@ -9,11 +9,12 @@ import pytest
 from flows import registry
 from flows.off_policy import verdict
 from flows.store import connect
-from models import arms, profile_bandit, rewards, weights
-from models.decision_tables import DECISION_COLUMNS, KEEP_SNAPSHOT
-from models.experiments import INTERLEAVED
-from models.off_policy import off_policy_rule
-from models.weights import HEURISTIC, STATIC, WeightProfile, profile
+from models.bandit import arms, profile_bandit, rewards
+from models.bandit.off_policy import off_policy_rule
+from models.experimentation.experiments import INTERLEAVED
+from models.stored.decision_tables import DECISION_COLUMNS, KEEP_SNAPSHOT
+from models.weighting import weights
+from models.weighting.weights import HEURISTIC, STATIC, WeightProfile, profile
 
 NOW_US = 1_700_000_000_000_000
 OLD_US = NOW_US - 7_200_000_000

@@ -8,10 +8,10 @@ import pytest
 from flows import store
 from flows.append import ingest_file
 from flows.quarantine import list_rows, replay
-from models.door_tables import REJECTED_SOURCE
 from models.identity import partner_key, pseudonym
 from models.rejected import kept_form
-from models.tables import QUARANTINE_ROW
+from models.stored.door_tables import REJECTED_SOURCE
+from models.stored.tables import QUARANTINE_ROW
 
 
 def change_reason(home):

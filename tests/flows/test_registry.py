@@ -13,8 +13,9 @@ import pytest
 from flows import registry
 from flows.locks import held
 from flows.store import connect
-from models import layout, weights
+from models import layout
 from models.artifact import Parts
+from models.weighting import weights
 from services import cli
 
 LINEAGE = {"seed": 1}

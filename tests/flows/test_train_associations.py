@@ -7,9 +7,10 @@ import pandas as pd
 
 from flows import train
 from flows.files import read_parts, write_parts
-from models import associations, examples
 from models.artifact import Parts
 from models.events import EVENT_DTYPE
+from models.inference import examples
+from models.pairs import associations
 
 
 def test_the_store_knows_up_to_which_event_it_was_built(tmp_path: Path) -> None:

@@ -7,9 +7,14 @@ import pytest
 
 from flows import registry, train
 from flows.files import read_parts, write_parts
-from models import events, examples, intent, labels, ranker, sessions, split, weights
+from models import events
 from models.artifact import Parts
+from models.folds import sessions
+from models.inference import examples, intent, labels
+from models.learning import split
+from models.ranking import ranker
 from models.shop import ShopConfig, simulate
+from models.weighting import weights
 
 
 def test_weights_are_learned_on_the_validation_period_with_the_fitted_intent_model(tmp_path: Path) -> None:

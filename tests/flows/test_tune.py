@@ -9,8 +9,8 @@ from flows.tune import tune
 from flows.weigh import freeze, inspect, sequence_lines, sequences, thaw, weight_lines
 from models.schema import EVENT_TYPES
 from models.shop import ShopConfig, simulate
-from services.champion import ChampionWatcher
-from services.weights_duty import WeightsDuty
+from services.answering.champion import ChampionWatcher
+from services.log.weights_duty import WeightsDuty
 
 SHOP = ShopConfig(n_users=150, n_days=3, n_items=80, n_categories=5)
 

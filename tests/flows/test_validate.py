@@ -9,10 +9,10 @@ import pytest
 
 from flows import quarantine, store
 from flows.validate import ValidationStopped, check_events, check_tables, validate
-from models import feature_tables
 from models.events import encode
+from models.folds import feature_tables
+from models.folds.sessions import sessionize
 from models.schema import EVENT_COLUMNS, MEASURES
-from models.sessions import sessionize
 
 NOW_US = time.time_ns() // 1_000
 

@@ -12,11 +12,12 @@ from starlette.testclient import TestClient
 from flows import registry
 from models.events import parse_instant_us
 from models.schema import MODEL_NAMES
-from services import partners, wire
+from services import wire
+from services.answering.online import NoFeatures
 from services.app import App, build_app
-from services.gate import OpenDoor
-from services.online import NoFeatures
-from services.openapi import EXAMPLES
+from services.door import partners
+from services.door.gate import OpenDoor
+from services.door.openapi import EXAMPLES
 from services.settings import Settings
 
 NOW_US = parse_instant_us("2026-11-21T12:00:00Z")

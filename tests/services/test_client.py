@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from services import webhooks
 from services.client import Attune, AttuneError, EventVerdict, WebhookError, verify_webhook
 from services.event_queue import EventQueue
+from services.outbox import webhooks
 from tests.services.receivers import OLD_SECRET, SECRET
 
 GOOD = (200, {}, b'{"fine":true}')

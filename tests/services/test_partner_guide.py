@@ -18,10 +18,10 @@ import pytest
 import uvicorn
 
 from services.app import build_app
-from services.delivery import open_delivery
 from services.duties import follow_all
+from services.outbox.delivery import open_delivery
 from services.settings import Settings
-from services.signal_duty import open_signals
+from services.signals.signal_duty import open_signals
 from tests.services.test_service import READY_S, ROOT, free_port
 
 GUIDE = ROOT / "docs" / "partner-guide.md"

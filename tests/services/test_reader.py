@@ -6,7 +6,7 @@ import apsw
 import pytest
 
 from models import layout
-from services.problems import Refusal
+from services.door.problems import Refusal
 from services.reader import Reader
 from services.store import connect
 

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from flows import registry
-from services import partners
+from services.door import partners
 
 ROOT = Path(__file__).parents[2]
 READY_S = 180  # the first start on a machine compiles the kernels

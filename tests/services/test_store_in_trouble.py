@@ -19,9 +19,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from models import layout
+from services.answering.online import NoFeatures
 from services.app import build_app
-from services.gate import OpenDoor
-from services.online import NoFeatures
+from services.door.gate import OpenDoor
 from services.settings import Settings
 from services.store import connect
 

@@ -21,15 +21,15 @@ import pytest
 
 from feature_repo.store import open_store
 from flows.materialize import materialize
-from models import tables
 from models.events import to_row
 from models.identity import partner_key, pseudonym
 from models.schema import USER_FEATURES
-from models.signal_tables import PUT_POLICY
-from services import partners
-from services.feature_tail import event_frame, newest
-from services.log_writer import LogWriter
-from services.signal_policies import PolicyBody, Thresholds
+from models.stored import tables
+from models.stored.signal_tables import PUT_POLICY
+from services.door import partners
+from services.log.feature_tail import event_frame, newest
+from services.log.log_writer import LogWriter
+from services.signals.signal_policies import PolicyBody, Thresholds
 from services.store import connect, rows, secret
 from tests.services.receivers import SECRET, Receiver
 
@@ -45,7 +45,7 @@ from feature_repo import store
 from models import warm
 from services import app, delivery, feature_tail, reward_duty, signal_duty, weights_duty, upkeep, erasure, retention
 from services.duties import duties, follow_all, store_failures
-from services.online import open_features
+from services.answering.online import open_features
 from services.settings import Settings
 
 home, port, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.events import event_problem, to_row
-from services import partners
-from services.log_writer import LogWriter
+from services.door import partners
+from services.log.log_writer import LogWriter
 from services.up import Plan, local_key, run, sample_request
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from models.door_tables import KEEP_ANSWER, REJECTED_SOURCE
-from models.tables import QUARANTINE_ROW
+from models.stored.door_tables import KEEP_ANSWER, REJECTED_SOURCE
+from models.stored.tables import QUARANTINE_ROW
 from services.store import connect
 from services.upkeep import Upkeep
 

@@ -1,0 +1,79 @@
+"""Weight profiles that compete: the static weights, the heuristic ones, what was learned; a bandit chooses among them."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from models.artifact import Parts
+from models.weighting import weights
+from models.weighting.weights import HEURISTIC, STATIC, WeightProfile
+
+MOST: Final = 16  # profiles in one set; each has to be tried
+
+
+class ProfileSet(NamedTuple):
+    """Profiles in a fixed order, the arms of a bandit; make one with `profile_set`.
+
+    Attributes
+    ----------
+    names
+        Lower-case words, each once; shape (n_profiles,).
+    profiles
+        Shape (n_profiles,).
+    """
+
+    names: tuple[str, ...]
+    profiles: tuple[WeightProfile, ...]
+
+    def named(self, name: str) -> WeightProfile:
+        """The profile of a name.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        if name not in self.names:
+            raise KeyError(f"no profile is named {name!r}; there are {', '.join(self.names)}")
+        return self.profiles[self.names.index(name)]
+
+
+def profile_set(names: tuple[str, ...], profiles: tuple[WeightProfile, ...]) -> ProfileSet:
+    """Check a choice of profiles.
+
+    Raises
+    ------
+    ValueError
+        If there are none or more than `MOST`, names and profiles differ in number, or a name stands twice.
+
+    Examples
+    --------
+    >>> profile_set(("static", "heuristic"), (STATIC, HEURISTIC)).named("static") is STATIC
+    True
+    """
+    if not 1 <= len(names) <= MOST or len(names) != len(profiles) or len(set(names)) != len(names):
+        raise ValueError(f"expected 1 to {MOST} profiles with a name each, no name twice, got {len(profiles)} named {names}")
+    return ProfileSet(names, profiles)
+
+
+DEFAULT: Final = profile_set(("static", "heuristic"), (STATIC, HEURISTIC))
+
+
+def to_parts(profiles: ProfileSet) -> Parts:
+    """The profiles as a model file holds them: one array for each part of a profile, profiles along the first axis."""
+    meta = weights.to_parts(profiles.profiles[0]).meta
+    arrays = {part: np.stack([getattr(one, part) for one in profiles.profiles]) for part in WeightProfile._fields}
+    return Parts({**meta, "names": list(profiles.names)}, arrays)
+
+
+def from_parts(parts: Parts) -> ProfileSet:
+    """The profiles of a model file; event types that were added since keep their base weight and the factor 1.
+
+    Raises
+    ------
+    ValueError
+        If the file's event types or intents are not those of the schema, in order, or the set is none (see `profile_set`).
+    """
+    names = tuple(str(name) for name in parts.meta["names"])
+    rows = [Parts(parts.meta, {part: array[k] for part, array in parts.arrays.items()}) for k in range(len(names))]
+    return profile_set(names, tuple(weights.from_parts(row) for row in rows))

@@ -1,0 +1,1 @@
+"""Experiments: assignment, statistics that may be looked at any time, readouts."""

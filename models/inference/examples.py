@@ -1,0 +1,232 @@
+"""What the learners learn from: one row for each event of the chosen sessions, with its features, its labels and its period.
+
+Session features come from the one fold (`models.folds.sessions`); user and item features are joined by the feature store as
+they were known before the event, and completed here exactly as the service completes them: a user ages to the instant of the
+event, an unknown user or item has the documented defaults.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.artifact import Parts
+from models.events import NO_CODE, EventArray, encode
+from models.folds import items, sessions, users
+from models.inference import labels
+from models.learning import split
+from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, SESSION_FEATURES, USER_FEATURES
+
+Features = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+_HASH_KEY: Final = "attune-examples!"  # 16 characters; another key, another sample
+
+
+@dataclass(frozen=True)
+class ExampleParams:
+    """How much is learned from, and which part of it is held out; stored with the models.
+
+    Attributes
+    ----------
+    at_most
+        Rows; whole sessions are chosen by a hash of their ids.
+    valid_share, test_share
+        Share of the rows in the period for calibration and in the last one, which no model sees before it is judged.
+    """
+
+    at_most: int = 100_000
+    valid_share: float = 0.15
+    test_share: float = 0.2
+
+
+class Log(NamedTuple):
+    """The event log as the folds read it: whole sessions, one after the other.
+
+    Attributes
+    ----------
+    events
+        Shape (n_events,), dtype `EVENT_DTYPE`.
+    starts
+        First row of each session, shape (n_events,).
+    started_us
+        Start of each row's session, shape (n_events,).
+    user_codes
+        Who did it, shape (n_events,).
+    item_ids
+        Text of each item code.
+    """
+
+    events: EventArray
+    starts: Flags
+    started_us: Ints
+    user_codes: Ints
+    item_ids: list[str]
+
+    def before(self, instant_us: int) -> "Log":
+        """The sessions that began before an instant."""
+        kept = self.started_us < instant_us
+        return Log(self.events[kept], self.starts[kept], self.started_us[kept], self.user_codes[kept], self.item_ids)
+
+    def since(self, instant_us: int) -> "Log":
+        """The sessions that began at an instant or later."""
+        kept = self.started_us >= instant_us
+        return Log(self.events[kept], self.starts[kept], self.started_us[kept], self.user_codes[kept], self.item_ids)
+
+
+class Examples(NamedTuple):
+    """Rows to learn from; all arrays have one row per chosen event, in the log's order.
+
+    Attributes
+    ----------
+    session_features, user_features, item_features
+        Shapes (n_rows, len(SESSION_FEATURES)), (n_rows, len(USER_FEATURES)), (n_rows, len(ITEM_FEATURES)).
+    starts
+        First row of each session, shape (n_rows,).
+    at_us, started_us
+        Instant of the event and of its session's start, shape (n_rows,).
+    p_intent
+        Weak labels as probabilities, shape (n_rows, n_intents).
+    next_action, purchase, covered
+        Shape (n_rows, n_horizons), in the order of `HORIZONS_S`.
+    """
+
+    session_features: Features
+    user_features: Features
+    item_features: Features
+    starts: Flags
+    at_us: Ints
+    started_us: Ints
+    p_intent: npt.NDArray[np.float64]
+    next_action: npt.NDArray[np.int8]
+    purchase: Flags
+    covered: Flags
+
+    def split(self, params: ExampleParams) -> split.Split:
+        """The periods of these rows."""
+        return split.by_time(self.started_us, params.valid_share, params.test_share)
+
+    def next_action_features(self) -> Features:
+        """Session, user and item features side by side, in the order of `NEXT_ACTION_FEATURES`."""
+        return np.concatenate((self.session_features, self.user_features, self.item_features), axis=1)
+
+
+def read_log(frame: pd.DataFrame) -> tuple[Log, pd.DataFrame]:
+    """Encode a log; also its frame, sessionized, row by row beside the events."""
+    frame = sessions.sessionize(frame)
+    starts = sessions.starts(frame)
+    events, item_ids, _ = encode(frame)
+    started_us = split.session_starts_us(events["occurred_at_us"], starts)
+    user_codes = pd.factorize(frame["user_id"])[0].astype(np.int64)
+    return Log(events, starts, started_us, user_codes, [str(item_id) for item_id in item_ids]), frame
+
+
+def choose(log: Log, frame: pd.DataFrame, params: ExampleParams) -> Ints:
+    """Positions of the chosen rows in the log, ascending; whole sessions, the same ones every time."""
+    ids = frame["session_id"].to_numpy(dtype=object)[log.starts]
+    keys = pd.util.hash_array(ids, hash_key=_HASH_KEY)
+    return np.flatnonzero(split.sample(log.starts, keys, params.at_most))
+
+
+def entities(log: Log, frame: pd.DataFrame, rows: Ints) -> pd.DataFrame:
+    """What the feature store is asked for: per row its session, user, instant, and the item the visitor is at.
+
+    Returns
+    -------
+    Columns ``row_id`` (position among the chosen), `session_id`, `user_id`, `item_id` (of the last item event of the session so
+    far, None before the first) and ``occurred_at`` (UTC, microseconds).
+    """
+    at = last_item(log.events["item"], log.starts)[rows]
+    texts = np.array([*log.item_ids, None], dtype=object)
+    return pd.DataFrame(
+        {
+            "row_id": np.arange(len(rows)),
+            "session_id": frame["session_id"].to_numpy(dtype=object)[rows],
+            "user_id": frame["user_id"].to_numpy(dtype=object)[rows],
+            "item_id": texts[at],
+            "occurred_at": pd.to_datetime(log.events["occurred_at_us"][rows], unit="us", utc=True).astype(
+                "datetime64[us, UTC]"
+            ),
+        }
+    )
+
+
+def last_item(item: Ints, starts: Flags) -> Ints:
+    """Item code of the last item event of the session up to each row, `NO_CODE` before the first; shape (n_events,).
+
+    Examples
+    --------
+    >>> last_item(np.array([-1, 4, -1, -1]), np.array([True, False, False, True])).tolist()
+    [-1, 4, 4, -1]
+    """
+    place = np.maximum.accumulate(np.where((item != NO_CODE) | starts, np.arange(len(item)), 0))
+    found: Ints = item[place]
+    return found
+
+
+def assemble(log: Log, rows: Ints, known: pd.DataFrame) -> Examples:
+    """Put the rows together.
+
+    Parameters
+    ----------
+    rows
+        From `choose`.
+    known
+        User and item features as of each row, with the columns `USER_FEATURES`, `LAST_EVENT_AT` and `ITEM_FEATURES`, in the
+        order of `rows`; NaN where the store knew nothing.
+    """
+    events, starts = log.events[rows], log.starts[rows]
+    at_us = np.ascontiguousarray(events["occurred_at_us"])
+    end_us = int(log.events["occurred_at_us"].max(initial=0))
+    horizons = list(HORIZONS_S.values())
+    return Examples(
+        session_features=sessions.fold(events, starts),
+        user_features=_users(known, at_us),
+        item_features=_items(known),
+        starts=starts,
+        at_us=at_us,
+        started_us=log.started_us[rows],
+        p_intent=labels.intent_probabilities(events, starts),
+        next_action=np.column_stack([labels.next_actions(events, starts, h) for h in horizons]),
+        purchase=np.column_stack([labels.purchase_within(log.events, log.user_codes, h)[rows] for h in horizons]),
+        covered=np.column_stack([labels.covered(at_us, h, end_us) for h in horizons]),
+    )
+
+
+def _users(known: pd.DataFrame, at_us: Ints) -> Features:
+    features = known[list(USER_FEATURES)].to_numpy(dtype=np.float32)
+    last_us = known[LAST_EVENT_AT].fillna(0).to_numpy(dtype=np.int64)
+    return users.as_of(features, last_us, at_us)
+
+
+def _items(known: pd.DataFrame) -> Features:
+    features = known[list(ITEM_FEATURES)].to_numpy(dtype=np.float32).copy()
+    features[np.isnan(features).any(axis=1)] = items.NOTHING_YET
+    return features
+
+
+def log_to_parts(log: Log) -> Parts:
+    """The encoded log as files."""
+    arrays = {"events": log.events, "starts": log.starts, "started_us": log.started_us, "user_codes": log.user_codes}
+    return Parts({"item_ids": log.item_ids}, arrays)
+
+
+def log_from_parts(parts: Parts) -> Log:
+    """The log that `log_to_parts` wrote."""
+    arrays: Mapping[str, Any] = parts.arrays
+    return Log(arrays["events"], arrays["starts"], arrays["started_us"], arrays["user_codes"], list(parts.meta["item_ids"]))
+
+
+def to_parts(examples: Examples) -> Parts:
+    """The rows as files."""
+    return Parts({"session_features": list(SESSION_FEATURES)}, examples._asdict())
+
+
+def from_parts(parts: Parts) -> Examples:
+    """The rows that `to_parts` wrote; arrays may be read-only memory maps."""
+    arrays: Mapping[str, Any] = parts.arrays
+    return Examples(**{name: arrays[name] for name in Examples._fields})

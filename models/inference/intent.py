@@ -1,0 +1,144 @@
+"""What a session is about, from its events so far: probabilities of the four intents.
+
+Learned from weak labels (`models.inference.labels`, by the rules of `models.inference.intent_rules`), which may look at the
+whole session; the features are those of the prefix (`models.folds.sessions`), so the model answers early. The loss is the plain
+cross-entropy, without class weights: the probabilities are mixed into the event weights and must mean what they say. Where one
+intent must be named it is the most probable one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.artifact import Parts
+from models.inference import intent_rules, label_kernels
+from models.learning import boosting
+from models.learning.boosting import Classifier
+from models.learning.calibration import softmax
+from models.learning.trees import BoostParams, Features, Progress
+from models.schema import EVENT_TYPES, INTENT_FEATURES, INTENTS, N_INTENTS
+
+Floats = npt.NDArray[np.float64]
+
+IntentParams = BoostParams
+DEFAULT_PARAMS: Final = BoostParams(n_rounds=80)
+SHORT_LOOK_MS: Final = 8_000.0  # the rules on a prefix have no shop to compare with
+LONG_LOOK_MS: Final = 30_000.0
+
+
+@dataclass(frozen=True)
+class IntentModel:
+    """A fitted intent model; `meta` holds its parameters and the fallback it stands on, if any.
+
+    Attributes
+    ----------
+    classifier
+        Over the codes of `Intent`.
+    meta
+        ``{"features", "intents", "params", "seed", "fallback", "n_rows"}``.
+    """
+
+    classifier: Classifier
+    meta: Mapping[str, Any]
+
+    def predict(self, features: Features) -> Floats:
+        """Calibrated probabilities of many prefixes: shape (n_rows, len(INTENT_FEATURES)) in, (n_rows, n_intents) out."""
+        return self.classifier.predict(features)
+
+    def predict_one(self, row: npt.NDArray[np.floating]) -> Floats:
+        """Calibrated probabilities of one prefix: shape (len(INTENT_FEATURES),) in, (n_intents,) out.
+
+        Meant for one thread per process, the event loop; other threads get the same answers, one after the other.
+        """
+        return self.classifier.predict_one(row)
+
+
+def fit(
+    features: Features,
+    targets: npt.NDArray[np.generic],
+    params: BoostParams = DEFAULT_PARAMS,
+    *,
+    valid: npt.NDArray[np.bool_] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> IntentModel:
+    """Fit on prefix features and weak labels.
+
+    Parameters
+    ----------
+    features
+        Features after each event, shape (n_events, len(INTENT_FEATURES)), float32.
+    targets
+        `labels.intent_probabilities` of the same events, shape (n_events, n_intents), which keeps the labels' own doubt and
+        calibrates better; or `labels.intents`, shape (n_events,).
+    valid
+        Held-out rows, later than the others (`boosting.later_rows`), for the number of rounds and the calibration; None: the
+        last `params.valid_share` of the rows, which must then be in time order.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit each other.
+    """
+    classifier = boosting.fit(features, targets, N_INTENTS, params, valid=valid, seed=seed, progress=progress)
+    meta = {
+        "features": list(INTENT_FEATURES[: features.shape[1]]),
+        "intents": list(INTENTS),
+        "params": boosting.describe(params),
+        "seed": seed,
+        "fallback": classifier.fallback,
+        "n_rows": len(features),
+    }
+    return IntentModel(classifier, meta)
+
+
+def to_parts(model: IntentModel) -> Parts:
+    """The model as JSON values; it has no arrays of a size worth a file."""
+    return Parts({**model.meta, "classifier": boosting.to_meta(model.classifier)}, {})
+
+
+def from_parts(parts: Parts) -> IntentModel:
+    """The model that `to_parts` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it was trained on other features than `INTENT_FEATURES`.
+    """
+    if tuple(parts.meta["features"]) != INTENT_FEATURES:
+        raise ValueError("the intent model was trained on other features than this version computes: train again")
+    meta = {name: value for name, value in parts.meta.items() if name != "classifier"}
+    return IntentModel(boosting.from_meta(parts.meta["classifier"]), meta)
+
+
+def majority(targets: npt.NDArray[np.generic]) -> Floats:
+    """Baseline: the class shares of the training labels, whatever the session does; shape (n_intents,)."""
+    soft = targets if targets.ndim == 2 else np.eye(N_INTENTS)[np.asarray(targets, dtype=np.int64)]
+    return np.asarray((soft.sum(axis=0) + 1.0) / (len(soft) + N_INTENTS), dtype=np.float64)
+
+
+def by_rules(features: Features) -> Floats:
+    """Baseline without learning: the labelling rules applied to the counts of the prefix.
+
+    The votes of the recent events of each type (halved every two minutes) and of what the prefix says about items, categories
+    and dwell are added up; shape (n_rows, len(INTENT_FEATURES)) in, (n_rows, n_intents) out. Also the service's fallback where
+    no model is loaded.
+    """
+    column = {name: i for i, name in enumerate(INTENT_FEATURES)}
+
+    def of(name: str) -> Floats:
+        return np.nan_to_num(np.asarray(features[:, column[name]], dtype=np.float64))
+
+    votes = np.column_stack([of(f"recent_{name}") for name in EVENT_TYPES]) @ intent_rules.KIND_VOTES
+    n_further_items = np.maximum(of("n_items") - 1, 0)
+    n_switches = np.minimum(of("n_category_switches"), n_further_items)
+    votes += n_switches[:, None] * intent_rules.RELATION_VOTES[label_kernels.OTHER_CATEGORY]
+    votes += (n_further_items - n_switches)[:, None] * intent_rules.RELATION_VOTES[label_kernels.SAME_CATEGORY]
+    dwell_ms = of("last_dwell_ms")
+    short, long = intent_rules.MEASURE_VOTES["dwell_ms"]
+    votes += ((dwell_ms > 0) & (dwell_ms < SHORT_LOOK_MS))[:, None] * np.array(short)
+    votes += (dwell_ms > LONG_LOOK_MS)[:, None] * np.array(long)
+    return softmax(votes)

@@ -1,0 +1,1 @@
+"""Evaluation, the gate of a promotion, and drift since."""

@@ -1,0 +1,1 @@
+"""What the learners share: trees, calibration, measures, splits of time."""

@@ -1,0 +1,1 @@
+"""Engagement, the signals that follow from it, and when they are sent."""

@@ -1,0 +1,151 @@
+"""Every decision on record, and no answer waits for it.
+
+A request appends one tuple to a queue in memory; a thread takes what has gathered every `GATHER_S` and commits it as one group.
+Where the store cannot be written for so long that `MAX_WAITING` decisions wait, further ones are dropped and counted: an answer
+is worth more than its record. A process that is killed loses the decisions of the last `GATHER_S`; their events still arrive,
+but lead to no reward.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+
+from models.stored.decision_tables import LOG_DECISION
+from services.store import connect
+
+MAX_WAITING: Final = 20_000  # decisions, about 40 MB
+MAX_GROUP: Final = 2_000  # decisions in one commit
+GATHER_S: Final = 0.25
+REST_S: Final = 1.0  # after a store that could not be written
+log = logging.getLogger("attune.decisions")
+
+LOGGED: Final = "logged"
+DROPPED: Final = "dropped"
+
+
+class Decision(NamedTuple):
+    """One answer, in the order of `models.stored.decision_tables.DECISION_COLUMNS`.
+
+    Attributes
+    ----------
+    user_id
+        The pseudonym.
+    propensity
+        Probability of the profile, given the variant.
+    context
+        Device, hour, intent, segment.
+    models
+        Version of each model that served.
+    items
+        Ids of the items shown, best first.
+    snapshot
+        Version of the posteriors that chose the profile; None where the bandit did not choose.
+    """
+
+    decision_id: str
+    partner: str
+    user_id: str
+    session_id: str | None
+    decided_at_us: int
+    experiment: str
+    variant: str
+    profile: str
+    propensity: float
+    context: Mapping[str, Any]
+    models: Mapping[str, int]
+    items: Sequence[str]
+    latency_us: int
+    degraded: Sequence[str]
+    snapshot: int | None = None
+
+
+_JSON_FIELDS: Final = frozenset(Decision._fields.index(name) for name in ("context", "models", "items", "degraded"))
+
+
+def as_row(decision: Decision) -> tuple[Any, ...]:
+    """The decision as the table holds it."""
+    return tuple(
+        msgspec.json.encode(value).decode() if place in _JSON_FIELDS else value for place, value in enumerate(decision)
+    )
+
+
+class DecisionLog:
+    """The writer of the table `decisions` in a process.
+
+    Parameters
+    ----------
+    home
+        Whose store to write.
+    counted
+        Is told, from any thread, how many decisions were `LOGGED` or `DROPPED`.
+    gather_s
+        Seconds between two commits.
+    max_waiting
+        Decisions above which further ones are dropped.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        counted: Callable[[str, int], None] | None = None,
+        gather_s: float = GATHER_S,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._home = home
+        self._counted = counted or (lambda status, n: None)
+        self._gather_s = gather_s
+        self._max_waiting = max_waiting
+        self._waiting: deque[Decision] = deque()
+        self._stopping = threading.Event()
+        self._connection: apsw.Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
+        self._thread.start()
+
+    def append(self, decision: Decision) -> bool:
+        """Hand over a decision; whether there was room for it. Never waits and never raises."""
+        if len(self._waiting) >= self._max_waiting:
+            self._counted(DROPPED, 1)
+            return False
+        self._waiting.append(decision)
+        return True
+
+    def close(self) -> None:
+        """Write what is waiting, then end the thread; what the store does not take now is dropped and counted."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._gather_s):
+            if not self._flush():
+                self._stopping.wait(REST_S)
+        if not self._flush() and self._waiting:
+            self._counted(DROPPED, len(self._waiting))
+        if self._connection is not None:
+            self._connection.close()
+
+    def _flush(self) -> bool:
+        """Commit all that waits; whether the store took it."""
+        while self._waiting:
+            group = [self._waiting[place] for place in range(min(len(self._waiting), MAX_GROUP))]
+            status = LOGGED
+            try:
+                self._connection = self._connection or connect(self._home)
+                with self._connection:
+                    self._connection.executemany(LOG_DECISION, map(as_row, group))
+            except (apsw.Error, OSError) as error:
+                self._connection = None  # a fresh one may find the disk mended
+                log.warning("decisions cannot be written: %s", type(error).__name__)
+                return False
+            except (ValueError, TypeError) as error:  # no store would take them: rather a gap than a log that stands still
+                log.error("decisions cannot be put into words: %s", type(error).__name__)
+                status = DROPPED
+            for _ in group:  # only what is on disk leaves the queue
+                self._waiting.popleft()
+            self._counted(status, len(group))
+        return True

@@ -1,0 +1,1 @@
+"""Events in, and the duties that fold what is new."""

@@ -1,0 +1,1 @@
+"""Subscriptions and webhooks: from a signal to the partner's endpoint."""

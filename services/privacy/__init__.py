@@ -1,0 +1,1 @@
+"""What is forgotten: on request, and by time."""

@@ -1,0 +1,229 @@
+"""Erasure of one user of one partner: out of the log, the queues, the decisions, the features; with a receipt.
+
+The store's part is one transaction, which also writes the tombstone that keeps the user out. What is left are the features,
+and copies that somebody may hold at this moment: a duty that read the events before, a flow that is writing tables. So the
+rest waits for `SETTLE_S`, and until no flow runs; only then the receipt says ``completed``. A crash in between changes
+nothing: what is not completed is done again.
+
+Models keep what they learned as sums over all visitors (pair counts, trees), which name nobody; the next training is without
+the user.
+"""
+
+import fcntl
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from models import layout
+from models.identity import partner_key, partner_keys, pseudonym
+from models.schema import MAX_ID_LENGTH
+from models.stored import erasure_tables
+from services.door.calls import Call
+from services.door.idempotency import Writes
+from services.door.problems import Refusal
+from services.reader import Reader
+from services.settings import Settings
+from services.store import connect, rows, secret
+
+SETTLE_S: Final = 5.0  # by then a step that had read the user's events has ended
+POLL_S: Final = 2.0
+ForgetOnline = Callable[[str], None]
+
+
+class Receipt(msgspec.Struct):
+    """What was erased. It names no user.
+
+    Attributes
+    ----------
+    erased_at
+        What the user did until then is gone, and stays out if it is sent again.
+    completed
+        Whether no copy is left outside the store: features online and offline.
+    removed
+        Rows by table, and ``offline_features``.
+    """
+
+    receipt_id: str
+    erased_at: str
+    completed: bool
+    removed: dict[str, int]
+
+
+def erase_in_store(connection: apsw.Connection, partner: str, user_id: str, receipt_id: str, now_us: int) -> Receipt:
+    """Erase a pseudonym inside the caller's transaction, and bury it."""
+    connection.execute(erasure_tables.BURY, (user_id, partner, receipt_id, now_us))
+    removed = _remove(connection, user_id)
+    connection.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(removed), None, receipt_id))
+    return Receipt(receipt_id, _text(now_us), completed=False, removed=removed)
+
+
+def _remove(connection: apsw.Connection, user_id: str) -> dict[str, int]:
+    removed: dict[str, int] = {}
+    connection.execute("PRAGMA secure_delete = ON")  # the file must not keep the bytes
+    own = [str(name) for (name,) in rows(connection, erasure_tables.TABLES_OF_USERS)]
+    for table, condition in (*erasure_tables.DEPENDENT.items(), *((name, "user_id = ?1") for name in own)):
+        connection.execute(f"DELETE FROM {table} WHERE {condition}", (user_id,))
+        if n_rows := connection.changes():
+            removed[table] = removed.get(table, 0) + n_rows
+    return removed
+
+
+def _text(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def erase(
+    home: Path, partner: str, user_id: str, now_us: int, forget_online: ForgetOnline, settle_s: float = SETTLE_S
+) -> Receipt:
+    """Erase a user and wait until no copy is left, as `attune erase` does.
+
+    Parameters
+    ----------
+    user_id
+        As the partner calls the user.
+    forget_online
+        Takes a pseudonym out of the online store.
+
+    Returns
+    -------
+    Completed, unless a flow was running all the time; then the worker completes it when the flow has ended.
+    """
+    connection = connect(home)
+    forgotten = pseudonym(partner_key(secret(home), partner), user_id)
+    receipt_id = _receipt_id()
+    with connection:
+        erase_in_store(connection, partner, forgotten, receipt_id, now_us)
+    time.sleep(settle_s)
+    completion = Completion(home, connection, forget_online, settle_s=0.0)
+    while completion.step(now_us):  # older ones too
+        pass
+    found = receipt(partial(rows, connection), partner, receipt_id)
+    assert found is not None  # it was written above
+    return found
+
+
+def receipt(read: Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]], partner: str, receipt_id: str) -> Receipt | None:
+    """A receipt of a partner's; `read` answers a statement with its rows."""
+    found = read(erasure_tables.RECEIPT, (receipt_id, partner))
+    if not found:
+        return None
+    _, erased_at_us, completed_at_us, removed = found[0]
+    return Receipt(receipt_id, _text(erased_at_us), completed_at_us is not None, json.loads(removed))
+
+
+class Completion:
+    """Takes erased users out of the features, and what came in between out of the store. A `Duty`.
+
+    Parameters
+    ----------
+    settle_s
+        How old an erasure must be.
+    """
+
+    name = "erasure"
+    poll_s = POLL_S
+
+    def __init__(
+        self, home: Path, connection: apsw.Connection, forget_online: ForgetOnline, settle_s: float = SETTLE_S
+    ) -> None:
+        self._home = home
+        self._connection = connection
+        self._forget_online = forget_online
+        self._settle_us = round(settle_s * 1e6)
+
+    def step(self, now_us: int) -> int:
+        """Complete the oldest erasure; 0 if there is none, or a flow runs now."""
+        waiting = rows(self._connection, erasure_tables.UNFINISHED, (now_us - self._settle_us,))
+        if not waiting:
+            return 0
+        user_id, partner, receipt_id, removed = waiting[0]
+        try:
+            with _no_flow(self._home):
+                self._complete(user_id, partner, receipt_id, json.loads(removed), now_us)
+        except BlockingIOError:
+            return 0
+        return 1
+
+    def _complete(self, user_id: str, partner: str, receipt_id: str, removed: dict[str, int], now_us: int) -> None:
+        from feature_repo.forget import forget_offline
+
+        self._forget_online(user_id)
+        n_offline = forget_offline(self._home / layout.OFFLINE, partner, user_id)
+        with self._connection:
+            late = _late(self._connection, user_id)
+            total = {name: removed.get(name, 0) + late.get(name, 0) for name in {*removed, *late}}
+            if n_offline:
+                total["offline_features"] = removed.get("offline_features", 0) + n_offline
+            self._connection.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(total), now_us, receipt_id))
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _late(connection: apsw.Connection, user_id: str) -> dict[str, int]:
+    """What a step under way wrote after the erasure, for a user who has not come back since."""
+    if rows(connection, "SELECT 1 FROM events WHERE user_id = ? LIMIT 1", (user_id,)):
+        return {}
+    return _remove(connection, user_id)
+
+
+@contextmanager
+def _no_flow(home: Path) -> Iterator[None]:
+    """Hold the flows' lock; `BlockingIOError` if a flow runs."""
+    with (home / layout.RETRAIN_LOCK).open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def _receipt_id() -> str:
+    return f"er_{secrets.token_hex(12)}"
+
+
+class ErasureDoor:
+    """``DELETE /v1/users/{user_id}`` and ``GET /v1/erasures/{receipt_id}``."""
+
+    def __init__(self, reader: Reader, writes: Writes, master: bytes) -> None:
+        self._reader = reader
+        self._writes = writes
+        self._key = partner_keys(master)
+
+    async def delete(self, call: Call) -> Any:
+        """Erase a user; 202 with the receipt, which is completed when no copy is left."""
+        user_id = call.path["user_id"]
+        if not 0 < len(user_id) <= MAX_ID_LENGTH:
+            raise Refusal(422, f"a user id has 1 to {MAX_ID_LENGTH} characters")
+        forgotten = pseudonym(self._key(call.partner), user_id)
+        receipt_id, now_us = _receipt_id(), call.received_at_us
+
+        def work(connection: apsw.Connection) -> Receipt:
+            return erase_in_store(connection, call.partner, forgotten, receipt_id, now_us)
+
+        return await self._writes.write(call, work, 202)
+
+    async def show(self, call: Call) -> Receipt:
+        """Show how far an erasure is."""
+        found = receipt(self._reader.rows, call.partner, call.path["receipt_id"])
+        if found is None:
+            raise Refusal(404, "there is no such receipt")
+        return found
+
+
+def online_of(settings: Settings) -> ForgetOnline:
+    """What takes a user out of the online store of a home. Takes seconds: Feast's import."""
+    from feature_repo.forget import forget_online
+    from feature_repo.store import open_store
+
+    store = open_store(settings.home, settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url)
+    return lambda user_id: forget_online(store, user_id)
+
+
+def open_completion(settings: Settings) -> Completion:
+    """The duty on a connection of its own."""
+    return Completion(settings.home, connect(settings.home), online_of(settings))

@@ -1,0 +1,1 @@
+"""Signals: catalogue, policy, the duty that writes them, pull and stream."""

@@ -1,0 +1,101 @@
+"""The uplift readout of a home: signals, hold-out group and purchases from the store, judged by `readout`."""
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import numpy as np
+
+from models.experimentation.uplift import Money, UpliftParams, Users, readout
+from models.schema import SIGNAL_TYPES
+from models.stored.signal_tables import DISCOUNTS_OF, FIRST_HELD_OUT, FIRST_SENT, PURCHASES_OF, SIGNAL_PARTNERS
+from services.signals.signal_policies import PolicyBook
+from services.store import connect, rows
+
+USERS_A_READ: Final = 500
+
+
+def of_home(home: Path, partner: str | None, since_us: int, params: UpliftParams) -> list[dict[str, Any]]:
+    """Read out one partner, or all that have sent signals, by name.
+
+    Parameters
+    ----------
+    since_us
+        Users whose first signal is older are left out: for a policy that was changed since.
+
+    Raises
+    ------
+    KeyError
+        If the partner has neither sent signals nor held any back.
+    """
+    connection = connect(home)
+    known = [name for (name,) in rows(connection, SIGNAL_PARTNERS)]
+    if partner is not None and partner not in known:
+        raise KeyError(f"no signals of a partner called {partner!r} yet; with signals are: {', '.join(known) or 'none'}")
+    return [of_partner(connection, name, since_us, params) for name in known if partner in (None, name)]
+
+
+def of_partner(connection: apsw.Connection, partner: str, since_us: int, params: UpliftParams) -> dict[str, Any]:
+    """Read out one partner.
+
+    Returns
+    -------
+    As `models.experimentation.uplift.readout`, with ``partner`` and ``switched``: users left out because the policy moved them
+    between groups.
+    """
+    first = {
+        held_out: {user: (SIGNAL_TYPES.index(kind), at_us) for user, kind, at_us in rows(connection, statement, (partner,))}
+        for held_out, statement in ((False, FIRST_SENT), (True, FIRST_HELD_OUT))
+    }
+    switched = first[False].keys() & first[True].keys()
+    counted = [
+        (user, held_out, kind, at_us)
+        for held_out, group in first.items()
+        for user, (kind, at_us) in group.items()
+        if user not in switched and at_us >= since_us
+    ]
+    users = Users(np.array([row[1] for row in counted], dtype=bool), np.array([row[2] for row in counted], dtype=np.int64))
+    begun = {user: (place, at_us) for place, (user, _, _, at_us) in enumerate(counted)}
+    read = partial(_money, connection, partner, begun, params.window_us)
+    share = PolicyBook(partial(rows, connection)).of(partner).holdout_share
+    found = readout(users, read(PURCHASES_OF), read(DISCOUNTS_OF), share, params)
+    return {"partner": partner, **found, "switched": len(switched)}
+
+
+def _money(
+    connection: apsw.Connection, partner: str, begun: dict[str, tuple[int, int]], window_us: int, statement: str
+) -> Money:
+    """What happened to users within their windows."""
+    places: list[int] = []
+    amounts: list[float] = []
+    for some in _chunks(list(begun)):
+        for user, at_us, amount in rows(connection, statement, (partner, json.dumps(some))):
+            place, since_us = begun[user]
+            if since_us <= at_us <= since_us + window_us:
+                places.append(place)
+                amounts.append(amount or 0.0)
+    return Money(np.array(places, dtype=np.int64), np.array(amounts, dtype=np.float64))
+
+
+def _chunks(users: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(users), USERS_A_READ):
+        yield users[start : start + USERS_A_READ]
+
+
+def text(found: dict[str, Any]) -> str:
+    """A readout for the eye."""
+    n = found["users"]
+    switched = f"{found['switched']} changed groups and are left out"
+    lines = [
+        f"{found['partner']}: {found['sentence']}",
+        f"  {'users':21} {n['sent']} sent, {n['held_out']} held out, {switched}",
+    ]
+    for name, one in found["measures"].items():
+        lines.append(f"  {name:21} sent {one['sent']:.4f}, held out {one['held_out']:.4f}")
+    for name, measures in found["by_signal"].items():
+        one = measures["conversion"]
+        lines.append(f"  {name:21} conversion sent {one['sent']:.4f}, held out {one['held_out']:.4f}, if it was the first")
+    return "\n".join(lines)

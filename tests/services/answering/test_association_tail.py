@@ -1,0 +1,164 @@
+"""An event that was accepted changes the recommendations within a second, in every process, and after a new start."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from starlette.testclient import TestClient
+
+from models import layout
+from models.events import EVENT_DTYPE, TYPE_CODE, parse_instant_us, to_row
+from models.folds.sessions import sessionize, starts
+from models.pairs import associations
+from models.pairs.associations import AssociationParams, AssociationStore
+from models.stored import tables
+from models.weighting.weights import STATIC
+from services.answering.association_tail import LiveChampions, Tail
+from services.answering.champion import ChampionWatcher
+from services.answering.online import NoFeatures
+from services.app import App, build_app
+from services.door.gate import OpenDoor
+from services.log.log_writer import LogWriter
+from services.settings import Settings
+from services.store import connect
+
+NOW_US = parse_instant_us("2026-11-21T12:00:00Z")
+
+
+def app_of(home: Path) -> App:
+    return build_app(Settings(home=home), authenticator=OpenDoor(), online=NoFeatures(), now_us=lambda: NOW_US)
+
+
+def post(client: TestClient, path: str, body: Any) -> Any:
+    return client.post(path, content=json.dumps(body).encode(), headers={"content-type": "application/json"})
+
+
+def view(event_id: str, item: str, second: int, user: str = "u", kind: str = "item_view") -> dict[str, Any]:
+    return {"event_id": event_id, "user_id": user, "type": kind, "item_id": item, "ts": f"2026-11-21T11:00:{second:02}Z"}
+
+
+def beside(client: TestClient, item: str) -> dict[str, float]:
+    session = {"events": [{"type": "item_view", "item_id": item, "ts": "2026-11-21T11:59:00Z"}]}
+    answer = post(client, "/v1/recommendations", {"user_id": "w", "session_data": session}).json()
+    return {found["item_id"]: found["score"] for found in answer["items"]}
+
+
+def seconds_until(client: TestClient, item: str, first: str) -> float:
+    """How long it takes until what stands first beside an item is another one."""
+    began = time.perf_counter()
+    while next(iter(beside(client, item))) != first:
+        assert time.perf_counter() - began < 30.0, "it did not come true"
+        time.sleep(0.005)
+    return time.perf_counter() - began
+
+
+def test_an_accepted_event_changes_the_answers_of_every_process_within_a_second(crowned: Path, tmp_path: Path) -> None:
+    home = shutil.copytree(crowned, tmp_path / "home")
+    with TestClient(app_of(home)) as one, TestClient(app_of(home)) as two:
+        for user in ("first", "second"):  # the second finds everything compiled
+            lamp, shade = f"lamp {user}", f"shade {user}"
+            assert shade not in beside(one, lamp)
+            events = [view(f"{user}-1", lamp, 1, user), view(f"{user}-2", shade, 9, user, kind="add_to_cart")]
+            assert post(one, "/v1/events", {"events": events}).json()["accepted"] == 2
+            spent = seconds_until(one, lamp, shade), seconds_until(two, lamp, shade)
+        assert max(spent) < 1.0
+        scores = [beside(client, lamp) for client in (one, two)]
+        assert scores[0] == scores[1]
+    with TestClient(app_of(home)) as again:  # snapshot and tail give the same after a new start
+        seconds_until(again, lamp, shade)
+        assert beside(again, lamp) == pytest.approx(scores[0])
+
+
+def put(home: Path, *events: dict[str, Any]) -> None:
+    writer = LogWriter(home, lambda: NOW_US)
+    writer.append("shop", [to_row(event, event["user_id"]) for event in events]).result(10)
+    writer.close()
+
+
+def rebuilt(home: Path, *, to_seq: int = 2**62, as_of_us: int | None = None) -> AssociationStore:
+    """What the flow would build from the log."""
+    rows = connect(home).execute(tables.READ_EVENTS, (0, 2**62 if as_of_us is None else as_of_us, -1)).fetchall()
+    frame = pd.DataFrame(rows, columns=["seq", *tables.LOG_COLUMNS])
+    frame = sessionize(frame[frame["seq"] <= to_seq])
+    events = np.zeros(len(frame), dtype=EVENT_DTYPE)
+    events["item"], ids = pd.factorize(frame["item_id"])
+    events["event_type"], events["occurred_at_us"] = frame["event_type"].map(TYPE_CODE), frame["occurred_at_us"]
+    store = associations.build(events, starts(frame), ids.astype(object), AssociationParams(min_llr=0.0))
+    seq = int(frame["seq"].max()) if len(frame) else 0
+    return associations.from_parts(
+        associations.to_parts(store)._replace(
+            meta={**associations.to_parts(store).meta, "built_to_seq": seq, "as_of_us": as_of_us},
+        )
+    )
+
+
+def told(store: AssociationStore, item: str) -> dict[str, float]:
+    ranked = store.recommend(np.array([store.code(item)]), np.zeros(1, np.int8), np.zeros(1), STATIC.base, 50)
+    return {store.item_ids[code]: score for code, score in zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)}
+
+
+LOG = [view(f"e{k}", "abcde"[k * k % 5], k, "uvw"[k % 3], ("item_view", "purchase")[k % 4 == 0]) for k in range(24)]
+
+
+@pytest.mark.parametrize("built_to", [0, 1, 11, 23])
+def test_snapshot_and_tail_equal_a_build_of_the_whole_log(tmp_path: Path, built_to: int) -> None:
+    put(tmp_path, *LOG[:12])
+    tail = Tail(connect(tmp_path), rebuilt(tmp_path, to_seq=built_to))
+    tail.step()
+    put(tmp_path, *LOG[12:])
+    assert tail.step() is False
+    for item in "abcde":
+        assert told(tail.live.view, item) == pytest.approx(told(rebuilt(tmp_path), item), rel=1e-5)
+
+
+def test_a_build_as_of_an_instant_is_brought_up_to_date_as_well(tmp_path: Path) -> None:
+    put(tmp_path, *reversed(LOG))  # what is older has the higher numbers
+    store = rebuilt(tmp_path, as_of_us=parse_instant_us("2026-11-21T11:00:07Z"))
+    tail = Tail(connect(tmp_path), store)
+    tail.step()
+    assert told(tail.live.view, "a") == pytest.approx(told(rebuilt(tmp_path), "a"), rel=1e-5)
+
+
+def test_what_is_in_quarantine_is_not_counted(tmp_path: Path) -> None:
+    put(tmp_path, *LOG[:6])
+    connection = connect(tmp_path)
+    connection.execute(tables.QUARANTINE_EVENT, ("price", "key", NOW_US, 2))
+    tail = Tail(connection, rebuilt(tmp_path, to_seq=0))
+    tail.step()
+    assert told(tail.live.view, "a") == pytest.approx(told(rebuilt(tmp_path), "a"), rel=1e-5)
+
+
+def test_a_machine_is_left_to_the_next_build(tmp_path: Path) -> None:
+    put(tmp_path, view("1", "a", 1), view("2", "b", 2), view("3", "c", 3), view("4", "a", 1, "v"), view("5", "b", 2, "v"))
+    tail = Tail(connect(tmp_path), rebuilt(tmp_path, to_seq=0), most_events=2)
+    assert tail.step() is False
+    assert set(tail.live.view.item_ids) == {"a", "b"}
+
+
+def test_a_champion_that_cannot_follow_serves_as_it_is_and_the_problem_is_named(crowned: Path, tmp_path: Path) -> None:
+    home = shutil.copytree(crowned, tmp_path / "home")
+    for ledger in home.rglob("support.npy"):  # as a file of an earlier version
+        ledger.unlink()
+        (ledger.parent / layout.SUMS_FILE).unlink()
+    watcher = ChampionWatcher(home)
+    watcher.refresh(connect(home))
+    source = LiveChampions(home, watcher)
+    assert source.follow(connect(home)) is False
+    assert source.current().associations is watcher.current().associations
+    assert "attune retrain" in source.problems()["associations"]
+
+
+def test_gates_settle_when_there_is_time(tmp_path: Path) -> None:
+    put(tmp_path, *LOG[:6])
+    tail = Tail(connect(tmp_path), rebuilt(tmp_path, to_seq=3))
+    tail.step()
+    assert not tail.live.is_settled
+    tail.settle(now_s=0.5)
+    assert not tail.live.is_settled
+    tail.settle(now_s=100.0)
+    assert tail.live.is_settled

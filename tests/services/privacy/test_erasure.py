@@ -1,0 +1,145 @@
+"""Erasure: nothing of the user is left in any file of the home, and nothing comes back."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from models.identity import partner_key, pseudonym
+from models.stored import erasure_tables, tables
+from services.app import build_app
+from services.door import partners
+from services.privacy import erasure
+from services.privacy.erasure import Completion
+from services.privacy.retention import Retention
+from services.settings import Settings
+from services.store import connect, rows, secret
+
+NOW_US = time.time_ns() // 1000
+
+
+def event(user: str, n: int, at_us: int = NOW_US - 60_000_000, **more: Any) -> dict[str, Any]:
+    instant = datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()
+    return {
+        "event_id": f"{user}-{n}",
+        "user_id": user,
+        "session_id": "s",
+        "type": "item_view",
+        "item_id": "i",
+        "ts": instant,
+        **more,
+    }
+
+
+class Shop:
+    """A service on a home, and its partner's key."""
+
+    def __init__(self, client: TestClient, home: Path, key: str) -> None:
+        self.client, self.home, self.headers = client, home, {"Authorization": f"Bearer {key}"}
+
+    def send(self, *events: dict[str, Any]) -> dict[str, Any]:
+        reply = self.client.post("/v1/events", json={"events": list(events)}, headers=self.headers)
+        assert reply.status_code == 202
+        return dict(reply.json())
+
+    def erase(self, user: str) -> dict[str, Any]:
+        reply = self.client.delete(f"/v1/users/{user}", headers=self.headers)
+        assert reply.status_code == 202
+        return dict(reply.json())
+
+    def known(self, user: str) -> str:
+        return pseudonym(partner_key(secret(self.home), "shop"), user)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    key = partners.add(tmp_path, "shop", NOW_US)
+    with TestClient(build_app(Settings(home=tmp_path))) as client:
+        yield Shop(client, tmp_path, key)
+
+
+def test_an_erased_user_is_gone_and_stays_gone_the_others_stay(shop: Shop) -> None:
+    gone, stays = [event("gone", n) for n in range(3)], [event("stays", n) for n in range(2)]
+    assert shop.send(*gone, *stays)["accepted"] == 5
+    receipt = shop.erase("gone")
+    assert receipt["removed"]["events"] == 3
+    assert "gone" not in json.dumps(receipt)
+    assert shop.send(*gone)["accepted"] == 0
+    back = event("gone", 9, at_us=time.time_ns() // 1000 + 1_000_000)
+    assert shop.send(back)["accepted"] == 1  # a visitor who comes back is a new one
+    left = rows(connect(shop.home), "SELECT user_id, count(*) FROM events GROUP BY user_id")
+    assert dict(left) == {shop.known("stays"): 2, shop.known("gone"): 1}
+
+
+def test_every_table_that_names_a_user_is_reached(shop: Shop) -> None:
+    connection = connect(shop.home)
+    named = {str(name) for (name,) in rows(connection, erasure_tables.TABLES_OF_USERS)}
+    assert {"events", "decisions", "signals", "holdout", "signal_users", "action_observations", "action_due"} <= named
+    for table, condition in erasure_tables.DEPENDENT.items():  # and no statement names a table or column that is not there
+        connection.execute(f"SELECT 1 FROM {table} WHERE {condition}", ("nobody",))
+    for table, column in erasure_tables.DATED.items():
+        connection.execute(f"SELECT {column}, rowid FROM {table}")
+
+
+def test_no_file_of_the_home_holds_the_pseudonym_any_more(shop: Shop) -> None:
+    known = shop.known("gone")
+    shop.send(*(event("gone", n) for n in range(50)), event("gone", 99, type="no such type"))
+    ask = {"user_id": "gone", "limit": 3}
+    shop.client.post("/v1/recommendations", json=ask, headers=shop.headers)
+    time.sleep(0.5)  # decisions are written behind the answers
+    connection = connect(shop.home)
+    assert rows(connection, "SELECT 1 FROM quarantine WHERE instr(raw, ?) > 0", (known,))
+    receipt = shop.erase("gone")
+    online: list[str] = []
+    duty = Completion(shop.home, connection, online.append, settle_s=0.0)
+    assert duty.step(time.time_ns() // 1000) == 1
+    assert online == [known]
+    assert shop.client.get(f"/v1/erasures/{receipt['receipt_id']}", headers=shop.headers).json()["completed"]
+    connection.execute("DELETE FROM tombstones")  # which holds the pseudonym on purpose
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    holding = [path.name for path in shop.home.rglob("*") if path.is_file() and known.encode() in path.read_bytes()]
+    assert holding == []
+
+
+def test_what_a_step_under_way_wrote_after_the_erasure_goes_with_the_completion(shop: Shop) -> None:
+    shop.send(event("gone", 1))
+    shop.erase("gone")
+    connection = connect(shop.home)
+    connection.execute("INSERT INTO action_due VALUES (?, 1)", (shop.known("gone"),))
+    duty = Completion(shop.home, connection, lambda _: None, settle_s=3600.0)
+    assert duty.step(time.time_ns() // 1000) == 0  # too early: the step may still be under way
+    assert duty.step(time.time_ns() // 1000 + 3_700_000_000) == 1
+    assert rows(connection, "SELECT * FROM action_due") == []
+
+
+def test_one_partner_cannot_erase_or_see_the_erasure_of_another(shop: Shop) -> None:
+    other = {"Authorization": f"Bearer {partners.add(shop.home, 'other', NOW_US)}"}
+    shop.send(event("u", 1))
+    time.sleep(0.3)  # keys are re-read five times a second
+    theirs = shop.client.delete("/v1/users/u", headers=other)
+    assert theirs.json()["removed"] == {}
+    mine = shop.erase("u")
+    assert mine["removed"]["events"] == 1
+    assert shop.client.get(f"/v1/erasures/{mine['receipt_id']}", headers=other).status_code == 404
+
+
+def test_the_command_says_what_went(shop: Shop) -> None:
+    shop.send(event("u", 1), event("u", 2))
+    forgotten: list[str] = []
+    receipt = erasure.erase(shop.home, "shop", "u", time.time_ns() // 1000, forgotten.append, settle_s=0.0)
+    assert (receipt.completed, receipt.removed["events"], forgotten) == (True, 2, [shop.known("u")])
+
+
+def test_retention_removes_what_is_old_with_all_that_hangs_on_it(shop: Shop) -> None:
+    old_us = NOW_US - 20 * 86_400_000_000
+    shop.send(event("u", 1, at_us=old_us), event("u", 2))
+    connection = connect(shop.home)
+    connection.execute(tables.QUARANTINE_EVENT, ("odd", "key", NOW_US, 1))
+    assert Retention(connection, None).step(NOW_US) == 0
+    assert Retention(connection, 10).step(NOW_US) == 2
+    assert rows(connection, "SELECT event_id FROM events") == [("u-2",)]
