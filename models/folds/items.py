@@ -207,27 +207,3 @@ def fold(events: EventArray, until_us: int | None = None) -> ItemHistory:
     features = np.empty((len(rows), len(ITEM_FEATURES)), dtype=np.float32)
     n_rows = _fold(states, events, rows, until, items, ends, features)
     return ItemHistory(items[:n_rows].copy(), ends[:n_rows].copy(), features[:n_rows].copy())
-
-
-def price_bands(prices: Floats) -> npt.NDArray[np.int8]:
-    """Which fifth of the catalogue each price is in.
-
-    Parameters
-    ----------
-    prices
-        One per item, shape (n_items,); NaN for unknown.
-
-    Returns
-    -------
-    0 for the cheapest fifth to 4 for the dearest, -1 for unknown, shape (n_items,). Equal prices share a band.
-
-    Examples
-    --------
-    >>> price_bands(np.array([10.0, 50.0, 20.0, np.nan, 40.0, 30.0])).tolist()
-    [0, 4, 1, -1, 3, 2]
-    """
-    bands = np.full(len(prices), -1, dtype=np.int8)
-    known = np.isfinite(prices)
-    if known.any():
-        bands[known] = np.searchsorted(_edges(prices[known]), prices[known], side="left")
-    return bands

@@ -155,17 +155,6 @@ STATIC: Final = profile(base_weights(), np.ones((N_INTENTS, N_EVENT_TYPES)))
 HEURISTIC: Final = profile(base_weights(), heuristic_factors())
 
 
-def as_names(weights: Floats) -> dict[str, float]:
-    """Weights by event type name, as the reply shows them.
-
-    Examples
-    --------
-    >>> as_names(STATIC.base)["add_to_cart"]
-    0.5
-    """
-    return {name: float(weight) for name, weight in zip(EVENT_TYPES, weights, strict=True)}
-
-
 def to_parts(weights: WeightProfile) -> Parts:
     """The profile as a model file holds it."""
     meta = {"event_types": list(EVENT_TYPES), "intents": list(INTENTS)}

@@ -74,12 +74,6 @@ def test_the_unfinished_hour_is_told_as_of_now_and_later_events_are_left_out() -
     assert (history.items.tolist(), history.hour_end_us.tolist()) == ([0], [100])
 
 
-def test_prices_fall_into_fifths() -> None:
-    assert items.price_bands(np.arange(10.0)).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert items.price_bands(np.array([7.0, 7.0, np.nan])).tolist() == [0, 0, -1]
-    assert items.price_bands(np.array([np.nan])).tolist() == [-1]
-
-
 def test_an_unknown_type_code_is_refused() -> None:
     broken = events_of(("search", 0, 0, np.nan))
     broken["event_type"] = -1
