@@ -19,10 +19,10 @@ from flows.files import read_parts, write_parts, write_report
 from flows.locks import held
 from flows.server import Server, connected, running
 from flows.train import LOG, load_examples, prepare
-from models import layout, page
+from models import layout
 from models.inference import examples, intent, next_action
 from models.inference.examples import ExampleParams, Log
-from models.judging import comparison, evaluation, full_evaluation
+from models.judging import comparison, evaluation, evaluation_page, full_evaluation
 from models.judging.evaluation import Models
 from models.nudging import engagement_model, log_engagement
 from models.ranking import log_ranker, next_item
@@ -173,7 +173,7 @@ def publish(home: str, report: dict[str, Any]) -> str:
     path = Path(home) / layout.REPORTS / REPORT
     write_report(path, report)
     if "full" in report:
-        path.with_name(PAGE).write_text(page.page(report), encoding="utf-8")
+        path.with_name(PAGE).write_text(evaluation_page.page(report), encoding="utf-8")
     candidate = report["candidate"]
     for name, metrics in _metrics(candidate).items():
         registry.record(Path(home), name, candidate["versions"][name], metrics=metrics)
@@ -200,7 +200,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     for label, path in _FIGURES.items():
         cells = [_cell(side, path) for side in shown.values()]
         lines.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n" + page.ablation_markdown((report.get("full") or {}).get("ablation"))
+    return "\n".join(lines) + "\n" + evaluation_page.ablation_markdown((report.get("full") or {}).get("ablation"))
 
 
 _FIGURES: Final = {

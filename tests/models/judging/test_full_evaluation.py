@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import page
 from models.inference import examples, intent, next_action, second_rules
 from models.inference.examples import ExampleParams
-from models.judging import evaluation, full_evaluation
+from models.judging import evaluation, evaluation_page, full_evaluation
 from models.judging.evaluation import Models
 from models.learning.trees import BoostParams
 from models.ranking import log_ranker
@@ -51,7 +50,7 @@ def test_full_report_names_a_winner_or_says_no_difference_and_makes_a_page(world
     assert 0.0 < of_ranker["recall_20"] <= 1.0
     assert of_ranker["decides"]["low"] <= of_ranker["decides"]["high"]
     assert 0.0 < full["ablation"]["lists"]["ranker"]["coverage"] <= 1.0
-    assert "| view | ranker |" in page.ablation_markdown(full["ablation"])
+    assert "| view | ranker |" in evaluation_page.ablation_markdown(full["ablation"])
     assert full["intent"]["second_rule"]["model"]["n_rows"] > 0
     assert full["intent"]["behaviour_gain"]["verdict"] in ("with", "without", "no difference")
     report = {
@@ -66,7 +65,7 @@ def test_full_report_names_a_winner_or_says_no_difference_and_makes_a_page(world
         },
         "full": json.loads(json.dumps(full, allow_nan=False)),
     }
-    text = page.page(report)
+    text = evaluation_page.page(report)
     assert "Which weighting" in text
     assert "markov_chain" in text
 

@@ -2,7 +2,8 @@ import re
 
 import numpy as np
 
-from models import page, plots
+from models import plots
+from models.judging import evaluation_page
 from models.plots import Bar
 from models.schema import HORIZONS_S
 
@@ -26,7 +27,7 @@ def arm(ndcg):
 
 
 def test_quick_report_makes_a_page_without_the_slower_half():
-    text = page.page(REPORT)
+    text = evaluation_page.page(REPORT)
     assert "12 held-out sessions" in text
     assert "1.2500" in text
     assert "Which weighting" not in text
@@ -40,7 +41,7 @@ def test_page_names_the_verdict_and_every_arm_with_its_interval():
         "cold_items": kinds, "new_items": kinds, "lists": {"learned": {"coverage": 0.5, "mean_popularity": 1.0, "gini": 0.2}},
         "winner": {"view": "learned"}, "verdict": "view: learned <b>",
     }  # fmt: skip
-    text = page.page({**REPORT, "full": {"ablation": found}})
+    text = evaluation_page.page({**REPORT, "full": {"ablation": found}})
     assert "view: learned &lt;b&gt;" in text
     assert "+0.0200 [+0.0100, +0.0300]" in text
     assert text.count("<svg") == 2  # one kind of target with prefixes, the early decisions
@@ -49,13 +50,13 @@ def test_page_names_the_verdict_and_every_arm_with_its_interval():
 def test_next_item_has_a_row_for_what_serves_and_one_for_the_ranker():
     rows = {name: {"n_questions": 9, "hit_rate_20": 0.5, "mrr_20": 0.25} for name in ("dynamic", "ranker")}
     found = {"n_questions": 9, "overall": rows, "buying": {"dynamic": {"n_questions": 0}}, "ranker_minus_dynamic_mrr": DECIDES}
-    text = page.page({**REPORT, "candidate": {**REPORT["candidate"], "associations": found}})
+    text = evaluation_page.page({**REPORT, "candidate": {**REPORT["candidate"], "associations": found}})
     assert "<td>ranker</td><td>9</td><td>0.5000</td><td>0.2500</td>" in text
     assert "ranker - dynamic: +0.0200 [+0.0100, +0.0300]" in text
 
 
 def test_page_fetches_nothing():
-    assert re.findall(r"(?:src|href|url\(|@import|https?:)", page.page(REPORT)) == []
+    assert re.findall(r"(?:src|href|url\(|@import|https?:)", evaluation_page.page(REPORT)) == []
 
 
 def test_bar_right_of_zero_is_drawn_right_of_the_zero_line():
