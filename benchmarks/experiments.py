@@ -132,7 +132,7 @@ def visitors(rng: np.random.Generator, n: int, lift: float, memory: float, windo
     order = np.argsort(bought_us, kind="stable")
     before = np.log1p(rng.poisson(np.exp(taste)))[:, None]
     still: Floats = np.zeros(n)
-    return Exposed(variant, at_us, before, still, still, still), Purchases(who[order], bought_us[order], price[order])
+    return Exposed(variant, at_us, before, *[still] * 5), Purchases(who[order], bought_us[order], price[order])
 
 
 def ever_different(exposed: Exposed, purchases: Purchases, looks: int) -> bool:
@@ -178,7 +178,7 @@ def shop(seed: int, n_visitors: int, helps: bool) -> dict[str, Any]:
     at_us = np.arange(n_visitors, dtype=np.int64) * (DAY_US // 600)
     told = report(
         DYNAMIC_VS_STATIC,
-        Exposed(variant, at_us, np.zeros((n_visitors, 0)), still, still, still),
+        Exposed(variant, at_us, np.zeros((n_visitors, 0)), *[still] * 5),
         Purchases(who, at_us[who], np.full(len(who), 50.0)),
         {},
         int(at_us[-1]) + DAY_US,
@@ -196,7 +196,7 @@ def trial(path: str) -> dict[str, Any]:
     before = np.column_stack((np.log(frame["history"]), frame[["recency", "mens", "womens", "newbie"]].to_numpy(float)))
     bought = Purchases(who, at_us[who], frame["spend"].to_numpy(float)[who])
     experiment = Experiment("hillstrom", "", arms, (1 / 3, 1 / 3, 1 / 3))
-    told = report(experiment, Exposed(variant, at_us, before, still, still, still), bought, {}, int(at_us[-1]))
+    told = report(experiment, Exposed(variant, at_us, before, *[still] * 5), bought, {}, int(at_us[-1]))
     return {name: told[name] for name in ("sentence", "visitors", "sample_ratio", "metrics")}
 
 

@@ -137,7 +137,7 @@ def _read(
     rows: list[Any] = connection.execute(experiment_tables.EXPOSED, (experiment.name, now_us)).fetchall()
     kept = [row for row in rows if row[3] == 1 and row[2] in code]
     place = {(row[0], row[1]): k for k, row in enumerate(kept)}
-    window = (experiment.name, now_us, params.window_us, now_us)
+    window = (experiment.name, now_us, params.window_us)
     known = np.zeros((len(kept), 4))
     for partner, user, *counts in connection.execute(experiment_tables.BEFORE, (experiment.name, now_us, BEFORE_US)):
         if (partner, user) in place:
@@ -155,9 +155,11 @@ def _read(
         np.array([code[row[2]] for row in kept], dtype=np.int64),
         np.array([row[4] for row in kept], dtype=np.int64),
         np.log1p(known),
-        np.array([row[6] / row[5] for row in kept], dtype=np.float64),
-        np.array([row[7] for row in kept], dtype=np.float64),
+        np.array([row[5] for row in kept], dtype=np.float64),  # None, of a visitor without an answer, becomes NaN
+        np.array([row[6] for row in kept], dtype=np.float64),
         signals,
+        np.array([row[7] for row in kept], dtype=np.float64),
+        np.array([row[8] for row in kept], dtype=np.float64),
     )
     who, at_us, price = zip(*bought, strict=True) if bought else ((), (), ())
     purchases = Purchases(np.array(who, np.int64), np.array(at_us, np.int64), np.array(price, np.float64))

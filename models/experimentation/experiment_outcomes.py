@@ -24,11 +24,15 @@ class Exposed(NamedTuple):
     before
         What was known before it, shape (n_visitors, n_covariates); may have no column.
     degraded_rate
-        Share of the visitor's answers that were degraded.
+        Share of the visitor's answers that were degraded; NaN where all requests failed.
     latency_us
-        Mean latency of the visitor's answers.
+        Mean latency of the visitor's answers; NaN where all requests failed.
     n_signals
         Signals within the window.
+    n_requests
+        Requests of the visitor, failed ones too.
+    n_failed
+        Requests that ended in a fault of ours.
     """
 
     variant: Ints
@@ -37,13 +41,13 @@ class Exposed(NamedTuple):
     degraded_rate: Floats
     latency_us: Floats
     n_signals: Floats
+    n_requests: Floats
+    n_failed: Floats
 
     def until(self, instant_us: int) -> "Exposed":
         """Those exposed by an instant."""
         n = int(np.searchsorted(self.at_us, instant_us, side="right"))
-        return Exposed(
-            self.variant[:n], self.at_us[:n], self.before[:n], self.degraded_rate[:n], self.latency_us[:n], self.n_signals[:n]
-        )
+        return Exposed._make(each[:n] for each in self)
 
 
 class Purchases(NamedTuple):

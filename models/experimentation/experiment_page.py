@@ -6,14 +6,16 @@ from typing import Any, Final
 
 from models import plots
 from models.experimentation.experiment_outcomes import CONVERSION, REVENUE
+from models.experimentation.guardrails import DEGRADED_RATE, ERROR_RATE, LATENCY, SIGNALS
 from models.page import document, table
 
 _MEASURES: Final = {
     CONVERSION: "conversion",
     REVENUE: "revenue per visitor",
-    "degraded_rate": "degraded answers",
-    "latency_ms": "latency, ms",
-    "signals_per_visitor": "signals per visitor",
+    ERROR_RATE: "failed requests",
+    DEGRADED_RATE: "degraded answers",
+    LATENCY: "latency, ms",
+    SIGNALS: "signals per visitor",
 }
 _HEAD: Final = ("measure", "variant", "mean", "minus control", "95 % at any time", "relative", "95 % at any time")
 Row = tuple[str, ...]
@@ -34,7 +36,8 @@ def text(report: Mapping[str, Any]) -> str:
     lines = [report["sentence"], "", *_about(report)]
     if report["metrics"]:
         lines += ["", *_columns([_HEAD, *_rows(report["metrics"])])]
-        lines += ["", "guardrails", *_columns([_HEAD, *_rows(report["guardrails"])])]
+    if report["guardrails"]:
+        lines += ["", "guardrails", *_columns([_HEAD, *_rows(report["guardrails"])]), _failed(report)]
     lines += [*_waiting(report)]
     if report.get("fixed_horizon"):
         lines += ["", f"FIXED HORIZON: {report['fixed_horizon']['note']}", *_columns(_fixed(report))]
@@ -51,7 +54,9 @@ def page(report: Mapping[str, Any]) -> str:
         parts.append(plots.band(title, shown, "visitors"))
     if report["metrics"]:
         parts += ["<h2>Outcomes</h2>", table(_head(report), _rows(report["metrics"]))]
+    if report["guardrails"]:
         parts += ["<h2>Guardrails</h2>", table(_head(report), _rows(report["guardrails"]))]
+        parts += [f"<p><small>{escape(_failed(report))}</small></p>"]
     parts += [f"<p>{escape(line)}</p>" for line in _waiting(report) if line]
     if report.get("fixed_horizon"):
         head, *rows = _fixed(report)
@@ -87,6 +92,17 @@ def _rows(measures: Mapping[str, Any]) -> Iterator[Row]:
             shown = f"{each['mean']:.4g}" + (f" (p50 {each['p50']:.3g}, p99 {each['p99']:.3g})" if "p50" in each else "")
             cells = (*_interval(compared["difference"]), *_interval(compared["relative"], "%")) if compared else ("",) * 4
             yield _MEASURES[name], variant, shown, *cells
+
+
+def _failed(report: Mapping[str, Any]) -> str:
+    """How many requests failed by variant, and whether that can be chance."""
+    errors = report["guardrails"][ERROR_RATE]
+    counts = ", ".join(
+        f"{variant} {each['n_failed']:,} of {each['n_requests']:,} requests ({each['n_visitors_failed']:,} visitors)"
+        for variant, each in errors["variants"].items()
+    )
+    chance = ", ".join(f"{name} p {one['p_value']:.3g}" for name, one in errors["comparisons"].items())
+    return f"failed: {counts}" + (f"; more than the control by chance at any time: {chance}" if chance else "")
 
 
 def _interval(one: Mapping[str, float] | None, unit: str = "") -> tuple[str, str]:

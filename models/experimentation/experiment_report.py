@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import chisquare
 
-from models.experimentation import experiment_verdict, sequential
+from models.experimentation import experiment_verdict, guardrails, sequential
 from models.experimentation.experiment_outcomes import CONVERSION, Exposed, Floats, Ints, Purchases, adjusted, outcomes
 from models.experimentation.experiment_verdict import NOT_ENOUGH, WITHHELD
 from models.experimentation.experiments import Experiment
+from models.experimentation.guardrails import GuardrailParams, by_variant
 from models.experimentation.sequential import Moments, SequenceParams
 from models.schema import DAY_US
 
@@ -47,6 +48,8 @@ class ReadoutParams:
         Probability with which it should be found.
     n_looks
         Points of the path over time.
+    latency_margin_ms
+        Answers that take so much longer are no worse.
     """
 
     alpha: float = 0.05
@@ -59,6 +62,7 @@ class ReadoutParams:
     target_lift: float = 0.10
     power: float = 0.8
     n_looks: int = 60
+    latency_margin_ms: float = 1.0
 
 
 def report(
@@ -83,7 +87,7 @@ def report(
     Returns
     -------
     JSON-able: ``verdict`` (a few words), ``sentence``, ``status``, ``visitors``, ``sample_ratio``, ``metrics``, ``guardrails``,
-    ``power``, ``path``. Where the result is withheld, the last four are None.
+    ``power``, ``path``. Where the result is withheld, the last four are None, but for the guardrail of errors: it may say why.
     """
     exposed, purchases = exposed.until(now_us), purchases.until(now_us)
     n_of = np.bincount(exposed.variant, minlength=len(experiment.variants))
@@ -100,13 +104,16 @@ def report(
         "sample_ratio": ratio,
         **dict.fromkeys(("metrics", "guardrails", "power", "path")),
     }
+    watched = guardrails.measured(experiment, exposed, latencies_us, _guardrail_params(experiment, params))
     if not ratio["passed"]:
-        return {**found, "status": WITHHELD, **experiment_verdict.withheld(experiment, n_of.tolist())}
+        errors = {guardrails.ERROR_RATE: watched[guardrails.ERROR_RATE]}
+        return {**found, "guardrails": errors, "status": WITHHELD,
+                **experiment_verdict.withheld(experiment, n_of.tolist(), errors)}  # fmt: skip
     done = outcomes(purchases, len(exposed.variant), params.cap_quantile)
     found["metrics"] = {name: _metric(experiment, values, exposed, params) for name, values in done.items()}
-    found["guardrails"] = _guardrails(experiment, exposed, latencies_us, params)
+    found["guardrails"] = watched
     if lacking := _lacking(experiment, exposed, done[CONVERSION], params):
-        return {**found, "status": NOT_ENOUGH, "verdict": NOT_ENOUGH, "sentence": f"{NOT_ENOUGH}: {lacking}"}
+        return {**found, "status": NOT_ENOUGH, **experiment_verdict.told(NOT_ENOUGH, lacking, watched)}
     found["power"] = _power(experiment, done[CONVERSION], exposed, now_us, params)
     found["path"] = path(experiment, exposed, purchases, now_us, params)
     return {**found, **experiment_verdict.judged(experiment, found["metrics"], found["guardrails"], params.target_lift)}
@@ -136,14 +143,8 @@ def sequence_params(experiment: Experiment, params: ReadoutParams) -> SequencePa
     return SequenceParams(params.alpha / max(len(experiment.variants) - 1, 1), params.tuned_for)
 
 
-def treatments(experiment: Experiment) -> tuple[str, ...]:
-    """All variants but the control."""
-    return experiment.variants[:-1]
-
-
-def by_variant(values: Floats, variant: Ints, n_variants: int) -> list[Moments]:
-    """Moments of a measure in each variant."""
-    return [sequential.moments(values[variant == code]) for code in range(n_variants)]
+def _guardrail_params(experiment: Experiment, params: ReadoutParams) -> GuardrailParams:
+    return GuardrailParams(sequence_params(experiment, params), params.min_visitors, params.latency_margin_ms)
 
 
 def _metric(experiment: Experiment, values: Floats, exposed: Exposed, params: ReadoutParams) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def _metric(experiment: Experiment, values: Floats, exposed: Exposed, params: Re
         "variance_saved": _saved(raw, better),
         "comparisons": {
             name: sequential.compared(better[code], better[-1], sequence_params(experiment, params))
-            for code, name in enumerate(treatments(experiment))
+            for code, name in enumerate(experiment.treatments)
         },
     }
 
@@ -167,27 +168,6 @@ def _saved(raw: Sequence[Moments], better: Sequence[Moments]) -> float:
     return 1 - after / before if before > 0 else 0.0
 
 
-def _guardrails(
-    experiment: Experiment, exposed: Exposed, latencies_us: Mapping[str, Ints], params: ReadoutParams
-) -> dict[str, Any]:
-    """What must not get worse meanwhile: `worse` where it surely did. Requests that failed leave no decision: not here."""
-    measures = {
-        "degraded_rate": exposed.degraded_rate,
-        "latency_ms": exposed.latency_us / 1000,
-        "signals_per_visitor": exposed.n_signals,
-    }
-    found = {name: _metric(experiment, values, exposed._replace(before=exposed.before[:, :0]), params)
-             for name, values in measures.items()}  # fmt: skip
-    for name, one in found.items():
-        del one["variance_saved"]
-        lows = {treatment: each["difference"]["low"] for treatment, each in one["comparisons"].items()}
-        one["worse"] = [t for t, low in lows.items() if low is not None and low > 1e-9 and name != "signals_per_visitor"]
-    for variant, latencies in latencies_us.items():
-        p50, p99 = np.quantile(latencies, [0.5, 0.99]) / 1000 if len(latencies) else (0.0, 0.0)
-        found["latency_ms"]["variants"][variant] |= {"p50": float(p50), "p99": float(p99), "n_answers": len(latencies)}
-    return found
-
-
 def _power(experiment: Experiment, converted: Floats, exposed: Exposed, now_us: int, params: ReadoutParams) -> dict[str, Any]:
     """How probable it is that a lift of the target size would have been found by now, and what is still to wait for."""
     values = adjusted(converted, exposed.before, exposed.variant)
@@ -195,7 +175,7 @@ def _power(experiment: Experiment, converted: Floats, exposed: Exposed, now_us: 
     sequence, control = sequence_params(experiment, params), all_[-1]
     days = max((now_us - int(exposed.at_us[0])) / DAY_US, 1e-9)
     found = {}
-    for code, name in enumerate(treatments(experiment)):
+    for code, name in enumerate(experiment.treatments):
         effect = sequential.effect(all_[code], control)
         lift, per_visitor = params.target_lift * control.mean, effect.variance * effect.n
         n = sequential.n_needed(lift, per_visitor, sequence, params.power)
@@ -216,7 +196,7 @@ def path(
     experiment: Experiment, exposed: Exposed, purchases: Purchases, now_us: int, params: ReadoutParams
 ) -> dict[str, list[dict[str, Any]]]:
     """The confidence sequence of the conversion difference as it was at earlier instants, for each treatment."""
-    points: dict[str, list[dict[str, Any]]] = {name: [] for name in treatments(experiment)}
+    points: dict[str, list[dict[str, Any]]] = {name: [] for name in experiment.treatments}
     first = int(exposed.at_us[0])
     for at_us in np.unique(np.linspace(first, now_us, params.n_looks + 1)[1:].astype(np.int64)).tolist():
         seen, bought = exposed.until(at_us), purchases.until(at_us)

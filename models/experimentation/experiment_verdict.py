@@ -14,12 +14,29 @@ DECIDED: Final = "decided"
 OPEN: Final = "undecided"
 
 
-def withheld(experiment: Experiment, counts: Sequence[int]) -> dict[str, str]:
+def broken(guardrails: Mapping[str, Any]) -> list[str]:
+    """Each guardrail that got worse, with the variant.
+
+    Examples
+    --------
+    >>> broken({"error_rate": {"worse": ["dynamic"]}, "latency_ms": {"worse": []}})
+    ['guardrail: error_rate worse with dynamic']
+    """
+    return [f"guardrail: {name} worse with {treatment}" for name, one in guardrails.items() for treatment in one["worse"]]
+
+
+def told(verdict: str, because: str, guardrails: Mapping[str, Any]) -> dict[str, str]:
+    """Verdict and sentence; a broken guardrail stands in both, so that no variant is chosen for its conversion alone."""
+    worse = broken(guardrails)
+    return {"verdict": "; ".join([verdict, *worse]), "sentence": "; ".join([f"{verdict}: {because}", *worse])}
+
+
+def withheld(experiment: Experiment, counts: Sequence[int], guardrails: Mapping[str, Any]) -> dict[str, str]:
     """Say that the split was not delivered as dealt.
 
     Examples
     --------
-    >>> withheld(Experiment("e", "s", ("a", "b"), (0.5, 0.5)), [9_600, 10_400])["verdict"]
+    >>> withheld(Experiment("e", "s", ("a", "b"), (0.5, 0.5)), [9_600, 10_400], {})["verdict"]
     'withheld: sample ratio 48/52'
     """
 
@@ -29,10 +46,9 @@ def withheld(experiment: Experiment, counts: Sequence[int]) -> dict[str, str]:
     delivered = split([count / sum(counts) for count in counts])
     verdict = f"{WITHHELD}: sample ratio {delivered}"
     dealt = split(experiment.shares)
-    return {
-        "verdict": verdict,
-        "sentence": f"{verdict} where {dealt} was dealt ({'/'.join(experiment.variants)}): find out why before anything else",
-    }
+    sentence = f"{verdict} where {dealt} was dealt ({'/'.join(experiment.variants)}): find out why before anything else"
+    worse = broken(guardrails)
+    return {"verdict": "; ".join([verdict, *worse]), "sentence": "; ".join([sentence, *worse])}
 
 
 def lacking(experiment: Experiment, counts: Sequence[int], n_conversions: int, min_visitors: int, min_conversions: int) -> str:
@@ -72,16 +88,14 @@ def judged(
     better = {name: one for name, one in clear.items() if one["estimate"] > 0}
     if better:
         winner = max(better, key=lambda name: float(better[name]["estimate"]))
-        verdict, told = f"{winner} better", [winner]
+        verdict, shown = f"{winner} better", [winner]
     elif len(clear) == len(compared):
-        verdict, told = f"{experiment.control} better", list(clear)
+        verdict, shown = f"{experiment.control} better", list(clear)
     else:
         small = all(one["relative"] and _within(one["relative"], target_lift) for one in compared.values())
-        verdict, told = EQUAL if small else UNDECIDED, list(compared)
-    worse = [f"{name} worse with {treatment}" for name, one in guardrails.items() for treatment in one["worse"]]
-    told_of = "; ".join(f"conversion of {name} {_percent(compared[name])} against {experiment.control}" for name in told)
-    sentence = "; ".join([f"{verdict}: {told_of}", *(f"guardrail: {one}" for one in worse)])
-    return {"status": OPEN if verdict == UNDECIDED else DECIDED, "verdict": verdict, "sentence": sentence}
+        verdict, shown = EQUAL if small else UNDECIDED, list(compared)
+    because = "; ".join(f"conversion of {name} {_percent(compared[name])} against {experiment.control}" for name in shown)
+    return {"status": OPEN if verdict == UNDECIDED else DECIDED, **told(verdict, because, guardrails)}
 
 
 def _clear(interval: Mapping[str, float | None]) -> bool:

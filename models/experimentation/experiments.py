@@ -45,6 +45,11 @@ class Experiment:
         """The variant that the others are compared with."""
         return self.variants[-1]
 
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        """All variants but the control."""
+        return self.variants[:-1]
+
 
 DYNAMIC: Final = "dynamic"
 STATIC: Final = "static"

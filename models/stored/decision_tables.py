@@ -1,7 +1,8 @@
 """Tables of decisions and what they led to: one row per answer, its reward, and the posteriors that were learned from both.
 
-A row in `decisions` is also the exposure of its experiment, since it is written when the answer is used. `user_id` is the
-pseudonym in all of them.
+A row in `decisions` is also the exposure of its experiment, since it is written when the answer is used. A request that failed
+leaves a row in `failed_decisions` instead: its visitor was dealt a variant all the same. `user_id` is the pseudonym in all of
+them.
 """
 
 from typing import Final
@@ -49,6 +50,18 @@ SCHEMA: Final = (
     """,
     "CREATE INDEX IF NOT EXISTS decisions_by_user ON decisions (user_id, decided_at_us)",  # rewards, and erasure
     """
+    CREATE TABLE IF NOT EXISTS failed_decisions (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        partner TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        failed_at_us INTEGER NOT NULL,
+        experiment TEXT NOT NULL,
+        variant TEXT NOT NULL,
+        error TEXT NOT NULL -- the kind of error, never its words
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS failed_decisions_by_user ON failed_decisions (user_id)",  # erasure
+    """
     CREATE TABLE IF NOT EXISTS rewards (
         decision_id TEXT PRIMARY KEY,
         reward REAL NOT NULL, -- 1 once a shown item was bought, 0.5 once one was put into the cart
@@ -87,6 +100,10 @@ SCHEMA: Final = (
 LOG_DECISION: Final = (
     f"INSERT INTO decisions ({', '.join(DECISION_COLUMNS)}) VALUES ({', '.join('?' * len(DECISION_COLUMNS))}) "
     "ON CONFLICT (decision_id) DO NOTHING"
+)
+# (partner, user_id, failed_at_us, experiment, variant, error).
+LOG_FAILURE: Final = (
+    "INSERT INTO failed_decisions (partner, user_id, failed_at_us, experiment, variant, error) VALUES (?, ?, ?, ?, ?, ?)"
 )
 # Events that may be a reward, with the decision that they name: (after_seq, until_seq).
 REWARDING: Final = (

@@ -1,38 +1,48 @@
 """What an experiment's readout asks the store: exposures, outcomes, and what was known of a visitor before the first exposure.
 
-A row of `decisions` is an exposure. A visitor is a (partner, pseudonym); outcomes are counted from the first exposure on, and
-events that validation holds back count nowhere.
+A row of `decisions` is an exposure, and so is one of `failed_decisions`: who was dealt a variant that fails is not left out of
+what that variant did. A visitor is a (partner, pseudonym); outcomes are counted from the first exposure on, and events that
+validation holds back count nowhere.
 """
 
 from typing import Final
 
 EXPERIMENT_NAMES: Final = (
-    "SELECT experiment, count(*), max(decided_at_us) FROM decisions GROUP BY experiment ORDER BY 3 DESC, 1"
+    "SELECT experiment, max(at_us) FROM (SELECT experiment, decided_at_us AS at_us FROM decisions "
+    "UNION ALL SELECT experiment, failed_at_us FROM failed_decisions) AS asked GROUP BY experiment ORDER BY 2 DESC, 1"
 )
-VARIANT_NAMES: Final = "SELECT DISTINCT variant FROM decisions WHERE experiment = ? ORDER BY variant"
-# One row a visitor, oldest first: (experiment, until_us).
+VARIANT_NAMES: Final = (
+    "SELECT variant FROM decisions WHERE experiment = ?1 UNION SELECT variant FROM failed_decisions WHERE experiment = ?1 "
+    "ORDER BY variant"
+)
+# What was asked by users of an experiment up to an instant; of a request that failed there is no answer to tell of.
+_ASKED: Final = (
+    "(SELECT partner, user_id, variant, decided_at_us AS at_us, latency_us, "
+    "CASE WHEN degraded <> '[]' THEN 1 ELSE 0 END AS n_degraded, 0 AS n_failed "
+    "FROM decisions WHERE experiment = ?1 AND decided_at_us <= ?2 "
+    "UNION ALL SELECT partner, user_id, variant, failed_at_us, NULL, NULL, 1 "
+    "FROM failed_decisions WHERE experiment = ?1 AND failed_at_us <= ?2) AS asked"
+)
+# One row a visitor, oldest first; means over the answers, NULL for a visitor without one: (experiment, until_us).
 EXPOSED: Final = (
-    "SELECT partner, user_id, min(variant), count(DISTINCT variant), min(decided_at_us), count(*), "
-    "sum(CASE WHEN degraded <> '[]' THEN 1 ELSE 0 END), avg(latency_us) "
-    "FROM decisions WHERE experiment = ? AND decided_at_us <= ? "
-    "GROUP BY partner, user_id ORDER BY min(decided_at_us), partner, user_id"
+    "SELECT partner, user_id, min(variant), count(DISTINCT variant), min(at_us), avg(n_degraded), avg(latency_us), "
+    f"count(*), sum(n_failed) FROM {_ASKED} GROUP BY partner, user_id ORDER BY min(at_us), partner, user_id"
 )
 # Decisions in the order of their latency, for quantiles: (experiment, until_us).
 LATENCIES: Final = "SELECT variant, latency_us FROM decisions WHERE experiment = ? AND decided_at_us <= ?"
-# A second earlier than the first decision: the senders of events cut their clocks to the second.
+# A second earlier than the first exposure: the senders of events cut their clocks to the second.
 _FIRST: Final = (
-    "(SELECT partner, user_id, min(decided_at_us) - 1000000 AS first_us FROM decisions "
-    "WHERE experiment = ? AND decided_at_us <= ? GROUP BY partner, user_id) AS exposed"
+    f"(SELECT partner, user_id, min(at_us) - 1000000 AS first_us FROM {_ASKED} GROUP BY partner, user_id) AS exposed"
 )
 _BELIEVED: Final = (
     "NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.seq = events.seq AND quarantine.replayed_at_us IS NULL)"
 )
-# Purchases within a window after the first exposure: (experiment, until_us, window_us, until_us).
+# Purchases within a window after the first exposure: (experiment, until_us, window_us).
 BOUGHT: Final = (
     f"SELECT events.partner, events.user_id, events.occurred_at_us, events.price FROM {_FIRST} "
     "JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
     "WHERE events.event_type = 'purchase' AND events.occurred_at_us >= exposed.first_us "
-    "AND events.occurred_at_us - exposed.first_us < ? AND events.occurred_at_us <= ? "
+    "AND events.occurred_at_us - exposed.first_us < ?3 AND events.occurred_at_us <= ?2 "
     f"AND {_BELIEVED} ORDER BY events.occurred_at_us, events.seq"
 )
 # What visitors had done in a span before their first exposure: (experiment, until_us, span_us).
@@ -42,15 +52,15 @@ BEFORE: Final = (
     "sum(CASE WHEN events.event_type = 'purchase' THEN 1 ELSE 0 END), "
     "sum(CASE WHEN events.event_type = 'purchase' THEN coalesce(events.price, 0) ELSE 0 END) "
     f"FROM {_FIRST} JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
-    "WHERE events.occurred_at_us < exposed.first_us AND events.occurred_at_us >= exposed.first_us - ? "
+    "WHERE events.occurred_at_us < exposed.first_us AND events.occurred_at_us >= exposed.first_us - ?3 "
     f"AND {_BELIEVED} GROUP BY events.partner, events.user_id"
 )
-# Signals within a window after the first exposure, by visitor: (experiment, until_us, window_us, until_us).
+# Signals within a window after the first exposure, by visitor: (experiment, until_us, window_us).
 SIGNALLED: Final = (
     f"SELECT signals.partner, signals.user_id, count(*) FROM {_FIRST} "
     "JOIN signals ON signals.user_id = exposed.user_id AND signals.partner = exposed.partner "
-    "WHERE signals.created_at_us >= exposed.first_us AND signals.created_at_us - exposed.first_us < ? "
-    "AND signals.created_at_us <= ? GROUP BY signals.partner, signals.user_id"
+    "WHERE signals.created_at_us >= exposed.first_us AND signals.created_at_us - exposed.first_us < ?3 "
+    "AND signals.created_at_us <= ?2 GROUP BY signals.partner, signals.user_id"
 )
 # Interleaved lists: (experiment, until_us).
 INTERLEAVED_LISTS: Final = (

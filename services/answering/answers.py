@@ -126,14 +126,13 @@ def recommend(
         profile = moved(profile, champions.actions, session.events, p_intent, now_us)
         context["action_weights"] = champions.actions.seq  # which state of them, for a replay
     weighing = Weighing(profile.scaled(p_intent), profile.related(p_intent), p_intent)
-    assignment = wire.Assignment(DYNAMIC_VS_STATIC.name, variant)
 
     def listed(asked: wire.RecommendationRequest) -> list[wire.RankedItem]:
         return _items(asked, session, champions, read, weighing, degraded)
 
-    if request.interleave and champions.ranker is not None and champions.associations is not None:
+    assignment = assigned(request, champions, variant)
+    if assignment.name == experiments.INTERLEAVED:
         items, context[experiments.TEAMS] = in_turns(request, listed, decision_id)
-        assignment = wire.Assignment(experiments.INTERLEAVED, "interleaved")
     else:
         items = listed(msgspec.structs.replace(request, ranker=True) if request.interleave else request)
     reply = wire.Recommendation(
@@ -146,6 +145,13 @@ def recommend(
         degraded=list(dict.fromkeys(degraded)),
     )
     return Recommended(reply, dealt, context)
+
+
+def assigned(request: wire.RecommendationRequest, champions: Champions, variant: str) -> wire.Assignment:
+    """The experiment that a request of a user with this variant belongs to: known before, and even without, an answer."""
+    if request.interleave and champions.ranker is not None and champions.associations is not None:
+        return wire.Assignment(experiments.INTERLEAVED, "interleaved")
+    return wire.Assignment(DYNAMIC_VS_STATIC.name, variant)
 
 
 def context_of(session: LiveSession, features: Floats32, label: str, now_us: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every decision on record, and no answer waits for it.
+"""Every decision on record, and every request that failed to lead to one; no answer waits for it.
 
 A request appends one tuple to a queue in memory; a thread takes what has gathered every `GATHER_S` and commits it as one group.
 Where the store cannot be written for so long that `MAX_WAITING` decisions wait, further ones are dropped and counted: an answer
@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgspec
 
-from models.stored.decision_tables import LOG_DECISION
+from models.stored.decision_tables import LOG_DECISION, LOG_FAILURE
 from services.store import connect
 
 MAX_WAITING: Final = 20_000  # decisions, about 40 MB
@@ -27,6 +27,7 @@ log = logging.getLogger("attune.decisions")
 
 LOGGED: Final = "logged"
 DROPPED: Final = "dropped"
+FAILED: Final = "failed"
 
 
 class Decision(NamedTuple):
@@ -65,6 +66,25 @@ class Decision(NamedTuple):
     snapshot: int | None = None
 
 
+class Failure(NamedTuple):
+    """One request that ended in a fault of ours, in the order of `models.stored.decision_tables.LOG_FAILURE`.
+
+    Attributes
+    ----------
+    user_id
+        The pseudonym.
+    error
+        The kind of error; its words may hold values of the request.
+    """
+
+    partner: str
+    user_id: str
+    failed_at_us: int
+    experiment: str
+    variant: str
+    error: str
+
+
 _JSON_FIELDS: Final = frozenset(Decision._fields.index(name) for name in ("context", "models", "items", "degraded"))
 
 
@@ -76,14 +96,14 @@ def as_row(decision: Decision) -> tuple[Any, ...]:
 
 
 class DecisionLog:
-    """The writer of the table `decisions` in a process.
+    """The writer of the tables `decisions` and `failed_decisions` in a process.
 
     Parameters
     ----------
     home
         Whose store to write.
     counted
-        Is told, from any thread, how many decisions were `LOGGED` or `DROPPED`.
+        Is told, from any thread, how many decisions were `LOGGED` or `DROPPED`, and how many requests `FAILED`.
     gather_s
         Seconds between two commits.
     max_waiting
@@ -101,14 +121,14 @@ class DecisionLog:
         self._counted = counted or (lambda status, n: None)
         self._gather_s = gather_s
         self._max_waiting = max_waiting
-        self._waiting: deque[Decision] = deque()
+        self._waiting: deque[Decision | Failure] = deque()
         self._stopping = threading.Event()
         self._connection: apsw.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
-    def append(self, decision: Decision) -> bool:
-        """Hand over a decision; whether there was room for it. Never waits and never raises."""
+    def append(self, decision: Decision | Failure) -> bool:
+        """Hand over a decision or a failure; whether there was room for it. Never waits and never raises."""
         if len(self._waiting) >= self._max_waiting:
             self._counted(DROPPED, 1)
             return False
@@ -133,19 +153,24 @@ class DecisionLog:
         """Commit all that waits; whether the store took it."""
         while self._waiting:
             group = [self._waiting[place] for place in range(min(len(self._waiting), MAX_GROUP))]
-            status = LOGGED
+            decisions = [one for one in group if isinstance(one, Decision)]
+            failures = [one for one in group if isinstance(one, Failure)]
+            statuses = {LOGGED: len(decisions), FAILED: len(failures)}
             try:
                 self._connection = self._connection or connect(self._home)
                 with self._connection:
-                    self._connection.executemany(LOG_DECISION, map(as_row, group))
+                    self._connection.executemany(LOG_DECISION, map(as_row, decisions))
+                    self._connection.executemany(LOG_FAILURE, failures)
             except (apsw.Error, OSError) as error:
                 self._connection = None  # a fresh one may find the disk mended
                 log.warning("decisions cannot be written: %s", type(error).__name__)
                 return False
             except (ValueError, TypeError) as error:  # no store would take them: rather a gap than a log that stands still
                 log.error("decisions cannot be put into words: %s", type(error).__name__)
-                status = DROPPED
+                statuses = {DROPPED: len(group)}
             for _ in group:  # only what is on disk leaves the queue
                 self._waiting.popleft()
-            self._counted(status, len(group))
+            for status, n in statuses.items():
+                if n:
+                    self._counted(status, n)
         return True

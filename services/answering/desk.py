@@ -14,13 +14,14 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from models import consent
+from models.experimentation.experiments import DYNAMIC_VS_STATIC, assign
 from models.identity import partner_keys, pseudonym
 from services import wire
 from services.answering import answers
 from services.answering.answers import Read, Recommended
 from services.answering.champion import Champions, ChampionSource
 from services.answering.decision import RANDOM_BITS, decision_id
-from services.answering.decision_log import Decision, DecisionLog
+from services.answering.decision_log import Decision, DecisionLog, Failure
 from services.answering.engagement_reads import read_or_name
 from services.answering.online import OnlineFeatures
 from services.answering.profile_source import ProfileSource
@@ -56,7 +57,7 @@ class Desk:
     profiles
         Deals the weight profiles within the dynamic variant; without it the champion weights are used.
     decisions
-        Where every decision goes on record.
+        Where every decision goes on record, and every request that failed to lead to one.
     goods
         The catalogues: what is sold out is not recommended.
 
@@ -93,17 +94,25 @@ class Desk:
         decision = decision_id(now_us, self._noise.getrandbits(RANDOM_BITS))
         # Without consent nobody is recognized: the variant is dealt anew for every request.
         user_id = pseudonym(self._key(call.partner), request.user_id) if allowed else decision
-        read = self._read(request, session, user_id, now_us) if allowed else Read(missing=(consent.NO_CONSENT,))
-        if self._goods is not None:
-            self._goods.refresh(now_us / 1e6)
-            read = read._replace(sold_out=partial(self._goods.sold_out_codes, call.partner))
+        recorded = self._decisions if allowed and call.caller is not WARM_UP else None
         champions = self._champions.current()
-        bandit = self._profiles.current(champions, now_us / 1e6) if self._profiles else None
-        found = answers.recommend(request, session, champions, read, decision, user_id, now_us, bandit)
-        if self._decisions is not None and allowed and call.caller is not WARM_UP:
+        try:
+            read = self._read(request, session, user_id, now_us) if allowed else Read(missing=(consent.NO_CONSENT,))
+            if self._goods is not None:
+                self._goods.refresh(now_us / 1e6)
+                read = read._replace(sold_out=partial(self._goods.sold_out_codes, call.partner))
+            bandit = self._profiles.current(champions, now_us / 1e6) if self._profiles else None
+            found = answers.recommend(request, session, champions, read, decision, user_id, now_us, bandit)
+        except Exception as error:  # the door answers it; here it counts for the variant that the user was dealt
+            if recorded is not None:
+                assignment = answers.assigned(request, champions, assign(DYNAMIC_VS_STATIC, user_id))
+                told = (now_us, assignment.name, assignment.variant, type(error).__name__)
+                recorded.append(Failure(call.partner, user_id, *told))
+            raise
+        if recorded is not None:
             session_id = request.session_data.session_id if request.session_data else None
             who = (call.partner, user_id, session_id, now_us)
-            self._decisions.append(on_record(found, who, (time.perf_counter_ns() - began_ns) // 1000))
+            recorded.append(on_record(found, who, (time.perf_counter_ns() - began_ns) // 1000))
         if self.shadow is not None and call.caller is not WARM_UP and self.shadow.wants():
             first = msgspec.structs.replace(request, limit=TOP, explain=False)
 

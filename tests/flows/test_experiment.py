@@ -16,7 +16,7 @@ from flows.commands import app
 from flows.store import append_events, connect, quarantine_events
 from models.experimentation.experiments import DYNAMIC_VS_STATIC, assign
 from models.schema import EVENT_COLUMNS
-from models.stored.decision_tables import DECISION_COLUMNS, LOG_DECISION
+from models.stored.decision_tables import DECISION_COLUMNS, LOG_DECISION, LOG_FAILURE
 
 DAY_US = 86_400_000_000
 START_US = 1_790_000_000_000_000
@@ -131,6 +131,20 @@ def test_who_saw_both_variants_is_left_out_and_counted(tmp_path: Path) -> None:
     assert found["visitors"] == {"dynamic": 0, "static": 1}
     assert found["guardrails"]["degraded_rate"]["variants"]["static"]["mean"] == 0.5
     assert found["guardrails"]["latency_ms"]["variants"]["static"]["n_answers"] == 3
+
+
+def test_who_was_only_dealt_a_failure_is_a_visitor_of_that_variant(tmp_path: Path) -> None:
+    events = [event("u-2", "purchase", START_US + 7, 9.0), event("u-3", "purchase", START_US + 7, 5.0)]
+    filled(tmp_path, [decision("u-1", START_US, "static"), decision("u-3", START_US + 9, "dynamic")], events)
+    with closing(connect(tmp_path)) as connection, connection:
+        failures = [("u-2", START_US), ("u-3", START_US), ("u-2", NOW_US + 1)]
+        connection.executemany(LOG_FAILURE, [("shop", user, at, "dynamic_vs_static", "dynamic", "E") for user, at in failures])
+    found = told(tmp_path)
+    assert found["visitors"] == {"dynamic": 2, "static": 1}
+    assert found["metrics"]["conversion"]["variants"]["dynamic"]["mean"] == 1.0  # both bought after their first request
+    errors = found["guardrails"]["error_rate"]["variants"]
+    assert (errors["dynamic"]["mean"], errors["dynamic"]["n_requests"], errors["static"]["mean"]) == (0.75, 3, 0.0)
+    assert found["guardrails"]["latency_ms"]["variants"]["dynamic"]["mean"] == 0.9
 
 
 def test_the_same_pseudonym_at_another_partner_is_another_visitor(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from models.experimentation import experiment_page, sequential
 from models.experimentation.experiment_outcomes import Exposed, Purchases, adjusted, foreseeable, outcomes
 from models.experimentation.experiment_report import ReadoutParams, report
 from models.experimentation.experiments import DYNAMIC_VS_STATIC, Experiment, assign
+from models.experimentation.guardrails import ANY_SPLIT
 from models.schema import DAY_US, SIGNAL_TYPES
 from models.shop import Causes, p_purchase_with_signal, respond
 
@@ -19,7 +20,7 @@ QUICK = ReadoutParams(n_looks=5)
 
 
 def shop(
-    n: int, rates: tuple[float, ...], seed: int = 1, share: float = 0.5, degraded: float = 0.0
+    n: int, rates: tuple[float, ...], seed: int = 1, share: float = 0.5, degraded: float = 0.0, slower_us: float = 0.0
 ) -> tuple[Exposed, Purchases]:
     """Visitors over twenty days who buy with the rate of their variant, an hour after the exposure."""
     rng = np.random.default_rng(seed)
@@ -27,7 +28,9 @@ def shop(
     at_us = np.sort(rng.integers(20 * DAY_US, size=n))
     who = np.flatnonzero(rng.random(n) < np.array(rates)[variant])
     still = np.zeros(n)
-    exposed = Exposed(variant, at_us, np.zeros((n, 0)), np.where(variant == 0, degraded, 0.0), still + 900.0, still)
+    treated = np.where(variant == 0, 1.0, 0.0)
+    latency_us = 900 + slower_us * treated + rng.normal(0, 50, n)
+    exposed = Exposed(variant, at_us, np.zeros((n, 0)), degraded * treated, latency_us, still, still + 3, still)
     return exposed, Purchases(who, at_us[who] + DAY_US // 24, rng.lognormal(4, 1, len(who)))
 
 
@@ -71,7 +74,7 @@ def test_the_simulated_shop_is_read_as_it_is(helps: tuple[str, ...], verdict: st
     bought = respond(p_purchase_with_signal(rng.beta(1, 12, n), intents, sent, Causes()), rng)
     at_us, still = np.sort(rng.integers(20 * DAY_US, size=n)), np.zeros(n)
     who = np.flatnonzero(bought)
-    exposed = Exposed(variant.astype(np.int64), at_us, np.zeros((n, 0)), still, still, still)
+    exposed = Exposed(variant.astype(np.int64), at_us, np.zeros((n, 0)), *[still] * 5)
     assert told(exposed, Purchases(who, at_us[who] + 5, np.full(len(who), 40.0)))["verdict"] == verdict
 
 
@@ -80,7 +83,8 @@ def test_a_split_that_was_not_delivered_as_dealt_withholds_everything() -> None:
     variant = np.repeat([0, 1], [9_600, 10_400])
     found = told(exposed._replace(variant=np.random.default_rng(1).permutation(variant)), purchases)
     assert (found["status"], found["verdict"]) == ("withheld", "withheld: sample ratio 48/52")
-    assert [found[name] for name in ("metrics", "guardrails", "power", "path")] == [None] * 4
+    assert [found[name] for name in ("metrics", "power", "path")] == [None] * 3
+    assert list(found["guardrails"]) == ["error_rate"]
     assert found["sample_ratio"]["p_value"] < 1e-5
 
 
@@ -162,9 +166,74 @@ def test_one_visitor_who_buys_the_shop_moves_little() -> None:
 def test_a_guardrail_that_got_worse_is_named_beside_the_verdict() -> None:
     found = told(*shop(20_000, (0.08, 0.05), degraded=0.4))
     assert found["guardrails"]["degraded_rate"]["worse"] == ["dynamic"]
-    assert found["guardrails"]["latency_ms"]["worse"] == []
+    assert found["guardrails"]["latency_ms"]["worse"] == found["guardrails"]["error_rate"]["worse"] == []
     assert found["guardrails"]["latency_ms"]["variants"]["static"]["p50"] == 0.9
+    assert found["verdict"] == "dynamic better; guardrail: degraded_rate worse with dynamic"
     assert found["sentence"].endswith("guardrail: degraded_rate worse with dynamic")
+
+
+@pytest.mark.parametrize(("slower_us", "worse"), [(16.0, []), (3_000.0, ["dynamic"])])
+def test_latency_is_worse_only_where_somebody_could_notice(slower_us: float, worse: list[str]) -> None:
+    found = told(*shop(20_000, (0.05, 0.05), slower_us=slower_us))["guardrails"]["latency_ms"]
+    assert found["comparisons"]["dynamic"]["difference"]["low"] > 0
+    assert found["worse"] == worse
+
+
+def failing(exposed: Exposed, n_failed: tuple[int, int]) -> Exposed:
+    """The first visitors of each variant with two failed requests of three."""
+    failed = np.zeros(len(exposed.variant))
+    for code, n in enumerate(n_failed):
+        failed[np.flatnonzero(exposed.variant == code)[:n]] = 2
+    return exposed._replace(n_failed=failed)
+
+
+@pytest.mark.parametrize(("n_failed", "worse"), [((12, 0), ["dynamic"]), ((12, 9), []), ((0, 12), []), ((0, 0), [])])
+def test_failures_of_one_variant_break_the_guardrail_even_before_there_is_a_result(
+    n_failed: tuple[int, int], worse: list[str]
+) -> None:
+    exposed, purchases = shop(90, (0.5, 0.5))
+    found = told(failing(exposed, n_failed), purchases)
+    errors = found["guardrails"]["error_rate"]
+    assert errors["worse"] == worse
+    assert errors["variants"]["dynamic"]["n_failed"] == 2 * n_failed[0]
+    assert errors["variants"]["dynamic"]["n_visitors_failed"] == n_failed[0]
+    named = ["guardrail: error_rate worse with dynamic"] if worse else []
+    assert found["verdict"] == "; ".join(["not enough data", *named])
+
+
+def test_a_broken_split_still_tells_which_variant_fails() -> None:
+    exposed, purchases = shop(20_000, (0.05, 0.05), share=0.46)
+    found = told(failing(exposed, (200, 0)), purchases)
+    assert found["status"] == "withheld"
+    assert found["verdict"].endswith("guardrail: error_rate worse with dynamic")
+    text = experiment_page.text({**found, "left_out": {}})
+    assert "failed: dynamic 400 of" in text
+    assert "static 0 of" in text
+
+
+def test_failures_that_have_nothing_to_do_with_the_variant_rarely_break_the_guardrail() -> None:
+    """A/A: five in a hundred runs may, over all looks; the exact test looks after every failing visitor."""
+    rng, broken = np.random.default_rng(3), 0
+    for _ in range(400):
+        treated = np.cumsum(rng.random(150) < 0.5)
+        broken += any(
+            sequential.p_counts([n, k + 1 - n], [0.5, 0.5], ANY_SPLIT) <= 0.05 and 2 * n > k + 1
+            for k, n in enumerate(treated.tolist())
+        )
+    assert broken <= 20
+
+
+def test_a_visitor_whose_requests_all_failed_has_no_part_in_degraded_answers_and_latency() -> None:
+    exposed, purchases = shop(400, (0.5, 0.5))
+    unanswered = np.arange(400) < 40
+    lost = exposed._replace(
+        degraded_rate=np.where(unanswered, np.nan, 0.25), latency_us=np.where(unanswered, np.nan, 900.0),
+        n_failed=np.where(unanswered, 3.0, 0.0),
+    )  # fmt: skip
+    found = told(lost, purchases)["guardrails"]
+    assert found["degraded_rate"]["variants"]["dynamic"]["mean"] == 0.25
+    assert found["latency_ms"]["variants"]["static"]["mean"] == pytest.approx(0.9)
+    assert found["error_rate"]["variants"]["static"]["n_visitors_failed"] == int(unanswered[exposed.variant == 1].sum())
 
 
 def test_several_treatments_share_the_error_and_the_best_one_is_named() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from models.stored.decision_tables import DECISION_COLUMNS
-from services.answering.decision_log import DROPPED, LOGGED, Decision, DecisionLog
+from services.answering.decision_log import DROPPED, FAILED, LOGGED, Decision, DecisionLog, Failure
 from services.store import connect
+from tests.waiting import PATIENCE_S, until
 
 
 def decision(number: int, **other: Any) -> Decision:
@@ -38,6 +39,17 @@ def test_what_waits_is_written_when_the_log_is_closed_each_decision_once(tmp_pat
     assert counts == {LOGGED: 3}
 
 
+def test_failures_are_written_beside_the_decisions(tmp_path: Path) -> None:
+    counts: dict[str, int] = {}
+    log = DecisionLog(tmp_path, counted(counts), gather_s=60)
+    failure = Failure("shop", "p", 7, "e", "dynamic", "ValueError")
+    for one in (decision(1), failure, decision(2), failure):
+        log.append(one)
+    log.close()
+    assert connect(tmp_path).execute(f"SELECT {', '.join(Failure._fields)} FROM failed_decisions").fetchall() == [failure] * 2
+    assert counts == {LOGGED: 2, FAILED: 2}
+
+
 def test_a_full_queue_drops_and_counts_instead_of_waiting(tmp_path: Path) -> None:
     counts: dict[str, int] = {}
     log = DecisionLog(tmp_path, counted(counts), gather_s=60, max_waiting=2)
@@ -52,7 +64,7 @@ def test_a_store_that_cannot_be_written_loses_nothing_when_it_is_mended(tmp_path
     log = DecisionLog(home, lambda status, n: wrote.set(), gather_s=0.01)
     log.append(decision(1))
     home.unlink()
-    assert wrote.wait(10)
+    assert wrote.wait(PATIENCE_S)
     log.close()
     assert connect(home).execute("SELECT count(*) FROM decisions").fetchall() == [(1,)]
 
@@ -61,8 +73,7 @@ def test_a_decision_that_no_store_takes_does_not_stop_the_log(tmp_path: Path) ->
     counts: dict[str, int] = {}
     log = DecisionLog(tmp_path, counted(counts), gather_s=0.01)
     log.append(decision(1, session_id="\ud800"))
-    while not counts:
-        threading.Event().wait(0.01)
+    until(lambda: counts)
     log.append(decision(2))
     log.close()
     assert counts == {DROPPED: 1, LOGGED: 1}
