@@ -1,90 +1,131 @@
-"""Small pictures as SVG text: pure functions, no library, nothing fetched from anywhere."""
+"""Small pictures: pure functions, no library, nothing fetched from anywhere; colours come from the page's style."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final, NamedTuple
 
-import numpy as np
+from models.page import cell, numeric
 
-COLOURS: Final = ("#3468a4", "#c7641c", "#3a8a55", "#8a4fa0", "#6b7785", "#b23a48")
-_WIDTH: Final = 640
-_LEFT: Final = 150
+N_COLOURS: Final = 6
+WIDTH: Final = 480
+LEFT, RIGHT, TOP, BOTTOM = 62, 468, 12, 226  # edges of the plotting area
+Point = tuple[float, float]
 
 
 class Bar(NamedTuple):
-    """A value and its interval; `strong` where it decides something."""
+    """A value and its interval; `strong` where it decides something, `cells` what else stands in its row."""
 
     label: str
     value: float
     low: float
     high: float
     strong: bool = False
+    cells: tuple[object, ...] = ()
 
 
-def bars(title: str, rows: Sequence[Bar]) -> str:
-    """Horizontal dots with intervals around a line at zero.
+def bars(title: str, rows: Sequence[Bar], head: Sequence[str] = (), unit: str = "difference", about: str = "") -> str:
+    """Dots with intervals around a line at zero, one in each row of a table.
+
+    Parameters
+    ----------
+    head
+        Of the further cells of the rows.
+    about
+        Heading of the first column.
 
     Examples
     --------
     >>> picture = bars("gain", [Bar("learned", 0.02, 0.01, 0.03, True)])
-    >>> picture.startswith("<svg"), picture.count("<circle")
+    >>> picture.startswith("<figure>"), picture.count('<tr class="up sure">')
     (True, 1)
     """
-    low, high = min([0.0, *(r.low for r in rows)]), max([0.0, *(r.high for r in rows)])
-    span = (high - low) or 1.0
-    low, high = low - 0.05 * span, high + 0.05 * span
-    left = max([_LEFT, *(16 + 6.2 * len(row.label) for row in rows)])  # about what a letter takes
-
-    def x(value: float) -> float:
-        return left + (value - low) / (high - low) * (_WIDTH - left - 90)
-
-    height = 40 + 26 * len(rows)
-    parts = [_text(4, 16, title, weight=600), _line(x(0.0), 26, x(0.0), height - 8, "#9aa5b1")]
-    for k, row in enumerate(rows):
-        y, colour = 42 + 26 * k, COLOURS[0] if row.strong else COLOURS[4]
-        parts += [
-            _text(left - 8, y + 4, row.label, anchor="end"),
-            _line(x(row.low), y, x(row.high), y, colour, 2),
-            f'<circle cx="{x(row.value):.1f}" cy="{y}" r="4" fill="{colour}"/>',
-            _text(_WIDTH - 84, y + 4, f"{row.value:+.4f}"),
-        ]
-    return _svg(title, height, parts)
+    marks = ticks(min([0.0, *(r.low for r in rows)]), max([0.0, *(r.high for r in rows)]))
+    places = dict(zip(marks, _across(marks, marks), strict=True))
+    grid = "".join(f'<s{"" if mark else " class=zero"} style="left:{place:.1f}%"></s>' for mark, place in places.items())
+    scale = "".join(f'<u style="left:{place:.1f}%">{_signed(mark)}</u>' for mark, place in places.items())
+    kinds = [' class="n"' if numeric([cell(row.cells[k]) for row in rows]) else "" for k in range(len(head))]
+    top = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, head, strict=True))
+    body = "".join(_bar(row, kinds, grid, marks) for row in rows)
+    return (
+        f'<figure><figcaption>{escape(title)}</figcaption><div class="wide"><table><thead><tr><th>{escape(about)}</th>{top}'
+        f'<th class="track">{scale}</th><th class="n">{escape(unit)}</th><th class="n">interval</th></tr></thead>'
+        f"<tbody>{body}</tbody></table></div></figure>"
+    )
 
 
-def lines(title: str, series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, diagonal: bool = False) -> str:
-    """Curves over a common x axis, y from 0 to 1; points without a value are left out by the caller.
+def _bar(row: Bar, kinds: Sequence[str], grid: str, marks: Sequence[float]) -> str:
+    low, middle, high = _across((row.low, row.value, row.high), marks)
+    way = "up" if row.low > 0 else "down" if row.high < 0 else "open"
+    cells = "".join(f"<td{kind}>{cell(value)}</td>" for kind, value in zip(kinds, row.cells, strict=True))
+    drawn = f'{grid}<i style="left:{low:.2f}%;width:{high - low:.2f}%"></i><b style="left:{middle:.2f}%"></b>'
+    return (
+        f'<tr class="{way}{" sure" if row.strong else ""}"><th>{escape(row.label)}</th>{cells}'
+        f'<td class="track" aria-hidden="true">{drawn}</td>'
+        f'<td class="n">{row.value:+.4f}</td><td class="n">{row.low:+.4f} to {row.high:+.4f}</td></tr>'
+    )
+
+
+def _across(values: Sequence[float], marks: Sequence[float]) -> list[float]:
+    """Places between the first and the last mark, in per cent of the cell's width."""
+    return [4 + 92 * (value - marks[0]) / ((marks[-1] - marks[0]) or 1.0) for value in values]
+
+
+def _signed(mark: float) -> str:
+    return f"{mark:+g}" if mark else "0"
+
+
+def ticks(low: float, high: float, n: int = 4) -> list[float]:
+    """About n + 1 round numbers that enclose a range.
+
+    Examples
+    --------
+    >>> ticks(0.0, 1.0), ticks(-0.011, 0.024), ticks(0.0, 0.0)
+    ([0.0, 0.25, 0.5, 0.75, 1.0], [-0.02, -0.01, 0.0, 0.01, 0.02, 0.03], [0.0, 1.0])
+    """
+    span = high - low
+    if span <= 0:
+        return [low, low + 1.0]
+    power = 10.0 ** math.floor(math.log10(span / n))
+    step = min((s * power for s in (1, 2, 2.5, 5, 10)), key=lambda s: abs(span / s - n))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, last + 1)]
+
+
+def lines(
+    title: str,
+    series: Mapping[str, Sequence[Point]],
+    x_label: str,
+    diagonal: bool = False,
+    y_label: str = "",
+) -> str:
+    """Curves over a common x axis, both from zero; points without a value are left out by the caller.
 
     Parameters
     ----------
     diagonal
-        Draw y = x and let the x axis go from 0 to 1, as a calibration plot needs.
+        Draw y = x and give both axes one scale, as a calibration plot needs.
     """
-    xs = [point[0] for points in series.values() for point in points] or [0.0]
-    low, high = (0.0, 1.0) if diagonal else (min(xs), max(xs))
-    span = (high - low) or 1.0
-
-    def at(point: tuple[float, float]) -> tuple[float, float]:
-        return 60 + (point[0] - low) / span * 400, 240 - float(np.clip(point[1], 0, 1)) * 200
-
-    parts = [_text(4, 16, title, weight=600), _text(260, 278, x_label, anchor="middle")]
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = at((low, tick))[1]
-        parts += [_line(60, y, 460, y, "#e3e8ee"), _text(52, y + 4, f"{tick:g}", anchor="end")]
-    for value in sorted(set(xs)) if not diagonal else (0.0, 0.5, 1.0):
-        parts.append(_text(at((value, 0))[0], 258, f"{value:g}", anchor="middle"))
+    points = [point for each in series.values() for point in each]
+    ys = ticks(0.0, max([y for _, y in points], default=1.0))
     if diagonal:
-        (x1, y1), (x2, y2) = at((0, 0)), at((1, 1))
-        parts.append(_line(x1, y1, x2, y2, "#9aa5b1"))
-    for k, (name, points) in enumerate(series.items()):
-        colour = COLOURS[k % len(COLOURS)]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, points))
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in map(at, points)]
-        parts += [_line(476, 50 + 20 * k, 492, 50 + 20 * k, colour, 3), _text(498, 54 + 20 * k, name)]
-    return _svg(title, 288, parts)
+        ys = xs = ticks(0.0, max([max(point) for point in points], default=1.0))
+    else:
+        xs = sorted({x for x, _ in points}) or [0.0, 1.0]
+    frame = _Frame(min(0.0, xs[0]) if diagonal else xs[0], xs[-1], ys[0], ys[-1])
+    parts = _axes(frame, xs, ys, x_label, y_label, "{:g}")
+    if diagonal:
+        (x1, y1), (x2, y2) = frame.at(0.0, 0.0), frame.at(xs[-1], xs[-1])
+        parts.append(_line(x1, y1, x2, y2, "axis"))
+    for k, each in enumerate(series.values()):
+        colour, places = f"c{k % N_COLOURS}", [frame.at(*point) for point in each]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(f'<polyline points="{path}" class="{colour} curve"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="{colour} dot"/>' for x, y in places]
+    return _figure(title, parts, list(series) if len(series) > 1 else [])
 
 
-def band(title: str, points: Sequence[tuple[float, float, float, float]], x_label: str) -> str:
+def band(title: str, points: Sequence[tuple[float, float, float, float]], x_label: str, y_label: str = "") -> str:
     """A curve inside a band around a line at zero; a point is x, low, value, high.
 
     Examples
@@ -93,34 +134,62 @@ def band(title: str, points: Sequence[tuple[float, float, float, float]], x_labe
     >>> picture.count("<polygon"), picture.count("<polyline")
     (1, 1)
     """
-    xs, lows, _, highs = zip(*points, strict=True) if points else ((0.0,), (0.0,), (0.0,), (0.0,))
-    left, right = min(xs), max(xs)
-    low, high = min(0.0, *lows), max(0.0, *highs)
-    span_x, span_y = (right - left) or 1.0, (high - low) or 1.0
+    xs = ticks(0.0, max([x for x, *_ in points], default=1.0))
+    ys = ticks(min([0.0, *(low for _, low, _, _ in points)]), max([0.0, *(high for *_, high in points)]))
+    frame = _Frame(0.0, xs[-1], ys[0], ys[-1])
 
-    def at(x: float, y: float) -> str:
-        return f"{80 + (x - left) / span_x * 480:.1f},{240 - (y - low) / span_y * 200:.1f}"
+    def path(places: Sequence[Point]) -> str:
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in (frame.at(*place) for place in places))
 
-    parts = [_text(4, 16, title, weight=600), _text(320, 278, x_label, anchor="middle")]
-    for value in sorted({low, 0.0, high}):
-        y = 240 - (value - low) / span_y * 200
-        parts += [_line(80, y, 560, y, "#9aa5b1" if value == 0 else "#e3e8ee"), _text(72, y + 4, f"{value:+.3g}", anchor="end")]
-    parts += [_text(80 + (x - left) / span_x * 480, 258, f"{x:,.6g}", anchor="middle") for x in sorted({left, right})]
-    edge = " ".join([*(at(x, y) for x, y, _, _ in points), *(at(x, y) for x, _, _, y in reversed(points))])
-    middle = " ".join(at(x, y) for x, _, y, _ in points)
-    parts.append(f'<polygon points="{edge}" fill="{COLOURS[0]}" fill-opacity="0.18"/>')
-    parts.append(f'<polyline points="{middle}" fill="none" stroke="{COLOURS[0]}" stroke-width="2"/>')
-    return _svg(title, 288, parts)
+    edge = path([*((x, y) for x, y, _, _ in points), *((x, y) for x, _, _, y in reversed(points))])
+    parts = _axes(frame, xs, ys, x_label, y_label, "{:+g}")
+    parts.append(f'<polygon points="{edge}" class="c0 area"/>')
+    parts.append(f'<polyline points="{path([(x, y) for x, _, y, _ in points])}" class="c0 curve"/>')
+    return _figure(title, parts, [])
 
 
-def _svg(title: str, height: float, parts: Sequence[str]) -> str:
-    body = "".join(parts)
-    return f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(title)}">{body}</svg>'
+class _Frame(NamedTuple):
+    """The range of both axes."""
+
+    left: float
+    right: float
+    low: float
+    high: float
+
+    def at(self, x: float, y: float) -> Point:
+        across, up = self.right - self.left or 1.0, self.high - self.low or 1.0
+        return LEFT + (x - self.left) / across * (RIGHT - LEFT), BOTTOM - (y - self.low) / up * (BOTTOM - TOP)
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start", weight: int = 400) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}">{escape(text)}</text>'
+def _axes(frame: _Frame, xs: Sequence[float], ys: Sequence[float], x_label: str, y_label: str, form: str) -> list[str]:
+    """Grid, numbers and names of both axes."""
+    parts = []
+    for mark in ys:
+        y = frame.at(frame.left, mark)[1]
+        parts += [
+            _line(LEFT, y, RIGHT, y, "grid" if mark else "axis"),
+            _text(LEFT - 8, y + 4, form.format(mark) if mark else "0", "end"),
+        ]
+    parts += [
+        _text(frame.at(mark, 0.0)[0], BOTTOM + 18, f"{mark:,g}" if mark < 1e5 else f"{mark / 1e3:,g}k", "middle") for mark in xs
+    ]
+    parts.append(_text((LEFT + RIGHT) / 2, BOTTOM + 38, x_label, "middle"))
+    middle = (TOP + BOTTOM) / 2
+    turned = f'<text transform="translate(13 {middle:g}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
+    return [*parts, turned] if y_label else parts
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
+def _figure(title: str, parts: Sequence[str], names: Sequence[str]) -> str:
+    """The picture with its title above and the key to its curves below, where neither can hide anything."""
+    key = "".join(f'<span><i class="c{k % N_COLOURS}"></i>{escape(name)}</span>' for k, name in enumerate(names))
+    drawn = f'<svg viewBox="0 0 {WIDTH} {BOTTOM + 46}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    below = f'<p class="key">{key}</p>' if key else ""
+    return f"<figure><figcaption>{escape(title)}</figcaption>{drawn}{below}</figure>"
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'

@@ -1,13 +1,24 @@
-"""The evaluation report as one page that needs nothing else, and the ablation as Markdown."""
+"""The evaluation report as one page that needs nothing else: what came out first, then the figures and pictures behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import Any, Final
 
-from models.page import Row, cell, document, interval, table
+from models.judging import weighting_page
+from models.judging.promotion_page import off_policy
+from models.page import about, beside, cell, document, folded, heat, interval, section, table, verdict
 from models.plots import Bar, bars, lines
-from models.ranking.rest_of_session import MEASURES, TARGETS
-from models.schema import HORIZONS_S, INTENTS
+from models.schema import HORIZONS_S, INTENTS, NEXT_ACTIONS
+
+NAMES: Final = {
+    "majority": "class shares of before",
+    "rules": "labelling rules on the prefix",
+    "logistic_on_counts": "logistic regression on counts",
+    "without_behaviour": "without dwell, scroll, zoom, cursor",
+    "markov_chain": "Markov chain on the last event",
+    "usual": "most frequent action, base rate",
+}
+Tables = Mapping[str, Mapping[str, Any]]
 
 
 def page(report: Mapping[str, Any]) -> str:
@@ -20,163 +31,185 @@ def page(report: Mapping[str, Any]) -> str:
     """
     full = report.get("full") or {}
     held = report.get("held_out", {})
-    about = (
-        f"{held.get('n_sessions', 0):,} held-out sessions, {held.get('n_rows', 0):,} prefixes; {report.get('evaluated_at', '')}"
+    versions = ", ".join(f"{name} v{n}" for name, n in report["candidate"].get("versions", {}).items())
+    told = (
+        f"{held.get('n_sessions', 0):,} held-out sessions, {held.get('n_rows', 0):,} prefixes, all later than what was learned "
+        f"from; {versions or 'unnamed versions'}; {report.get('evaluated_at', '')}"
     )
     parts = [
-        f"<h1>Evaluation</h1><p><small>{escape(about)}</small></p>",
+        "<h1>Evaluation</h1>",
+        about(told),
+        _in_short(report, full),
+        weighting_page.part(full.get("ablation")),
         _next_item(report["candidate"].get("associations")),
-        _ablation(full.get("ablation")),
         _intent(report, full.get("intent") or {}),
         _next_action(report, full.get("next_action") or {}),
+        off_policy(full.get("off_policy")),
     ]
     return document("Evaluation", parts)
+
+
+def _in_short(report: Mapping[str, Any], full: Mapping[str, Any]) -> str:
+    """The answers before the evidence."""
+    intent = _intent_methods(report, full.get("intent") or {})
+    scores = {name: one["overall"].get("macro_f1") for name, one in intent.items()}
+    points = ["Intent, macro-F1: " + ", ".join(f"{name} {cell(score)}" for name, score in scores.items() if score is not None)]
+    for horizon in HORIZONS_S:
+        gain = (full.get("next_action") or {}).get(horizon, {}).get("roc_auc_over_logistic")
+        if interval(gain):
+            said = f"Purchase within {_minutes(horizon)}, ROC-AUC over logistic regression: {interval(gain)}"
+            points.append(f"{said} ({_spoken(gain['verdict'])})")
+    items = report["candidate"].get("associations") or {}
+    for label, key in _ITEM_GAINS.items():
+        if interval(items.get(key)):
+            points.append(f"Next item, MRR@20, {label}: {interval(items[key])}")
+    return verdict(weighting_page.sentence(full.get("ablation")), points)
+
+
+def _spoken(better: str) -> str:
+    return better if better == "no difference" else f"{NAMES.get(better, better)} is better"
+
+
+def _minutes(horizon: str) -> str:
+    n = HORIZONS_S[horizon] // 60
+    return f"{n} minutes" if n < 60 else "an hour" if n == 60 else f"{n // 60} hours"
+
+
+_ITEM_GAINS: Final = {
+    "intent weighting - static": "dynamic_minus_static_mrr",
+    "ranker - intent weighting": "ranker_minus_dynamic_mrr",
+}
 
 
 def _next_item(found: Mapping[str, Any] | None) -> str:
     """The next other item of a session: what serves, the ranker where there is one, static weights and popularity."""
     if not found or not found.get("n_questions"):
         return ""
-    names, parts = ("n_questions", "hit_rate_20", "mrr_20"), ["<h2>The next item</h2>"]
-    for title, key in (("All", "overall"), ("Carts, checkouts and purchases", "buying")):
+    names, parts = ("n_questions", "hit_rate_20", "mrr_20"), []
+    for title, key in (("All next items", "overall"), ("Carts, checkouts and purchases", "buying")):
         rows = [[name, *(one.get(m) for m in names)] for name, one in found.get(key, {}).items()]
-        parts += [f"<h3>{title}</h3>", table(["", "questions", "hit rate@20", "MRR@20"], rows)]
-    for label, key in (("dynamic - static", "dynamic_minus_static_mrr"), ("ranker - dynamic", "ranker_minus_dynamic_mrr")):
-        if key in found:
-            parts.append(f"<p>MRR@20, {label}: {interval(found[key])}.</p>")
-    return "\n".join(parts)
+        parts.append(f"<h3>{title}</h3>{table(['', 'questions', 'HR@20', 'MRR@20'], rows)}")
+    gains = [_gain(label, found[key]) for label, key in _ITEM_GAINS.items() if interval(found.get(key))]
+    return section("The next item", bars("Gain in MRR@20, 95 %", gains, unit="gain") if gains else "", beside(*parts))
 
 
-def ablation_markdown(found: Mapping[str, Any] | None) -> str:
-    """The ablation as markdown: the verdict, and a table of the arms; nothing where it was not measured.
-
-    Examples
-    --------
-    >>> arms = {"n_prefixes": 9, "static": {"recall_20": 0.5, "mrr_20": 0.25, "ndcg_20": 0.125}}
-    >>> empty = {"n_prefixes": 0}
-    >>> found = {"n_prefixes": 9, "verdict": "view: no difference"}
-    >>> found |= {"overall": {"view": arms, "add_to_cart": empty, "purchase": empty}}
-    >>> print(ablation_markdown(found).splitlines()[-1])
-    | view | static | 0.5000 | 0.2500 | 0.1250 |  |
-    """
-    if not found or not found.get("n_prefixes"):
-        return ""
-    lines_ = [f"\nWhich weighting: {found['verdict']}\n", f"| target | arm | {' | '.join(MEASURES)} | NDCG@20 - static |"]
-    lines_.append(f"|{' --- |' * (len(MEASURES) + 3)}")
-    for kind, part in found["overall"].items():
-        for name, one in part.items():
-            if isinstance(one, Mapping):
-                gain = interval(one.get("decides")) or ""
-                lines_.append(f"| {kind} | {name} | {' | '.join(cell(one[m]) for m in MEASURES)} | {gain} |")
-    return "\n".join(lines_)
+def _gain(label: str, one: Mapping[str, Any], *cells: object) -> Bar:
+    return Bar(label, one["mean"], one["low"], one["high"], one["low"] > 0 or one["high"] < 0, cells)
 
 
-def _ablation(found: Mapping[str, Any] | None) -> str:
-    if not found or not found.get("n_prefixes"):
-        return ""
-    about = f"{found['n_prefixes']:,} prefixes of {found['n_users']:,} users; the interval of NDCG@20 against static decides."
-    parts = [f'<h2>Which weighting</h2><p class="verdict">{escape(found["verdict"])}</p><p><small>{about}</small></p>']
-    for kind in TARGETS:
-        part = found["overall"][kind]
-        if part["n_prefixes"] == 0:
-            continue
-        gains = [
-            Bar(name, one["decides"]["mean"], one["decides"]["low"], one["decides"]["high"], name == found["winner"][kind])
-            for name, one in part.items()
-            if isinstance(one, Mapping) and "decides" in one
-        ]
-        parts += [f"<h3>Next {escape(kind)}</h3>", bars("NDCG@20 minus static", gains), _arms(part)]
-    slices = {**found["by_intent"], **{f"{name} events": one for name, one in found["by_length"].items()}}
-    slices |= {"cold items": found["cold_items"], "items not met before": found["new_items"]}
-    parts += ["<h3>Parts</h3>", _slices(slices), "<h3>What is shown</h3>"]
-    parts.append(
-        table(
-            ["arm", "coverage", "mean popularity", "Gini"],
-            [[name, one["coverage"], one["mean_popularity"], one["gini"]] for name, one in found["lists"].items()],
-        )
-    )
-    return "\n".join(parts)
-
-
-def _arms(part: Mapping[str, Any]) -> str:
-    arms = [(name, one) for name, one in part.items() if isinstance(one, Mapping)]
-    rows = [
-        [name, *(one[m] for m in MEASURES), *(interval(one.get("against_static", {}).get(m)) for m in MEASURES)]
-        for name, one in arms
-    ]
-    return table(["arm", *MEASURES, *(f"{m} - static" for m in MEASURES)], rows)
-
-
-def _slices(slices: Mapping[str, Mapping[str, Any]]) -> str:
-    rows: list[Row] = []
-    for name, kinds in slices.items():
-        for kind, part in kinds.items():
-            if part["n_prefixes"] == 0:
-                continue
-            for arm in ("intent_weighted", "learned", "served", "ranker"):
-                if arm in part:
-                    gain = part[arm]["against_static"]["ndcg_20"]
-                    rows.append([name, kind, arm, part["n_prefixes"], part[arm]["ndcg_20"], interval(gain)])
-    return table(["part", "target", "arm", "prefixes", "NDCG@20", "minus static"], rows)
+def _intent_methods(report: Mapping[str, Any], full: Mapping[str, Any]) -> Tables:
+    """Model, champion where it is another one, and baselines, by the names a reader knows."""
+    champion = report.get("champion")
+    found = {"model": report["candidate"]["intent"]}
+    if champion and champion.get("versions") != report["candidate"].get("versions"):
+        found["champion"] = champion["intent"]
+    found |= {NAMES[name]: one for name, one in report["baselines"]["intent"].items()}
+    return {**found, **{NAMES[name]: full[name] for name in ("logistic_on_counts", "without_behaviour") if name in full}}
 
 
 def _intent(report: Mapping[str, Any], full: Mapping[str, Any]) -> str:
-    candidate, baselines = report["candidate"]["intent"], report["baselines"]["intent"]
-    methods = {"model": candidate, **baselines}
-    methods |= {name: full[name] for name in ("logistic_on_counts", "without_behaviour") if name in full}
+    methods = _intent_methods(report, full)
+    candidate = report["candidate"]["intent"]
     names = ("macro_f1", "accuracy", "log_loss", "brier", "ece")
     rows = [[name, *(one["overall"].get(m) for m in names)] for name, one in methods.items()]
-    parts = ["<h2>Intent</h2>", table(["", *names], rows), _early(methods), _calibrated("Intent", candidate.get("calibration"))]
-    parts += [_pr_auc(methods), _confusion(candidate["overall"])]
-    if full.get("behaviour_gain"):
-        gain = full["behaviour_gain"]
-        parts.append(f"<p>Log loss saved by dwell, scroll, zoom and cursor: {interval(gain)} ({escape(gain['verdict'])}).</p>")
+    parts = [table(["", "macro-F1", "accuracy", "log loss", "Brier", "ECE"], rows)]
+    gain = full.get("behaviour_gain")
+    if gain:
+        told = [_gain("dwell, scroll, zoom, cursor", gain)]
+        parts.append(bars(f"Log loss saved by the browser's measures: {gain['verdict']}", told, unit="saved"))
+    parts += [beside(_early(methods), _calibrated("Intent: is it as likely as said?", candidate.get("calibration")))]
+    parts += [folded("Early decisions in figures", _early_table(methods))]
+    parts += ["<h3>PR-AUC by class</h3>", _pr_auc(methods, candidate["overall"], INTENTS), _confusion(candidate["overall"])]
     if "second_rule" in full:
-        second = [[name, one["n_rows"], one.get("macro_f1"), one.get("accuracy")] for name, one in full["second_rule"].items()]
-        parts += ["<h3>By the second, held-out labelling rule</h3>", table(["", "rows", "macro_f1", "accuracy"], second)]
-    return "\n".join(parts)
+        second = [
+            [NAMES.get(name, name), one["n_rows"], one.get("macro_f1"), one.get("accuracy")]
+            for name, one in full["second_rule"].items()
+        ]
+        parts += ["<h3>By the second, held-out labelling rule</h3>", table(["", "rows", "macro-F1", "accuracy"], second)]
+    return section("Intent", *parts)
 
 
-def _early(methods: Mapping[str, Mapping[str, Any]]) -> str:
+def _early(methods: Tables) -> str:
     curves = {}
     for name, one in methods.items():
         points = [(float(at.removeprefix("after_")), part.get("macro_f1")) for at, part in one["early_decision"].items()]
         curves[name] = [(x, float(y)) for x, y in points if y is not None]
-    return lines("Macro-F1 after so many events", curves, "events seen")
+    return lines("Early decision: how soon is intent known?", curves, "events of the session seen", y_label="macro-F1")
 
 
-def _calibrated(title: str, found: Sequence[Mapping[str, float]] | None) -> str:
+def _early_table(methods: Tables) -> str:
+    after = list(methods["model"]["early_decision"])
+    rows: list[list[object]] = [
+        [name, *(one["early_decision"].get(k, {}).get("macro_f1") for k in after)] for name, one in methods.items()
+    ]
+    rows.append(["sessions", *(methods["model"]["early_decision"][k].get("n_rows") for k in after)])
+    return table(["macro-F1 after", *(f"{k.removeprefix('after_')} events" for k in after)], rows)
+
+
+def _calibrated(title: str, found: Any) -> str:
     points = [(float(one["mean_p"]), float(one["hit_rate"])) for one in found or []]
-    return lines(f"{title}: said and come true", {"model": points}, "probability said", diagonal=True) if points else ""
+    if not points:
+        return ""
+    return lines(title, {"model": points}, "probability said, bins of equal size", diagonal=True, y_label="share come true")
 
 
-def _pr_auc(methods: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [[name, *(one["overall"].get("pr_auc", {}).get(i) for i in INTENTS)] for name, one in methods.items()]
-    return "<h3>PR-AUC</h3>" + table(["", *INTENTS], rows)
+def _pr_auc(methods: Tables, overall: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    rows = [[name, *(one["overall"].get("pr_auc", {}).get(i) for i in names)] for name, one in methods.items()]
+    counts = [sum(row) for row in overall.get("confusion", [])]
+    if counts:
+        rows.append(["share of the class: what chance reaches", *(n / max(sum(counts), 1) for n in counts)])
+    return table(["", *names], rows)
 
 
 def _confusion(overall: Mapping[str, Any]) -> str:
     if "confusion" not in overall:
         return ""
-    rows = [[name, *counts] for name, counts in zip(INTENTS, overall["confusion"], strict=True)]
-    return "<h3>Confusion</h3>" + table(["labelled as, predicted:", *INTENTS], rows)
+    rows = zip(INTENTS, overall["confusion"], strict=True)
+    return "<h3>Confusion: prefixes, and their share of the label</h3>" + heat(
+        ["label, and what was predicted:", *INTENTS], rows
+    )
 
 
 def _next_action(report: Mapping[str, Any], full: Mapping[str, Any]) -> str:
-    parts = ["<h2>Next action</h2>"]
-    for horizon in HORIZONS_S:
-        model, usual = report["candidate"]["next_action"][horizon], report["baselines"]["next_action"][horizon]
-        more = full.get(horizon, {})
-        methods = {"model": model, "most frequent": usual}
-        methods |= {name: more[name] for name in ("markov_chain", "logistic_on_counts") if name in more}
-        names = ("log_loss", "accuracy", "macro_f1")
-        action = [[name, *(one["action"].get(m) for m in names)] for name, one in methods.items() if "action" in one]
-        measures = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")
-        bought = [[name, *(one["purchase"].get(m) for m in measures)] for name, one in methods.items() if "purchase" in one]
-        parts += [f"<h3>{escape(horizon.replace('_', ' '))}: {HORIZONS_S[horizon] // 60} minutes</h3>"]
-        parts += [table(["next action", *names], action), table(["purchase", *measures], bought)]
-        parts.append(_calibrated("Purchase", more.get("purchase_calibration")))
-        gain = more.get("roc_auc_over_logistic")
-        if gain and gain["mean"] is not None:
-            parts.append(f"<p>ROC-AUC over logistic regression on counts: {interval(gain)} ({escape(gain['verdict'])}).</p>")
-    return "\n".join(parts)
+    parts = [_horizon(report, horizon, full.get(horizon, {})) for horizon in HORIZONS_S]
+    return section("Next action", *parts)
+
+
+def _horizon(report: Mapping[str, Any], horizon: str, more: Mapping[str, Any]) -> str:
+    """One horizon: the next action, then the purchase."""
+    methods = {"model": report["candidate"]["next_action"][horizon]}
+    champion = report.get("champion")
+    if champion and champion.get("versions") != report["candidate"].get("versions"):
+        methods["champion"] = champion["next_action"][horizon]
+    methods[NAMES["usual"]] = report["baselines"]["next_action"][horizon]
+    methods |= {NAMES[name]: more[name] for name in ("markov_chain", "logistic_on_counts") if name in more}
+    actions = {name: one["action"] for name, one in methods.items() if "action" in one}
+    parts = [f"<h3>Within {escape(_minutes(horizon))}</h3>"]
+    names = ("log_loss", "accuracy", "macro_f1", "brier", "ece")
+    rows = [[name, *(one.get(m) for m in names)] for name, one in actions.items()]
+    parts.append(table(["what comes next, or leaving", "log loss", "accuracy", "macro-F1", "Brier", "ECE"], rows))
+    names = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")
+    rows = [[name, *(one["purchase"].get(m) for m in names)] for name, one in methods.items() if "purchase" in one]
+    parts.append(table(["purchase", "ROC-AUC", "PR-AUC", "log loss", "Brier", "ECE"], rows))
+    rate = methods["model"]["purchase"].get("base_rate")
+    if rate is not None:
+        parts.append(about(f"A purchase follows {rate:.1%} of the prefixes; this is also the PR-AUC that chance reaches."))
+    gains = {"ROC-AUC": more.get("roc_auc_over_logistic"), "PR-AUC": more.get("pr_auc_over_logistic")}
+    told = [_gain(name, one) for name, one in gains.items() if one and interval(one)]
+    drawn = bars("Purchase: gain over logistic regression on counts, 95 %", told, unit="gain") if told else ""
+    parts += [
+        drawn,
+        _calibrated(f"Purchase within {_minutes(horizon)}: is it as likely as said?", more.get("purchase_calibration")),
+    ]
+    return "".join([*parts, folded("PR-AUC of each action", _by_action(actions))])
+
+
+def _by_action(actions: Tables) -> str:
+    """One row an action, since there are many; those that never come are left out."""
+    counts = {name: sum(row) for name, row in zip(NEXT_ACTIONS, actions["model"].get("confusion", []), strict=False)}
+    rows = [
+        [name, n, *(one.get("pr_auc", {}).get(name) for one in actions.values()), n / max(sum(counts.values()), 1)]
+        for name, n in sorted(counts.items(), key=lambda one: -one[1])
+        if n
+    ]
+    return table(["action", "rows", *actions, "chance"], rows)

@@ -1,10 +1,6 @@
 import re
 
-import numpy as np
-
-from models import plots
-from models.judging import evaluation_page
-from models.plots import Bar
+from models.judging import evaluation_page, weighting_page
 from models.schema import HORIZONS_S
 
 INTENT = {
@@ -29,8 +25,9 @@ def arm(ndcg):
 def test_quick_report_makes_a_page_without_the_slower_half():
     text = evaluation_page.page(REPORT)
     assert "12 held-out sessions" in text
-    assert "1.2500" in text
-    assert "Which weighting" not in text
+    assert "1.250" in text
+    assert "not measured here" in text
+    assert "<h2>Which weighting" not in text
 
 
 def test_page_names_the_verdict_and_every_arm_with_its_interval():
@@ -39,38 +36,46 @@ def test_page_names_the_verdict_and_every_arm_with_its_interval():
     found = {
         "n_prefixes": 7, "n_users": 3, "overall": kinds, "by_intent": {"research": kinds}, "by_length": {"1": kinds},
         "cold_items": kinds, "new_items": kinds, "lists": {"learned": {"coverage": 0.5, "mean_popularity": 1.0, "gini": 0.2}},
-        "winner": {"view": "learned"}, "verdict": "view: learned <b>",
+        "winner": {"view": "learned", "add_to_cart": "<b>"}, "verdict": "view: learned",
     }  # fmt: skip
     text = evaluation_page.page({**REPORT, "full": {"ablation": found}})
-    assert "view: learned &lt;b&gt;" in text
+    assert "Which weighting: learned for the next view; &lt;b&gt; for the next add to cart." in text
+    assert "<figcaption>Next view: learned</figcaption>" in text
+    assert '<tr class="up sure"><th>learned</th>' in text
     assert "+0.0200 [+0.0100, +0.0300]" in text
-    assert text.count("<svg") == 2  # one kind of target with prefixes, the early decisions
+    for part in ("research, learned", "1 events, learned", "cold items, learned"):
+        assert f"<th>{part}</th>" in text
 
 
 def test_next_item_has_a_row_for_what_serves_and_one_for_the_ranker():
     rows = {name: {"n_questions": 9, "hit_rate_20": 0.5, "mrr_20": 0.25} for name in ("dynamic", "ranker")}
     found = {"n_questions": 9, "overall": rows, "buying": {"dynamic": {"n_questions": 0}}, "ranker_minus_dynamic_mrr": DECIDES}
     text = evaluation_page.page({**REPORT, "candidate": {**REPORT["candidate"], "associations": found}})
-    assert "<td>ranker</td><td>9</td><td>0.5000</td><td>0.2500</td>" in text
-    assert "ranker - dynamic: +0.0200 [+0.0100, +0.0300]" in text
+    assert '<td>ranker</td><td class="n">9</td><td class="n">0.500</td><td class="n">0.250</td>' in text
+    assert "ranker - intent weighting: +0.0200 [+0.0100, +0.0300]" in text
 
 
 def test_page_fetches_nothing():
-    assert re.findall(r"(?:src|href|url\(|@import|https?:)", evaluation_page.page(REPORT)) == []
+    assert re.findall(r"(?:src=|href=\"[^#]|url\(|@import|https?:)", evaluation_page.page(REPORT)) == []
 
 
-def test_bar_right_of_zero_is_drawn_right_of_the_zero_line():
-    picture = plots.bars("t", [Bar("a", 0.5, 0.25, 1.0)])
-    zero = float(re.search(r'<line x1="([\d.]+)"', picture)[1])
-    assert float(re.search(r'cx="([\d.]+)"', picture)[1]) > zero
+def test_a_champion_that_is_another_version_stands_beside_the_candidate():
+    champion = {"versions": {"intent": 1}, "intent": {**INTENT, "overall": {"macro_f1": 0.625}}, "next_action": ACTION}
+    candidate = {**REPORT["candidate"], "versions": {"intent": 2}}
+    text = evaluation_page.page({**REPORT, "candidate": candidate, "champion": champion})
+    assert '<td>champion</td><td class="n">0.625</td>' in text
+    assert "champion" not in evaluation_page.page({**REPORT, "champion": REPORT["candidate"]})
 
 
-def test_perfect_calibration_lies_on_the_diagonal():
-    picture = plots.lines("t", {"m": [(p, p) for p in np.linspace(0, 1, 3)]}, "p", diagonal=True)
-    dots = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', picture)]
-    assert dots == [(60.0, 240.0), (260.0, 140.0), (460.0, 40.0)]
+def test_the_purchase_is_compared_with_the_regression_and_with_chance():
+    gain = {**DECIDES, "verdict": "model"}
+    full = {"next_action": {"short_term": {"roc_auc_over_logistic": gain}, "medium_term": {"n_rows": 0}}}
+    bought = {**ACTION, "short_term": {**ACTION["short_term"], "purchase": {"roc_auc": 0.75, "base_rate": 0.031}}}
+    text = evaluation_page.page({**REPORT, "candidate": {**REPORT["candidate"], "next_action": bought}, "full": full})
+    assert "Purchase within 5 minutes, ROC-AUC over logistic regression: +0.0200 [+0.0100, +0.0300] (model is better)" in text
+    assert "A purchase follows 3.1% of the prefixes" in text
 
 
-def test_names_in_a_picture_are_escaped_and_nothing_to_draw_is_no_error():
-    assert "&lt;x&gt;" in plots.bars("<x>", [])
-    assert plots.lines("t", {}, "x").startswith("<svg")
+def test_markdown_is_empty_where_no_weighting_was_measured():
+    assert weighting_page.markdown(None) == ""
+    assert weighting_page.markdown({"n_prefixes": 0}) == ""

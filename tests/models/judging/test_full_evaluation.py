@@ -6,7 +6,7 @@ import pytest
 
 from models.inference import examples, intent, next_action, second_rules
 from models.inference.examples import ExampleParams
-from models.judging import evaluation, evaluation_page, full_evaluation
+from models.judging import evaluation, evaluation_page, full_evaluation, weighting_page
 from models.judging.evaluation import Models
 from models.learning.trees import BoostParams
 from models.ranking import log_ranker
@@ -50,7 +50,7 @@ def test_full_report_names_a_winner_or_says_no_difference_and_makes_a_page(world
     assert 0.0 < of_ranker["recall_20"] <= 1.0
     assert of_ranker["decides"]["low"] <= of_ranker["decides"]["high"]
     assert 0.0 < full["ablation"]["lists"]["ranker"]["coverage"] <= 1.0
-    assert "| view | ranker |" in evaluation_page.ablation_markdown(full["ablation"])
+    assert "| view | ranker |" in weighting_page.markdown(full["ablation"])
     assert full["intent"]["second_rule"]["model"]["n_rows"] > 0
     assert full["intent"]["behaviour_gain"]["verdict"] in ("with", "without", "no difference")
     report = {
@@ -67,7 +67,8 @@ def test_full_report_names_a_winner_or_says_no_difference_and_makes_a_page(world
     }
     text = evaluation_page.page(report)
     assert "Which weighting" in text
-    assert "markov_chain" in text
+    assert "Markov chain on the last event" in text
+    assert "PR-AUC of each action" in text
 
 
 def test_markov_chain_repeats_what_followed_each_event(world):

@@ -57,7 +57,8 @@ def test_the_page_says_what_was_decided_and_shows_all_evidence() -> None:
     assert "2026-09-21T14:13:20+00:00" in page  # the window's end, as a person reads it
     assert "worse: by decisions that the bandit dealt (5,000 decisions, 900 visitors)" in page
     assert "seed" not in page  # does not differ
-    assert page.index("FAIL") < page.index("<td>pass</td>")
+    assert "rules: 1 pass, 1 FAIL" in page
+    assert page.index("<td>FAIL</td>") < page.index("<td>pass</td>")
 
 
 def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
