@@ -66,7 +66,7 @@ def answers(model, rows):
 
 
 def test_both_learners_are_found():
-    assert {"intent", "next_action"} <= set(LEARNERS)
+    assert {name.rpartition(".")[2] for name in LEARNERS} >= {"intent", "next_action"}
 
 
 def test_same_seed_same_result(learner):
