@@ -14,7 +14,7 @@ _STYLE: Final = """
 @media(prefers-color-scheme:dark){:root{--ink:#dce4ec;--soft:#98a6b5;--line:#2d3945;--box:#1c2631;--paper:#12181f;
 --c0:#6cabf2;--c1:#f0a35e;--c2:#6cc48c;--c3:#c79add;--c4:#93a1b0;--c5:#f08a95}}
 *{box-sizing:border-box}
-body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;padding:1.5rem 1rem 4rem;
+body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:0 auto;padding:1.5rem 1rem 4rem;
 color:var(--ink);background:var(--paper)}
 h1{margin:.2rem 0 .6rem}h2{margin:2.6rem 0 .4rem;border-top:1px solid var(--line);padding-top:1.2rem}h3{margin:1.5rem 0 .2rem}
 p{max-width:46rem}small,.about{color:var(--soft);font-size:.875rem}a{color:var(--c0)}
@@ -24,8 +24,8 @@ nav{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin:1rem 0}
 .wide{overflow-x:auto;margin:.5rem 0 1.2rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.28rem .75rem .28rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{color:var(--soft);font-weight:600;vertical-align:bottom}.n{text-align:right;white-space:nowrap}
-tbody th{color:inherit;font-weight:400}.sure{font-weight:600}
+th{color:var(--soft);font-weight:600;vertical-align:bottom}.n{text-align:right}td.n{white-space:nowrap}
+tbody th{color:inherit;font-weight:400;white-space:nowrap}.sure{font-weight:600}
 td.heat{background:color-mix(in srgb,var(--c0) calc(var(--p)*60%),transparent);padding:.28rem .75rem}
 figure{margin:.6rem 0 1.2rem}figcaption{font-weight:600}
 svg{width:100%;height:auto;max-width:30rem;display:block;font-size:13px}text{fill:var(--soft)}
@@ -35,8 +35,9 @@ svg{width:100%;height:auto;max-width:30rem;display:block;font-size:13px}text{fil
 .c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}.c5{--c:var(--c5)}
 .curve{fill:none;stroke:var(--c);stroke-width:2}.dot{fill:var(--c)}.area{fill:var(--c);fill-opacity:.2}
 .grid{stroke:var(--line)}.axis{stroke:var(--soft)}.c1.curve,.key .c1{stroke-dasharray:7 3;border-top-style:dashed}
-.c2.curve,.key .c2{stroke-dasharray:2 3;border-top-style:dotted}.c4.curve,.key .c4{stroke-dasharray:9 3 2 3}
-.track{position:relative;min-width:13rem;width:50%}.track b,.track i,.track u,.track s{position:absolute;display:block}
+.c2.curve,.key .c2{stroke-dasharray:2 3;border-top-style:dotted}.c4.curve,.key .c4{stroke-dasharray:9 3 2 3;border-top-style:double}
+.track{position:relative;min-width:13rem;width:45%}.track b,.track i,.track u,.track s{position:absolute;display:block}
+.track+.n{padding-left:1.2rem}
 .track s{top:0;bottom:0;border-left:1px solid var(--line)}.track s.zero{border-color:var(--soft)}
 .track i{top:50%;height:0;border-top:2px solid var(--c)}
 .track b{top:50%;width:9px;height:9px;margin:-4px 0 0 -5px;border:2px solid var(--c);border-radius:50%;background:var(--paper)}
@@ -88,10 +89,10 @@ def about(text: str) -> str:
     return f'<p class="about">{escape(text)}</p>'
 
 
-def folded(title: str, *parts: str) -> str:
-    """What only some readers want to open."""
+def folded(title: str, *parts: str, unfolded: bool = False) -> str:
+    """What only some readers want to open; `unfolded` as an example of what is in the others."""
     told = "".join(parts)
-    return f"<details><summary>{escape(title)}</summary>{told}</details>" if told else ""
+    return f"<details{' open' if unfolded else ''}><summary>{escape(title)}</summary>{told}</details>" if told else ""
 
 
 def beside(*parts: str) -> str:

@@ -14,7 +14,10 @@ Point = tuple[float, float]
 
 
 class Bar(NamedTuple):
-    """A value and its interval; `strong` where it decides something, `cells` what else stands in its row."""
+    """A value and its interval; `strong` where it decides something, `cells` what else stands in its row.
+
+    Where both bounds are the value, as for what the others are compared with, no interval is told.
+    """
 
     label: str
     value: float
@@ -40,7 +43,7 @@ def bars(title: str, rows: Sequence[Bar], head: Sequence[str] = (), unit: str = 
     >>> picture.startswith("<figure>"), picture.count('<tr class="up sure">')
     (True, 1)
     """
-    marks = ticks(min([0.0, *(r.low for r in rows)]), max([0.0, *(r.high for r in rows)]))
+    marks = ticks(min([0.0, *(r.low for r in rows)]), max([0.0, *(r.high for r in rows)]), 3)
     places = dict(zip(marks, _across(marks, marks), strict=True))
     grid = "".join(f'<s{"" if mark else " class=zero"} style="left:{place:.1f}%"></s>' for mark, place in places.items())
     scale = "".join(f'<u style="left:{place:.1f}%">{_signed(mark)}</u>' for mark, place in places.items())
@@ -48,8 +51,8 @@ def bars(title: str, rows: Sequence[Bar], head: Sequence[str] = (), unit: str = 
     top = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, head, strict=True))
     body = "".join(_bar(row, kinds, grid, marks) for row in rows)
     return (
-        f'<figure><figcaption>{escape(title)}</figcaption><div class="wide"><table><thead><tr><th>{escape(about)}</th>{top}'
-        f'<th class="track">{scale}</th><th class="n">{escape(unit)}</th><th class="n">interval</th></tr></thead>'
+        f'<figure><figcaption>{escape(title)}</figcaption><div class="wide"><table><thead><tr><th>{escape(about)}</th>'
+        f'<th class="track">{scale}</th><th class="n">{escape(unit)}</th><th class="n">interval</th>{top}</tr></thead>'
         f"<tbody>{body}</tbody></table></div></figure>"
     )
 
@@ -58,17 +61,18 @@ def _bar(row: Bar, kinds: Sequence[str], grid: str, marks: Sequence[float]) -> s
     low, middle, high = _across((row.low, row.value, row.high), marks)
     way = "up" if row.low > 0 else "down" if row.high < 0 else "open"
     cells = "".join(f"<td{kind}>{cell(value)}</td>" for kind, value in zip(kinds, row.cells, strict=True))
+    known = f"{row.low:+.4f} to {row.high:+.4f}" if row.low < row.high else ""
     drawn = f'{grid}<i style="left:{low:.2f}%;width:{high - low:.2f}%"></i><b style="left:{middle:.2f}%"></b>'
     return (
-        f'<tr class="{way}{" sure" if row.strong else ""}"><th>{escape(row.label)}</th>{cells}'
+        f'<tr class="{way}{" sure" if row.strong else ""}"><th>{escape(row.label)}</th>'
         f'<td class="track" aria-hidden="true">{drawn}</td>'
-        f'<td class="n">{row.value:+.4f}</td><td class="n">{row.low:+.4f} to {row.high:+.4f}</td></tr>'
+        f'<td class="n">{row.value:+.4f}</td><td class="n">{known}</td>{cells}</tr>'
     )
 
 
 def _across(values: Sequence[float], marks: Sequence[float]) -> list[float]:
     """Places between the first and the last mark, in per cent of the cell's width."""
-    return [4 + 92 * (value - marks[0]) / ((marks[-1] - marks[0]) or 1.0) for value in values]
+    return [6 + 88 * (value - marks[0]) / ((marks[-1] - marks[0]) or 1.0) for value in values]
 
 
 def _signed(mark: float) -> str:

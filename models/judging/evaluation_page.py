@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, Final
 
-from models.judging import weighting_page
+from models.judging import action_page, weighting_page
 from models.judging.promotion_page import off_policy
 from models.page import about, beside, cell, document, folded, heat, interval, section, table, verdict
 from models.plots import Bar, bars, lines
@@ -16,6 +16,8 @@ NAMES: Final = {
     "logistic_on_counts": "logistic regression on counts",
     "without_behaviour": "without dwell, scroll, zoom, cursor",
     "markov_chain": "Markov chain on the last event",
+    "dynamic": "intent weighting",
+    "static": "static weights",
     "usual": "most frequent action, base rate",
 }
 Tables = Mapping[str, Mapping[str, Any]]
@@ -44,6 +46,7 @@ def page(report: Mapping[str, Any]) -> str:
         _next_item(report["candidate"].get("associations")),
         _intent(report, full.get("intent") or {}),
         _next_action(report, full.get("next_action") or {}),
+        action_page.part(full.get("actions")),
         off_policy(full.get("off_policy")),
     ]
     return document("Evaluation", parts)
@@ -87,8 +90,8 @@ def _next_item(found: Mapping[str, Any] | None) -> str:
         return ""
     names, parts = ("n_questions", "hit_rate_20", "mrr_20"), []
     for title, key in (("All next items", "overall"), ("Carts, checkouts and purchases", "buying")):
-        rows = [[name, *(one.get(m) for m in names)] for name, one in found.get(key, {}).items()]
-        parts.append(f"<h3>{title}</h3>{table(['', 'questions', 'HR@20', 'MRR@20'], rows)}")
+        rows = [[NAMES.get(name, name), *(one.get(m) for m in names)] for name, one in found.get(key, {}).items()]
+        parts.append(f"<div><h3>{title}</h3>{table(['', 'questions', 'HR@20', 'MRR@20'], rows)}</div>")
     gains = [_gain(label, found[key]) for label, key in _ITEM_GAINS.items() if interval(found.get(key))]
     return section("The next item", bars("Gain in MRR@20, 95 %", gains, unit="gain") if gains else "", beside(*parts))
 
@@ -116,7 +119,8 @@ def _intent(report: Mapping[str, Any], full: Mapping[str, Any]) -> str:
     gain = full.get("behaviour_gain")
     if gain:
         told = [_gain("dwell, scroll, zoom, cursor", gain)]
-        parts.append(bars(f"Log loss saved by the browser's measures: {gain['verdict']}", told, unit="saved"))
+        says = {"with": "worth having", "without": "better without"}.get(gain["verdict"], gain["verdict"])
+        parts.append(bars(f"Log loss saved by the browser's measures: {says}", told, unit="saved"))
     parts += [beside(_early(methods), _calibrated("Intent: is it as likely as said?", candidate.get("calibration")))]
     parts += [folded("Early decisions in figures", _early_table(methods))]
     parts += ["<h3>PR-AUC by class</h3>", _pr_auc(methods, candidate["overall"], INTENTS), _confusion(candidate["overall"])]

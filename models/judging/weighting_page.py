@@ -81,14 +81,12 @@ def _kind(kind: str, found: Found, winner: str) -> str:
     if found["n_prefixes"] == 0:
         return ""
     title = f"Next {kind.replace('_', ' ')}: {winner}"
-    rows = [_bar(name, arm, name == winner, *(arm[m] for m in MEASURES)) for name, arm in _arms(found) if "decides" in arm]
-    drawn = bars(title, rows, list(NAMES.values()), "NDCG@20 - static", f"{found['n_prefixes']:,} prefixes")
-    head = ["arm", *NAMES.values(), *(f"{name} - static, 95 %" for name in NAMES.values())]
+    rows = [_bar(name, arm, name == winner, *(arm[m] for m in MEASURES)) for name, arm in _arms(found)]
+    drawn = bars(title, rows, list(NAMES.values()), "minus static", f"{found['n_prefixes']:,} prefixes")
     told = [
-        [name, *(arm[m] for m in MEASURES), *(interval(arm.get("against_static", {}).get(m)) for m in MEASURES)]
-        for name, arm in _arms(found)
+        [name, *(interval(arm["against_static"].get(m)) for m in MEASURES)] for name, arm in _arms(found) if "decides" in arm
     ]
-    return drawn + folded("Every measure against static", table(head, told))
+    return drawn + folded("Every measure against static, 95 %", table(["arm minus static", *NAMES.values()], told))
 
 
 def _arms(found: Found) -> Iterator[tuple[str, Found]]:
@@ -96,21 +94,24 @@ def _arms(found: Found) -> Iterator[tuple[str, Found]]:
 
 
 def _bar(label: str, arm: Found, strong: bool, *cells: object) -> Bar:
-    one = arm["decides"]
+    one = arm.get("decides", {"mean": 0.0, "low": 0.0, "high": 0.0})  # static itself, which the others are compared with
     return Bar(label, one["mean"], one["low"], one["high"], strong or one["high"] < 0, cells)
 
 
 def _slices(found: Found) -> Sequence[str]:
-    parts = {**found["by_intent"], **{f"{name} events": one for name, one in found["by_length"].items()}}
+    parts = {**found["by_intent"], **{f"events seen: {name}": one for name, one in found["by_length"].items()}}
     parts |= {"cold items": found["cold_items"], "items not met before": found["new_items"]}
     drawn = []
     for kind in TARGETS:
-        rows = [
-            _bar(f"{name}, {arm}", one[kind][arm], False, one[kind]["n_prefixes"], one[kind][arm]["ndcg_20"])
-            for name, one in parts.items()
-            for arm in SHOWN
-            if arm in one.get(kind, {})
-        ]
-        title = f"Next {kind.replace('_', ' ')}, by part"
-        drawn.append(folded(title, bars(title, rows, ["prefixes", "NDCG@20"], "NDCG@20 - static")) if rows else "")
+        rows = [row for name, one in parts.items() for row in _part(name, one.get(kind, {}))]
+        title = f"Next {kind.replace('_', ' ')}"
+        picture = bars(title, rows, ["arm", "prefixes", "NDCG@20"], "minus static", "part") if rows else ""
+        drawn.append(folded(title, picture, unfolded=not drawn))
     return drawn
+
+
+def _part(name: str, found: Found) -> list[Bar]:
+    """Rows of one part, its name and size in the first of them only."""
+    arms = [arm for arm in SHOWN if arm in found]
+    heads = [(name, found["n_prefixes"])] + [("", None)] * len(arms)
+    return [_bar(label, found[arm], False, arm, n, found[arm]["ndcg_20"]) for arm, (label, n) in zip(arms, heads, strict=False)]
