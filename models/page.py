@@ -35,7 +35,8 @@ svg{width:100%;height:auto;max-width:30rem;display:block;font-size:13px}text{fil
 .c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}.c5{--c:var(--c5)}
 .curve{fill:none;stroke:var(--c);stroke-width:2}.dot{fill:var(--c)}.area{fill:var(--c);fill-opacity:.2}
 .grid{stroke:var(--line)}.axis{stroke:var(--soft)}.c1.curve,.key .c1{stroke-dasharray:7 3;border-top-style:dashed}
-.c2.curve,.key .c2{stroke-dasharray:2 3;border-top-style:dotted}.c4.curve,.key .c4{stroke-dasharray:9 3 2 3;border-top-style:double}
+.c2.curve,.key .c2{stroke-dasharray:2 3;border-top-style:dotted}
+.c4.curve,.key .c4{stroke-dasharray:9 3 2 3;border-top-style:double}
 .track{position:relative;min-width:13rem;width:45%}.track b,.track i,.track u,.track s{position:absolute;display:block}
 .track+.n{padding-left:1.2rem}
 .track s{top:0;bottom:0;border-left:1px solid var(--line)}.track s.zero{border-color:var(--soft)}

@@ -101,7 +101,7 @@ def _bar(label: str, arm: Found, strong: bool, *cells: object) -> Bar:
 def _slices(found: Found) -> Sequence[str]:
     parts = {**found["by_intent"], **{f"events seen: {name}": one for name, one in found["by_length"].items()}}
     parts |= {"cold items": found["cold_items"], "items not met before": found["new_items"]}
-    drawn = []
+    drawn: list[str] = []
     for kind in TARGETS:
         rows = [row for name, one in parts.items() for row in _part(name, one.get(kind, {}))]
         title = f"Next {kind.replace('_', ' ')}"
