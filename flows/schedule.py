@@ -58,7 +58,7 @@ def run(home: Path, port: int = 4200, declared: Path | None = None) -> None:
         server = Server(home, port, full=True)
         known_at = home / layout.PREFECT_URL
         try:
-            _require_ours(server)
+            server.wait()
             known_at.write_text(server.url)
             _serve(server, wanted)
         finally:
@@ -89,13 +89,6 @@ def _filled(part: Any, home: str) -> Any:
     if isinstance(part, list):
         return [_filled(value, home) for value in part]
     return home if part == HOME else part
-
-
-def _require_ours(server: Server) -> None:
-    """Wait for the server; a port that someone else serves would look healthy."""
-    server.wait()
-    if server.process.poll() is not None:
-        raise OSError(f"port {server.port} is taken; choose another with --port")
 
 
 def _serve(server: Server, wanted: list[dict[str, Any]]) -> None:

@@ -21,19 +21,19 @@ from typing import Final
 from flows.settings import prepare
 from models import layout
 
-START_TIMEOUT_S: Final = 90.0
+START_TIMEOUT_S: Final = 300.0  # three seconds; on a machine with much else to do, a minute and more
 POLL_S: Final = 0.05
 DRAIN_TIMEOUT_S: Final = 5.0
 
 
 def main() -> None:
-    """Serve Prefect's API (and pages) until standard input closes; arguments: port, 1 if the pages and schedules are wanted."""
-    port, full = int(sys.argv[1]), sys.argv[2] == "1"
+    """Serve Prefect's API until standard input closes; arguments: a bound socket, 1 if pages and schedules are wanted."""
+    bound, full = socket.socket(fileno=int(sys.argv[1])), sys.argv[2] == "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
 
-    uvicorn.run(create_app(ephemeral=not full), host="127.0.0.1", port=port, log_level="error", lifespan="on")
+    uvicorn.Server(uvicorn.Config(create_app(ephemeral=not full), log_level="error", lifespan="on")).run(sockets=[bound])
 
 
 def _end_with_parent() -> None:
@@ -59,11 +59,16 @@ def running(home: Path) -> str | None:
     return url if url and healthy(url) else None
 
 
-def free_port() -> int:
-    """A port that is free on the loopback interface now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _bound(port: int) -> socket.socket:
+    """A socket that holds a loopback port, any free one for 0; nobody else gets it while the server is starting."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        holder.bind(("127.0.0.1", port))
+    except OSError:
+        holder.close()
+        raise OSError(f"port {port} is taken; choose another with --port") from None
+    return holder
 
 
 class Server:
@@ -77,11 +82,17 @@ class Server:
         Loopback port, a free one by default.
     full
         With pages, schedules and automations; without, only what a run needs.
+
+    Raises
+    ------
+    OSError
+        If the port is taken.
     """
 
-    def __init__(self, home: Path, port: int | None = None, *, full: bool = False) -> None:
+    def __init__(self, home: Path, port: int = 0, *, full: bool = False) -> None:
         self.home = prepare(home)
-        self.port = port or free_port()
+        bound = _bound(port)
+        self.port = int(bound.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.log = self.home / layout.PREFECT / "server.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -94,9 +105,10 @@ class Server:
             **({} if full else {"PREFECT__SERVER_EPHEMERAL": "1"}),
             "PREFECT__SERVER_FINAL": "1",
         }
-        with self.log.open("ab") as log:
+        with bound, self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server", str(self.port), "1" if full else "0"],
+                [sys.executable, "-m", "flows.server", str(bound.fileno()), "1" if full else "0"],
+                pass_fds=(bound.fileno(),),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -6,11 +6,14 @@ import socket
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
+
+from tests.waiting import PATIENCE_S
 
 USER: Final = "canaryuser5e1f0a7c"
 QUERY: Final = "canaryquery81b3d2e4"
@@ -88,7 +91,8 @@ def send(url: str, key: str, item_id: str, ts: str) -> list[httpx.Response]:
         "Referer": f"https://shop.example/?q={QUERY}", "X-User": USER,
     }  # fmt: skip
     answers = []
-    with httpx.Client(base_url=url, transport=httpx.HTTPTransport(local_address=local), headers=noise, timeout=20) as client:
+    way = httpx.HTTPTransport(local_address=local)
+    with httpx.Client(base_url=url, transport=way, headers=noise, timeout=PATIENCE_S) as client:
         sent = [*bodies(item_id, ts)]
         paths = client.get("/openapi.json").json()["paths"]
         for path, methods in paths.items():
@@ -121,7 +125,7 @@ def _json(key: str) -> dict[str, str]:
 def _send_garbage(url: str) -> None:
     """Bytes that are no HTTP."""
     where = urlsplit(url)
-    with socket.create_connection((where.hostname, where.port), timeout=5) as connection:
+    with socket.create_connection((where.hostname, where.port), timeout=PATIENCE_S) as connection, suppress(ConnectionError):
         connection.sendall(f"GET /{USER}\x00 HTTP/9.9\r\n{QUERY}\r\n\r\n".encode())
         connection.recv(1000)
 
@@ -136,8 +140,8 @@ def holding(folder: Path) -> dict[str, list[str]]:
     """Files in which a word can be found, also inside Parquet columns and archives, with the words."""
     found = {}
     for path in folder.rglob("*"):
-        if path.is_file():
-            content = b"\n".join(_contents(path))
+        with suppress(FileNotFoundError):  # a running service removes files that it is done with
+            content = b"\n".join(_contents(path)) if path.is_file() else b""
             if words := [word.decode() for word in WORDS if word in content]:
                 found[str(path.relative_to(folder))] = words
     return found

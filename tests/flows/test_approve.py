@@ -3,7 +3,6 @@
 import contextvars
 import json
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from flows import approve, registry
 from flows.server import Server, connected
 from models import layout
 from models.weighting import weights
+from tests.waiting import PATIENCE_S, until
 
 VERSIONS = {"weights": 1}
 
@@ -31,7 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, prefect_server: Server) -> It
 class Waiting:
     """A flow run in a thread that asks, and moves the alias if it is told so."""
 
-    def __init__(self, home: Path, within_s: int = 60) -> None:
+    def __init__(self, home: Path, within_s: int = int(PATIENCE_S)) -> None:
         from prefect import flow
 
         @flow(name="asks")
@@ -49,29 +49,31 @@ class Waiting:
 
     def until_paused(self) -> dict[str, Any]:
         """What the run left for whoever answers, once Prefect says that it is paused."""
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            if self.asked.exists():
-                left: dict[str, Any] = json.loads(self.asked.read_text())
-                if state_of(left) == "PAUSED":
-                    return left
-            time.sleep(0.05)
-        raise AssertionError("the run did not pause")
+        until(lambda: self.asked.exists() and state_of(self.left()) == "PAUSED", "the run did not pause", poll_s=0.1)
+        return self.left()
+
+    def left(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.asked.read_text())
+        return found
+
+    def ended(self) -> dict[str, Any]:
+        """What the run was told, once it is over."""
+        self.thread.join(PATIENCE_S)
+        assert not self.thread.is_alive(), "the run did not end"
+        return self.told
 
 
 def state_of(left: dict[str, Any]) -> str:
-    with urllib.request.urlopen(f"{left['api']}/flow_runs/{left['flow_run']}", timeout=5) as reply:
+    with urllib.request.urlopen(f"{left['api']}/flow_runs/{left['flow_run']}", timeout=PATIENCE_S) as reply:
         return str(json.load(reply)["state"]["type"])
 
 
 def test_nothing_serves_before_somebody_approves(home: Path) -> None:
     run = Waiting(home)
     left = run.until_paused()
-    time.sleep(0.5)
     assert (registry.champions(home), state_of(left)) == ({}, "PAUSED")
     assert approve.answer(home, approved=True, by="ada") == {"versions": VERSIONS, "approved": True, "by": "ada"}
-    run.thread.join(30)
-    assert run.told == {"promote": True, "approval": "approved by ada", "by": "ada"}
+    assert run.ended() == {"promote": True, "approval": "approved by ada", "by": "ada"}
     assert registry.champions(home) == VERSIONS
     assert registry.audit(home)[-1]["actor"] == "ada"
     assert state_of(left) == "COMPLETED"
@@ -82,15 +84,13 @@ def test_whoever_resumes_the_run_in_prefect_may_also_say_no(home: Path) -> None:
     left = run.until_paused()
     body = json.dumps({"run_input": {"approved": False, "by": "bob"}}).encode()
     url = f"{left['api']}/flow_runs/{left['flow_run']}/resume"
-    urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=5).close()
-    run.thread.join(30)
-    assert run.told == {"promote": False, "approval": "bob did not approve it"}
+    urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=PATIENCE_S).close()
+    assert run.ended() == {"promote": False, "approval": "bob did not approve it"}
 
 
 def test_no_answer_in_time_is_a_no(home: Path) -> None:
     run = Waiting(home, within_s=1)
-    run.thread.join(30)
-    assert run.told == {"promote": False, "approval": "nobody approved it within 1 s"}
+    assert run.ended() == {"promote": False, "approval": "nobody approved it within 1 s"}
     assert not run.asked.exists()
 
 

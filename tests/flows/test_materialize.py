@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import closing
 
 import numpy as np
@@ -26,6 +25,7 @@ from models.schema import (
     USER_FEATURES,
     USER_RECENT_ITEMS,
 )
+from tests.waiting import until
 
 T0_US = 1_790_000_000_000_000 // 3_600_000_000 * 3_600_000_000  # a full hour
 MINUTE_US = 60_000_000
@@ -183,9 +183,7 @@ def test_a_run_that_is_killed_leaves_whole_tables_and_the_next_one_works(tmp_pat
     code = f"from pathlib import Path; from flows.materialize import materialize; materialize(Path({str(tmp_path)!r}))"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as run:
         drafts = tmp_path / "offline/.drafts"
-        end = time.monotonic() + 60
-        while not drafts.exists() and run.poll() is None and time.monotonic() < end:
-            time.sleep(0.002)
+        until(lambda: drafts.exists() or run.poll() is not None, poll_s=0.002)
         assert drafts.exists()
         run.send_signal(signal.SIGKILL)
     pd.testing.assert_frame_equal(table(tmp_path, "session_features"), before)

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 from flows import registry
 from flows.store import connect
-from models import weights
+from models.weighting import weights
 
 home, names = Path(sys.argv[1]), ("intent", "weights")
 parts = weights.to_parts(weights.STATIC)

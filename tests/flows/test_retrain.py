@@ -18,6 +18,7 @@ from flows.simulate import write_shop
 from models import layout
 from models.schema import MODEL_NAMES
 from models.shop import ShopConfig
+from tests.waiting import PATIENCE_S
 
 SHOP = ShopConfig(n_users=120, n_days=7, seed=3)
 RUN = """
@@ -27,7 +28,6 @@ from flows.retrain import run
 events = Path(sys.argv[2]) if len(sys.argv) > 2 else None
 print(json.dumps(run(Path(sys.argv[1]), events, "attune" if events else None)))
 """
-PATIENCE_S = 240
 
 
 def started(home: Path, *events: Path) -> "subprocess.Popen[str]":
@@ -123,7 +123,7 @@ def test_a_killed_run_leaves_the_champion(first: dict[str, Any], home: Path, aft
     assert line, "the run ended before it could be killed"
     time.sleep(random.uniform(0.0, 1.0))
     os.kill(process.pid, number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
     assert registry.champions(home) == first["versions"]
     assert registry.load(home, "intent").meta["intents"]
     with held(home / layout.RETRAIN_LOCK, "retrain"):  # nobody holds it any more

@@ -1,6 +1,5 @@
 """Validation: what is not believable is held back row by row, or stops the batch; nothing is lost."""
 
-import time
 from contextlib import closing
 
 import numpy as np
@@ -14,7 +13,7 @@ from models.folds import feature_tables
 from models.folds.sessions import sessionize
 from models.schema import EVENT_COLUMNS, MEASURES
 
-NOW_US = time.time_ns() // 1_000
+NOW_US = 1_790_000_000_000_000
 
 
 def views(n, prices=10.0, prefix="e"):

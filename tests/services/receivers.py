@@ -1,7 +1,6 @@
 """Webhook endpoints on loopback that answer as they are told to, and a store with something to send them."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,11 +45,13 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.released = threading.Event()  # type: ignore[attr-defined]
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
+        self._server.released.set()  # type: ignore[attr-defined]
         self._server.shutdown()
         self._server.server_close()
 
@@ -68,7 +69,8 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTP
 
 
 def hang(request: BaseHTTPRequestHandler) -> None:
-    time.sleep(1.0)
+    """Say nothing until the test is over."""
+    request.server.released.wait()  # type: ignore[attr-defined]
     request.close_connection = True
 
 

@@ -1,6 +1,5 @@
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from services.door import partners
 from services.door.gate import OpenDoor
 from services.door.openapi import EXAMPLES
 from services.settings import Settings
+from tests.waiting import until
 
 NOW_US = parse_instant_us("2026-11-21T12:00:00Z")
 EVENT = {"type": "item_view", "item_id": "sku-00001", "ts": "2026-11-21T10:00:00Z"}
@@ -260,9 +260,11 @@ def test_a_promotion_shows_in_the_next_answers(crowned: Path, tmp_path: Path) ->
     with TestClient(build(home)) as client:
         version = registry.save(home, "weights", registry.load(home, "weights"), {})
         registry.set_alias(home, "champion", {"weights": version}, action="promote", actor="test", reason="test")
-        until = time.monotonic() + 5
-        while post(client, {}, "/v1/intent").json()["models"]["weights"] != version:
-            assert time.monotonic() < until, "the service did not pick the champion up"
+
+        def serves() -> bool:
+            return bool(post(client, {}, "/v1/intent").json()["models"]["weights"] == version)
+
+        until(serves, "the service did not pick the champion up")
 
 
 def test_what_is_sold_out_is_not_recommended_to_its_partner(crowned: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import gzip
 import json
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from services.client import Attune, AttuneError, EventVerdict, WebhookError, ver
 from services.event_queue import EventQueue
 from services.outbox import webhooks
 from tests.services.receivers import OLD_SECRET, SECRET
+from tests.waiting import PATIENCE_S, until
 
 GOOD = (200, {}, b'{"fine":true}')
 
@@ -170,7 +170,7 @@ def test_threads_share_a_client(service: Stumbling) -> None:
 
 def test_a_queue_sends_everything_in_batches_and_tells_what_is_not_taken(service: Stumbling) -> None:
     rejected: list[EventVerdict] = []
-    with EventQueue(Attune("sk_x", service.url), size=40, seconds=30, on_rejected=rejected.append) as queue:
+    with EventQueue(Attune("sk_x", service.url), size=40, seconds=PATIENCE_S, on_rejected=rejected.append) as queue:
         ids = [queue.add(user_id="u", type="search", bad=n == 3) for n in range(100)]
     assert [e["event_id"] for asked in service.asked for e in asked.body["events"]] == ids
     assert [verdict["event_id"] for verdict in rejected] == [ids[3]]
@@ -180,9 +180,7 @@ def test_a_queue_sends_everything_in_batches_and_tells_what_is_not_taken(service
 def test_a_queue_sends_what_has_waited_long_enough(service: Stumbling) -> None:
     with EventQueue(Attune("sk_x", service.url), size=1_000, seconds=0.02) as queue:
         queue.add(user_id="u", type="search")
-        until = time.monotonic() + 5
-        while not service.asked and time.monotonic() < until:
-            time.sleep(0.005)
+        until(lambda: service.asked)
         assert len(service.asked) == 1
 
 
@@ -191,9 +189,7 @@ def test_a_queue_outlasts_an_outage(service: Stumbling) -> None:
     client = Attune("sk_x", service.url, attempts=1)
     queue = EventQueue(client, size=1, seconds=0.02)
     ids = [queue.add(user_id="u", type="search") for _ in range(2)]
-    until = time.monotonic() + 5
-    while len(service.asked) < 4 and time.monotonic() < until:
-        time.sleep(0.005)
+    until(lambda: len(service.asked) >= 4)
     queue.close()
     sent = [e["event_id"] for asked in service.asked[3:] for e in asked.body["events"]]
     assert sorted(sent) == sorted(ids)
@@ -217,7 +213,7 @@ def test_what_can_never_be_sent_does_not_enter_a_queue(service: Stumbling, note:
 
 
 def test_a_queue_says_when_it_is_full_and_when_it_could_not_send() -> None:
-    queue = EventQueue(Attune("sk_x", "http://127.0.0.1:9", attempts=1), size=10, seconds=30, limit=2)
+    queue = EventQueue(Attune("sk_x", "http://127.0.0.1:9", attempts=1), size=10, seconds=PATIENCE_S, limit=2)
     queue.add(user_id="u")
     queue.add(user_id="u")
     with pytest.raises(OverflowError):

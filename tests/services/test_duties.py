@@ -2,13 +2,13 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
 from services import duties
 from services.duties import follow, follow_all
+from tests.waiting import PATIENCE_S, until
 
 
 class Chore:
@@ -40,13 +40,6 @@ def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duties, "REST_S", 0.001)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
-
-
 def test_a_store_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     stopped = threading.Event()
     done: list[int] = []
@@ -67,7 +60,7 @@ def test_an_unforeseen_error_stops_neither_its_duty_nor_the_others(caplog: pytes
         runner.start()
         until(lambda: bad.n_steps > 4 and good.n_steps > 4)
     stopped.set()
-    runner.join(10)
+    runner.join(PATIENCE_S)
     assert not runner.is_alive()
     assert bad.threads.isdisjoint(good.threads)
     assert "unforeseen KeyError at test_duties.py" in caplog.text
@@ -76,7 +69,7 @@ def test_an_unforeseen_error_stops_neither_its_duty_nor_the_others(caplog: pytes
 
 def test_a_slow_step_does_not_hold_up_another_duty() -> None:
     stopped, release = threading.Event(), threading.Event()
-    slow = Chore("slow", lambda: int(release.wait(10)))
+    slow = Chore("slow", lambda: int(release.wait(PATIENCE_S)))
     quick = Chore("quick")
     runner = threading.Thread(target=follow_all, args=([slow, quick], stopped, (OSError,)))
     runner.start()
@@ -84,7 +77,7 @@ def test_a_slow_step_does_not_hold_up_another_duty() -> None:
     assert slow.n_steps == 1
     stopped.set()
     release.set()  # the step under way is let come to its end
-    runner.join(10)
+    runner.join(PATIENCE_S)
     assert not runner.is_alive()
 
 
@@ -100,5 +93,5 @@ def test_what_a_duty_holds_is_let_go_in_its_thread() -> None:
     runner.start()
     until(lambda: holder.n_steps > 0)
     stopped.set()
-    runner.join(10)
+    runner.join(PATIENCE_S)
     assert holder.threads == {holder.closed_in}

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +21,9 @@ from services.duties import follow_all
 from services.outbox.delivery import open_delivery
 from services.settings import Settings
 from services.signals.signal_duty import open_signals
-from tests.services.test_service import READY_S, ROOT, free_port
+from tests.waiting import PATIENCE_S, free_port, until
 
-GUIDE = ROOT / "docs" / "partner-guide.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "partner-guide.md"
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<code>.*?)^```\n(?:\n```text\n(?P<said>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
@@ -45,7 +44,7 @@ def snippets() -> list[Snippet]:
 
 
 def shell(code: str) -> str:
-    run = subprocess.run(["bash", "-euc", code], capture_output=True, text=True, check=False, timeout=30)
+    run = subprocess.run(["bash", "-euc", code], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -83,15 +82,13 @@ def serving(home: Path) -> Iterator[str]:
     for thread in threads:
         thread.start()
     try:
-        until = time.monotonic() + READY_S
-        while not server.started and time.monotonic() < until:
-            time.sleep(0.05)
+        until(lambda: server.started, "the server does not answer")
         yield f"http://127.0.0.1:{server.config.port}"
     finally:
         server.should_exit = True
         stopped.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE_S)
 
 
 def test_every_snippet_of_the_guide_does_what_the_guide_says(

@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from models import layout
 from services.processes import only_one, spawn, stop
+from tests.waiting import PATIENCE_S, until
 
 
 def test_a_second_up_on_the_same_home_is_told_who_holds_it(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_stale_lock_file_of_a_killed_up_is_no_obstacle(tmp_path: Path) -> None
 
 def test_children_are_stopped_and_their_output_kept(tmp_path: Path) -> None:
     child = spawn(("--help",), {}, tmp_path / "help.log")
-    assert child.wait(20) == 0
+    assert child.wait(PATIENCE_S) == 0
     assert "services.cli" in (tmp_path / "help.log").read_text()
     stop([child])
 
@@ -36,19 +36,16 @@ def test_children_are_stopped_and_their_output_kept(tmp_path: Path) -> None:
 def test_a_killed_parent_takes_its_children_with_it(tmp_path: Path) -> None:
     code = (
         "import services.processes as p, sys, time\n"
-        "p.command = lambda *words: [sys.executable, '-c', 'import time; time.sleep(60)']\n"
-        "print(p.spawn((), {}).pid, flush=True); time.sleep(60)\n"
+        "p.command = lambda *words: [sys.executable, '-c', 'import time; time.sleep(3600)']\n"
+        "print(p.spawn((), {}).pid, flush=True); time.sleep(3600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    time.sleep(0.3)
+    assert _runs(child)
     parent.kill()
     parent.wait()
-    until = time.monotonic() + 10
-    while _runs(child) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not _runs(child)
+    until(lambda: not _runs(child), "the child lives on")
 
 
 def _runs(pid: int) -> bool:

@@ -20,22 +20,16 @@ import pytest
 
 from flows import registry
 from services.door import partners
+from tests.waiting import PATIENCE_S, free_port, until
 
 ROOT = Path(__file__).parents[2]
-READY_S = 180  # the first start on a machine compiles the kernels
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def call(url: str, body: Any = None, key: str = "") -> tuple[int, Any]:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=5) as reply:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=PATIENCE_S) as reply:
             return reply.status, reply.read()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read()
@@ -51,16 +45,13 @@ def running(
     with log.open("wb") as out:
         child = subprocess.Popen(command, env=os.environ | env, stdout=out, stderr=out, cwd=cwd)
     try:
-        until = time.monotonic() + READY_S
-        while call(f"{url}/readyz")[0] != 200:
-            assert child.poll() is None, log.read_text()
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.1)
+        until(lambda: call(f"{url}/readyz")[0] == 200 or child.poll() is not None, log.read_text(), poll_s=0.1)
+        assert child.poll() is None, log.read_text()
         yield child
     finally:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
-            child.wait(30)
+            child.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -83,14 +74,15 @@ def test_attune_serve_answers_swaps_champions_and_stops_cleanly(home: Path, tmp_
 
         version = registry.save(home, "weights", registry.load(home, "weights"), {})
         registry.set_alias(home, "champion", {"weights": version}, action="promote", actor="test", reason="test")
-        until = time.monotonic() + 5
-        while json.loads(call(f"{url}/v1/intent", {}, key)[1])["models"]["weights"] != version:
-            assert time.monotonic() < until, "the champion was not picked up"
+        until(
+            lambda: json.loads(call(f"{url}/v1/intent", {}, key)[1])["models"]["weights"] == version,
+            "the champion was not picked up",
+        )
 
         family = psutil.Process(child.pid).children(recursive=True)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(30) == 0
-        assert psutil.wait_procs(family, timeout=10)[1] == []
+        assert child.wait(PATIENCE_S) == 0
+        assert psutil.wait_procs(family, timeout=PATIENCE_S)[1] == []
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
@@ -127,6 +119,6 @@ def test_bentoml_build_makes_a_bento_that_serves(home: Path, tmp_path: Path) -> 
     # From elsewhere, so that only what was packed can be imported first.
     with running([*bentoml, "serve", tag, "--port", str(port)], url, env, tmp_path / "log", cwd=tmp_path):
         key = partners.add(home, "shop", time.time_ns() // 1000)
-        time.sleep(0.3)  # keys are re-read five times a second
+        until(lambda: call(f"{url}/v1/intent", {}, key)[0] != 401, "the new key is not known")
         status, body = call(f"{url}/v1/intent", {}, key)
         assert (status, json.loads(body)["models"]["intent"]) == (200, 1)

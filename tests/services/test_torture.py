@@ -7,7 +7,6 @@ signal arrives under one id.
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -32,10 +31,10 @@ from services.log.log_writer import LogWriter
 from services.signals.signal_policies import PolicyBody, Thresholds
 from services.store import connect, rows, secret
 from tests.services.receivers import SECRET, Receiver
+from tests.waiting import PATIENCE_S, free_port, until
 
 KILLS = int(os.environ.get("ATTUNE_TEST_KILLS", "24"))
 N_USERS = 40
-SETTLED_S = 120
 # Imports everything once, then forks services and workers and kills them; at last lets one of each live until told to end.
 NURSERY = """
 import gc, os, random, signal, socket, sys, threading, time
@@ -43,7 +42,11 @@ from pathlib import Path
 import uvicorn
 from feature_repo import store
 from models import warm
-from services import app, delivery, feature_tail, reward_duty, signal_duty, weights_duty, upkeep, erasure, retention
+from services import app, upkeep
+from services.log import feature_tail, reward_duty, weights_duty
+from services.outbox import delivery
+from services.privacy import erasure, retention
+from services.signals import signal_duty
 from services.duties import duties, follow_all, store_failures
 from services.answering.online import open_features
 from services.settings import Settings
@@ -107,7 +110,7 @@ class Traffic(threading.Thread):
 
     def run(self) -> None:
         n = 0
-        with httpx.Client(headers=self._headers, timeout=5) as client:
+        with httpx.Client(headers=self._headers, timeout=PATIENCE_S) as client:
             while not self.stopped.is_set():
                 batch = [self._event(k) for k in range(n, n + 10)]
                 while not self._send(client, batch):
@@ -152,7 +155,7 @@ def home(crowned: Path, tmp_path: Path) -> Path:
     connect(mine).execute(PUT_POLICY, ("shop", msgspec.json.encode(eager).decode(), 1))
     writer = LogWriter(mine, lambda: time.time_ns() // 1000)
     first = {"event_id": "first", "type": "item_view", "item_id": "i1", "ts": datetime.now(UTC).isoformat()}
-    writer.append("shop", [to_row(first, pseudonym(partner_key(secret(mine), "shop"), "u1"))]).result(10)
+    writer.append("shop", [to_row(first, pseudonym(partner_key(secret(mine), "shop"), "u1"))]).result(PATIENCE_S)
     writer.close()
     materialize(mine)
     return mine
@@ -164,9 +167,7 @@ def test_kill_9_of_service_and_worker_loses_nothing_and_counts_nothing_twice(hom
     columns = "id, partner, url, signal_types, min_score, secret, created_at_us, updated_at_us"
     values = ("sub", "shop", f"{receiver.url}/hook", "[]", 0.0, SECRET, 1, 1)
     store.execute(f"INSERT INTO subscriptions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     traffic = Traffic(f"http://127.0.0.1:{port}", partners.add(home, "shop", time.time_ns() // 1000))
     words = [sys.executable, "-c", NURSERY, str(home), str(port), str(KILLS)]
     nursery = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -176,17 +177,13 @@ def test_kill_9_of_service_and_worker_loses_nothing_and_counts_nothing_twice(hom
         assert nursery.stdout.readline() == "born\n"
         traffic.start()
         assert nursery.stdout.readline() == "killed\n"
-        n_then = len(traffic.acknowledged)
-        until = time.monotonic() + SETTLED_S
-        while len(traffic.acknowledged) < n_then + 20 and time.monotonic() < until:
-            time.sleep(0.1)  # the last service is up
+        enough = max(len(traffic.acknowledged) + 20, 20 * KILLS // 4 + 1)
+        until(lambda: len(traffic.acknowledged) >= enough, "the last service takes no events")
         traffic.stopped.set()
-        traffic.join(30)
-        while not settled(home) and time.monotonic() < until:
-            time.sleep(0.2)
+        traffic.join(PATIENCE_S)
+        until(lambda: settled(home), "the worker did not come to the end of the log", poll_s=0.2)
     finally:
-        nursery.communicate("\n", timeout=30)
-    assert settled(home)
+        nursery.communicate("\n", timeout=PATIENCE_S)
     check_events(home, traffic)
     check_features(home)
     check_signals(home, receiver)

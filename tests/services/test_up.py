@@ -10,6 +10,7 @@ from models.events import event_problem, to_row
 from services.door import partners
 from services.log.log_writer import LogWriter
 from services.up import Plan, local_key, run, sample_request
+from tests.waiting import PATIENCE_S
 
 
 def plan(home: Path, events: Path | None = None, port: int = 0) -> Plan:
@@ -43,7 +44,7 @@ def test_the_sample_request_is_a_real_session_in_the_public_form(tmp_path: Path)
         {"event_id": str(i), "type": "item_view", "item_id": f"sku-{i}", "ts": f"2026-11-21T10:00:0{i}Z", "dwell_ms": 5.0}
         for i in range(6)
     ]
-    writer.append("local", [to_row(event, "p") for event in events]).result(10)
+    writer.append("local", [to_row(event, "p") for event in events]).result(PATIENCE_S)
     writer.close()
     session = sample_request(tmp_path)["session_data"]
     assert [e["item_id"] for e in session["events"]] == [f"sku-{i}" for i in range(6)]

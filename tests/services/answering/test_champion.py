@@ -1,6 +1,5 @@
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from models import layout
 from models.schema import MODEL_NAMES, NEEDED_MODELS
 from models.weighting import weights
 from services.answering.champion import ChampionWatcher, load
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -32,13 +32,6 @@ def is_mapped(array: Any) -> bool:
     while array is not None and not isinstance(array, np.memmap):
         array = array.base if isinstance(array, np.ndarray) else None
     return array is not None
-
-
-def wait_for(reached: object, seconds: float = 5.0) -> None:
-    until = time.monotonic() + seconds
-    while not reached():  # type: ignore[operator]
-        assert time.monotonic() < until, "not reached in time"
-        time.sleep(0.01)
 
 
 def save_weights(home: Path, view: float) -> int:
@@ -64,24 +57,24 @@ def test_the_champions_of_a_home_are_loaded_with_mapped_arrays(watcher: Champion
 def test_a_promotion_is_seen_without_a_restart_and_a_rollback_too(home: Path, watcher: ChampionWatcher) -> None:
     before = watcher.current()
     crown(home, weights=save_weights(home, 0.123))
-    wait_for(lambda: watcher.current().versions["weights"] == 2)
+    until(lambda: watcher.current().versions["weights"] == 2)
     now = watcher.current()
     assert now.weights is not None
     assert now.weights.base[0] == 0.123
     assert now.intent is before.intent
     assert before.versions["weights"] == 1
     registry.rollback(home, "weights")
-    wait_for(lambda: watcher.current().versions["weights"] == 1)
+    until(lambda: watcher.current().versions["weights"] == 1)
 
 
 def test_an_artifact_that_cannot_be_loaded_leaves_the_one_before(home: Path, watcher: ChampionWatcher) -> None:
     version = save_weights(home, 0.2)
     (registry.folder_of(home, "weights", version) / layout.META_FILE).write_text("{")
     crown(home, weights=version)
-    wait_for(lambda: "weights" in watcher.problems())
+    until(lambda: "weights" in watcher.problems())
     assert watcher.current().versions["weights"] == 1
     crown(home, weights=save_weights(home, 0.3))
-    wait_for(lambda: watcher.current().versions["weights"] == 3)
+    until(lambda: watcher.current().versions["weights"] == 3)
     assert watcher.problems() == {}
 
 
@@ -96,11 +89,11 @@ def test_a_damaged_file_is_refused_before_a_library_reads_it(
     content[len(content) // 2 : len(content) // 2 + 8] = b"99999999"
     path.write_bytes(content)
     crown(home, **{name: version})
-    wait_for(lambda: name in watcher.problems())
+    until(lambda: name in watcher.problems())
     assert watcher.problems()[name] == f"{name}:{version} could not be loaded: ValueError: damaged or missing: {path.name}"
     assert watcher.current().versions[name] == 1
     crown(home, **{name: 1})
-    wait_for(lambda: watcher.problems() == {})
+    until(lambda: watcher.problems() == {})
 
 
 def test_a_file_that_is_gone_is_told_without_its_path(home: Path, watcher: ChampionWatcher) -> None:
@@ -108,7 +101,7 @@ def test_a_file_that_is_gone_is_told_without_its_path(home: Path, watcher: Champ
     for path in registry.folder_of(home, "intent", version).iterdir():
         path.unlink()
     crown(home, intent=version)
-    wait_for(lambda: "intent" in watcher.problems())
+    until(lambda: "intent" in watcher.problems())
     assert str(home) not in watcher.problems()["intent"]
     crown(home, intent=1)
 

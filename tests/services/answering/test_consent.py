@@ -22,12 +22,12 @@ from services.settings import Settings
 from services.signals.catalog import Catalog
 from services.signals.signal_duty import SignalDuty
 from services.store import connect, rows, secret
+from tests.waiting import until
 
-NOW_US = time.time_ns() // 1000
-TS = datetime.fromtimestamp(NOW_US / 1e6 - 60, UTC).isoformat()
 GPC = {"Sec-GPC": "1"}
 NO = {"consent": False, "device": "mobile"}
 USER = "someone-7d1c"
+THEIRS = "SELECT DISTINCT partner, user_id FROM {} WHERE partner IN ('first', 'second')"
 WAYS = [({}, NO), (GPC, {"device": "mobile"}), (GPC, NO), (GPC, None)]
 
 
@@ -70,15 +70,20 @@ class Service:
 @pytest.fixture(scope="module")
 def service(crowned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = Path(shutil.copytree(crowned, tmp_path_factory.mktemp("consent") / "home"))
-    key = partners.add(home, "shop", NOW_US)
+    key = partners.add(home, "shop", time.time_ns() // 1000)
     online = Watched()
     with TestClient(build_app(Settings(home=home), online=online)) as client:
         online.asked.clear()
         yield Service(client, home, key, online)
 
 
+def now() -> str:
+    """Of the moment: what is some minutes old causes no signal."""
+    return datetime.now(UTC).isoformat()
+
+
 def event(n: int, **more: Any) -> dict[str, Any]:
-    return {"event_id": f"e-{n}", "user_id": USER, "session_id": "s", "type": "search", "ts": TS} | more
+    return {"event_id": f"e-{n}", "user_id": USER, "session_id": "s", "type": "search", "ts": now()} | more
 
 
 @pytest.mark.parametrize(("headers", "context"), WAYS)
@@ -97,7 +102,7 @@ def test_events_are_rejected_and_not_even_quarantined(
 
 @pytest.mark.parametrize(("headers", "context"), WAYS)
 def test_answers_come_from_the_session_alone(service: Service, headers: dict[str, str], context: dict[str, Any] | None) -> None:
-    for events in ([], [{"type": "item_view", "item_id": "sku-00001", "ts": TS}]):
+    for events in ([], [{"type": "item_view", "item_id": "sku-00001", "ts": now()}]):
         session = {"session_data": {"session_id": "s", "events": events} | ({"context": context} if context else {})}
         found = service.post("/v1/recommendations", {"user_id": USER, "limit": 3, **session}, headers)
         assert len(found["items"]) == 3
@@ -125,7 +130,7 @@ def test_with_consent_features_are_read_and_the_decision_is_on_record(service: S
     answer = service.post("/v1/recommendations", {"user_id": "another", "session_data": {"context": {"consent": True}}}, {})
     assert "no_consent" not in answer["degraded"]
     assert len(service.online.asked) == 1
-    time.sleep(0.3)
+    until(lambda: rows(connect(service.home), "SELECT 1 FROM decisions"), "the decision is not on record")
     assert rows(connect(service.home), "SELECT decision_id FROM decisions") == [(answer["decision_id"],)]
 
 
@@ -139,17 +144,20 @@ def test_files_of_our_own_format_are_read_by_the_same_rule(tmp_path: Path) -> No
 
 
 def test_two_partners_cannot_join_their_users(service: Service) -> None:
-    keys = {name: partners.add(service.home, name, NOW_US) for name in ("first", "second")}
-    time.sleep(0.3)  # keys are re-read five times a second
+    keys = {name: partners.add(service.home, name, time.time_ns() // 1000) for name in ("first", "second")}
     for name, key in keys.items():
         headers = {"Authorization": f"Bearer {key}"}
+        until(
+            lambda headers=headers: service.client.get("/v1/signals", headers=headers).status_code == 200,
+            "the key is not known",
+        )
         policy = service.client.put("/v1/signals/policy", json={"holdout_share": 0.0, "cool_down_s": 0}, headers=headers)
         assert policy.status_code == 200
         kinds = ["search"] + ["search_refine"] * 4  # who searches so long does not find something
         sent = [event(n, type=kind, user_id="same", event_id=f"{name}-{n}") for n, kind in enumerate(kinds)]
         service.post("/v1/events", {"events": sent}, headers)
         service.post("/v1/recommendations", {"user_id": "same"}, headers)
-    time.sleep(0.3)
+    until(lambda: len(rows(connect(service.home), THEIRS.format("decisions"))) == 2, "the decisions are not on record")
     champions = ChampionWatcher(service.home)
     champions.refresh(connect(service.home))
     goods = Catalog(service.home)
@@ -159,7 +167,7 @@ def test_two_partners_cannot_join_their_users(service: Service) -> None:
     expected = {name: pseudonym(partner_key(secret(service.home), name), "same") for name in keys}
     assert len(set(expected.values())) == 2
     for table in ("events", "decisions", "signals"):
-        known = rows(connect(service.home), f"SELECT partner, user_id FROM {table} WHERE partner IN ('first', 'second')")
+        known = rows(connect(service.home), THEIRS.format(table))
         assert set(known) == set(expected.items())
     for name, key in keys.items():
         told = service.client.get("/v1/signals?after=0", headers={"Authorization": f"Bearer {key}"})

@@ -4,7 +4,7 @@ import asyncio
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,7 @@ from services.door.gate import OpenDoor
 from services.door.partners import SCOPES, Caller
 from services.settings import Settings
 from services.store import connect, rows
+from tests.waiting import until
 
 EXAMPLE = msgspec.json.encode(openapi.EXAMPLES["/v1/recommendations"])
 
@@ -38,13 +39,6 @@ def challenge(home: Path, view: float = 0.9) -> None:
     base[0] = view
     version = registry.save(home, "weights", weights.to_parts(weights.profile(base, weights.heuristic_factors())), {})
     registry.set_alias(home, "challenger", {"weights": version}, action="train", actor="test", reason="test")
-
-
-def wait_for(reached: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not reached():
-        assert time.monotonic() < until, "not reached in time"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -83,10 +77,10 @@ def test_requests_are_scored_by_the_challenger_and_the_answers_stay_the_champion
         before = await ask()
         assert not app.shadow.wants()  # there is no challenger yet
         challenge(home)
-        await asyncio.to_thread(wait_for, app.shadow.wants)
+        await asyncio.to_thread(until, app.shadow.wants)
         answers = [await ask() for _ in range(5)]
         assert all(one.models == before.models and one.items == before.items for one in answers)
-        await asyncio.to_thread(wait_for, lambda: len(outcomes) == 5)
+        await asyncio.to_thread(until, lambda: len(outcomes) == 5)
         await app.stop()
 
     asyncio.run(session())
@@ -107,7 +101,7 @@ def test_a_challenger_that_fails_is_counted_and_harms_nobody(home: Path, champio
     outcomes: list[str] = []
     shadow = Shadow(home, 1.0, champions, random.Random(1), outcomes.append)
     shadow.start()
-    wait_for(shadow.wants)
+    until(shadow.wants)
 
     def score(models: Champions) -> wire.Recommendation:
         if models.versions["weights"] > 1:
@@ -115,7 +109,7 @@ def test_a_challenger_that_fails_is_counted_and_harms_nobody(home: Path, champio
         return recommendation("research")
 
     shadow.offer("recommendations", score)
-    wait_for(lambda: outcomes == ["failed"])
+    until(lambda: outcomes == ["failed"])
     shadow.stop()
     ((n, n_failed),) = rows(connect(home), "SELECT n_requests, n_failed FROM shadow")
     assert (n, n_failed) == (1, 1)
@@ -137,6 +131,6 @@ def test_a_challenger_that_lost_its_alias_is_let_go(home: Path) -> None:
     watcher.start()
     assert watcher.current().versions == {"weights": 2}
     registry.set_alias(home, "challenger", {"weights": None}, action="test", actor="test", reason="test")
-    wait_for(lambda: watcher.current().versions == {})
+    until(lambda: watcher.current().versions == {})
     assert watcher.current().weights is None
     watcher.stop()

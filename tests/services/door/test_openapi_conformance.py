@@ -19,7 +19,7 @@ from benchmarks.conformance import SEED, conformance
 from services.app import Page, build_app
 from services.door import partners
 from services.settings import Settings
-from tests.services.test_service import READY_S, free_port
+from tests.waiting import PATIENCE_S, free_port, until
 
 
 @contextmanager
@@ -29,13 +29,11 @@ def serving(app: Any) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        until = time.monotonic() + READY_S
-        while not server.started and time.monotonic() < until:
-            time.sleep(0.02)
+        until(lambda: server.started, "the server does not answer")
         yield f"http://127.0.0.1:{server.config.port}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +57,14 @@ def test_no_answer_breaks_the_document(service: tuple[str, str]) -> None:
 
 def test_the_stream_of_signals_keeps_what_the_document_says(service: tuple[str, str]) -> None:
     url, key = service
-    told = httpx.get(f"{url}/openapi.json").json()["paths"]["/v1/signals/stream"]["get"]["responses"]
+    told = httpx.get(f"{url}/openapi.json", timeout=PATIENCE_S).json()["paths"]["/v1/signals/stream"]["get"]["responses"]
     headers = {"Authorization": f"Bearer {key}"}
-    with httpx.stream("GET", f"{url}/v1/signals/stream", params={"after": "0"}, headers=headers) as reply:
+    with httpx.stream("GET", f"{url}/v1/signals/stream", params={"after": "0"}, headers=headers, timeout=PATIENCE_S) as reply:
         assert reply.status_code == 200
         assert set(told["200"]["content"]) == {reply.headers["content-type"]} == {"text/event-stream"}
         assert next(reply.iter_bytes()).startswith(b"retry: ")
     for asked, sent, status in (("x", headers, 422), ("1" * 5000, headers, 422), ("0", {}, 401)):
-        refused = httpx.get(f"{url}/v1/signals/stream", params={"after": asked}, headers=sent)
+        refused = httpx.get(f"{url}/v1/signals/stream", params={"after": asked}, headers=sent, timeout=PATIENCE_S)
         assert refused.status_code == status
         assert refused.headers["content-type"] in told[str(status)]["content"]
 

@@ -14,6 +14,7 @@ from models.stored import tables
 from services.log.feature_tail import MATERIALIZED, Tail, event_frame
 from services.log.log_writer import LogWriter
 from services.store import connect
+from tests.waiting import PATIENCE_S
 
 
 class Shelf:
@@ -38,7 +39,7 @@ def writer(tmp_path: Path) -> LogWriter:
 
 
 def put(writer: LogWriter, *rows: tuple[object, ...]) -> None:
-    writer.append("shop", rows).result(10)
+    writer.append("shop", rows).result(PATIENCE_S)
 
 
 def materialized(home: Path, seq: int) -> None:

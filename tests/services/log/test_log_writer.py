@@ -9,6 +9,7 @@ from models import layout
 from models.events import to_row
 from services.log.log_writer import MAX_WAITING, LogWriter, StoreBusy
 from services.store import connect
+from tests.waiting import PATIENCE_S
 
 
 def row(event_id: str) -> tuple[object, ...]:
@@ -17,10 +18,10 @@ def row(event_id: str) -> tuple[object, ...]:
 
 def test_a_batch_is_in_the_log_when_it_is_acknowledged_and_a_repeat_is_a_duplicate(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path, lambda: 7)
-    assert writer.append("shop", [row("a"), row("b"), row("a")]).result(10) == [True, True, False]
+    assert writer.append("shop", [row("a"), row("b"), row("a")]).result(PATIENCE_S) == [True, True, False]
     assert connect(tmp_path).execute("SELECT event_id, received_at_us FROM events").fetchall() == [("a", 7), ("b", 7)]
-    assert writer.append("shop", [row("b")]).result(10) == [False]
-    assert writer.append("other", [row("b")]).result(10) == [True]
+    assert writer.append("shop", [row("b")]).result(PATIENCE_S) == [False]
+    assert writer.append("other", [row("b")]).result(PATIENCE_S) == [True]
     writer.close()
 
 
@@ -31,7 +32,7 @@ def test_64_parallel_copies_of_one_event_have_one_effect(tmp_path: Path) -> None
 
     def send() -> None:
         start.wait()
-        news.extend(writer.append("shop", [row("same")]).result(10))
+        news.extend(writer.append("shop", [row("same")]).result(PATIENCE_S))
 
     threads = [threading.Thread(target=send) for _ in range(64)]
     for thread in threads:
@@ -48,9 +49,9 @@ def test_a_log_that_cannot_be_written_acknowledges_nothing_and_recovers(tmp_path
     home.write_text("in the way")
     writer = LogWriter(home, lambda: 7)
     with pytest.raises(StoreBusy):
-        writer.append("shop", [row("a")]).result(10)
+        writer.append("shop", [row("a")]).result(PATIENCE_S)
     home.unlink()
-    assert writer.append("shop", [row("a")]).result(10) == [True]
+    assert writer.append("shop", [row("a")]).result(PATIENCE_S) == [True]
     assert (home / layout.STORE).exists()
     writer.close()
 
@@ -58,7 +59,7 @@ def test_a_log_that_cannot_be_written_acknowledges_nothing_and_recovers(tmp_path
 def test_what_no_longer_fits_is_refused_at_once_and_what_waits_is_written_before_the_end(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path, lambda: 7)
     goes_on = threading.Event()
-    first = writer.submit(lambda connection: goes_on.wait(10))
+    first = writer.submit(lambda connection: goes_on.wait(PATIENCE_S))
     while not first.running():
         pass
     waiting = [writer.append("shop", [row(str(n))]) for n in range(MAX_WAITING)]
@@ -67,6 +68,6 @@ def test_what_no_longer_fits_is_refused_at_once_and_what_waits_is_written_before
     closing = threading.Thread(target=writer.close)
     closing.start()
     goes_on.set()
-    assert all(one.result(10) == [True] for one in waiting)
-    closing.join(10)
+    assert all(one.result(PATIENCE_S) == [True] for one in waiting)
+    closing.join(PATIENCE_S)
     assert not closing.is_alive()

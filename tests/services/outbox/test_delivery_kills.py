@@ -7,6 +7,7 @@ from pathlib import Path
 
 from services.store import connect, rows
 from tests.services.receivers import Receiver, answer, emit, receiver, subscribe
+from tests.waiting import PATIENCE_S
 
 __all__ = ["receiver"]  # a fixture
 
@@ -22,7 +23,7 @@ from services.store import connect
 home, kills = Path(sys.argv[1]), int(sys.argv[2])
 
 def work(until_done):
-    duty = Delivery(connect(home), lambda: Outbound(True, 2.0), random.SystemRandom())
+    duty = Delivery(connect(home), lambda: Outbound(True, 300.0), random.SystemRandom())
     while duty.step(time.time_ns() // 1000) or not until_done:
         pass
     duty.close()
@@ -50,13 +51,13 @@ def test_kill_9_at_any_moment_loses_no_signal_and_changes_no_id(receiver: Receiv
     assert nursery.stdin is not None
     assert nursery.stdout is not None
     n = 0
-    while not select.select([nursery.stdout], [], [], 0.005)[0]:
+    while n <= 30 or not select.select([nursery.stdout], [], [], 0.005)[0]:
         emit(store, n)
         n += 1
     assert nursery.stdout.readline() == "killed\n"
     nursery.stdin.write("go on\n")
     nursery.stdin.close()
-    assert nursery.wait(30) == 0
+    assert nursery.wait(PATIENCE_S) == 0
 
     arrived: dict[str, list[str]] = {"well": [], "unwell": []}
     for post in receiver.posts:

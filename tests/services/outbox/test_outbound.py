@@ -5,7 +5,6 @@ import datetime
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from services.outbox.outbound import Answer, Lookup, Outbound
+from tests.waiting import PATIENCE_S
 
 NAME = "hooks.example.com"
 
@@ -77,24 +77,18 @@ def secure(tmp_path: Path) -> Iterator[Secure]:
     yield Secure(server.getsockname()[1], ssl.create_default_context(cafile=str(cert)), asked)
     server.shutdown(socket.SHUT_RDWR)
     server.close()
-    thread.join(5)
+    thread.join(PATIENCE_S)
 
 
-def posted(urls: list[str], lookup: Lookup, tls: ssl.SSLContext | None = None) -> list[tuple[Answer, float]]:
-    """Answers and how many seconds each took, all at once."""
-
-    async def one(outbound: Outbound, url: str) -> tuple[Answer, float]:
-        began = time.perf_counter()
-        return await outbound.post(url, b"{}", {}), time.perf_counter() - began
-
-    async def everything() -> list[tuple[Answer, float]]:
-        outbound = Outbound(True, 1.5, lookup, tls)
+def posted(url: str, lookup: Lookup, tls: ssl.SSLContext | None = None, timeout_s: float = PATIENCE_S) -> Answer:
+    async def post() -> Answer:
+        outbound = Outbound(True, timeout_s, lookup, tls)
         try:
-            return await asyncio.gather(*(one(outbound, url) for url in urls))
+            return await outbound.post(url, b"{}", {})
         finally:
             await outbound.close()
 
-    return asyncio.run(everything())
+    return asyncio.run(post())
 
 
 def at_home(host: str, port: int) -> list[tuple[int, str]]:
@@ -102,7 +96,7 @@ def at_home(host: str, port: int) -> list[tuple[int, str]]:
 
 
 def test_the_connection_goes_to_the_address_that_was_looked_up_under_the_name_that_was_written(secure: Secure) -> None:
-    ((answer, _),) = posted([f"https://{NAME}:{secure.port}/in"], at_home, secure.believe)
+    answer = posted(f"https://{NAME}:{secure.port}/in", at_home, secure.believe)
     assert answer.status == 204
     assert secure.asked == [(NAME, f"{NAME}:{secure.port}")]
 
@@ -110,7 +104,7 @@ def test_the_connection_goes_to_the_address_that_was_looked_up_under_the_name_th
 @pytest.mark.parametrize("name", [NAME, "other.example.com"])
 def test_a_certificate_of_nobody_or_for_another_name_is_not_believed(secure: Secure, name: str) -> None:
     believe = None if name == NAME else secure.believe
-    ((answer, _),) = posted([f"https://{name}:{secure.port}/in"], at_home, believe)
+    answer = posted(f"https://{name}:{secure.port}/in", at_home, believe)
     assert answer.outcome == "tls"
     assert secure.asked == []
 
@@ -120,14 +114,21 @@ def test_a_name_server_that_hangs_holds_up_only_who_asks_it(secure: Secure) -> N
 
     def lookup(host: str, port: int) -> list[tuple[int, str]]:
         if host != NAME:
-            released.wait(10)
+            released.wait()
         return at_home(host, port)
 
-    slow = [f"https://slow-{n}.example.com:{secure.port}/" for n in range(20)]
+    async def beside_others() -> Answer:
+        outbound = Outbound(True, PATIENCE_S, lookup, secure.believe)
+        slow = [asyncio.create_task(outbound.post(f"https://slow-{n}.example.com/", b"{}", {})) for n in range(20)]
+        answer = await outbound.post(f"https://{NAME}:{secure.port}/in", b"{}", {})
+        assert not any(task.done() for task in slow)
+        for task in slow:
+            task.cancel()
+        await outbound.close()
+        return answer
+
     try:
-        answers = posted([*slow, f"https://{NAME}:{secure.port}/in"], lookup, secure.believe)
+        assert asyncio.run(beside_others()).status == 204
+        assert posted("https://slow.example.com/", lookup, secure.believe, timeout_s=0.3).outcome == "timeout"
     finally:
         released.set()
-    assert answers[-1][0].status == 204
-    assert {answer.outcome for answer, _ in answers[:-1]} == {"timeout"}
-    assert answers[-1][1] < min(took for _, took in answers[:-1])

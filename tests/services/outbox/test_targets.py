@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from services.door.problems import Refusal
 from services.outbox.outbound import Answer, InsideAddressError, Outbound, guarded_socket
 from services.outbox.targets import check_url, is_public
+from tests.waiting import PATIENCE_S
 
 # {port} is where the listener waits. Every one of these means, to some reader, a place inside.
 SPELLINGS = (
@@ -154,14 +155,16 @@ def listener() -> Iterator[Listener]:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE_S)
 
 
-async def posted(urls: list[str], answers: list[list[tuple[int, str]]] | None = None) -> list[Answer]:
+async def posted(
+    urls: list[str], answers: list[list[tuple[int, str]]] | None = None, timeout_s: float = PATIENCE_S
+) -> list[Answer]:
     """POST to each address as delivery does; `answers` is what the name server says, one after the other."""
     said = iter(answers or [])
     lookup = (lambda host, port: next(said)) if answers else None
-    outbound = Outbound(False, 0.3, lookup) if lookup else Outbound(False, 0.3)
+    outbound = Outbound(False, timeout_s, lookup) if lookup else Outbound(False, timeout_s)
     try:
         return [await outbound.post(url, b"{}", {}) for url in urls]
     finally:
@@ -205,7 +208,7 @@ def test_a_name_that_changes_its_mind_is_asked_once_and_judged_by_that_answer(li
     # A public address first (nobody has it, nothing answers there), then loopback: whatever is asked for next must not be used.
     url = f"https://rebound.example.com:{listener.port}/"
     answers = [[(socket.AF_INET6, "2d00::1")], [(socket.AF_INET, "127.0.0.1")]]
-    assert asyncio.run(posted([url], answers))[0].outcome in {"connection", "timeout"}
+    assert asyncio.run(posted([url], answers, 0.3))[0].outcome in {"connection", "timeout"}
     assert asyncio.run(posted([url], answers[1:]))[0].outcome == "inside"
     assert listener.connections == []
 
@@ -219,7 +222,7 @@ def test_no_socket_is_made_for_an_inside_address(address: str) -> None:
 
 def test_the_listener_is_there_for_who_may_go_inside(listener: Listener) -> None:
     async def allowed() -> Answer:
-        outbound = Outbound(True, 5.0)
+        outbound = Outbound(True, PATIENCE_S)
         try:
             return await outbound.post(f"http://127.0.0.1:{listener.port}/", b"{}", {})
         finally:

@@ -31,6 +31,7 @@ from services.signals.signal_duty import SignalDuty
 from services.signals.signal_shelf import UNSPENT, Empty, Spent, fill
 from services.store import connect
 from services.wire import SessionData, SessionEvent
+from tests.waiting import PATIENCE_S
 
 NOW_US = 1_790_000_000_000_000
 TS = "2026-09-21T14:13:{:02}Z"
@@ -168,7 +169,7 @@ def test_the_worker_sends_what_the_api_says_it_would_send(crowned: Path, tmp_pat
         answer = asyncio.run(desk.engagement(call))
         user = pseudonym(partner_key(secret, "shop"), f"u{n}")
         rows = [to_row({"event_id": f"{n}-{second}", "session_id": "s", **event}, user) for second, event in enumerate(events)]
-        writer.append("shop", rows).result(10)
+        writer.append("shop", rows).result(PATIENCE_S)
         held = answer.signal.withheld is not None and answer.signal.withheld.reason == "held_out"
         kind = answer.signal.withheld.type if held and answer.signal.withheld else answer.signal.type
         expected.append((user, held, kind, answer.engagement.score))

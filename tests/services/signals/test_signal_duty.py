@@ -4,7 +4,6 @@ import json
 import random
 import shutil
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from services.signals.signal_duty import SignalDuty, open_signals
 from services.signals.signal_policies import PolicyBody, QuietHours, Thresholds
 from services.signals.signal_shelf import Empty
 from services.store import connect
+from tests.waiting import PATIENCE_S, until
 
 NOON_US = 1_790_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_000
 EAGER = PolicyBody(
@@ -85,7 +85,7 @@ def put(home: Path, *events: tuple[str, str, int], at_us: int = NOON_US) -> None
         fields = {"type": kind, "item_id": "sku", "price": 20.0, "ts": ts, "session_id": f"s-{user}"}
         rows.append(to_row({"event_id": f"{user}-{second}-{n}-{at_us}", **fields}, user))
     writer = LogWriter(home, lambda: at_us + max(second for _, _, second in events) * 1_000_000)
-    writer.append("shop", rows).result(10)
+    writer.append("shop", rows).result(PATIENCE_S)
     writer.close()
 
 
@@ -264,11 +264,8 @@ def test_opened_duty_ranks_with_what_has_happened_since_the_build_until_it_is_cl
     duty = open_signals(Settings(home=home))
     writer = LogWriter(home, lambda: NOON_US)
     seen = {"event_id": "new", "user_id": "u", "type": "item_view", "item_id": "lamp", "ts": "2026-11-21T11:00:00Z"}
-    writer.append("shop", [to_row(seen, "u")]).result(10)
+    writer.append("shop", [to_row(seen, "u")]).result(PATIENCE_S)
     writer.close()
-    until_s = time.monotonic() + 30
-    while "lamp" not in {*duty.champions().associations.item_ids}:
-        assert time.monotonic() < until_s, "it was not taken in"
-        time.sleep(0.01)
+    until(lambda: "lamp" in {*duty.champions().associations.item_ids}, "it was not taken in")
     duty.close()
     assert not [thread for thread in {*threading.enumerate()} - before if thread.name == "associations"]

@@ -14,6 +14,7 @@ from services import commands
 from services.log.log_writer import LogWriter
 from services.signals import uplift
 from services.store import connect
+from tests.waiting import PATIENCE_S
 
 T0_US = 1_790_000_000_000_000
 FEW = UpliftParams(min_users=2, min_conversions=1)
@@ -33,7 +34,7 @@ def home(tmp_path: Path) -> Path:
     for user, day, price in (("s1", 1, 10.0), ("s2", 2, 20.0), ("h1", 1, 12.0), ("h2", 8, 99.0), ("both", 1, 99.0)):
         ts = f"2026-09-{21 + day:02}T15:00:00Z"
         event = {"event_id": f"{user}-{day}", "type": "purchase", "item_id": "sku", "price": price, "ts": ts}
-        writer.append("shop", [to_row(event, user)]).result(10)
+        writer.append("shop", [to_row(event, user)]).result(PATIENCE_S)
     writer.close()
     return tmp_path
 

@@ -1,0 +1,28 @@
+"""For all tests: the same cases each time, and the longest files first, or the last one would run alone."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples everywhere, however slow the machine is.
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
+
+# Files that take longest, longest first; only an order, no test depends on it.
+LONGEST = (
+    "tests/flows/test_retrain.py",
+    "tests/journey/test_shop.py",
+    "tests/journey/test_trivago.py",
+    "tests/journey/test_taobao.py",
+    "tests/journey/test_rees46.py",
+    "tests/flows/test_schedule.py",
+    "tests/services/test_service.py",
+    "tests/services/test_torture.py",
+    "tests/flows/test_approve.py",
+    "tests/flows/test_ingest.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort files, and leave the tests within each as they are; pytest-xdist is told to keep this order (see the Makefile)."""
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONGEST)))

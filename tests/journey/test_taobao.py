@@ -1,0 +1,7 @@
+from pathlib import Path
+
+from tests.journey.path import DATA, walk
+
+
+def test_a_log_of_taobao_goes_the_whole_way(tmp_path: Path) -> None:
+    walk(tmp_path, DATA / "taobao_user_behavior.csv.gz", "taobao")

@@ -1,0 +1,7 @@
+from pathlib import Path
+
+from tests.journey.path import DATA, walk
+
+
+def test_a_log_of_trivago_goes_the_whole_way(tmp_path: Path) -> None:
+    walk(tmp_path, DATA / "trivago_actions.csv.gz", "trivago")
