@@ -1,19 +1,31 @@
 """``/docs``: the OpenAPI document as one page that needs nothing from elsewhere."""
 
 import json
+import re
+from collections.abc import Iterable
 from html import escape
 from typing import Any, Final
 
 STYLE: Final = """
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-h1{margin-bottom:0}section{border-top:1px solid #8886;margin-top:2rem}
-code,pre{font:14px/1.45 ui-monospace,monospace}pre{padding:1rem;overflow-x:auto;background:#8881;border-radius:.4rem}
-.method{font-weight:700;padding:.1rem .5rem;border-radius:.3rem;background:#2a6a;margin-right:.5rem}
-table{border-collapse:collapse;width:100%}
-td,th{text-align:left;padding:.25rem .75rem .25rem 0;vertical-align:top;border-bottom:1px solid #8883}
-nav a{margin-right:1rem}summary{cursor:pointer}
+:root{color-scheme:light dark;--soft:#566576;--line:#8883;--box:#8881;--link:#2868b0;--get:#2868b0;--put:#96590a;
+--delete:#b23a48;--post:#227042}
+@media(prefers-color-scheme:dark){:root{--soft:#98a6b5;--link:#6cabf2;--get:#6cabf2;--put:#f0a35e;--delete:#f08a95;--post:#6cc48c}}
+*{box-sizing:border-box}
+body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:0 auto;padding:1.5rem 1rem 4rem}
+h1{margin:0}h2{margin:0 0 .3rem;font-size:1.25rem}section{border-top:1px solid var(--line);margin-top:2rem;padding-top:1.2rem}
+p{max-width:46rem;margin:.5rem 0}a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
+code,pre{font:14px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}
+pre{padding:.8rem 1rem;overflow-x:auto;background:var(--box);border-radius:.4rem}
+.method{font:700 13px ui-monospace,monospace;color:var(--c);display:inline-block;min-width:3.6rem}
+.get{--c:var(--get)}.post{--c:var(--post)}.put,.patch{--c:var(--put)}.delete{--c:var(--delete)}
+.soft{color:var(--soft)}.wide{overflow-x:auto}table{border-collapse:collapse;min-width:50%}
+td{text-align:left;padding:.25rem .9rem .25rem 0;vertical-align:top;border-bottom:1px solid var(--line)}
+td:first-child{white-space:nowrap}
+nav{font-size:.875rem}nav a{display:block;padding:.1rem 0}summary{cursor:pointer}details{margin:.4rem 0}
+@media(min-width:64rem){body{display:grid;grid-template-columns:20rem minmax(0,1fr);gap:0 2.5rem}header{grid-column:1/3}
+nav{position:sticky;top:1rem;align-self:start;max-height:95vh;overflow-y:auto;margin-top:2rem}}
 """
+_CODE: Final = re.compile(r"`([^`]+)`")
 
 
 def render(document: dict[str, Any]) -> str:
@@ -27,38 +39,63 @@ def render(document: dict[str, Any]) -> str:
     info = document["info"]
     calls = [(path, method, call) for path, methods in document["paths"].items() for method, call in methods.items()]
     links = "".join(
-        f'<a href="#{escape(call["operationId"])}">{escape(method.upper())}&nbsp;{escape(path)}</a> '
+        f'<a href="#{escape(call["operationId"])}" title="{escape(call["summary"])}">{_method(method)}{escape(path)}</a>'
         for path, method, call in calls
     )
     parts = [_call(path, method, call) for path, method, call in calls]
     schemas = [_schema(name, schema) for name, schema in sorted(document["components"]["schemas"].items())]
+    told = "".join(f"<p>{_text(part)}</p>" for part in info["description"].split("\n\n"))
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(info['title'])}</title><style>{STYLE}</style>"
-        f"<h1>{escape(info['title'])}</h1><p>{'</p><p>'.join(escape(info['description']).split(chr(10) * 2))} "
-        f'Machine-readable: <a href="openapi.json">openapi.json</a>.</p><nav>{links}</nav>'
-        f"{''.join(parts)}<section><h2>Schemas</h2>{''.join(schemas)}</section></html>"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(info['title'])}</title><style>{STYLE}</style></head><body>"
+        f"<header><h1>{escape(info['title'])}</h1>{told}"
+        f'<p>Machine-readable: <a href="openapi.json">openapi.json</a>.</p></header>'
+        f'<nav>{links}<a href="#schemas">Schemas</a></nav>'
+        f'<main>{"".join(parts)}<section id="schemas"><h2>Schemas</h2>{"".join(schemas)}</section></main></body></html>'
     )
+
+
+def _text(words: str) -> str:
+    """Prose, escaped, with what stands in backticks as code.
+
+    Examples
+    --------
+    >>> _text("send `a<b`")
+    'send <code>a&lt;b</code>'
+    """
+    return _CODE.sub(r"<code>\1</code>", escape(words))
+
+
+def _method(method: str) -> str:
+    return f'<span class="method {escape(method)}">{escape(method.upper())}</span> '
 
 
 def _call(path: str, method: str, call: dict[str, Any]) -> str:
     body = call.get("requestBody", {}).get("content", {}).get("application/json")
-    request = ""
-    for parameter in call.get("parameters", ()):
-        told = f"{_type(parameter['schema'])} {escape(parameter.get('description', ''))}"
-        request += f"<p><code>{escape(parameter['name'])}</code> in the {escape(parameter['in'])}: {told}</p>"
+    told = f'<p class="soft">{_text(call["description"])}</p>' if call.get("security") else ""
+    told += _table(
+        [f"<code>{escape(p['name'])}</code>", escape(p["in"]), _type(p["schema"]), _text(p.get("description", ""))]
+        for p in call.get("parameters", ())
+    )
     if body:
-        example = json.dumps(body["example"], indent=2)
-        request += f"<p>Body: {_type(body['schema'])}</p><pre>{escape(example)}</pre>"
-    rows = "".join(
-        f"<tr><td><code>{escape(status)}</code></td><td>{escape(reply['description'])}</td><td>{_contents(reply)}</td></tr>"
+        told += f"<p>Body: {_type(body['schema'])}</p><pre>{escape(json.dumps(body['example'], indent=2))}</pre>"
+    replies = [
+        (status, [f"<code>{escape(status)}</code>", _text(reply["description"]), _contents(reply)])
         for status, reply in call["responses"].items()
-    )
-    key = f"<p>{escape(call['description']).replace('`', '')}</p>" if call.get("security") else ""
+    ]
+    wrong = _table(row for status, row in replies if status >= "400")
     return (
-        f'<section id="{escape(call["operationId"])}"><h2><span class="method">{escape(method.upper())}</span>'
-        f"<code>{escape(path)}</code></h2><p>{escape(call['summary'])}</p>{key}{request}<table>{rows}</table></section>"
+        f'<section id="{escape(call["operationId"])}"><h2>{_text(call["summary"])}</h2>'
+        f"<p>{_method(method)}<code>{escape(path)}</code></p>{told}"
+        f"<p>Answer:</p>{_table(row for status, row in replies if status < '400')}"
+        f"{f'<details><summary>What may go wrong</summary>{wrong}</details>' if wrong else ''}</section>"
     )
+
+
+def _table(rows: Iterable[list[str]]) -> str:
+    """Ready cells as a table that scrolls by itself; nothing without rows."""
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="wide"><table>{lines}</table></div>' if lines else ""
 
 
 def _contents(reply: dict[str, Any]) -> str:
@@ -69,15 +106,19 @@ def _contents(reply: dict[str, Any]) -> str:
 
 
 def _schema(name: str, schema: dict[str, Any]) -> str:
+    """Folded; its anchor lies inside, so that a link to it unfolds it."""
     required = set(schema.get("required", ()))
-    rows = "".join(
-        f"<tr><td><code>{escape(field)}</code>{' *' if field in required else ''}</td><td>{_type(kind)}</td>"
-        f"<td>{escape(kind.get('description', ''))}</td></tr>"
+    rows = _table(
+        [
+            f"<code>{escape(field)}</code>{' *' if field in required else ''}",
+            _type(kind),
+            _text(kind.get("description", "")),
+        ]
         for field, kind in schema.get("properties", {}).items()
     )
-    text = escape(schema.get("description", ""))
+    text = _text(schema.get("description", ""))
     title = f"<summary><code>{escape(name)}</code></summary>"
-    return f'<details id="schema-{escape(name)}">{title}<p>{text}</p><table>{rows}</table></details>'
+    return f'<details>{title}<div id="schema-{escape(name)}"><p>{text}</p>{rows}</div></details>'
 
 
 def _type(schema: dict[str, Any]) -> str:
