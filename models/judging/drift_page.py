@@ -1,10 +1,9 @@
 """A drift report as Markdown and as one page that needs nothing else."""
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from typing import Any, Final
 
-from models.page import document, table
+from models.page import about, document, section, table, verdict
 
 N_SHOWN: Final = 15  # features with the largest shift
 
@@ -31,15 +30,26 @@ def text(report: Mapping[str, Any]) -> str:
 
 def page(report: Mapping[str, Any]) -> str:
     """The report as HTML."""
-    parts = ["<h1>Drift</h1>", f'<p class="verdict">{escape(report["verdict"])}: {escape(report["sentence"])}</p>']
-    parts.append(table(("rule", "verdict", "observed", "limit", "about"), _rules(report)))
+    rules = section("Rules", table(("rule", "verdict", "observed", "limit", "about"), _rules(report)))
+    told = [f"measured at {report['measured_at']}"] if report.get("measured_at") else []
+    parts = ["<h1>Drift</h1>", verdict(f"{report['verdict']}: {report['sentence']}"), *map(about, told), rules]
     if report["features"]:
-        rows = list(report["features"].items())[:N_SHOWN]
-        parts += ["<h2>Features</h2>", table(("feature", "PSI"), rows)]
-        before, now = (report["intent_mix"][when] for when in ("reference", "current"))
-        rows_of_mix = [(name, n / sum(before.values()), now[name] / sum(now.values())) for name, n in before.items()]
-        parts += ["<h2>Intents</h2>", table(("intent", "before", "now"), rows_of_mix)]
+        parts += [_features(report["features"]), _intents(report["intent_mix"])]
     return document("Drift", parts)
+
+
+def _features(shifts: Mapping[str, float]) -> str:
+    """The largest shifts."""
+    shown = list(shifts.items())[:N_SHOWN]
+    said = f"The {len(shown)} of {len(shifts)} features that moved most; below 0.1 is little, above 0.25 is much."
+    return section("Features", about(said), table(("feature", "population stability index"), shown))
+
+
+def _intents(mix: Mapping[str, Mapping[str, float]]) -> str:
+    """Shares of the intents, before and now."""
+    before, now = ({name: n / sum(mix[when].values()) for name, n in mix[when].items()} for when in ("reference", "current"))
+    rows = [(name, f"{share:.1%}", f"{now[name]:.1%}", f"{now[name] - share:+.1%}") for name, share in before.items()]
+    return section("Intents", table(("intent", "before", "now", "change"), rows))
 
 
 def _rules(report: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
