@@ -31,7 +31,7 @@ def forget_online(store: "FeatureStore", user_id: str) -> None:
     key = EntityKey(join_keys=[KEYS["user"]], entity_values=[Value(string_val=user_id)])
     online = store._get_provider().online_store  # Feast offers no deletion of one entity
     if isinstance(online, ClusteredSqliteOnlineStore):
-        online.forget(store.config, [store.get_feature_view(view) for view in USER_VIEWS], key)
+        online.forget(store.config, [view for view in store.list_feature_views() if view.name in USER_VIEWS], key)
     elif isinstance(online, RedisOnlineStore):
         _forget_in_redis(store, online, key)
     else:

@@ -122,6 +122,7 @@ def erase(user: str, partner: Annotated[str, typer.Option(help="Whose user it is
     from services.settings import Settings
 
     settings = Settings()
+    erasure.require(settings.home, partner, user)
     receipt = erasure.erase(settings.home, partner, user, _now_us(), erasure.online_of(settings))
     if as_json:
         typer.echo(msgspec.json.encode(receipt))

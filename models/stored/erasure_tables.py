@@ -17,6 +17,18 @@ SCHEMA: Final = (
         removed TEXT NOT NULL -- JSON object: rows removed, by table
     ) WITHOUT ROWID
     """,
+    # Receipts of users who were erased once more: an auditor finds every one that was given.
+    """
+    CREATE TABLE IF NOT EXISTS earlier_receipts (
+        receipt_id TEXT PRIMARY KEY,
+        tombstone TEXT NOT NULL, -- whose newer erasure also completes this one
+        partner TEXT NOT NULL,
+        erased_at_us INTEGER NOT NULL,
+        completed_at_us INTEGER,
+        removed TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX IF NOT EXISTS earlier_receipts_by_tombstone ON earlier_receipts (tombstone)",
     """
     CREATE TRIGGER IF NOT EXISTS erased_events_stay_out BEFORE INSERT ON events
     WHEN EXISTS (SELECT 1 FROM tombstones WHERE user_id = NEW.user_id AND erased_at_us >= NEW.occurred_at_us)
@@ -24,6 +36,12 @@ SCHEMA: Final = (
     """,
 )
 
+# Before a user is buried once more: (user_id).
+KEEP_EARLIER: Final = (
+    "INSERT INTO earlier_receipts (receipt_id, tombstone, partner, erased_at_us, completed_at_us, removed) "
+    "SELECT receipt_id, user_id, partner, erased_at_us, completed_at_us, removed FROM tombstones WHERE user_id = ?"
+)
+COMPLETE_EARLIER: Final = "UPDATE earlier_receipts SET completed_at_us = ? WHERE tombstone = ? AND completed_at_us IS NULL"
 # (user_id, partner, receipt_id, erased_at_us); who is erased again gets a new receipt.
 BURY: Final = (
     "INSERT INTO tombstones (user_id, partner, receipt_id, erased_at_us, removed) VALUES (?, ?, ?, ?, '{}') "
@@ -45,20 +63,25 @@ TABLES_OF_USERS: Final = (
     "WHERE m.type = 'table' AND c.name = 'user_id' AND m.name <> 'tombstones' ORDER BY m.name"
 )
 KEEP_RECEIPT: Final = "UPDATE tombstones SET removed = ?, completed_at_us = ? WHERE receipt_id = ?"
-RECEIPT: Final = (
-    "SELECT receipt_id, erased_at_us, completed_at_us, removed FROM tombstones WHERE receipt_id = ? AND partner = ?"
+# (receipt_id, partner)
+RECEIPT: Final = " UNION ALL ".join(
+    f"SELECT receipt_id, erased_at_us, completed_at_us, removed FROM {table} WHERE receipt_id = ?1 AND partner = ?2"
+    for table in ("tombstones", "earlier_receipts")
 )
 # What a copy may be left of: (erased_before_us).
 UNFINISHED: Final = (
     "SELECT user_id, partner, receipt_id, removed FROM tombstones WHERE completed_at_us IS NULL AND erased_at_us <= ? "
     "ORDER BY erased_at_us LIMIT 1"
 )
+# (partner)
+IS_KNOWN: Final = "SELECT 1 FROM partners WHERE name = ?1 UNION SELECT 1 FROM events WHERE partner = ?1"
 N_ERASED: Final = "SELECT count(*), coalesce(max(erased_at_us), 0) FROM tombstones"
 
 # Retention, a few rows at a time: the column that dates a table's rows.
 DATED: Final = {
     "events": "occurred_at_us",
     "decisions": "decided_at_us",
+    "failed_decisions": "failed_at_us",
     "signals": "created_at_us",
     "holdout": "created_at_us",
     "deliveries": "created_at_us",

@@ -52,6 +52,7 @@ SCHEMA: Final = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS signals_by_partner ON signals (partner, seq)",
+    "CREATE INDEX IF NOT EXISTS signals_by_user ON signals (user_id)",  # erasure
     # Signals that users of the hold-out group would have been sent; nobody delivers them, the uplift readout compares.
     """
     CREATE TABLE IF NOT EXISTS holdout (
@@ -67,6 +68,7 @@ SCHEMA: Final = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS holdout_by_user ON holdout (partner, user_id)",
+    "CREATE INDEX IF NOT EXISTS held_out_users ON holdout (user_id)",  # erasure
     # Where a user stands: engagement after the newest event, and what caps and cool-down need, held-out signals included.
     # A row outlives the user's signals (retention), so that `sequence` goes on where it stood.
     """
@@ -83,6 +85,7 @@ SCHEMA: Final = (
         PRIMARY KEY (partner, user_id)
     )
     """,
+    "CREATE INDEX IF NOT EXISTS signal_users_by_id ON signal_users (user_id)",  # erasure
     # Discounts promised, by offer and UTC day, in hundredths of the shop's currency.
     """
     CREATE TABLE IF NOT EXISTS offer_spend (

@@ -60,6 +60,7 @@ class Receipt(msgspec.Struct):
 
 def erase_in_store(connection: apsw.Connection, partner: str, user_id: str, receipt_id: str, now_us: int) -> Receipt:
     """Erase a pseudonym inside the caller's transaction, and bury it."""
+    connection.execute(erasure_tables.KEEP_EARLIER, (user_id,))
     connection.execute(erasure_tables.BURY, (user_id, partner, receipt_id, now_us))
     removed = _remove(connection, user_id)
     connection.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(removed), None, receipt_id))
@@ -79,6 +80,22 @@ def _remove(connection: apsw.Connection, user_id: str) -> dict[str, int]:
 
 def _text(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def require(home: Path, partner: str, user_id: str) -> None:
+    """Refuse to erase what nobody can have meant: a receipt for it would say that nothing was kept.
+
+    Raises
+    ------
+    ValueError
+        If the user's id is none.
+    KeyError
+        If there is no such partner, and no event of one.
+    """
+    if not 0 < len(user_id) <= MAX_ID_LENGTH:
+        raise ValueError(f"a user id has 1 to {MAX_ID_LENGTH} characters")
+    if partner != "local" and not rows(connect(home), erasure_tables.IS_KNOWN, (partner,)):
+        raise KeyError(f"no partner called {partner!r}; see: attune partner list")
 
 
 def erase(
@@ -164,6 +181,8 @@ class Completion:
             if n_offline:
                 total["offline_features"] = removed.get("offline_features", 0) + n_offline
             self._connection.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(total), now_us, receipt_id))
+            if self._connection.changes():  # else erased again meanwhile: that erasure completes this one too
+                self._connection.execute(erasure_tables.COMPLETE_EARLIER, (now_us, user_id))
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
