@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.json_text import with_whole_characters
 from models.sources import Source, object_array, raw_chunk, text_of
 
 PARQUET_ROWS: Final = 30_000
@@ -90,8 +91,8 @@ def csv_parser(name: str, source: Source) -> Callable[[bytes, int], Batch]:
         fields = _fields(texts, width)
         if fields is None:
             fields, numbers = _fields_one_by_one(texts, numbers, width, unreadable)
-        if first == 1 and texts and not fields and not source.has_header:
-            raise ValueError(_not_a_table(texts[0], name, source))
+        if first == 1 and (texts or unreadable) and not fields and not source.has_header:
+            raise ValueError(_not_a_table(texts[0] if texts else "", name, source))
         raw = {column: object_array(fields[i::width]) for column, i in zip(source.columns, picks, strict=True)}
         return Batch(raw_chunk(raw), np.array(numbers, dtype=np.int64), unreadable)
 
@@ -185,7 +186,10 @@ def _documents(block: bytes, first: int) -> tuple[list[Any], list[int], list[Unr
 
 def _object(text: str) -> dict[str, Any] | None:
     try:
-        document = _DECODER.decode(text)
+        try:
+            document = _DECODER.decode(text)
+        except msgspec.DecodeError:
+            document = _DECODER.decode(with_whole_characters(text.encode()))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return document if isinstance(document, dict) else None

@@ -30,7 +30,7 @@ from services.door.gate import Authenticator, Gate, Observer
 from services.door.idempotency import Writes
 from services.door.partners import Keys
 from services.door.problems import Refusal
-from services.door.rate_limits import RateLimits
+from services.door.rate_limits import RateLimits, Strangers
 from services.door.request_ids import HEADER, RequestIds
 from services.door.routes import Endpoints, Routes
 from services.log import events_door
@@ -89,8 +89,8 @@ class App:
         self.writer = LogWriter(settings.home, now_us)
         self.writes = Writes(self.writer, master)
         self._ids = RequestIds()
-        limits = RateLimits(settings.requests_per_minute, settings.workers)
-        self._gate = Gate(authenticator, limits, observer, now_us, traces=settings.log_level == "DEBUG")
+        limits, strangers = RateLimits(settings.requests_per_minute, settings.workers), Strangers(settings.workers)
+        self._gate = Gate(authenticator, limits, strangers, observer, now_us, traces=settings.log_level == "DEBUG")
         self._reopening: asyncio.Task[None] | None = None
         self.decisions = DecisionLog(settings.home, decided)
         self.goods = Catalog(settings.home)
@@ -133,6 +133,9 @@ class App:
         """Send a request to its endpoint or page; everything else to the routes behind."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # before it was accepted: the server answers 403
             return
         if scope["type"] != "http":
             raise ValueError(f"expected an HTTP request, got {scope['type']}")

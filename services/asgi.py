@@ -7,6 +7,7 @@ import asyncio
 import logging
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -18,6 +19,8 @@ JSON: Final = b"application/json"
 BODY_LIMIT: Final = 4 * 1024 * 1024
 IGNORED_LIMIT: Final = 64 * 1024  # bytes of a body that nobody asked for
 DRAIN_LIMIT: Final = 32 * 1024 * 1024
+BODY_S: Final = 4.0  # for a whole body: the server around us gives up after five, with an answer that explains nothing
+DRAIN_S: Final = 2.0
 Fields = Mapping[bytes, bytes]  # a request's headers, names in lower case
 log = logging.getLogger("attune.app")
 
@@ -92,16 +95,25 @@ def expand(body: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
+async def read_body(receive: Receive, limit: int = BODY_LIMIT, within_s: float = BODY_S) -> bytes:
     """Read a request's body, at most `limit` bytes.
 
     Raises
     ------
     Refusal
-        413.
+        413; 408 where it does not come in time.
     ConnectionError
         If the client goes away before the end.
     """
+    try:
+        async with asyncio.timeout(within_s):
+            return await _whole_body(receive, limit)
+    except TimeoutError:
+        said = f"the whole body must come within {within_s:g} s"
+        raise Refusal(408, said, headers=((b"connection", b"close"),)) from None
+
+
+async def _whole_body(receive: Receive, limit: int) -> bytes:
     message = await receive()
     parts: list[bytes] = [message.get("body", b"")]
     size = len(parts[0])
@@ -118,15 +130,17 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
 
 
 async def _forget_rest(receive: Receive, more: bool) -> None:
-    """Read and forget the rest of a body that is refused, at most `DRAIN_LIMIT` bytes.
+    """Read and forget the rest of a body that is refused, at most `DRAIN_LIMIT` bytes, and not for longer than `DRAIN_S`.
 
     A client that still sends while the connection closes sees a reset and not the answer.
     """
     left = DRAIN_LIMIT
-    while more and left > 0:
-        message = await receive()
-        more = message["type"] != "http.disconnect" and bool(message.get("more_body"))
-        left -= len(message.get("body", b""))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while more and left > 0:
+                message = await receive()
+                more = message["type"] != "http.disconnect" and bool(message.get("more_body"))
+                left -= len(message.get("body", b""))
 
 
 def _too_large(limit: int) -> Refusal:

@@ -76,7 +76,8 @@ class OwnPaths:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] == "http" and (scope["path"].startswith(API) or scope["path"] in OWN_PATHS)
+        ours = scope["type"] == "websocket"  # which BentoML would take for an error
+        ours = ours or (scope["type"] == "http" and (scope["path"].startswith(API) or scope["path"] in OWN_PATHS))
         await (worker if ours else self.app)(scope, receive, send)
 
 
@@ -123,6 +124,7 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
         If the address cannot be listened on.
     """
     from services import metrics
+    from services.store import connect
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,6 +134,7 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
             raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from None
         port = probe.getsockname()[1]
     home = home.expanduser().absolute()
+    connect(home).close()  # a store that cannot be opened is said once, here, and not by every worker that is started again
     metrics.prepare(home, fresh=True)
     (home / layout.SERVICE_URL).write_text(f"http://{host}:{port}\n")
     os.environ.update(

@@ -3,11 +3,13 @@
 from typing import Final
 
 IDEMPOTENT_HOURS: Final = 24  # how long the answer to a write with an Idempotency-Key is kept
+UNDER_WAY: Final = 0  # in idempotent_answers.status
 REJECTED_DAYS: Final = 14  # how long an event that the door rejected is kept
 REJECTED_SOURCE: Final = "/v1/events"  # in quarantine.source; the name of a file has no slash
 
 SCHEMA: Final = (
-    # Written in the transaction of the effect. Key and request are kept as hashes only.
+    # Written in the transaction of the effect. Key and request are kept as hashes only. Status `UNDER_WAY` is a claim: what the
+    # request does outside the store has begun.
     """
     CREATE TABLE IF NOT EXISTS idempotent_answers (
         partner TEXT NOT NULL,
@@ -31,13 +33,16 @@ SCHEMA: Final = (
 
 # (partner, key_hash, not_before_us)
 ANSWER_OF: Final = (
-    "SELECT fingerprint, status, body FROM idempotent_answers WHERE partner = ? AND key_hash = ? AND created_at_us > ?"
+    "SELECT fingerprint, status, body, created_at_us FROM idempotent_answers "
+    "WHERE partner = ? AND key_hash = ? AND created_at_us > ?"
 )
 KEEP_ANSWER: Final = (
     "INSERT INTO idempotent_answers (partner, key_hash, fingerprint, status, body, created_at_us) VALUES (?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (partner, key_hash) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status, "
     "body = excluded.body, created_at_us = excluded.created_at_us"
 )
+# A claim whose work could not be done: (partner, key_hash).
+FORGET_CLAIM: Final = f"DELETE FROM idempotent_answers WHERE partner = ? AND key_hash = ? AND status = {UNDER_WAY}"
 # A few at a time, so that no other writer waits for long: (before_us, limit).
 FORGET_ANSWERS: Final = (
     "DELETE FROM idempotent_answers WHERE (partner, key_hash) IN "

@@ -1,12 +1,14 @@
 """From the bytes of a body to a struct, or to a refusal that points at the fault."""
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from models.json_text import with_whole_characters
 from services.door.problems import of_decoding
 
 Body = TypeVar("Body")
+MENDED_BYTES: Final = 64 * 1024  # of a body that is searched for halves of characters; more would hold others up
 
 
 def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
@@ -30,12 +32,23 @@ def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        mended = _mended(body, error)
+        if mended is not None:
+            return decode(decoder, mended)
         if not (isinstance(error, msgspec.ValidationError) and "got `float`" in str(error)):
             raise of_decoding(error) from None
     try:
         return msgspec.convert(_with_integers(msgspec.json.decode(body)), decoder.type)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise of_decoding(error) from None
+
+
+def _mended(body: bytes, error: Exception) -> bytes | None:
+    """A body that could not be read, without halves of characters; None where that was not what is wrong with it."""
+    if isinstance(error, msgspec.ValidationError) or not isinstance(error, msgspec.DecodeError) or len(body) > MENDED_BYTES:
+        return None
+    mended = with_whole_characters(body)
+    return None if mended == body else mended
 
 
 def _with_integers(value: Any) -> Any:

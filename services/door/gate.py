@@ -17,7 +17,7 @@ from services.door.calls import Call, RequestHeaders, Stream, read_query
 from services.door.idempotency import as_reply, encoded
 from services.door.partners import SCOPES, Caller
 from services.door.problems import Headers, Refusal
-from services.door.rate_limits import RateLimits
+from services.door.rate_limits import RateLimits, Strangers
 from services.door.request_ids import HEADER
 from services.door.routes import Match
 
@@ -72,12 +72,14 @@ class Gate:
         self,
         authenticator: Authenticator,
         limits: RateLimits,
+        strangers: Strangers,
         observer: Observer | None,
         now_us: Callable[[], int],
         traces: bool,
     ) -> None:
         self._authenticator = authenticator
         self._limits = limits
+        self._strangers = strangers
         self._observer = observer
         self._now_us = now_us
         self._traces = traces
@@ -104,6 +106,7 @@ class Gate:
             now_us = self._now_us()
             caller = self._authenticator.authenticate(asgi.bearer(fields), now_us / 1e6)
             if caller is None:
+                self._strangers.take((scope.get("client") or ("",))[0], now_us)
                 raise Refusal(401, "send the header Authorization: Bearer with a valid key", headers=CHALLENGE)
             headers += self._limits.take(caller, now_us)
             if endpoint.scope not in caller.scopes:

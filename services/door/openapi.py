@@ -26,7 +26,7 @@ _PAGES: Final = {
     "/openapi.json": ("This document", "application/json"),
     "/docs": ("This document, to read", "text/html"),
 }
-_ALWAYS: Final = (401, 403, 405, 413, 422, 429, 500, 503)
+_ALWAYS: Final = (401, 403, 405, 408, 413, 422, 429, 500, 503)
 _WITH_BODY: Final = (400, 415)
 _WITH_PARTS: Final = (404,)
 _STATEFUL: Final = (409,)

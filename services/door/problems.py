@@ -14,6 +14,7 @@ TITLES: Final = {
     404: "There is nothing here",
     409: "Not possible in the present state",
     405: "This address does not know the method",
+    408: "The body did not come in time",
     413: "The body is too large",
     415: "The body must be JSON, plain or gzip",
     422: "The request does not fit the contract",

@@ -17,6 +17,7 @@ import msgspec
 from models import consent
 from models.events import Problem, event_problem, parse_instant_us, to_row
 from models.identity import partner_keys, pseudonym
+from models.json_text import with_whole_characters
 from models.rejected import kept_form, lateness_problem, reason_of
 from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH, SAME_CLOCK_S
 from models.stored.action_weight_tables import MARK_BROWSER
@@ -127,7 +128,7 @@ class EventsDoor:
         try:
             batch = self._decoder.decode(call.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise of_decoding(error) from None
+            batch = await self._mended(call.body, error)
         if len(batch.events) > MAX_EVENTS:
             raise Refusal(422, f"a batch may hold {MAX_EVENTS} events at most", "/events")
         large = len(call.body) > LARGE_BODY
@@ -137,6 +138,15 @@ class EventsDoor:
             for status, n in Counter(result.status for result in judged.results).items():
                 self._counted(status, n)
         return reply
+
+    async def _mended(self, body: bytes, error: Exception) -> EventBatch:
+        """Read a batch once more, without the halves of characters that one event's text may hold."""
+        if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
+            try:
+                return self._decoder.decode(await asyncio.to_thread(with_whole_characters, body))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                pass  # the first error names the fault in the body that was sent
+        raise of_decoding(error) from None
 
     def _judge(self, batch: EventBatch, call: Call) -> _Judged:
         ahead_us = _clock_difference_us(batch.sent_at, call.received_at_us)
@@ -190,7 +200,7 @@ def _examine(raw: msgspec.Raw, received_at_us: int, ahead_us: int) -> tuple[list
     try:
         event = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [{}], Problem("", "an event must be valid JSON, not nested too deeply")
+        return [{}], Problem("", "an event must be valid JSON, not nested too deeply, its numbers within the range of a double")
     if not isinstance(event, dict):
         return [{}], Problem("", "an event must be a JSON object")
     events = own_events(event)

@@ -159,12 +159,14 @@ class DeliveryDoor:
         body = webhooks.of_test(message_id, now_us)
         signing = Secrets(subscription["secret"], subscription["previous_secret"], subscription["previous_secret_until_us"])
         headers = webhooks.headers(message_id, now_us, body, signing.valid(now_us))
-        answer = await self._tried(call.partner, subscription["url"], body, headers)
 
-        def work(connection: apsw.Connection) -> Trial:
+        async def send() -> Answer:
+            return await self._tried(call.partner, subscription["url"], body, headers)
+
+        def work(connection: apsw.Connection, answer: Answer) -> Trial:
             return _kept(connection, call, subscription["id"], message_id, answer)
 
-        return await self._writes.write(call, work)
+        return await self._writes.act(call, send, work)
 
     async def _tried(self, partner: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         if self._testing[partner] >= MAX_TESTS:

@@ -19,6 +19,7 @@ from services.app import build_app
 from services.door import partners
 from services.door.calls import Call, Endpoint, Stream
 from services.door.problems import Refusal
+from services.door.rate_limits import REFUSALS_PER_MINUTE
 from services.settings import Settings
 from services.store import connect
 
@@ -70,6 +71,13 @@ def test_unknown_wrong_and_missing_keys_get_the_same_answer(door: Door) -> None:
     assert all(body == bodies[0] for body in bodies)
 
 
+def test_who_tries_keys_is_told_to_wait_and_whoever_has_one_is_not(door: Door) -> None:
+    answers = [door.ask(batch(), key=f"sk_{n}") for n in range(REFUSALS_PER_MINUTE + 1)]
+    assert {answer.status_code for answer in answers[:-1]} == {401}
+    assert (answers[-1].status_code, answers[-1].headers["retry-after"]) == (429, "1")
+    assert door.ask(batch()).status_code == 202
+
+
 def test_a_key_with_some_scopes_may_do_only_that(door: Door) -> None:
     key = partners.add(door.home, "other", NOW_US, scopes=["catalog:write"])
     assert door.ask({"items": []}, "/v1/catalog/items", "PUT", key).status_code == 200
@@ -78,6 +86,17 @@ def test_a_key_with_some_scopes_may_do_only_that(door: Door) -> None:
         partners.add(door.home, "other", NOW_US, scopes=["everything"])
     with pytest.raises(ValueError, match="no scope"):
         partners.add(door.home, "other", NOW_US, "pk", scopes=["privacy:erase"])
+
+
+@pytest.mark.parametrize("padding", [0, 200_000])
+def test_half_a_character_in_one_event_costs_no_event(door: Door, padding: int) -> None:
+    cut = event("e-1", type="item_view", item_id="i-\ud83d", note="x" * 60_000)  # as JSON.stringify writes a text that was cut
+    found = door.ask(batch(cut, event("e-2"), *(event(f"p-{n}", note="x" * 50_000) for n in range(padding // 50_000)))).json()
+    assert (found["rejected"], found["results"][0]["status"], found["results"][1]["status"]) == (0, "accepted", "accepted")
+    assert ("i-\ufffd",) in connect(door.home).execute("SELECT item_id FROM events").fetchall()
+    items = {"items": [{"item_id": "i-1", "title": "Shoe \ud83d"}]}
+    assert door.ask(items, "/v1/catalog/items", "PUT").status_code == 200
+    assert door.ask(b'{"events": [], "x": "\\ud83d"', key=door.server).status_code == 400  # and it is no JSON besides
 
 
 # ---- browsers ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from services.door.calls import Call, Reply
-from services.door.idempotency import KEPT_US, Writes
+from services.door.idempotency import CLAIM_US, KEPT_US, Writes
 from services.door.partners import Caller
 from services.door.problems import Refusal
 from services.log.events_door import EventsDoor
@@ -98,6 +98,64 @@ def test_what_is_refused_is_not_written_and_may_be_tried_again(tmp_path: Path, w
         asyncio.run(writes.write(call(), refuse))
     assert n_effects(tmp_path) == 0
     assert asyncio.run(writes.write(call(), insert)).headers == ()
+
+
+def test_64_parallel_copies_of_an_act_outside_the_store_act_once(tmp_path: Path, writers: list[LogWriter]) -> None:
+    acts: list[int] = []
+
+    async def send_all() -> list[Any]:
+        doors = [Writes(writer, bytes(32)) for writer in writers]
+        others_told = asyncio.Event()
+
+        async def act() -> int:
+            acts.append(1)
+            await others_told.wait()
+            return 7
+
+        async def send(i: int) -> Any:
+            try:
+                return await doors[i % 2].act(call(), act, lambda connection, n: insert(connection) | {"n": n})
+            except Refusal as refusal:
+                told.append(refusal.problem.status)
+                if len(told) == 63:
+                    others_told.set()
+                return None
+
+        told: list[int] = []
+        first = [reply for reply in await asyncio.gather(*(send(i) for i in range(64))) if reply]
+        assert told == [409] * 63
+        return [*first, await send(0)]
+
+    replies = asyncio.run(send_all())
+    assert (acts, n_effects(tmp_path)) == ([1], 1)
+    assert [(reply.body, reply.headers) for reply in replies] == [
+        (b'{"written":1,"n":7}', ()),
+        (b'{"written":1,"n":7}', REPLAYED),
+    ]
+
+
+def test_an_act_that_fails_or_dies_frees_its_key(tmp_path: Path, writers: list[LogWriter]) -> None:
+    writes = Writes(writers[0], bytes(32))
+
+    async def fail() -> None:
+        raise Refusal(429, "too many")
+
+    async def die() -> None:
+        raise asyncio.CancelledError
+
+    async def do() -> None: ...
+
+    def act(what: Any, now_us: int = NOW_US) -> Reply:
+        return asyncio.run(writes.act(call(now_us=now_us), what, lambda connection, _: insert(connection)))
+
+    with pytest.raises(Refusal, match="too many"):
+        act(fail)
+    with pytest.raises(asyncio.CancelledError):
+        act(die)
+    with pytest.raises(Refusal, match="under way"):
+        act(do, NOW_US + CLAIM_US - 1)
+    assert act(do, NOW_US + CLAIM_US).headers == ()
+    assert n_effects(tmp_path) == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "schlüssel"])

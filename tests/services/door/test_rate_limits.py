@@ -4,7 +4,7 @@ import pytest
 
 from services.door.partners import Caller
 from services.door.problems import Refusal
-from services.door.rate_limits import RateLimits
+from services.door.rate_limits import RateLimits, Strangers
 
 NOW_US = 1_795_255_200_000_000
 
@@ -40,3 +40,24 @@ def test_a_key_with_a_limit_of_its_own_has_that_and_a_new_limit_counts_at_once()
     limits = RateLimits(60, workers=1)
     assert dict(limits.take(caller(own=5), NOW_US))[b"ratelimit-policy"] == b'"key";q=5;w=60'
     assert dict(limits.take(caller(own=7), NOW_US))[b"ratelimit"] == b'"key";r=6;t=9'
+
+
+def test_a_peer_without_a_valid_key_has_to_wait_and_no_other_peer_with_it() -> None:
+    strangers = Strangers(workers=1, per_minute=2)
+    for _ in range(2):
+        strangers.take("2001:db8:0:7::1", NOW_US)
+    with pytest.raises(Refusal) as refusal:
+        strangers.take("2001:db8:0:7::2", NOW_US)  # of the same owner
+    assert (refusal.value.problem.status, refusal.value.headers) == (429, ((b"retry-after", b"30"),))
+    strangers.take("192.0.2.7", NOW_US)
+    strangers.take("2001:db8:0:7::1", NOW_US + 30_000_001)
+
+
+def test_as_many_peers_are_remembered_as_there_is_room_for_and_none_by_its_address() -> None:
+    strangers = Strangers(workers=1, per_minute=1, most=3)
+    for n in range(10):
+        strangers.take(f"192.0.2.{n}", NOW_US)
+    assert len(strangers) == 3
+    with pytest.raises(Refusal):
+        strangers.take("192.0.2.9", NOW_US)
+    assert "192.0.2" not in repr(vars(strangers))

@@ -25,6 +25,7 @@ from services.reader import Reader
 from services.signals.signal_body import instant
 from services.store import connect, rows
 from tests.services.receivers import Receiver, S, answer, emit, empty, hang, receiver, subscribe
+from tests.waiting import PATIENCE_S
 
 __all__ = ["empty", "receiver"]  # fixtures
 
@@ -56,8 +57,8 @@ async def _awaited(handler: Callable[[Call], Awaitable[Any]], call: Call) -> Any
 def side(tmp_path: Path, empty: Path, receiver: Receiver) -> Iterator[Side]:
     shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
     writer = LogWriter(tmp_path, lambda: 100 * S)
-    door = DeliveryDoor(Reader(tmp_path), Writes(writer, bytes(32)), lambda seconds: Outbound(True, seconds))
-    duty = Delivery(connect(tmp_path), lambda: Outbound(True, 0.5), random.Random(7))
+    door = DeliveryDoor(Reader(tmp_path), Writes(writer, bytes(32)), lambda _: Outbound(True, PATIENCE_S))
+    duty = Delivery(connect(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(7))
     made = Side(connect(tmp_path), door, duty)
     subscribe(made.store, "s", f"{receiver.url}/in", '["offer_discount"]')
     yield made
@@ -147,6 +148,14 @@ def test_a_test_is_sent_at_once_and_says_what_came_back(side: Side, receiver: Re
     assert rows(side.store, "SELECT state FROM subscriptions") == [("active",)]
 
 
+def test_a_test_with_an_idempotency_key_is_sent_once(side: Side, receiver: Receiver) -> None:
+    first, second = (side.ask(side.door.test, headers={"idempotency-key": "k"}) for _ in "ab")
+    assert first == second
+    assert len(receiver.posts) == 1
+    assert len(side.ask(side.door.deliveries)["deliveries"]) == 1
+    assert side.ask(side.door.test, headers={"idempotency-key": "another"})["message_id"] != first["message_id"]
+
+
 def test_a_test_of_an_inside_address_is_refused_where_the_setting_does_not_allow_it(side: Side, receiver: Receiver) -> None:
     door = DeliveryDoor(side.door._reader, side.door._writes, lambda seconds: Outbound(False, seconds))
     assert side.ask(door.test)["outcome"] == "inside"
@@ -208,7 +217,8 @@ def test_a_replay_has_a_size_and_a_larger_one_leaves_nothing(side: Side) -> None
 
 def test_a_partner_cannot_hold_more_than_some_tests_under_way(side: Side, receiver: Receiver) -> None:
     receiver.answers["/in"] = hang
-    door = DeliveryDoor(side.door._reader, side.door._writes, lambda seconds: Outbound(True, 0.2))
+    patience_s = [0.2]  # as long as nobody answers
+    door = DeliveryDoor(side.door._reader, side.door._writes, lambda _: Outbound(True, patience_s[0]))
 
     async def all_at_once() -> list[Any]:
         call = Call(Caller("shop", frozenset(SCOPES), "sk"), b"", {"id": "s"}, received_at_us=100 * S)
@@ -216,7 +226,7 @@ def test_a_partner_cannot_hold_more_than_some_tests_under_way(side: Side, receiv
 
     found = asyncio.run(all_at_once())
     assert [one.problem.status for one in found if isinstance(one, Refusal)] == [429]
-    receiver.answers["/in"] = answer(200)
+    receiver.answers["/in"], patience_s[0] = answer(200), PATIENCE_S
     assert side.ask(door.test)["delivered"]
 
 
