@@ -7,10 +7,12 @@ so ``attune --help`` stays quick. An error that a person can mend is one line on
 import os
 import sys
 from importlib.metadata import entry_points
+from typing import Any
 
+import apsw
 import typer
 
-MENDABLE = (ValueError, KeyError, OSError)
+MENDABLE = (ValueError, KeyError, OSError, apsw.Error)
 
 
 def app() -> typer.Typer:
@@ -32,12 +34,24 @@ def main() -> None:
     # The matrices here are small: BLAS's threads would only wait for each other, and take the cores from whoever works beside.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        app()()
+        code = app()(standalone_mode=False)  # typer would draw a box around what is wrong with the words
+    except typer.TyperException as error:
+        sys.stderr.write(f"{usage(error)}\n")
+        sys.exit(2)
     except MENDABLE as error:
         if os.environ.get("ATTUNE_LOG_LEVEL", "").upper() == "DEBUG":
             raise
         sys.stderr.write(f"attune: {one_line(error)}\n")
         sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def usage(error: Any) -> str:
+    """Say in one line what is wrong with the words of a command, or give its help where there were none."""
+    said, context = error.format_message(), getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(said)
+    return f"attune: {' '.join(said.split()).rstrip('.')}; see: {context.command_path if context else 'attune'} --help"
 
 
 def one_line(error: BaseException) -> str:
@@ -49,7 +63,13 @@ def one_line(error: BaseException) -> str:
     "no model called 'x'"
     >>> one_line(ValueError("first\\nsecond"))
     'first second'
+    >>> one_line(FileExistsError(17, "File exists", "/srv/attune"))
+    'cannot use /srv/attune (File exists); what is wrong, tells: attune doctor'
     """
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"cannot use {error.filename} ({error.strerror}); what is wrong, tells: attune doctor"
+    if isinstance(error, apsw.Error):
+        return f"cannot use the store ({type(error).__name__}: {error}); what is wrong, tells: attune doctor"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return " ".join(text.split()) or type(error).__name__
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from models import layout
+from tests.waiting import PATIENCE_S
+
 EVENT = (
     '{"event_id":"e%d","user_id":"u-1","session_id":"s","type":"item_view","item_id":"sku-1","ts":"2026-11-01T10:00:%02dZ"}\n'
 )
@@ -21,7 +24,7 @@ def attune(home: Path, *words: str, **env: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
 
 
@@ -35,6 +38,7 @@ BROKEN = {
     "unknown format": (b"{}\n", "parquetish"),
     "truncated gzip": (gzip.compress((EVENT % (1, 1)).encode() * 50)[:-20], "attune"),
     "wrong delimiter": (b"user_id;session_id;timestamp\n1;2;3\n", "trivago"),
+    "not text": (bytes(range(128, 256)) * 20 + b"\n", "taobao"),
     "missing column": (b"event_time,event_type,product_id\n2019-10-01 00:00:00 UTC,view,1\n", "rees46"),
 }
 
@@ -76,6 +80,48 @@ def test_a_setting_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     run = attune(tmp_path, "partner", "list", ATTUNE_HOMME="x")
     assert run.returncode == 2
     assert "ATTUNE_HOMME is not a setting" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "words", ["dance", "ingest", "quarantine list --limit 0", "simulate --users many", "up --port 99999", "doctor --deeply"]
+)
+def test_wrong_words_are_one_line_and_exit_code_2(words: str, tmp_path: Path) -> None:
+    run = attune(tmp_path / "home", *words.split())
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1), run.stderr
+    assert run.stderr.startswith("attune: ")
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("words", ["partner list", "models", "serve", "up --once", "quarantine list", "ingest FILE"])
+def test_a_home_that_is_none_and_a_store_that_is_none_are_one_line(words: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "events.jsonl", (EVENT % (1, 1)).encode())
+    (tmp_path / "home").mkdir()
+    write(tmp_path / "home" / layout.STORE, b"this is no store at all" * 100)
+    for home in (file, tmp_path / "home"):
+        run = attune(home, *words.replace("FILE", str(file)).split())
+        assert (run.returncode, run.stderr.count("\n")) == (2, 1), run.stderr
+        assert "Traceback" not in run.stderr
+
+
+def test_an_empty_setting_is_as_good_as_none(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "services.cli", "partner", "list"],
+        cwd=tmp_path,
+        env={**os.environ, "ATTUNE_HOME": "", "PYTHONPATH": str(Path(__file__).parents[1])},
+        check=False,
+    )
+    assert run.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == [".attune"]
+
+
+def test_a_user_is_erased_where_no_feature_was_ever_written(tmp_path: Path) -> None:
+    file = write(tmp_path / "events.jsonl", (EVENT % (1, 1)).encode())
+    assert attune(tmp_path, "ingest", str(file)).returncode == 0
+    receipt = json.loads(attune(tmp_path, "erase", "u-1", "--json").stdout)
+    assert (receipt["completed"], receipt["removed"]) == (True, {"events": 1})
+    for words in (("erase", ""), ("erase", "x" * 257), ("erase", "u-1", "--partner", "nobody")):
+        run = attune(tmp_path, *words)
+        assert (run.returncode, run.stderr.count("\n")) == (2, 1), run.stderr
 
 
 def test_partners_come_and_go(tmp_path: Path) -> None:
