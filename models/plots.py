@@ -9,7 +9,7 @@ from models.page import cell, numeric
 
 N_COLOURS: Final = 6
 WIDTH: Final = 480
-LEFT, RIGHT, TOP, BOTTOM = 62, 468, 12, 226  # edges of the plotting area
+LEFT, RIGHT, TOP, BOTTOM = 72, 448, 12, 226  # edges of the plotting area
 Point = tuple[float, float]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from models import plots
 from models.experimentation.experiment_outcomes import CONVERSION, REVENUE
 from models.experimentation.guardrails import DEGRADED_RATE, ERROR_RATE, LATENCY, SIGNALS
-from models.page import document, table
+from models.page import about, beside, document, section, table, verdict
 
 _MEASURES: Final = {
     CONVERSION: "conversion",
@@ -46,24 +46,33 @@ def text(report: Mapping[str, Any]) -> str:
 
 def page(report: Mapping[str, Any]) -> str:
     """The readout as HTML, with the confidence sequence over the visitors."""
-    parts = [f"<h1>{escape(report['experiment'])}</h1>", f'<p class="verdict">{escape(report["sentence"])}</p>']
-    parts += [f"<p><small>{escape(line)}</small></p>" for line in _about(report)]
-    for name, points in (report["path"] or {}).items():
-        title = f"Conversion of {name} minus {report['control']}: may be read at any time"
-        shown = [(float(p["n_visitors"]), p["low"], p["estimate"], p["high"]) for p in points if p["low"] is not None]
-        parts.append(plots.band(title, shown, "visitors"))
-    if report["metrics"]:
-        parts += ["<h2>Outcomes</h2>", table(_head(report), _rows(report["metrics"]))]
-    if report["guardrails"]:
-        parts += ["<h2>Guardrails</h2>", table(_head(report), _rows(report["guardrails"]))]
-        parts += [f"<p><small>{escape(_failed(report))}</small></p>"]
-    parts += [f"<p>{escape(line)}</p>" for line in _waiting(report) if line]
+    waiting = [line for line in _waiting(report) if line]
+    head = _head(report)
+    outcomes = [_path(report), table(head, _rows(report["metrics"]))] if report["metrics"] else [_path(report)]
+    guards = [table(head, _rows(report["guardrails"])), about(_failed(report))] if report["guardrails"] else []
+    parts = [
+        f"<h1>Experiment {escape(report['experiment'])}</h1>",
+        verdict(report["sentence"], waiting),
+        *map(about, _about(report)),
+        section("Outcomes", *outcomes),
+        section("Guardrails", *guards),
+    ]
     if report.get("fixed_horizon"):
-        head, *rows = _fixed(report)
-        parts += ["<h2>Fixed horizon</h2>", f"<p>{escape(report['fixed_horizon']['note'])}</p>", table(head, rows)]
+        top, *rows = _fixed(report)
+        parts.append(section("Fixed horizon", f"<p>{escape(report['fixed_horizon']['note'])}</p>", table(top, rows)))
     if report.get("interleaving"):
-        parts += ["<h2>Interleaving</h2>", f"<p>{escape(report['interleaving']['sentence'])}</p>"]
+        parts.append(section("Interleaving", f"<p>{escape(report['interleaving']['sentence'])}</p>"))
     return document(f"Experiment {report['experiment']}", parts)
+
+
+def _path(report: Mapping[str, Any]) -> str:
+    """How the difference became known, visitor by visitor: a band that may be read at any time."""
+    drawn = []
+    for name, points in (report["path"] or {}).items():
+        shown = [(float(p["n_visitors"]), p["low"], p["estimate"], p["high"]) for p in points if p["low"] is not None]
+        title = f"Conversion of {name} minus {report['control']}, {1 - report['alpha']:.0%} at any time"
+        drawn.append(plots.band(title, shown, "visitors of the experiment", "difference in conversion"))
+    return beside(*drawn)
 
 
 def _head(report: Mapping[str, Any]) -> Row:
