@@ -66,6 +66,16 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     assert (held / n_trials < 1).all()
 
 
+def test_few_draws_make_no_interval_too_narrow() -> None:
+    """Of 39 draws the first and the last are the 2.5 % and 97.5 % quantiles; between second and last but one lie 90 %."""
+    rng, held, n_trials = np.random.default_rng(4), 0, 600
+    for _ in range(n_trials):
+        seen = logged(rng.normal(size=80), np.full(80, 0.5), np.full(80, 0.5))
+        one = estimate(seen, np.arange(80), rng, OffPolicyParams(n_draws=39)).intervals["ips"]
+        held += one.low <= 0 <= one.high
+    assert 0.93 < held / n_trials < 0.97
+
+
 def test_visitors_are_drawn_and_not_their_decisions() -> None:
     rng = np.random.default_rng(1)
     reward = np.repeat((rng.random(50) < 0.5).astype(float), 20)
