@@ -22,7 +22,7 @@ from flows.train import LOG, load_examples, prepare
 from models import layout
 from models.inference import examples, intent, next_action
 from models.inference.examples import ExampleParams, Log
-from models.judging import comparison, evaluation, evaluation_page, full_evaluation, weighting_page
+from models.judging import action_page, comparison, evaluation, evaluation_page, full_evaluation, weighting_page
 from models.judging.evaluation import Models
 from models.nudging import engagement_model, log_engagement
 from models.ranking import log_ranker, next_item
@@ -200,7 +200,8 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     for label, path in _FIGURES.items():
         cells = [_cell(side, path) for side in shown.values()]
         lines.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n" + weighting_page.markdown((report.get("full") or {}).get("ablation"))
+    full = report.get("full") or {}
+    return "\n".join(lines) + "\n" + weighting_page.markdown(full.get("ablation")) + action_page.markdown(full.get("actions"))
 
 
 _FIGURES: Final = {

@@ -5,14 +5,17 @@ import time
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from flows.settings import prepare
 from flows.store import connect, read_events
 from models.inference import examples
-from models.schema import EVENT_TYPES
 from models.stored.action_weight_tables import FREEZE, SERVING, THAW
-from models.weighting import action_weight_report, action_weights, markov
+from models.weighting import action_weight_report, action_weights, markov, sequence_report
+
+SEED: Final = 0  # of the draws behind the intervals
 
 
 def inspect(home: Path) -> dict[str, Any]:
@@ -54,27 +57,7 @@ def sequences(home: Path, at_most: int = 20) -> dict[str, Any]:
         raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
     log, _ = examples.read_log(frame)
     chain = markov.estimate(log.events["event_type"], log.starts)
-    p, effects, visits = markov.p_purchase(chain), markov.removal_effects(chain), markov.fundamental(chain)[markov.START]
-    actions = [
-        {
-            "event_type": name,
-            "n": int(chain.n[e]),
-            "p_purchase": round(float(p[e]), 4),
-            "removal_effect": round(float(effects[e]), 4),
-            "visits_per_session": None if e == markov.BUY else round(float(visits[e]), 4),
-        }
-        for e, name in enumerate(EVENT_TYPES)
-    ]
-    pairs = [
-        {"before": one.before, "last": one.last, "n": one.n, "p_purchase": round(one.p_purchase, 4), "lift": round(one.lift, 3)}
-        for one in markov.strongest(chain, at_most)
-    ]
-    return {
-        "n_sessions": int(log.starts.sum()),
-        "p_purchase": round(float(p[markov.START]), 4),
-        "actions": actions,
-        "pairs": pairs,
-    }
+    return sequence_report.table(chain, int(log.starts.sum()), np.random.default_rng(SEED), at_most)
 
 
 def freeze(home: Path) -> dict[str, Any]:
@@ -115,12 +98,18 @@ def weight_lines(found: dict[str, Any]) -> list[str]:
 
 def sequence_lines(found: dict[str, Any]) -> list[str]:
     """What `sequences` tells, as two tables for people."""
-    lines = [f"{'action':18}{'n':>9}{'p(purchase)':>13}{'removal effect':>16}"]
+    lines = [f"{'action':18}{'n':>9}{'p(purchase)':>13}{'removal effect':>16}{'95 % interval':>19}"]
     lines += [
-        f"{row['event_type']:18}{row['n']:9}{row['p_purchase']:13.4f}{row['removal_effect']:16.4f}" for row in found["actions"]
+        f"{row['event_type']:18}{row['n']:9}{row['p_purchase']:13.4f}{row['removal_effect']:16.4f}{_interval(row, 4):>19}"
+        for row in found["actions"]
     ]
-    lines += ["", f"{'then':18}{'and':18}{'n':>8}{'p(purchase)':>13}{'lift':>9}"]
+    lines += ["", f"{'first':18}{'then':18}{'n':>8}{'p(purchase)':>13}{'lift':>9}{'95 % interval':>19}"]
     lines += [
-        f"{row['before']:18}{row['last']:18}{row['n']:8}{row['p_purchase']:13.4f}{row['lift']:9.2f}" for row in found["pairs"]
+        f"{row['before']:18}{row['last']:18}{row['n']:8}{row['p_purchase']:13.4f}{row['lift']:9.2f}{_interval(row, 2):>19}"
+        for row in found["pairs"]
     ]
     return [*lines, f"{found['n_sessions']} sessions, of which {100 * found['p_purchase']:.1f} % buy"]
+
+
+def _interval(row: dict[str, Any], digits: int) -> str:
+    return f"{row['low']:.{digits}f} – {row['high']:.{digits}f}"

@@ -5,6 +5,7 @@ read.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
@@ -20,10 +21,11 @@ from models.judging.evaluation import Models
 from models.learning import bootstrap, logistic
 from models.learning.split import Split
 from models.learning.trees import BoostParams
+from models.nudging import log_engagement
 from models.ranking import log_ranker
 from models.ranking.rest_of_session import Prefixes
 from models.schema import HORIZONS_S, INTENT_FEATURES, INTENTS, N_EVENT_TYPES, NEXT_ACTIONS
-from models.weighting import log_weights
+from models.weighting import action_weight_report, log_weights, markov, sequence_report
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -40,6 +42,18 @@ def tables(models: Models, log: Log, found: Examples, split: Split, seed: int) -
         "ablation": ablation_table(models, log, split, seed),
         "intent": intent_tables(models, log, found, split, seed),
         "next_action": next_action_tables(models, found, split.test, seed),
+        "actions": action_tables(log, seed),
+    }
+
+
+def action_tables(log: Log, seed: int) -> dict[str, Any]:
+    """What each action is worth, with its posterior interval, and what sequences of actions lead to, by the whole log."""
+    known = log_engagement.posterior_of(log, int(log.events["occurred_at_us"].max()))
+    chain = markov.estimate(log.events["event_type"], log.starts)
+    return {
+        "horizon_s": known.params.horizon_s,
+        "weights": [asdict(row) for row in action_weight_report.table(known)],
+        "sequences": sequence_report.table(chain, int(log.starts.sum()), np.random.default_rng(seed)),
     }
 
 

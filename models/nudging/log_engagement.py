@@ -6,16 +6,21 @@ from models.inference.examples import Log
 from models.nudging import engagement_model
 from models.nudging.engagement_model import PARAMS, EngagementModel, EngagementParams, Rows
 from models.weighting import action_outcomes, action_weights, markov
-from models.weighting.action_weights import Floats
+from models.weighting.action_weights import Floats, Posterior
 
 
 def weights_of(log: Log, clock_us: int) -> Floats:
     """Action weights of a log, as an instant knows its outcomes; shape (n_event_types,)."""
+    return action_weights.weights(posterior_of(log, clock_us))
+
+
+def posterior_of(log: Log, clock_us: int) -> Posterior:
+    """What a log tells of its actions, as an instant knows their outcomes."""
     user = np.unique(log.user_codes, return_inverse=True)[1].astype(np.int64)
     seen = action_outcomes.fold(log.events, log.starts, user, clock_us)
     server = np.zeros_like(seen.day)
     counts = action_weights.faded(seen.day, seen.event_type, seen.context, server, seen.trials, seen.rewards)
-    return action_weights.weights(action_weights.posterior(counts))
+    return action_weights.posterior(counts)
 
 
 def learn(earlier: Log, rows: Rows, clock_us: int, params: EngagementParams = PARAMS) -> EngagementModel | None:

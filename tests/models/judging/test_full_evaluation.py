@@ -6,7 +6,7 @@ import pytest
 
 from models.inference import examples, intent, next_action, second_rules
 from models.inference.examples import ExampleParams
-from models.judging import evaluation, evaluation_page, full_evaluation, weighting_page
+from models.judging import action_page, evaluation, evaluation_page, full_evaluation, weighting_page
 from models.judging.evaluation import Models
 from models.learning.trees import BoostParams
 from models.ranking import log_ranker
@@ -69,6 +69,12 @@ def test_full_report_names_a_winner_or_says_no_difference_and_makes_a_page(world
     assert "Which weighting" in text
     assert "Markov chain on the last event" in text
     assert "PR-AUC of each action" in text
+    assert "Removal effect: " in text
+    assert "| removal effect |" in action_page.markdown(full["actions"])
+    view, paths = full["actions"]["weights"][0], full["actions"]["sequences"]
+    assert view["low"] < view["p"] < view["high"]
+    assert paths["n_sessions"] == int(log.starts.sum())
+    assert all(row["low"] <= row["lift"] <= row["high"] for row in paths["pairs"])
 
 
 def test_markov_chain_repeats_what_followed_each_event(world):
