@@ -119,6 +119,6 @@ def test_bentoml_build_makes_a_bento_that_serves(home: Path, tmp_path: Path) -> 
     # From elsewhere, so that only what was packed can be imported first.
     with running([*bentoml, "serve", tag, "--port", str(port)], url, env, tmp_path / "log", cwd=tmp_path):
         key = partners.add(home, "shop", time.time_ns() // 1000)
-        until(lambda: call(f"{url}/v1/intent", {}, key)[0] != 401, "the new key is not known")
+        until(lambda: call(f"{url}/v1/intent", {}, key)[0] == 200, "the new key is not known")
         status, body = call(f"{url}/v1/intent", {}, key)
         assert (status, json.loads(body)["models"]["intent"]) == (200, 1)

@@ -19,6 +19,7 @@ from services.privacy.erasure import Completion
 from services.privacy.retention import Retention
 from services.settings import Settings
 from services.store import connect, rows, secret
+from tests.waiting import until
 
 NOW_US = time.time_ns() // 1000
 
@@ -100,8 +101,8 @@ def test_no_file_of_the_home_holds_the_pseudonym_any_more(shop: Shop) -> None:
     shop.send(*(event("gone", n) for n in range(50)), event("gone", 99, type="no such type"))
     ask = {"user_id": "gone", "limit": 3}
     shop.client.post("/v1/recommendations", json=ask, headers=shop.headers)
-    time.sleep(0.5)  # decisions are written behind the answers
     connection = connect(shop.home)
+    until(lambda: rows(connection, "SELECT 1 FROM decisions"), "the decision is not on record")
     assert rows(connection, "SELECT 1 FROM quarantine WHERE instr(raw, ?) > 0", (known,))
     receipt = shop.erase("gone")
     online: list[str] = []
@@ -110,7 +111,7 @@ def test_no_file_of_the_home_holds_the_pseudonym_any_more(shop: Shop) -> None:
     assert online == [known]
     assert shop.client.get(f"/v1/erasures/{receipt['receipt_id']}", headers=shop.headers).json()["completed"]
     connection.execute("DELETE FROM tombstones")  # which holds the pseudonym on purpose
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    until(lambda: rows(connection, "PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0, "somebody goes on reading")
     holding = [path.name for path in shop.home.rglob("*") if path.is_file() and known.encode() in path.read_bytes()]
     assert holding == []
 
@@ -156,7 +157,7 @@ def test_what_a_step_under_way_wrote_after_the_erasure_goes_with_the_completion(
 def test_one_partner_cannot_erase_or_see_the_erasure_of_another(shop: Shop) -> None:
     other = {"Authorization": f"Bearer {partners.add(shop.home, 'other', NOW_US)}"}
     shop.send(event("u", 1))
-    time.sleep(0.3)  # keys are re-read five times a second
+    until(lambda: shop.client.get("/v1/signals", headers=other).status_code == 200, "the key is not known")
     theirs = shop.client.delete("/v1/users/u", headers=other)
     assert theirs.json()["removed"] == {}
     mine = shop.erase("u")
