@@ -5,6 +5,7 @@ and the page `reports/evaluation.html`.
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +15,11 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows import registry
+from flows import off_policy, registry
 from flows.files import read_parts, write_parts, write_report
 from flows.locks import held
 from flows.server import Server, connected, running
+from flows.store import connect
 from flows.train import LOG, load_examples, prepare
 from models import layout
 from models.inference import examples, intent, next_action
@@ -27,6 +29,7 @@ from models.judging.evaluation import Models
 from models.nudging import engagement_model, log_engagement
 from models.ranking import log_ranker, next_item
 from models.schema import MODEL_NAMES, NEEDED_MODELS
+from models.stored import shadow_tables
 from models.weighting import weights
 
 REPORT: Final = "evaluation.json"
@@ -71,7 +74,7 @@ def evaluate(
         folder = folder or same_examples(home, versions)
         report = measure(home, versions, folder)
         if full:
-            report["full"] = measure_fully(home, versions, folder)
+            report["full"] = {**measure_fully(home, versions, folder), "off_policy": off_policy.verdict(home, versions)}
         publish(home, report)
         return report
 
@@ -132,8 +135,10 @@ def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
         models = load_models(Path(home), of, log, meta["test_from_us"])
         said = comparison.predict(models, found, held_out, later, asked)
         write_parts(Path(folder) / PREDICTIONS / side, comparison.to_parts(said))  # the gate compares row by row
+        of_engagement = {} if said.p_engagement is None else evaluation.engagement_table(said.p_engagement, found, held_out)
         return {
             "versions": dict(of),
+            "engagement": of_engagement,
             "intent": evaluation.intent_tables(said.p_intent, found, held_out),
             "next_action": evaluation.next_action_tables(models.next_action, found, held_out),
             "associations": evaluation.association_tables(models.associations, later, asked, said.ranks, rng),
@@ -150,12 +155,20 @@ def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
             "n_sessions": int(found.starts[held_out].sum()),
         },
         "candidate": candidate,
+        "shadow": shadowed(Path(home), versions),
         "champion": (candidate if champion == versions else measured(champion, "champion")) if complete else None,
         "baselines": {
             "intent": evaluation.intent_baselines(found, held_out),
             "next_action": evaluation.next_action_baseline(found, held_out),
         },
     }
+
+
+def shadowed(home: Path, versions: Mapping[str, int]) -> dict[str, Any]:
+    """How a candidate answered live requests beside the champion, by kind of request, where the service let it try."""
+    with closing(connect(home)) as connection:
+        rows: Any = connection.execute(shadow_tables.READ, (shadow_tables.named(versions),)).fetchall()
+    return {kind: shadow_tables.summary(sums) for kind, *sums in rows}
 
 
 @task(name="measure fully", cache_policy=NO_CACHE)
@@ -188,7 +201,7 @@ def _metrics(candidate: Mapping[str, Any]) -> dict[str, Any]:
         "weights": {name: items[name] for name in ("dynamic_minus_static_mrr", "better") if name in items},
         "ranker": items["overall"].get("ranker", {}),
     }
-    kept = {**{name: candidate[name] for name in ("intent", "next_action", "associations")}, **of_items}
+    kept = {**{name: candidate[name] for name in ("intent", "next_action", "associations", "engagement")}, **of_items}
     return {name: metrics for name, metrics in kept.items() if name in candidate["versions"]}
 
 
@@ -213,6 +226,8 @@ _FIGURES: Final = {
     "purchase within an hour, AUC": ("next_action", "medium_term", "purchase", "roc_auc"),
     "purchase within an hour, PR-AUC": ("next_action", "medium_term", "purchase", "pr_auc"),
     "purchase within an hour, ECE": ("next_action", "medium_term", "purchase", "ece"),
+    "engagement score, AUC": ("engagement", "roc_auc"),
+    "engagement score, ECE": ("engagement", "ece"),
     "next item hit rate@20": ("associations", "hit_rate_20"),
     "next item MRR@20": ("associations", "mrr_20"),
     "next item hit rate@20, ranker": ("associations", "overall", "ranker", "hit_rate_20"),

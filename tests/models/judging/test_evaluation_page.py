@@ -80,3 +80,8 @@ def test_the_purchase_is_compared_with_the_regression_and_with_chance():
 def test_markdown_is_empty_where_no_weighting_was_measured():
     assert weighting_page.markdown(None) == ""
     assert weighting_page.markdown({"n_prefixes": 0}) == ""
+
+
+def test_what_the_weights_would_have_earned_is_told_where_decisions_were_logged():
+    told = {"verdict": "not enough data", "reason": "no weights change", "n_decisions": 0, "n_visitors": 0}
+    assert "not enough data: no weights change (0 decisions" in evaluation_page.page({**REPORT, "full": {"off_policy": told}})
