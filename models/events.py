@@ -5,6 +5,7 @@ Two forms, one meaning. An *event frame* is a pandas frame with the columns `EVE
 dtype `EVENT_DTYPE`; items and categories are integer codes there, because a fold only ever asks whether two are the same.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -49,6 +50,7 @@ REFERRER_CODE: Final = {name: code for code, name in enumerate(REFERRERS)}
 _ITEM_TYPE_NAMES: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_leap_second: Final = re.compile(r"(?<=[Tt ][0-9]{2}:[0-9]{2}:)60(\.[0-9]+)?")
 
 
 class Problem(NamedTuple):
@@ -78,11 +80,24 @@ def parse_instant_us(text: str) -> int:
     --------
     >>> parse_instant_us("1970-01-01T01:00:00.5+01:00")
     500000
+    >>> parse_instant_us("2016-12-31t23:59:60.5z") == parse_instant_us("2016-12-31T23:59:59.999999Z")
+    True
     """
-    instant = datetime.fromisoformat(text)
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = _uncommon(text)
     if instant.tzinfo is None:
         raise ValueError("expected an RFC 3339 instant with a UTC offset, such as 2026-11-21T10:00:00Z")
     return (instant - _EPOCH) // _MICROSECOND
+
+
+def _uncommon(text: str) -> datetime:
+    """Read what RFC 3339 (section 5.6) admits and `fromisoformat` does not: small letters, leap seconds."""
+    instant = datetime.fromisoformat(_leap_second.sub("59.999999", text).upper())
+    if _leap_second.search(text) and instant.astimezone(UTC).strftime("%H:%M") != "23:59":
+        raise ValueError("expected a leap second at the end of a day, UTC")
+    return instant
 
 
 @lru_cache(maxsize=65_536)
