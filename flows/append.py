@@ -19,8 +19,8 @@ import pandas as pd
 from flows import store
 from flows.parse import Batch, Unreadable
 from flows.read import batches, open_file
-from models.identity import partner_key, pseudonym
-from models.rejected import reduced
+from models.identity import partner_key
+from models.rejected import reduced, stand_in
 from models.sources import Mapped, Source, protect, source
 from models.sources.attune import ATTUNE
 
@@ -117,7 +117,7 @@ def append_batch(conn: apsw.Connection, door: Door, batch: Batch) -> Counts:
 
 def masked(line: Unreadable, key: bytes) -> tuple[int, str, str]:
     """Number, stand-in and reason of a line that is no row. Its text is not kept: a user may stand anywhere in it."""
-    return line.line, f"({len(line.text)} characters, {pseudonym(key, line.text)})", line.reason
+    return line.line, stand_in(line.text, key), line.reason
 
 
 def good_events(mapped: Mapped) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def prepare(home: Path) -> Path:
     The home as an absolute path.
     """
     home = home.expanduser().absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ["BENTOML_HOME"] = str(home / layout.ARTIFACTS)
     os.environ["PREFECT_HOME"] = str(home / layout.PREFECT)
     return home

@@ -84,7 +84,7 @@ def connect(home: Path) -> apsw.Connection:
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
     if version < MIN_SQLITE:
         raise ValueError(f"SQLite {apsw.sqlite_lib_version()} is too old, 3.51.3 or newer is needed: upgrade the package apsw")
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = home / STORE
     try:
         conn = apsw.Connection(os.fspath(path))
@@ -135,7 +135,7 @@ def secret(home: Path) -> bytes:
     """
     path = home / SECRET
     if not path.exists():
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = home / f"{SECRET}.{os.getpid()}.{secrets.token_hex(4)}"
         draft.touch(mode=0o600, exist_ok=False)
         draft.write_bytes(secrets.token_bytes(SECRET_BYTES))

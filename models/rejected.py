@@ -78,6 +78,17 @@ def _user(user: Any, key: bytes) -> str:
     return pseudonym(key, user) if len(user) <= MAX_ID_LENGTH else REFUSED_USER + pseudonym(key, user)
 
 
+def stand_in(text: str, key: bytes) -> str:
+    """What is kept of a line that is no row: a user may stand anywhere in it.
+
+    Examples
+    --------
+    >>> stand_in("half a li", bytes(32))[:15]
+    '(9 characters, '
+    """
+    return f"({len(text)} characters, {pseudonym(key, text)})"
+
+
 def reason_of(problem: Problem) -> str:
     """A problem in one line, as the rows of files have it.
 

@@ -75,7 +75,7 @@ def only_one(home: Path) -> Iterator[None]:
     OSError
         If another process holds it; the message names its process id.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / layout.LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

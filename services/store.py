@@ -30,7 +30,7 @@ def connect(home: Path, busy_ms: int = BUSY_MS) -> apsw.Connection:
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
     if version < OLDEST_SAFE_SQLITE:
         raise OSError(f"SQLite {apsw.sqlite_lib_version()} is too old for write-ahead logging; install apsw 3.54 or newer")
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)  # the store holds what webhooks are signed with
     try:
         connection = apsw.Connection(str(home / layout.STORE))
         connection.set_busy_timeout(busy_ms)
@@ -68,7 +68,7 @@ def rows(connection: apsw.Connection, statement: str, bindings: tuple[Any, ...] 
 def secret(home: Path) -> bytes:
     """Read the installation's secret; the first caller makes it. Readable by the owner only."""
     path = home / layout.SECRET
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         # Written whole under another name and linked: whoever comes second reads a complete key.
         draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")

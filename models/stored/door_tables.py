@@ -48,6 +48,12 @@ FORGET_ANSWERS: Final = (
     "DELETE FROM idempotent_answers WHERE (partner, key_hash) IN "
     "(SELECT partner, key_hash FROM idempotent_answers WHERE created_at_us < ? LIMIT ?)"
 )
+# Lines that are no rows, kept with their text as versions before 0.1 did: (limit). And what is kept instead: (raw, id).
+WITH_TEXT: Final = (
+    "SELECT id, partner, raw FROM quarantine WHERE seq IS NULL AND NOT json_valid(raw) "
+    "AND raw NOT GLOB '([0-9]* characters, [0-9a-f]*)' LIMIT ?"
+)
+WITHOUT_TEXT: Final = "UPDATE quarantine SET raw = ? WHERE id = ?"
 # (source, before_us, limit)
 FORGET_REJECTED: Final = (
     "DELETE FROM quarantine WHERE id IN "

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from models.rejected import stand_in
 from models.stored.door_tables import KEEP_ANSWER, REJECTED_SOURCE
 from models.stored.tables import QUARANTINE_ROW
 from services.store import connect
@@ -18,9 +19,20 @@ def test_only_what_is_old_enough_is_removed(tmp_path: Path) -> None:
     for source, age in ((REJECTED_SOURCE, 13), (REJECTED_SOURCE, 15), ("old.csv", 15)):
         row = ("shop", source, "attune", 1, "{}", "why", f"{source}{age}", NOW_US - age * DAY_US)
         connection.execute(QUARANTINE_ROW, row)
-    upkeep = Upkeep(connection)
+    upkeep = Upkeep(connection, lambda _: bytes(32))
     assert upkeep.step(NOW_US) == 2
     assert upkeep.step(NOW_US) == 0
     assert connection.execute("SELECT count(*) FROM idempotent_answers").fetchall() == [(2,)]
     kept = connection.execute("SELECT source, (? - quarantined_at_us) / ? FROM quarantine ORDER BY id", (NOW_US, DAY_US))
     assert kept.fetchall() == [(REJECTED_SOURCE, 13), ("old.csv", 15)]
+
+
+def test_texts_that_an_early_version_kept_go(tmp_path: Path) -> None:
+    connection = connect(tmp_path)
+    texts = ('{"user_id": "u-canary", broken', "u-canary;i-1", '{"type":"dance"}', stand_in("already gone", bytes(32)))
+    for text in texts:
+        connection.execute(QUARANTINE_ROW, ("shop", "old.csv", "attune", 1, text, "why", text, NOW_US))
+    upkeep = Upkeep(connection, lambda _: bytes(32))
+    assert [upkeep.step(NOW_US) for _ in range(3)] == [2, 0, 0]
+    kept = [raw for (raw,) in connection.execute("SELECT raw FROM quarantine ORDER BY id")]
+    assert kept == [*(stand_in(text, bytes(32)) for text in texts[:2]), *texts[2:]]
