@@ -10,6 +10,7 @@ training users. The bar, on the same clickouts: the items met last come first, t
 
 import argparse
 import json
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,9 @@ def main() -> None:
     lists = impressions.read(raw)
     read = time.perf_counter()
     found = measure(lists, np.random.default_rng(0))
+    peak_mib = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     seconds = {"features": round(read - began, 1), "folds": round(time.perf_counter() - read, 1)}
-    print(json.dumps({"benchmark": "impressions", **found, "seconds": seconds}))
+    print(json.dumps({"benchmark": "impressions", **found, "seconds": seconds, "peak_mib": peak_mib}))
 
 
 if __name__ == "__main__":

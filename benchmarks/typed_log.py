@@ -16,6 +16,7 @@ all users, since pairs are counted, not fitted to a user.
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections import Counter
@@ -223,8 +224,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     found = {"purchase_within_session": purchase(log, rng), "ablation": weighting(log, rng)}
     size = {"n_events": len(log.events), "n_sessions": int(log.starts.sum()), "n_users": int(log.user.max()) + 1}
-    seconds = round(time.perf_counter() - began, 1)
-    print(json.dumps({"benchmark": "typed_log", "format": given.format, **size, **found, "seconds": seconds}))
+    cost = {
+        "seconds": round(time.perf_counter() - began, 1),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    print(json.dumps({"benchmark": "typed_log", "format": given.format, **size, **found, **cost}))
     return 0
 
 

@@ -61,6 +61,7 @@ def test_odd_logs_are_reported_and_nothing_wins(tmp_path, capsys, rows):
     assert typed_log.main([str(tmp_path / "log.jsonl"), "--format", "attune"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["n_events"] == len(rows)
+    assert found["peak_mib"] > 0
     assert found["purchase_within_session"]["verdict"] == "too few purchases to tell"
     assert {found["ablation"]["winner"][kind] for kind in ("add_to_cart", "purchase")} == {"no difference"}
 
