@@ -29,15 +29,11 @@ N_NEXT_ACTIONS: Final = len(NEXT_ACTIONS)
 class NextActionParams:
     """Hyper-parameters of the classifiers of one horizon; stored with the artifact.
 
-    Fewer rounds for the next action: each of its rounds grows one tree per class, up to sixteen. Small trees on few features
-    for the purchase: rows with one are few and come in whole sessions, so larger trees learn the sessions by heart (chosen on
-    the later training rows of five simulated shops).
+    Fewer rounds for the next action: each of its rounds grows one tree per class, up to sixteen.
     """
 
     action: BoostParams = field(default_factory=lambda: BoostParams(n_rounds=40, learning_rate=0.2))
-    purchase: BoostParams = field(
-        default_factory=lambda: BoostParams(n_rounds=60, n_leaves=7, learning_rate=0.12, l2=20.0, feature_share=0.3)
-    )
+    purchase: BoostParams = field(default_factory=lambda: BoostParams(n_rounds=60, learning_rate=0.12))
 
 
 DEFAULT_PARAMS: Final = NextActionParams()
