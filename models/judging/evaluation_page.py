@@ -58,10 +58,11 @@ def _in_short(report: Mapping[str, Any], full: Mapping[str, Any]) -> str:
     scores = {name: one["overall"].get("macro_f1") for name, one in intent.items()}
     points = ["Intent, macro-F1: " + ", ".join(f"{name} {cell(score)}" for name, score in scores.items() if score is not None)]
     for horizon in HORIZONS_S:
-        gain = (full.get("next_action") or {}).get(horizon, {}).get("roc_auc_over_logistic")
-        if interval(gain):
-            said = f"Purchase within {_minutes(horizon)}, ROC-AUC over logistic regression: {interval(gain)}"
-            points.append(f"{said} ({_spoken(gain['verdict'])})")
+        more = (full.get("next_action") or {}).get(horizon, {})
+        gains = {"ROC-AUC": more.get("roc_auc_over_logistic"), "PR-AUC": more.get("pr_auc_over_logistic")}
+        told = [f"{name} {interval(one)} ({_spoken(one['verdict'])})" for name, one in gains.items() if one and interval(one)]
+        if told:
+            points.append(f"Purchase within {_minutes(horizon)}, gain over logistic regression: {', '.join(told)}")
     items = report["candidate"].get("associations") or {}
     for label, key in _ITEM_GAINS.items():
         if interval(items.get(key)):

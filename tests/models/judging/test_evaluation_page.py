@@ -60,6 +60,14 @@ def test_page_fetches_nothing():
     assert re.findall(r"(?:src=|href=\"[^#]|url\(|@import|https?:)", evaluation_page.page(REPORT)) == []
 
 
+def test_what_the_candidate_answered_to_live_requests_is_told() -> None:
+    seen = {"recommendations": {"n_requests": 120, "n_failed": 0, "label_agreement": 0.93, "top_20_overlap": 0.81}}
+    text = evaluation_page.page({**REPORT, "shadow": seen})
+    assert "<h2>Shadow</h2>" in text
+    assert "0.930" in text
+    assert "<h2>Shadow</h2>" not in evaluation_page.page({**REPORT, "shadow": {}})
+
+
 def test_a_champion_that_is_another_version_stands_beside_the_candidate():
     champion = {"versions": {"intent": 1}, "intent": {**INTENT, "overall": {"macro_f1": 0.625}}, "next_action": ACTION}
     candidate = {**REPORT["candidate"], "versions": {"intent": 2}}
@@ -73,7 +81,9 @@ def test_the_purchase_is_compared_with_the_regression_and_with_chance():
     full = {"next_action": {"short_term": {"roc_auc_over_logistic": gain}, "medium_term": {"n_rows": 0}}}
     bought = {**ACTION, "short_term": {**ACTION["short_term"], "purchase": {"roc_auc": 0.75, "base_rate": 0.031}}}
     text = evaluation_page.page({**REPORT, "candidate": {**REPORT["candidate"], "next_action": bought}, "full": full})
-    assert "Purchase within 5 minutes, ROC-AUC over logistic regression: +0.0200 [+0.0100, +0.0300] (model is better)" in text
+    assert (
+        "Purchase within 5 minutes, gain over logistic regression: ROC-AUC +0.0200 [+0.0100, +0.0300] (model is better)" in text
+    )
     assert "A purchase follows 3.1% of the prefixes" in text
 
 
