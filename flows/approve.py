@@ -66,8 +66,11 @@ def answer(home: Path, *, approved: bool, by: str) -> dict[str, Any]:
     try:
         waiting = json.loads(path.read_text(encoding="utf-8"))
         _resume(waiting, {"approved": approved, "by": by})
+    except FileNotFoundError:
+        raise ValueError("no run waits for an approval; one that does is started with: attune retrain --approve") from None
     except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"no run waits for an approval ({type(error).__name__}); see attune retrain --approve") from None
+        gone = f"Prefect does not answer ({type(error).__name__})"
+        raise ValueError(f"no run waits for an approval any more: {gone}; start it again: attune retrain --approve") from None
     return {"versions": waiting["versions"], "approved": approved, "by": by}
 
 

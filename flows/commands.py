@@ -121,7 +121,7 @@ def retrain(
     from models.judging.gate import in_words
 
     within_s = 60 * wait_min if approve else 0
-    summary = run(_home(), events=events, format=format, as_of_us=_instant_us(as_of), dask=dask, approve_within_s=within_s)
+    summary = run(_home(), events=events, format=format, as_of_us=_past_us(as_of), dask=dask, approve_within_s=within_s)
     if as_json:
         _print_json(summary)
         return
@@ -186,7 +186,7 @@ def tune(
     """Learn weight profiles from the logged sessions; the profile bandit chooses among them once they are promoted."""
     from flows.tune import tune as tune_profiles
 
-    found = tune_profiles(_home(), _instant_us(as_of))
+    found = tune_profiles(_home(), _past_us(as_of))
     if as_json:
         _print_json(found)
         return
@@ -263,8 +263,7 @@ def models_command(
     from flows.registry import audit, verify_audit, versions
 
     home = _home()
-    if history:
-        verify_audit(home)
+    n_held = verify_audit(home) if history else 0
     rows = audit(home) if history else versions(home)
     if as_json:
         _print_json(rows)
@@ -273,6 +272,8 @@ def models_command(
         typer.echo(_moved(row) if history else _listed(row))
     if not rows:
         _say("no models yet; train them with: attune retrain")
+    elif history:
+        _say(f"the chain of hashes holds over all {n_held} rows, and ends where the aliases are")
 
 
 def _listed(row: dict[str, Any]) -> str:
@@ -302,6 +303,13 @@ def rollback(name: str, as_json: Json = False) -> None:
     from flows.registry import rollback as rollback_version
 
     _told(rollback_version(_home(), name), as_json)
+
+
+def _past_us(as_of: str | None) -> int | None:
+    at_us = _instant_us(as_of)
+    if at_us is not None and at_us > time.time_ns() // 1000:
+        raise ValueError("--as-of lies in the future: without it, everything that the log holds is used")
+    return at_us
 
 
 def _told(change: dict[str, Any], as_json: bool) -> None:

@@ -317,9 +317,9 @@ def promote(home: Path, model: str, *, actor: str = "operator", reason: str = "b
     ValueError
         If there is no such model or version, or its files are damaged; then nothing has moved.
     """
-    name, _, wanted = model.partition(":")
+    name, colon, wanted = model.partition(":")
     known = [row["version"] for row in versions(home, name)]
-    if not known or (wanted and not wanted.isdigit()) or (wanted and int(wanted) not in known):
+    if not known or (colon and not wanted.isdecimal()) or (wanted and int(wanted) not in known):
         raise ValueError(f"there is no {model}; see what there is with: attune models")
     version = int(wanted) if wanted else known[0]
     require_sound(home, name, version)
@@ -341,7 +341,14 @@ def rollback(home: Path, name: str, *, actor: str = "operator", reason: str = "b
     if len(history) < 2:
         raise ValueError(f"{name} has no earlier champion to return to; see what there is with: attune models")
     require_sound(home, name, history[-2])
-    before = set_alias(home, CHAMPION, {name: history[-2]}, action="rollback", actor=actor, reason=reason)
+    return _moved_back(home, name, history, ("rollback", actor, reason))
+
+
+def _moved_back(home: Path, name: str, history: list[int], why: tuple[str, str, str]) -> dict[str, Any]:
+    with closing(connect(home)) as connection, immediate(connection):
+        if _champion_history(audit(home), name) != history:  # loading took a while
+            raise ValueError(f"the champion of {name} was moved meanwhile; look with attune models, then try again")
+        before = _change(connection, CHAMPION, {name: history[-2]}, why)
     return {"name": name, "from_version": before[name], "to_version": history[-2]}
 
 

@@ -109,6 +109,13 @@ def next_action_tables(model: NextActionModel, found: Examples, held: Flags) -> 
     return tables
 
 
+def engagement_table(p: Floats, found: Examples, held: Flags) -> dict[str, Any]:
+    """The engagement score as the probability of a purchase within its horizon, on the held-out rows that the log covers."""
+    k = list(HORIZONS_S).index("medium_term")
+    known = np.asarray(found.covered[held, k])
+    return report.yes_no(p[known], np.asarray(found.purchase[held, k][known]))
+
+
 def next_action_baseline(found: Examples, held: Flags) -> dict[str, Any]:
     """The same for the shares of before: always the most frequent action, always the base rate."""
     tables: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any, Final
 
 from models.judging import action_page, weighting_page
-from models.judging.promotion_page import off_policy
+from models.judging.promotion_page import off_policy, shadow
 from models.page import about, beside, cell, document, folded, heat, interval, section, table, verdict
 from models.plots import Bar, bars, lines
 from models.schema import HORIZONS_S, INTENTS, NEXT_ACTIONS
@@ -48,6 +48,7 @@ def page(report: Mapping[str, Any]) -> str:
         _next_action(report, full.get("next_action") or {}),
         action_page.part(full.get("actions")),
         off_policy(full.get("off_policy")),
+        shadow(report["shadow"]) if report.get("shadow") else "",
     ]
     return document("Evaluation", parts)
 

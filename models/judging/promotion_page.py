@@ -35,7 +35,7 @@ def page(report: Mapping[str, Any]) -> str:
         _calibration(evidence.get("calibrations", [])),
         _speed(evidence.get("latency_ms", {}), evidence.get("size_mb", {})),
         off_policy(evidence.get("off_policy")),
-        _shadow(evidence.get("shadow")),
+        shadow(evidence.get("shadow")),
         _lineage(evidence.get("lineage", {})),
     ]
     return document("Promotion", parts)
@@ -125,7 +125,7 @@ def _between(interval: Mapping[str, float | None]) -> str | None:
     return f"{interval['mean']:+.4f} ({interval['low']:+.4f} to {interval['high']:+.4f})"
 
 
-def _shadow(found: Mapping[str, Any] | None) -> str:
+def shadow(found: Mapping[str, Any] | None) -> str:
     """What the challenger would have answered to live requests, beside what was answered."""
     if not found:
         return section("Shadow", "<p>No live request has been scored by this candidate beside the champion.</p>")

@@ -33,8 +33,12 @@ SUMS: Final = (
 )
 COLUMNS: Final = ("written_at_us", "kind", "champion", "challenger", *SUMS)
 WRITE: Final = f"INSERT INTO shadow ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-# Sums of one challenger by kind: (challenger as `named` writes it).
-READ: Final = f"SELECT kind, {', '.join(f'sum({name})' for name in SUMS)} FROM shadow WHERE challenger = ? GROUP BY kind"
+# Sums by kind of what a set of versions answered, whatever other models served with it: (the set as `named` writes it).
+READ: Final = (
+    f"SELECT kind, {', '.join(f'sum({name})' for name in SUMS)} FROM shadow WHERE NOT EXISTS "
+    "(SELECT 1 FROM json_each(?) AS wanted WHERE json_extract(challenger, '$.' || wanted.key) IS NOT wanted.value) "
+    "GROUP BY kind ORDER BY kind DESC"
+)
 
 
 def named(versions: Mapping[str, int]) -> str:

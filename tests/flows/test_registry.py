@@ -191,7 +191,11 @@ def test_a_second_holder_of_a_lock_is_told_who_holds_it(tmp_path: Path) -> None:
         (["rollback", "oracle"], "there is no oracle"),
         (["promote", "weights:9"], "there is no weights:9"),
         (["promote", "oracle"], "there is no oracle"),
-        (["approve"], "no run waits for an approval"),
+        (["promote", "weights:"], "there is no weights:"),
+        (["promote", "weights:²"], "there is no weights:²"),
+        (["retrain", "--as-of", "2999-01-01"], "--as-of lies in the future"),
+        (["tune", "--as-of", "2999-01-01"], "--as-of lies in the future"),
+        (["approve"], "no run waits for an approval; one that does is started with: attune retrain --approve"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(
@@ -234,4 +238,17 @@ def test_the_history_of_aliases_is_printed_and_its_chain_checked(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0
-    assert "promote champion weights: - -> 1  by ada (looks good)" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "promote champion weights: - -> 1  by ada (looks good)" in said.out
+    assert said.err == "the chain of hashes holds over all 1 rows, and ends where the aliases are\n"
+
+
+def test_a_rollback_that_another_change_overtakes_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, "weights", 3)
+    for version in (1, 2, 3):  # the third while the second is being taken back
+        registry.promote(tmp_path, f"weights:{version}")
+    with pytest.raises(ValueError, match="was moved meanwhile"):
+        registry._moved_back(tmp_path, "weights", [1, 2], ("rollback", "ada", "looks bad"))
+    assert registry.champions(tmp_path) == {"weights": 3}
+    assert registry.rollback(tmp_path, "weights")["to_version"] == 2
+    registry.verify_audit(tmp_path)

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from flows import registry
+from flows.evaluate import shadowed
 from models.stored import shadow_tables
 from models.weighting import weights
 from services import wire
@@ -90,6 +91,8 @@ def test_requests_are_scored_by_the_challenger_and_the_answers_stay_the_champion
     assert (kind, found["n_requests"], found["n_failed"], found["label_agreement"]) == ("recommendations", 5, 0, 1.0)
     assert found["probability_distance"] == 0.0
     assert found["challenger_ms"] > 0  # type: ignore[operator]
+    assert set(shadowed(home, {"weights": 2})) == {"recommendations"}  # whatever else served with them
+    assert shadowed(home, {"weights": 3}) == shadowed(home, {"weights": 2, "oracle": 1}) == {}
 
 
 def challenger_set(home: Path) -> str:
