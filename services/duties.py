@@ -15,6 +15,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import apsw
 
+import feature_repo  # noqa: F401 - before Feast, whose import it shortens
 from services.settings import Settings
 
 REST_S: Final = 2.0  # after a store that could not be read or written
