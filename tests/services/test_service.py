@@ -102,8 +102,10 @@ def keep_compiled(packed: Path) -> None:
     """Give the packed sources the machine code of ours, which numba takes for files of the same age."""
     for source in (ROOT / "models").rglob("*.py"):
         shutil.copystat(source, packed / source.relative_to(ROOT))
-    for compiled in (ROOT / "models").rglob("__pycache__"):
-        shutil.copytree(compiled, packed / compiled.relative_to(ROOT), dirs_exist_ok=True)
+    for compiled in (ROOT / "models").rglob("*.nb[ic]"):  # nothing else: others write byte code there meanwhile
+        copy = packed / compiled.relative_to(ROOT)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy2(compiled, copy)
 
 
 def test_bentoml_build_makes_a_bento_that_serves(home: Path, tmp_path: Path) -> None:
