@@ -45,7 +45,7 @@ def _instant_us(text: str | None) -> int | None:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError("--as-of expects a date or an instant, such as 2026-11-20 or 2026-11-20T12:00:00Z") from error
+        raise ValueError("expected a date or an instant, such as 2026-11-20 or 2026-11-20T12:00:00Z") from error
     if len(text) == len("2026-11-20"):
         instant = instant.replace(hour=23, minute=59, second=59, microsecond=999_999)
     return int(instant.replace(tzinfo=instant.tzinfo or UTC).timestamp() * 1_000_000)
@@ -72,10 +72,14 @@ def simulate(
 def ingest(
     file: Annotated[Path, typer.Argument(help="Plain, .gz or Parquet.")],
     format: Annotated[str, typer.Option(help="attune, trivago, rees46, retailrocket, taobao, jdata, otto or ga4.")] = "attune",
+    check: Annotated[bool, typer.Option("--check", help="Only look at its beginning; nothing is stored.")] = False,
 ) -> None:
     """Read a file into the event log; rows that cannot be read go to quarantine with the reason."""
-    from flows.append import ingest_file
+    from flows.append import check_file, ingest_file
 
+    if check:
+        check_file(file, format)
+        return
     counts = ingest_file(file, format, _home())
     _print_json(counts._asdict())
 
@@ -192,12 +196,12 @@ def tune(
         return
     for name, ndcg in found["profiles"].items():
         typer.echo(f"{name}  NDCG@20 {ndcg}")
-    _say(f"kept as profiles:{found['version']}; let the bandit choose among them with: attune promote profiles")
+    _say(f"kept as profiles:{found['version']}; on trial until attune retrain judges them; at once: attune promote profiles")
 
 
 @app.command()
 def schedule(
-    port: Annotated[int, typer.Option(help="Port of Prefect's server and pages.")] = 4200,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Prefect's server and pages.")] = 4200,
 ) -> None:
     """Serve the Prefect deployments (cron, drift trigger) on this machine until Ctrl-C."""
     from flows.schedule import run

@@ -131,7 +131,7 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from None
+            raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host or --port") from None
         port = probe.getsockname()[1]
     home = home.expanduser().absolute()
     connect(home).close()  # a store that cannot be opened is said once, here, and not by every worker that is started again

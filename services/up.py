@@ -61,6 +61,8 @@ def run(plan: Plan) -> int:
     """
     if plan.events is not None and not plan.events.is_file():
         raise ValueError(f"no file {plan.events}; give a file of events, or leave --events out for a simulated shop")
+    if plan.events is not None and (code := _check(plan.events, plan.format)):
+        return code
     for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us had them ignored
         signal.signal(number, signal.default_int_handler)
     with only_one(plan.home):
@@ -73,6 +75,12 @@ def run(plan: Plan) -> int:
             return 0
         finally:
             stop(crew.children)
+
+
+def _check(events: Path, format: str) -> int:
+    """Let `attune ingest` say what is wrong with a file before anything else starts; its exit code."""
+    words = command("ingest", str(events), "--format", format, "--check")
+    return subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode
 
 
 class Crew:
@@ -126,7 +134,7 @@ def _require_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port") from None
+            raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host or --port") from None
 
 
 def _bring_models(plan: Plan, crew: Crew) -> int:

@@ -54,6 +54,16 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2(name: str, tmp_p
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.parametrize("name", [name for name in BROKEN if name != "truncated gzip"])  # whose whole lines are taken
+def test_the_main_job_says_the_same_before_anything_is_started(name: str, tmp_path: Path) -> None:
+    content, format = BROKEN[name]
+    file = tmp_path / "events" if content is None else write(tmp_path / "events", content)
+    run = attune(tmp_path / "home", "up", "--once", "--port", "0", "--events", str(file), "--format", format)
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1), run.stderr
+    assert run.stderr.startswith("attune: ")
+    assert not (tmp_path / "home").exists()
+
+
 def test_ingest_says_what_became_of_every_row_and_quarantine_shows_why(tmp_path: Path) -> None:
     lines = [
         EVENT % (1, 1),
@@ -83,7 +93,16 @@ def test_a_setting_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["dance", "ingest", "quarantine list --limit 0", "simulate --users many", "up --port 99999", "doctor --deeply"]
+    "words",
+    [
+        "dance",
+        "ingest",
+        "quarantine list --limit 0",
+        "simulate --users many",
+        "up --port 99999",
+        "schedule --port 99999",
+        "doctor --deeply",
+    ],
 )
 def test_wrong_words_are_one_line_and_exit_code_2(words: str, tmp_path: Path) -> None:
     run = attune(tmp_path / "home", *words.split())

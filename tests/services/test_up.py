@@ -27,7 +27,7 @@ def test_a_taken_port_is_said_before_any_work(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(OSError, match="choose another with --port"):
+        with pytest.raises(OSError, match="choose another with --host or --port"):
             run(plan(tmp_path, port=taken.getsockname()[1]))
 
 
