@@ -44,6 +44,7 @@ svg{width:100%;height:auto;max-width:30rem;display:block;font-size:13px}text{fil
 .track b{top:50%;width:9px;height:9px;margin:-4px 0 0 -5px;border:2px solid var(--c);border-radius:50%;background:var(--paper)}
 .sure .track b{background:var(--c)}th.track u{bottom:.2rem;transform:translateX(-50%);text-decoration:none;font-weight:400}
 tr.up{--c:var(--c2)}tr.down{--c:var(--c5)}tr.open{--c:var(--c4)}
+@media(max-width:40rem){td,th{white-space:nowrap}}
 details{margin:.4rem 0 1rem}summary{cursor:pointer;color:var(--c0)}
 """
 _NUMBER: Final = re.compile(r"[+-]?[\d.,]+( ?%)?( (to|\(|\[).*)?")
