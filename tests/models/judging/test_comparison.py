@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.judging import comparison
+from models.judging import comparison, gate
 from models.judging.comparison import EARLY, OVERALL, SLICE, Predictions, Truth
 from models.learning import bootstrap
 from models.schema import DEVICES, HORIZONS_S, N_INTENTS, NEXT_ACTIONS
@@ -118,6 +118,23 @@ def test_an_engagement_score_that_promises_too_much_is_certainly_above_the_limit
     ]
     assert told[0].low < 0.05
     assert told[1].low > 0.3
+
+
+def test_a_purchase_that_is_promised_three_times_too_often_is_a_certain_loss_though_the_order_is_the_same() -> None:
+    came, rng = shop(), np.random.default_rng(0)
+    rare = came._replace(purchase=came.purchase & (rng.random((N, len(HORIZONS_S))) < 0.3))
+    kept = 0.06 + rng.normal(0, 0.01, N).clip(-0.03, 0.03)
+    honest = said(rare, 1.0)._replace(p_engagement=kept, p_purchase=dict.fromkeys(HORIZONS_S, kept))
+    boastful = honest._replace(p_engagement=3 * kept, p_purchase=dict.fromkeys(HORIZONS_S, 3 * kept))
+    found = comparison.compare(boastful, honest, rare, np.random.default_rng(2))
+    params = gate.GateParams(min_rows=N, min_groups=5)  # a small shop, whose intervals say enough
+    verdicts = {rule.name: rule.verdict for rule in gate.not_worse(found, params)}
+    for name in ("engagement AUC", "purchase AUC, short term"):
+        assert verdicts[name] == "pass"
+    for name in ("engagement log loss", "purchase log loss, short term", "purchase log loss, medium term"):
+        assert verdicts[name] == "fail"
+    row = next(one for one in found if one.name == "engagement log loss")
+    assert row.n_sessions == len(np.unique(rare.session[rare.purchase[:, MEDIUM]]))
 
 
 @pytest.mark.parametrize("true_error", [0.0, 0.1])
