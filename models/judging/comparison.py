@@ -244,7 +244,7 @@ def _engagement_gain(ours: Floats | None, theirs: Floats | None, came: Truth, dr
 
 
 def _purchase_gains(
-    kind: str, name: str, sides: Sequence[Floats], bought: Flags, rows: Ints, draws: Draws
+    kind: str, name: str, sides: tuple[Floats, Floats], bought: Flags, rows: Ints, draws: Draws
 ) -> Iterator[Comparison]:
     """Whether buyers are told from others as well as before, and whether as much is promised as is kept.
 
