@@ -128,7 +128,7 @@ def sample_ratio(counts: Sequence[int], shares: Sequence[float], params: Readout
     """Whether visitors were dealt as they should be; the sequential p-value decides, the usual one stands beside it."""
     n = sum(counts)
     p = sequential.p_counts(counts, shares)
-    usual = float(chisquare(counts, [n * share for share in shares]).pvalue) if n else 1.0
+    usual = float(chisquare(counts, [n * share for share in shares]).pvalue) if n and len(shares) > 1 else 1.0
     return {
         "passed": p >= params.sample_ratio_alpha,
         "p_value": p,

@@ -59,6 +59,8 @@ def lacking(experiment: Experiment, counts: Sequence[int], n_conversions: int, m
     >>> lacking(Experiment("e", "s", ("a", "b"), (0.5, 0.5)), [200, 40], 30, 100, 25)
     '40 visitors saw b, 100 are needed in each variant'
     """
+    if not experiment.treatments:
+        return f"everybody saw {experiment.control}, there is nothing to compare it with"
     for variant, n in zip(experiment.variants, counts, strict=True):
         if n < min_visitors:
             return f"{n} visitors saw {variant}, {min_visitors} are needed in each variant"

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from flows import experiment
 from flows.commands import app
 from flows.store import append_events, connect, quarantine_events
+from models.experimentation import experiment_page
 from models.experimentation.experiments import DYNAMIC_VS_STATIC, assign
 from models.schema import EVENT_COLUMNS
 from models.stored.decision_tables import DECISION_COLUMNS, LOG_DECISION, LOG_FAILURE
@@ -166,6 +167,15 @@ def test_an_experiment_that_the_code_no_longer_knows_is_read_as_dealt_evenly(tmp
     filled(tmp_path, [decision(f"u-{k}", START_US + k, "ab"[k % 2], experiment="old") for k in range(10)], [])
     found = experiment.run(tmp_path, "old", NOW_US)
     assert (found["control"], found["sample_ratio"]["expected"]) == ("b", [0.5, 0.5])
+
+
+@pytest.mark.parametrize("n", [3, 300])
+def test_an_experiment_of_one_variant_has_nothing_to_compare(tmp_path: Path, n: int) -> None:
+    events = [event(f"u-{k}", "purchase", START_US + k + 10, 5.0) for k in range(0, n, 2)]
+    filled(tmp_path, [decision(f"u-{k}", START_US + k, "a", experiment="old") for k in range(n)], events)
+    found = experiment.run(tmp_path, "old", NOW_US)
+    assert found["sentence"] == "not enough data: everybody saw a, there is nothing to compare it with"
+    assert f"visitors {n} a" in experiment_page.text(found)
 
 
 def test_a_home_without_decisions_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
