@@ -2,8 +2,9 @@
 
     python -m benchmarks.decision
 
-Timed one by one, with the log writing to a store meanwhile: looking for a newer snapshot, dealing, the decision's context, the
-record and its hand-over. Beside it the whole answer to the same request, in the same process. Prints one JSON object.
+A challenger is on trial: new weights, and a set of three new profiles. Timed one by one, with the log writing to a store
+meanwhile: looking for a newer snapshot, dealing, the decision's context, the record and its hand-over. Beside it the whole
+answer to the same request, in the same process. Prints one JSON object.
 """
 
 import asyncio
@@ -20,9 +21,14 @@ import numpy as np
 
 from benchmarks.champions import crown
 from benchmarks.serve import bodies
+from flows import registry
 from models.bandit import arms
+from models.bandit import profiles as profiles_model
+from models.bandit.profiles import profile_set
 from models.folds import sessions
 from models.shop.config import ShopConfig
+from models.weighting import weights
+from models.weighting.weights import HEURISTIC, profile
 from services import wire
 from services.answering import answers
 from services.answering.champion import ChampionWatcher
@@ -45,10 +51,20 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def challenge(home: Path) -> None:
+    """Make a challenger of the weights and of the profiles."""
+    new = [profile(HEURISTIC.base, HEURISTIC.factors**power) for power in (0.5, 0.8, 1.5, 2.0)]
+    tuned = profile_set(("a", "b", "c"), tuple(new[1:]))
+    for name, parts in (("weights", weights.to_parts(new[0])), ("profiles", profiles_model.to_parts(tuned))):
+        version = registry.save(home, name, parts, {})
+        registry.set_alias(home, registry.CHALLENGER, {name: version}, action="train", actor="benchmark", reason="new")
+
+
 def measure(home: Path, requests: list[bytes]) -> dict[str, Any]:
     """Median and 99th percentile, in microseconds."""
     champions = ChampionWatcher(home)
     champions.refresh(connect(home))
+    challenge(home)
     RewardDuty(home, connect(home)).step(now_us())
     log, profiles = DecisionLog(home), Profiles(home)
     desk = Desk(champions, NoFeatures, bytes(32), random.Random(0), profiles, log)
@@ -65,6 +81,7 @@ def measure(home: Path, requests: list[bytes]) -> dict[str, Any]:
     whole_us, own_us = np.array(whole) / 1e3, np.array(overhead) / 1e3
     return {
         "n_requests": N_REQUESTS,
+        "n_on_trial": len(profiles.current(champions.current(), now_us() / 1e6).arms.on_trial),
         "overhead_us": {"p50": round(float(np.median(own_us)), 1), "p99": round(float(np.quantile(own_us, 0.99)), 1)},
         "answer_us": {"p50": round(float(np.median(whole_us)), 1), "p99": round(float(np.quantile(whole_us, 0.99)), 1)},
         "share_of_answer": round(float(np.median(own_us) / np.median(whole_us)), 3),

@@ -1,30 +1,35 @@
-"""Judge a change of the weights by logged decisions, before anybody is shown what it does.
+"""Judge a change of the weights, or of the profiles, by logged decisions.
 
-The bandit has dealt weight profiles with known propensities. Where the candidate's weights were among them, what they earned is
-estimated against what the champion's earned, on the same decisions. A candidate whose weights were never dealt cannot be judged
-this way, and the verdict says so.
+The bandit deals weight profiles with known propensities, a challenger's to a few (`flows.trial`). What the candidate's earned
+is estimated against what the champion's earned, on the same decisions. What was never dealt cannot be judged this way, and the
+verdict says so.
 """
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 import numpy as np
+import numpy.typing as npt
 
 from flows import registry
 from flows.store import connect
-from models.bandit import arms, off_policy, reward_model
+from models.bandit import arms, off_policy, profile_bandit, profiles, reward_model
 from models.bandit.off_policy import DR, SAME, THIN, OffPolicyParams
+from models.bandit.profile_bandit import Outcomes
 from models.bandit.rewards import RewardParams
 from models.stored.decision_tables import JUDGED, READ_SNAPSHOT, REWARD_WINDOW
 from models.weighting import weights
 
 WEIGHTS: Final = "weights"
+PROFILES: Final = "profiles"
+NOT_DEALT: Final = "the bandit has not dealt both in the same decisions yet"
 MOST: Final = 100_000  # newest decisions that are looked at
 CONTEXT: Final = ("device", "intent", "segment")  # what the reward model knows of a decision
 
@@ -53,12 +58,47 @@ def verdict(home: str | Path, versions: Mapping[str, int], now_us: int | None = 
     ours, theirs = (_content(home, version) for version in (versions[WEIGHTS], champion))
     if ours == theirs:
         return _told(SAME, "the weights are the champion's")
+    rows = _judged(home, now_us, {ours, theirs})
+    if not rows:
+        return _told(THIN, NOT_DEALT)
+    return _compared(_decisions(rows), {"candidate": {ours: 1.0}, "champion": {theirs: 1.0}})
+
+
+def of_profiles(home: str | Path, version: int, now_us: int | None = None) -> dict[str, Any]:
+    """Compare the bandit over a new set of profiles with the bandit over the champion's, the champion weights in both.
+
+    What either bandit would deal is learned from the visitors that came first; what that earns is estimated on those that came
+    later. So the new set is judged with what finding its best profile costs.
+
+    Parameters
+    ----------
+    version
+        Of the model ``profiles``.
+
+    Returns
+    -------
+    As `verdict`.
+    """
+    home = Path(home)
+    champions = registry.champions(home)
+    own = weights.from_parts(registry.load(home, WEIGHTS, champions[WEIGHTS])) if WEIGHTS in champions else None
+    of: dict[str, frozenset[str]] = {}
+    for side, which in (("candidate", version), ("champion", champions.get(PROFILES))):
+        found = None if which is None else profiles.from_parts(registry.load(home, PROFILES, which))
+        of[side] = frozenset(map(_of_arm, arms.arms_of(own, found).profiles))
+    if of["candidate"] == of["champion"]:
+        return _told(SAME, "the profiles are the champion's")
+    rows = _judged(home, now_us, of["candidate"] | of["champion"])
+    if len({row[0] for row in rows}) < 2:
+        return _told(THIN, NOT_DEALT)
+    earlier, later = _halves(_decisions(rows))
+    return _compared(later, {side: _deals(earlier, contents) for side, contents in of.items()})
+
+
+def _judged(home: Path, now_us: int | None, wanted: Set[str]) -> list[tuple[Any, ...]]:
     now_us = time.time_ns() // 1000 if now_us is None else now_us
     with closing(connect(home)) as connection:
-        rows = _rows(connection, judged_until_us(connection, now_us), {ours, theirs})
-    if not rows:
-        return _told(THIN, "the bandit has not dealt both profiles in the same decisions yet")
-    return _compared(rows, ours, theirs)
+        return _rows(connection, judged_until_us(connection, now_us), wanted)
 
 
 def judged_until_us(connection: apsw.Connection, now_us: int) -> int:
@@ -81,8 +121,8 @@ def _of_arm(arm: str) -> str:
     return arm.rpartition("@")[2]
 
 
-def _rows(connection: apsw.Connection, until_us: int, wanted: set[str]) -> list[tuple[Any, ...]]:
-    """Decisions in which all wanted profiles could have been dealt."""
+def _rows(connection: apsw.Connection, until_us: int, wanted: Set[str]) -> list[tuple[Any, ...]]:
+    """Decisions in which all wanted profiles could have been dealt, newest first."""
     dealt: dict[int, bool] = {}
     kept = []
     found: Any = connection.execute(JUDGED, (until_us, MOST)).fetchall()
@@ -97,30 +137,73 @@ def _rows(connection: apsw.Connection, until_us: int, wanted: set[str]) -> list[
     return kept
 
 
-def _compared(rows: list[tuple[Any, ...]], ours: str, theirs: str) -> dict[str, Any]:
-    params, rng = OffPolicyParams(), np.random.default_rng(0)
-    users, contexts, profiles, propensities, _, rewards = zip(*rows, strict=True)
-    visitor = np.unique(np.array(users), return_inverse=True)[1].astype(np.int64)
-    arm = np.array([_of_arm(profile) for profile in profiles])
-    names, action = np.unique(np.append(arm, [ours, theirs]), return_inverse=True)
-    action = action[: len(rows)].astype(np.int64)
-    reward, propensity = np.array(rewards, dtype=np.float64), np.array(propensities, dtype=np.float64)
+class _Decisions(NamedTuple):
+    """Logged decisions, oldest first; each column of shape (n_decisions,), context (n_decisions, n_columns)."""
+
+    visitor: off_policy.Ints
+    arm: npt.NDArray[np.str_]
+    reward: off_policy.Floats
+    propensity: off_policy.Floats
+    context: off_policy.Ints
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> "_Decisions":
+        return _Decisions(self.visitor[kept], self.arm[kept], self.reward[kept], self.propensity[kept], self.context[kept])
+
+
+def _decisions(rows: Sequence[tuple[Any, ...]]) -> _Decisions:
+    users, contexts, profiles, propensities, _, rewards = zip(*reversed(rows), strict=True)
     told = [json.loads(context) for context in contexts]
-    codes = np.column_stack([np.unique([str(one.get(name)) for one in told], return_inverse=True)[1] for name in CONTEXT])
-    fold = reward_model.folds(visitor, 3, rng)
-    q = reward_model.cross_fitted(reward_model.indicators(codes.astype(np.int64)), action, len(names), reward, fold)
-    at = np.arange(len(rows))
-    seen = {
-        side: off_policy.logged(
-            reward, (arm == name).astype(np.float64), propensity, (q[at, action], q[:, list(names).index(name)]), params
-        )
-        for side, name in (("candidate", ours), ("champion", theirs))
-    }
-    values = {side: off_policy.estimate(one, visitor, rng, params) for side, one in seen.items()}
-    difference = off_policy.estimate(seen["candidate"], visitor, rng, params, baseline=seen["champion"])
+    return _Decisions(
+        np.unique(np.array(users), return_inverse=True)[1].astype(np.int64),
+        np.array([_of_arm(profile) for profile in profiles]),
+        np.array(rewards, dtype=np.float64),
+        np.array(propensities, dtype=np.float64),
+        np.column_stack([np.unique([str(one.get(name)) for one in told], return_inverse=True)[1] for name in CONTEXT]),
+    )
+
+
+def _halves(seen: _Decisions) -> tuple[_Decisions, _Decisions]:
+    """The visitors that came first, and those that came later, with about as many decisions."""
+    _, first, code = np.unique(seen.visitor, return_index=True, return_inverse=True)
+    middle = np.quantile(first[code], 0.5)
+    late = first[code] > middle
+    if not late.any():  # the last visitor has most of the decisions
+        late = first[code] >= middle
+    return seen.where(~late), seen.where(late)
+
+
+def _deals(seen: _Decisions, contents: Set[str]) -> dict[str, float]:
+    """With what probability the bandit would deal each profile of a set, had it seen these decisions."""
+    names = tuple(sorted(contents))
+    mine = [seen.reward[seen.arm == name] for name in names]
+    parts = ([float(len(one)) for one in mine], [one.sum() for one in mine], [np.square(one).sum() for one in mine])
+    now = profile_bandit.snapshot(0, Outcomes(names, ("",), *(np.array(part)[None, None] for part in parts)))
+    return dict(zip(names, now.rows[profile_bandit.EVERYWHERE].p, strict=True))
+
+
+def _compared(seen: _Decisions, policies: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Judge two policies by decisions.
+
+    Parameters
+    ----------
+    policies
+        Of the candidate and the champion: with what probability each profile is dealt.
+    """
+    params, rng = OffPolicyParams(), np.random.default_rng(0)
+    names, action = np.unique(np.append(seen.arm, sorted({*chain(*policies.values())})), return_inverse=True)
+    action = action[: len(seen.arm)].astype(np.int64)
+    fold = reward_model.folds(seen.visitor, 3, rng)
+    q = reward_model.cross_fitted(reward_model.indicators(seen.context), action, len(names), seen.reward, fold)
+    weighed = {}
+    for side, policy in policies.items():
+        p = np.array([policy.get(str(name), 0.0) for name in names])
+        by_model = q[np.arange(len(action)), action], q @ p
+        weighed[side] = off_policy.logged(seen.reward, p[action], seen.propensity, by_model, params)
+    values = {side: off_policy.estimate(one, seen.visitor, rng, params) for side, one in weighed.items()}
+    difference = off_policy.estimate(weighed["candidate"], seen.visitor, rng, params, baseline=weighed["champion"])
     says = off_policy.verdict(difference, values["champion"].intervals[DR].mean, params)
     return {
-        **_told(says, "by decisions that the bandit dealt", len(rows), int(visitor.max()) + 1),
+        **_told(says, "by decisions that the bandit dealt", len(action), len(np.unique(seen.visitor))),
         **{side: off_policy.as_json(value) for side, value in values.items()},
         "difference": off_policy.as_json(difference),
         "params": asdict(params),

@@ -13,7 +13,7 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows import approve, off_policy, registry
+from flows import approve, off_policy, registry, trial
 from flows.evaluate import N_QUESTIONS, PREDICTIONS, REPORT, SEED, evaluate, newest, same_examples
 from flows.files import read_parts, write_report
 from flows.locks import held
@@ -61,12 +61,14 @@ def promote(
             folder = same_examples(home, versions)
             evaluate(home, versions, folder)
         verdict = judge(home, versions, folder)
-        if verdict["promote"] and approve_within_s:
+        is_asked = approve_within_s > 0
+        if verdict["promote"] and is_asked:
             _keep(home, versions, {**verdict, "promote": False})
             publish(home, versions, {**verdict, "promote": False, "approval": "waiting for attune approve"})
             verdict |= approve.ask(Path(home), versions, approve_within_s)
             verdict["evidence"]["shadow"] = _shadow(Path(home), versions)  # live requests went on while it waited
         apply(home, versions, verdict)
+        trial.settle(Path(home), verdict, may_promote=verdict["promote"] or not is_asked)
         publish(home, versions, verdict)
         return verdict
 
@@ -86,7 +88,8 @@ def judge(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
     champion = (report["champion"] or {}).get("versions", {})
     seen = _seen(Path(home), versions, champion, folder)
     told = gate.judge(_rules(Path(home), versions, champion, seen, GateParams()), first=not champion, params=GateParams())
-    return {**told, "evidence": _evidence(report, versions, champion, seen)}
+    held = trial.held_back(Path(home), versions, seen.off_policy)
+    return {**told, "held_back": held, "evidence": _evidence(report, versions, champion, seen)}
 
 
 class Seen(NamedTuple):
@@ -100,6 +103,8 @@ class Seen(NamedTuple):
         By model and version, of all versions there are.
     shadow
         By kind of request.
+    off_policy, profiles
+        What logged decisions say of the candidate's weights, and of the profiles on trial.
     parity
         Rows that differ between both folds, and rows compared.
     drift
@@ -113,6 +118,7 @@ class Seen(NamedTuple):
     lineages: dict[tuple[str, int], Any]
     shadow: dict[str, Any]
     off_policy: dict[str, Any]
+    profiles: dict[str, Any] | None
     parity: tuple[int, int]
     drift: float | None
 
@@ -129,6 +135,7 @@ def _seen(home: Path, versions: Mapping[str, int], champion: Mapping[str, int], 
         lineages={(row["name"], row["version"]): row["lineage"] for row in registry.versions(home)},
         shadow=_shadow(home, versions),
         off_policy=off_policy.verdict(home, versions),
+        profiles=trial.of_profiles(home),
         parity=evaluation.parity(log, N_REPLAYED),
         drift=_drift(found, meta) if champion else None,  # a shop's first models have nothing that they could be kept for
     )
@@ -167,6 +174,7 @@ def _evidence(
         "early_decision": {side: _early(report[side]) for side in sides if report[side]},
         "shadow": seen.shadow,
         "off_policy": seen.off_policy,
+        "profiles": seen.profiles,
         "lineage": {
             side: {name: seen.lineages[name, v] for name, v in of.items() if (name, v) in seen.lineages}
             for side, of in sides.items()
@@ -263,13 +271,15 @@ def apply(home: str, versions: dict[str, int], verdict: dict[str, Any]) -> None:
     _keep(home, versions, verdict)
     if verdict["promote"]:
         reason = "first version" if verdict["first"] else "gate: pass"
-        registry.crown(Path(home), versions, actor=verdict.get("by", "gate"), reason=reason)
+        crowned = {name: version for name, version in versions.items() if name not in verdict.get("held_back", {})}
+        registry.crown(Path(home), crowned, actor=verdict.get("by", "gate"), reason=reason)
 
 
 def _keep(home: str, versions: dict[str, int], verdict: dict[str, Any]) -> None:
     told = {name: value for name, value in verdict.items() if name != "evidence"}
     for name in versions:
-        registry.record(Path(home), name, versions[name], verdict=told)
+        said = {"verdict": gate.THIN, "promote": False} if name in verdict.get("held_back", {}) else {}
+        registry.record(Path(home), name, versions[name], verdict=told | said)
 
 
 @task(name="publish verdict", cache_policy=NO_CACHE)

@@ -324,6 +324,8 @@ def promote(home: Path, model: str, *, actor: str = "operator", reason: str = "b
     version = int(wanted) if wanted else known[0]
     require_sound(home, name, version)
     before = set_alias(home, CHAMPION, {name: version}, action="promote", actor=actor, reason=reason)
+    if aliased(home, CHALLENGER).get(name) == version:  # else it would be tried again when it is taken back
+        set_alias(home, CHALLENGER, {name: None}, action="promote", actor=actor, reason=reason)
     return {"name": name, "from_version": before[name], "to_version": version}
 
 

@@ -102,8 +102,8 @@ def retrain(
 
     Returns
     -------
-    ``{"versions", "verdict", "promoted", "approval", "champions", "rules", "counts", "validation", "features", "seconds"}``,
-    JSON-able.
+    ``{"versions", "verdict", "promoted", "approval", "held_back", "champions", "rules", "counts", "validation",
+    "features", "seconds"}``, JSON-able.
     """
     # Imported here, so that a server can be started before the libraries behind these flows are loaded.
     from flows.evaluate import evaluate
@@ -141,6 +141,7 @@ def retrain(
         "verdict": verdict["verdict"],
         "promoted": verdict["promote"],
         "approval": verdict.get("approval"),
+        "held_back": verdict.get("held_back", {}),
         "champions": registry.champions(Path(home)),
         "rules": verdict["rules"],
         "counts": counts,

@@ -18,7 +18,7 @@ import numpy as np
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import registry
+from flows import registry, trial
 from flows.files import read_parts, write_parts
 from flows.locks import held
 from flows.store import connect, read_events
@@ -228,13 +228,16 @@ def keep(home: str, folder: str, seed: int, validation: dict[str, Any] | None) -
         "code": code_version(),
         "seed": seed,
     }
-    versions: dict[str, int] = {}
-    for name in MODEL_NAMES:
+    tried = trial.running(Path(home)) if meta["window"]["as_of_us"] is None else {}
+    versions: dict[str, int] = {name: tried[name] for name in MODEL_NAMES if name in tried}  # judged before there are new ones
+    new = [name for name in MODEL_NAMES if name not in tried]
+    for name in new:
         parts = read_parts(Path(folder) / MODELS / name)
         lineage = {**common, "feature_service": FEATURE_SERVICES.get(name), "params": parts.meta.get("params", {})}
         versions[name] = registry.save(Path(home), name, parts, lineage, golden=_golden(name, parts, found))
-    registry.set_alias(Path(home), registry.CHALLENGER, versions, action="train", actor="flow", reason="new candidate")
-    return versions
+    targets = {name: versions[name] for name in new}
+    registry.set_alias(Path(home), registry.CHALLENGER, targets, action="train", actor="flow", reason="new candidate")
+    return {name: versions[name] for name in MODEL_NAMES}
 
 
 def _golden(name: str, parts: Parts, found: Examples) -> registry.Golden | None:

@@ -1,7 +1,8 @@
 """Tune: weight profiles learned from the logged sessions, kept as a set that the profile bandit chooses among.
 
 The scaling factors are pulled towards the heuristic table by penalties of several strengths: a cell without data stays where it
-was. Nothing is promoted here; once the set is champion, every profile is an arm, and the bandit finds out.
+was. Nothing is promoted here: as challenger, its profiles are on trial (`flows.trial`), and the gate of the next retraining
+judges the set; once it is champion, every profile is an arm, and the bandit finds out.
 """
 
 import time

@@ -204,6 +204,7 @@ SETTING_NAMES: Final = frozenset(
         "REQUESTS_PER_MINUTE",
         "ALLOW_PRIVATE_WEBHOOKS",
         "SHADOW_SHARE",
+        "TRIAL_SHARE",
         "RETENTION_DAYS",
     }
 )

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
 
     shadow_share
         Share of the requests that a challenger, where there is one, answers a second time, unseen.
+    trial_share
+        Probability with which the bandit deals each weight profile of a challenger, at least 1 %; 0 deals none.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(default=600_000, ge=1)
     allow_private_webhooks: bool = False
     shadow_share: float = Field(default=0.05, ge=0, le=1)
+    trial_share: float = Field(default=0.01, ge=0, le=0.5)
 
     def __init__(self, **values: Any) -> None:
         environment.refuse_unknown(os.environ)

@@ -2,6 +2,10 @@
 
 An arm's id is its name and a hash of its numbers. So a profile that a new version leaves as it was keeps what was learned about
 it, and one that was changed begins anew.
+
+The profiles of a challenger are arms on trial: dealt to a few, so that the gate can judge them by what they earned. A snapshot
+is used as long as it has every arm of the champions and none that is gone: a challenger that comes waits for the next snapshot,
+one that was withdrawn is not dealt any more as soon as this process knows.
 """
 
 from collections.abc import Mapping
@@ -26,19 +30,22 @@ class Arms(NamedTuple):
         By id, in a fixed order.
     served
         Id of the champion weights: dealt where the bandit has nothing to say.
+    on_trial
+        Ids that only a challenger has.
     """
 
     profiles: Mapping[str, WeightProfile]
     served: str
+    on_trial: frozenset[str] = frozenset()
 
 
 class Bandit(NamedTuple):
-    """What a decision is made from.
+    """What a decision is made from; make it with `bandit_of`.
 
     Attributes
     ----------
     snapshot
-        None as long as nothing was learned.
+        None as long as nothing was learned about these arms.
     """
 
     arms: Arms
@@ -82,8 +89,18 @@ def arm_id(name: str, weights: WeightProfile) -> str:
 STATIC_ARM: Final = Dealt(arm_id("static", STATIC), STATIC)
 
 
-def arms_of(weights: WeightProfile | None, candidates: ProfileSet | None) -> Arms:
-    """The arms of an installation: its profile set, and the champion weights where they are not in it.
+class Challenger(NamedTuple):
+    """What is to be tried beside the champions, as far as there is any."""
+
+    weights: WeightProfile | None = None
+    profiles: ProfileSet | None = None
+
+
+NO_CHALLENGER: Final = Challenger()
+
+
+def arms_of(weights: WeightProfile | None, candidates: ProfileSet | None, challenger: Challenger = NO_CHALLENGER) -> Arms:
+    """The arms of an installation: its profile set, the champion weights where they are not in it, and what is on trial.
 
     Two names of the same weights are one arm, the first: what it earns would be split among them, and its propensity too.
 
@@ -93,6 +110,8 @@ def arms_of(weights: WeightProfile | None, candidates: ProfileSet | None) -> Arm
         The champion; None where there is none, then the heuristic weights are served.
     candidates
         The set; None for the static and the heuristic weights.
+    challenger
+        Of the weights and of the set. Its arms are named as if it were champion, so that they keep their ids when it is.
 
     Examples
     --------
@@ -102,17 +121,36 @@ def arms_of(weights: WeightProfile | None, candidates: ProfileSet | None) -> Arm
     candidates = candidates or profiles.DEFAULT
     own = HEURISTIC if weights is None else weights
     named = [*zip(candidates.names, candidates.profiles, strict=True), ("heuristic" if weights is None else LEARNED, own)]
+    tried = [] if challenger.weights is None else [(LEARNED, challenger.weights)]
+    if challenger.profiles is not None:
+        tried += zip(challenger.profiles.names, challenger.profiles.profiles, strict=True)
     ids: dict[bytes, str] = {}
     found: dict[str, WeightProfile] = {}
-    for name, one in named:
+    on_trial: set[str] = set()
+    for place, (name, one) in enumerate([*named, *tried]):
         if _content(one) not in ids:
-            ids[_content(one)] = arm_id(name, one)
-            found[ids[_content(one)]] = one
-    return Arms(MappingProxyType(found), ids[_content(own)])
+            own_id = ids[_content(one)] = arm_id(name, one)
+            found[own_id] = one
+            if place >= len(named):
+                on_trial.add(own_id)
+    return Arms(MappingProxyType(found), ids[_content(own)], frozenset(on_trial))
+
+
+def bandit_of(arms: Arms, snapshot: Snapshot | None) -> Bandit:
+    """The bandit of these arms; without the snapshot where it is about others.
+
+    Examples
+    --------
+    >>> rows = {"": profile_bandit.Row((1.0,), (1.0,), (1.0,))}
+    >>> bandit_of(arms_of(None, None), Snapshot(1, "beta", ("gone",), "", rows)).snapshot is None
+    True
+    """
+    fits = snapshot is not None and arms.profiles.keys() - arms.on_trial <= set(snapshot.profiles) <= arms.profiles.keys()
+    return Bandit(arms, snapshot if fits else None)
 
 
 def deal(bandit: Bandit, context: Mapping[str, Any], decision_id: str) -> Dealt:
-    """Let the bandit choose; the champion weights where no posteriors are there, or where they are about other arms.
+    """Let the bandit choose; the champion weights where there are no posteriors about these arms.
 
     Parameters
     ----------
@@ -120,7 +158,7 @@ def deal(bandit: Bandit, context: Mapping[str, Any], decision_id: str) -> Dealt:
         Of the decision; the snapshot says what of it counts.
     """
     arms, now = bandit
-    if now is None or now.profiles != tuple(arms.profiles):
+    if now is None:
         return Dealt(arms.served, arms.profiles[arms.served])
     choice = profile_bandit.choose(now, context.get(now.context, EVERYWHERE), decision_id)
     return Dealt(choice.profile, arms.profiles[choice.profile], choice.propensity, now.version)

@@ -14,7 +14,7 @@ Non-stationary Bandits" (2017) for the discount; Mellor & Shapiro, "Thompson Sam
 restart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple
@@ -27,6 +27,7 @@ from models.experimentation.experiments import variant_at
 
 Floats = npt.NDArray[np.float64]
 
+MOST_ON_TRIAL: Final = 0.5  # probability that all profiles on trial have together
 EVERYWHERE: Final = ""  # the row of a snapshot for a context of which nothing is known
 
 
@@ -48,6 +49,9 @@ class BanditParams:
         chance while the floor still tries everything ("posterior reshaping", Chapelle & Li).
     floor
         Lowest probability with which any profile is dealt.
+    trial
+        Probability with which each profile on trial is dealt, whatever is known of it; less, down to the floor, where more than
+        half would be on trial.
     context
         Name of the decision's context that has posteriors of its own; empty for none.
     pooling
@@ -63,15 +67,18 @@ class BanditParams:
     half_life: float = 20_000.0
     sharpness: float = 2.0
     floor: float = 0.01
+    trial: float = 0.01
     context: Literal["", "device", "intent", "segment"] = ""
     pooling: float = 200.0
     surprise: float = 4.0
     least: int = 50
 
     def __post_init__(self) -> None:
-        if min(self.prior, self.half_life, self.sharpness, self.pooling, self.surprise) <= 0 or not 0 <= self.floor < 1:
+        positive = min(self.prior, self.half_life, self.sharpness, self.pooling, self.surprise) > 0
+        if not positive or not 0 <= self.floor < 1 or not 0 <= self.trial <= MOST_ON_TRIAL:
             raise ValueError(
-                f"prior, half_life, sharpness, pooling and surprise must be positive, floor from 0 to 1, got {self}"
+                "prior, half_life, sharpness, pooling and surprise must be positive, floor from 0 to 1, "
+                f"trial from 0 to {MOST_ON_TRIAL}, got {self}"
             )
 
 
@@ -239,8 +246,15 @@ def faded(outcomes: Outcomes, params: BanditParams) -> tuple[Floats, Floats, Flo
     return n, total, square
 
 
-def snapshot(version: int, outcomes: Outcomes, params: BanditParams = DEFAULT_PARAMS) -> Snapshot:
+def snapshot(
+    version: int, outcomes: Outcomes, params: BanditParams = DEFAULT_PARAMS, on_trial: Collection[str] = ()
+) -> Snapshot:
     """Everything that requests need, from what decisions led to.
+
+    Parameters
+    ----------
+    on_trial
+        Profiles that are dealt as `BanditParams.trial` says, and not by what is known of them; not all.
 
     Examples
     --------
@@ -254,12 +268,13 @@ def snapshot(version: int, outcomes: Outcomes, params: BanditParams = DEFAULT_PA
     lean = np.full(len(n), _usual(params, n, total)), params.prior
     variance = max(float(square.sum() - total.sum() ** 2 / max(n.sum(), 1.0)) / max(float(n.sum()) - 1.0, 1.0), 1e-12)
     everywhere = posterior(n, total, params, lean, variance)
-    rows = {EVERYWHERE: _row(params, *everywhere)}
+    tried = np.array([name in on_trial for name in outcomes.profiles])
+    rows = {EVERYWHERE: _row(params, *everywhere, tried)}
     a, b = everywhere
     mean = a / (a + b) if params.kind == "beta" else a
     for place, context in enumerate(outcomes.contexts if params.context else ()):
         own = posterior(parts[0][place], parts[1][place], params, (mean, params.pooling), variance)
-        rows[context] = _row(params, *own)
+        rows[context] = _row(params, *own, tried)
     return Snapshot(version, params.kind, outcomes.profiles, params.context, rows)
 
 
@@ -270,10 +285,13 @@ def _usual(params: BanditParams, n: Floats, total: Floats) -> float:
     return float(total.sum() / max(n.sum(), 1.0))
 
 
-def _row(params: BanditParams, a: Floats, b: Floats) -> Row:
+def _row(params: BanditParams, a: Floats, b: Floats, tried: npt.NDArray[np.bool_]) -> Row:
     c = params.sharpness
     sharp = (a * c, b * c) if params.kind == "beta" else (a, b / np.sqrt(c))
-    p = with_floor(p_best(params.kind, *sharp), params.floor)
+    n_tried = max(int(tried.sum()), 1)
+    p = np.full(len(a), max(min(params.trial, MOST_ON_TRIAL / n_tried), params.floor))
+    left = 1 - p[tried].sum()
+    p[~tried] = left * with_floor(p_best(params.kind, *(part[~tried] for part in sharp)), params.floor / left)
     return Row(tuple(a.tolist()), tuple(b.tolist()), tuple(p.tolist()))
 
 

@@ -233,7 +233,8 @@ def in_words(summary: Mapping[str, Any]) -> str:
     Parameters
     ----------
     summary
-        With ``verdict``, ``promoted`` (or ``promote``) and ``rules``; with ``first`` or ``champions``, if known.
+        With ``verdict``, ``promoted`` (or ``promote``) and ``rules``; with ``first`` or ``champions``, and ``held_back``, if
+        known.
 
     Examples
     --------
@@ -242,7 +243,9 @@ def in_words(summary: Mapping[str, Any]) -> str:
     'fail, the champion stays: size, MB is 30 (wanted: <= 10)'
     """
     if summary.get("promoted", summary.get("promote")):
-        return ", ".join(filter(None, (summary["verdict"], "promoted", summary.get("approval"))))
+        held = ", ".join(summary.get("held_back") or ())
+        parts = (summary["verdict"], "promoted", held and f"without {held} (on trial)", summary.get("approval"))
+        return ", ".join(filter(None, parts))
     first = summary.get("first", not summary.get("champions", True))
     decided = f"{summary['verdict']}, {'nothing serves yet' if first else 'the champion stays'}"
     if summary.get("approval"):

@@ -35,6 +35,7 @@ def page(report: Mapping[str, Any]) -> str:
         _calibration(evidence.get("calibrations", [])),
         _speed(evidence.get("latency_ms", {}), evidence.get("size_mb", {})),
         off_policy(evidence.get("off_policy")),
+        off_policy(evidence.get("profiles"), "Logged decisions: the profiles on trial"),
         shadow(evidence.get("shadow")),
         _lineage(evidence.get("lineage", {})),
     ]
@@ -108,15 +109,15 @@ def _speed(latency: Mapping[str, Mapping[str, float]], size_mb: Mapping[str, flo
     return section("Cost", table(["model", "processor time a prediction, ms", "the champion's, ms", "size, MB"], rows))
 
 
-def off_policy(found: Mapping[str, Any] | None) -> str:
-    """What the candidate's weights would have earned, by the decisions that were dealt with known probabilities."""
+def off_policy(found: Mapping[str, Any] | None, title: str = "Logged decisions") -> str:
+    """What the candidate would have earned, by the decisions that were dealt with known probabilities."""
     if not found:
         return ""
     says = f"{found['verdict']}: {found['reason']} ({found['n_decisions']:,} decisions, {found['n_visitors']:,} visitors)"
     sides = [side for side in ("candidate", "champion", "difference") if side in found]
     rows = [[name.upper(), *(_between(found[side][name]) for side in sides)] for name in ESTIMATORS]
     told = table(["reward a decision, 95 %", *sides], rows) if sides else ""
-    return section("Logged decisions", f"<p>{escape(says)}</p>", told)
+    return section(title, f"<p>{escape(says)}</p>", told)
 
 
 def _between(interval: Mapping[str, float | None]) -> str | None:

@@ -168,6 +168,11 @@ KEEP_SNAPSHOT: Final = (
 )
 # Seconds after a decision within which the worker counts an event for it.
 REWARD_WINDOW: Final = "SELECT json_extract(body, '$.params.window_s') FROM profile_snapshots ORDER BY version DESC LIMIT 1"
+# Probability with which the worker deals each profile on trial; NULL or no row where it deals none.
+TRIAL_SHARE: Final = (
+    "SELECT CASE WHEN json_valid(body) THEN json_extract(body, '$.params.trial') END "
+    "FROM profile_snapshots ORDER BY version DESC LIMIT 1"
+)
 # The newest decisions of the bandit whose time is over, with what came of them: (decided_until_us, limit).
 JUDGED: Final = (
     "SELECT user_id, context, profile, propensity, snapshot, coalesce(reward, 0.0) "

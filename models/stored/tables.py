@@ -208,6 +208,7 @@ ALIASED: Final = (
     "JOIN model_aliases a ON a.name = v.name AND a.version = v.version WHERE a.alias = ?"
 )
 CHAMPIONS: Final = ALIASED.replace("?", "'champion'")
+ALIASED_AT: Final = "SELECT set_at_us FROM model_aliases WHERE name = ? AND alias = ?"
 MOVE_CURSOR: Final = (
     "INSERT INTO cursors (name, seq, moved_at_us) VALUES (?, ?, ?) "
     "ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, moved_at_us = excluded.moved_at_us"

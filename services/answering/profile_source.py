@@ -1,4 +1,4 @@
-"""What the bandit believes, in memory: the newest snapshot of the posteriors, and the arms of the champions.
+"""What the bandit believes, in memory: the newest snapshot of the posteriors, and the arms of champions and challengers.
 
 The worker writes snapshots (`services.log.reward_duty`); here SQLite's ``data_version`` is asked at most every `check_s`
 seconds, so that a request pays for a comparison of two numbers.
@@ -11,11 +11,13 @@ from typing import Any, Final, NamedTuple, Protocol
 import apsw
 import msgspec
 
+from models import served
 from models.bandit import arms, profile_bandit
-from models.bandit.arms import Bandit
+from models.bandit.arms import NO_CHALLENGER, Bandit, Challenger
 from models.bandit.profile_bandit import Snapshot
 from models.stored.decision_tables import BANDIT_DECISIONS, NEWEST_SNAPSHOT, READ_SNAPSHOT
-from services.answering.champion import Champions
+from models.stored.tables import ALIASED
+from services.answering.champion import CHALLENGER, CHAMPION, Champions, load
 from services.store import connect, rows
 
 CHECK_S: Final = 0.2
@@ -29,6 +31,46 @@ class ProfileSource(Protocol):
     def current(self, champions: Champions, now_s: float) -> Bandit:
         """The arms of these champions and the newest posteriors."""
         ...
+
+
+class Aliased:
+    """The weights and the profile set that carry an alias, loaded again when it moves.
+
+    Parameters
+    ----------
+    alias
+        `CHAMPION`: where a version cannot be loaded, the one of before stays; `CHALLENGER`: then there is none.
+
+    Attributes
+    ----------
+    found
+        As of the last `read`; the same object as long as nothing moved.
+    """
+
+    def __init__(self, home: Path, alias: str) -> None:
+        self._home = home
+        self._alias = alias
+        self._versions: dict[str, int] = {}
+        self.found = NO_CHALLENGER
+
+    def read(self, connection: apsw.Connection) -> Challenger:
+        """What carries the alias now."""
+        carried = rows(connection, ALIASED, (self._alias,))
+        now = {name: (int(version), artifact) for name, version, artifact in carried if name in Challenger._fields}
+        if {name: version for name, (version, _) in now.items()} == self._versions:
+            return self.found
+        kept = self.found._asdict() if self._alias == CHAMPION else {}
+        for name, (version, artifact) in now.items():
+            if self._versions.get(name) == version:
+                kept[name] = getattr(self.found, name)
+                continue
+            try:
+                kept[name] = load(name, self._home / artifact)
+            except served.FAULTS as error:  # whoever serves these models says more about it
+                log.warning("%s:%d cannot be dealt: %s", name, version, type(error).__name__)
+        self._versions = {name: version for name, (version, _) in now.items()}
+        self.found = Challenger(**kept)
+        return self.found
 
 
 class Profiles:
@@ -47,8 +89,9 @@ class Profiles:
         self._checked_at = float("-inf")
         self._data_version = -1
         self._snapshot: Snapshot | None = None
-        self._of: tuple[Any, Any] = (None, None)
-        self._arms = arms.arms_of(None, None)
+        self._challenger = Aliased(home, CHALLENGER)
+        self._of: tuple[Any, ...] = ()
+        self._bandit = Bandit(arms.arms_of(None, None), None)
 
     def current(self, champions: Champions, now_s: float) -> Bandit:
         """The arms of these champions and the newest posteriors.
@@ -61,15 +104,16 @@ class Profiles:
         if not 0 <= now_s - self._checked_at < self._check_s:
             self._refresh()
             self._checked_at = now_s
-        weights, profiles = champions.weights, champions.profiles
-        if weights is not self._of[0] or profiles is not self._of[1]:
-            self._arms, self._of = arms.arms_of(weights, profiles), (weights, profiles)
-        return Bandit(self._arms, self._snapshot)
+        of = champions.weights, champions.profiles, self._challenger.found, self._snapshot
+        if len(self._of) != len(of) or any(a is not b for a, b in zip(self._of, of, strict=True)):
+            self._of, self._bandit = of, arms.bandit_of(arms.arms_of(*of[:3]), self._snapshot)
+        return self._bandit
 
     def _refresh(self) -> None:
         try:
             data_version = self._connection.pragma("data_version")
             if data_version != self._data_version:
+                self._challenger.read(self._connection)
                 self._snapshot = newest(self._connection, self._snapshot)
                 self._data_version = data_version
         except apsw.Error:  # locked, or the disk is full: what is known goes on serving

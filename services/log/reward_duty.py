@@ -16,13 +16,13 @@ import msgspec
 import numpy as np
 
 from models.bandit import arms, profile_bandit, rewards
-from models.bandit.arms import Arms
+from models.bandit.arms import NO_CHALLENGER, Arms, Challenger
 from models.bandit.profile_bandit import BanditParams, Snapshot
 from models.bandit.rewards import REWARD_OF, RewardParams
 from models.stored import decision_tables, tables
 from models.stored.decision_tables import STRETCH
-from services.answering.champion import load
-from services.answering.profile_source import newest
+from services.answering.champion import CHALLENGER, CHAMPION
+from services.answering.profile_source import Aliased, newest
 from services.settings import Settings
 from services.store import connect, rows
 
@@ -50,7 +50,7 @@ class RewardDuty:
     Parameters
     ----------
     home
-        ``ATTUNE_HOME``: where the champions lie.
+        ``ATTUNE_HOME``: where champions and challengers lie.
     connection
         Of its store; used by one thread.
     """
@@ -65,12 +65,11 @@ class RewardDuty:
         params: RewardParams | None = None,
         bandit: BanditParams = profile_bandit.DEFAULT_PARAMS,
     ) -> None:
-        self._home = home
         self._connection = connection
         self._params = params or RewardParams()
         self._bandit = bandit
-        self._versions: dict[str, int] = {}
-        self._models: dict[str, Any] = {}
+        self._champion, self._challenger = Aliased(home, CHAMPION), Aliased(home, CHALLENGER)
+        self._of: tuple[Challenger, Challenger] = (NO_CHALLENGER, NO_CHALLENGER)
         self._arms = arms.arms_of(None, None)
         self._found: dict[int, list[tuple[Any, ...]]] = {}  # rows of `OUTCOMES` by stretch
         self._matured: int | None = None
@@ -167,13 +166,14 @@ class RewardDuty:
         current = self._current_arms()
         known = newest(self._connection, self._written)
         names = tuple(current.profiles)
-        same_arms = known is not None and known.profiles == names
-        if same_arms and now_us - self._written_at_us < REFRESH_US:
+        told = rows(self._connection, decision_tables.TRIAL_SHARE)  # the flows read it: whether there are trials at all
+        is_like = known is not None and known.profiles == names and told == [(self._bandit.trial,)]
+        if is_like and now_us - self._written_at_us < REFRESH_US:
             return
         seen = rewards.outcomes([row for stretch in sorted(self._found) for row in self._found[stretch]], names)
-        now = profile_bandit.snapshot(0, seen, self._bandit)
+        now = profile_bandit.snapshot(0, seen, self._bandit, current.on_trial)
         self._written_at_us = now_us
-        if known is not None and same_arms and not moved(known, now):
+        if known is not None and is_like and not moved(known, now):
             self._written = known
             return
         body = {"snapshot": profile_bandit.as_json(now), "params": asdict(self._bandit) | asdict(self._params)}
@@ -183,15 +183,11 @@ class RewardDuty:
         self._written = now._replace(version=int(version))
 
     def _current_arms(self) -> Arms:
-        """The arms of the champions; where one cannot be loaded, those of before."""
-        for name, version, artifact in rows(self._connection, tables.CHAMPIONS):
-            if name in ("weights", "profiles") and self._versions.get(name) != version:
-                self._versions[name] = version
-                try:
-                    self._models[name] = load(name, self._home / artifact)
-                except (OSError, ValueError, KeyError, TypeError):  # the services cannot either, and say so
-                    continue
-                self._arms = arms.arms_of(self._models.get("weights"), self._models.get("profiles"))
+        """The arms of the champions, and of the challengers where they are tried."""
+        champion = self._champion.read(self._connection)
+        challenger = self._challenger.read(self._connection) if self._bandit.trial > 0 else NO_CHALLENGER
+        if champion is not self._of[0] or challenger is not self._of[1]:
+            self._of, self._arms = (champion, challenger), arms.arms_of(*champion, challenger)
         return self._arms
 
 
@@ -204,4 +200,5 @@ def moved(before: Snapshot, after: Snapshot) -> bool:
 
 def open_duty(settings: Settings) -> RewardDuty:
     """Stand ready at a home's log."""
-    return RewardDuty(settings.home, connect(settings.home), RewardParams(window_s=settings.reward_window_s))
+    window = RewardParams(window_s=settings.reward_window_s)
+    return RewardDuty(settings.home, connect(settings.home), window, BanditParams(trial=settings.trial_share))

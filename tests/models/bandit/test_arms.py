@@ -1,6 +1,9 @@
 """What the bandit may deal: every profile once, whatever it is called, and the champion weights always."""
 
-from models.bandit.arms import arm_id, arms_of
+import numpy as np
+
+from models.bandit.arms import Challenger, arm_id, arms_of, bandit_of
+from models.bandit.profile_bandit import Outcomes, snapshot
 from models.bandit.profiles import profile_set
 from models.weighting.weights import HEURISTIC, STATIC, profile
 
@@ -17,3 +20,27 @@ def test_the_champion_weights_are_an_arm_of_their_own_where_the_set_has_none_lik
 def test_the_same_weights_under_two_names_are_one_arm() -> None:
     twice = profile_set(("heuristic", "tuned", "static"), (HEURISTIC, HEURISTIC._replace(), STATIC))
     assert tuple(arms_of(None, twice).profiles) == (arm_id("heuristic", HEURISTIC), arm_id("static", STATIC))
+
+
+def test_only_what_no_champion_has_is_on_trial_and_it_keeps_its_id_when_it_is_promoted() -> None:
+    tuned = profile_set(("static", "tuned"), (STATIC, profile(HEURISTIC.base, HEURISTIC.factors * 2)))
+    found = arms_of(HEURISTIC, None, Challenger(OTHER, tuned))
+    tried = arm_id("tuned", tuned.profiles[1])
+    assert found.on_trial == {arm_id("learned", OTHER), tried}
+    assert tuple(found.profiles)[:2] == tuple(arms_of(HEURISTIC, None).profiles)
+    assert arms_of(OTHER, tuned).profiles.keys() >= found.on_trial
+    assert arms_of(OTHER, tuned, Challenger(OTHER, tuned)).on_trial == frozenset()
+
+
+def test_a_snapshot_is_used_while_it_has_every_champion_and_nothing_that_is_gone() -> None:
+    def about(*names: str) -> Outcomes:
+        none = np.zeros((0, 1, len(names)))
+        return Outcomes(names, ("",), none, none, none)
+
+    alone, tried = arms_of(None, None), arms_of(None, None, Challenger(OTHER))
+    before, after = snapshot(1, about(*alone.profiles)), snapshot(2, about(*tried.profiles), on_trial=tried.on_trial)
+    assert bandit_of(alone, before).snapshot is before
+    assert bandit_of(tried, before).snapshot is before
+    assert bandit_of(tried, after).snapshot is after
+    assert bandit_of(alone, after).snapshot is None
+    assert bandit_of(arms_of(OTHER, None), before).snapshot is None

@@ -53,6 +53,26 @@ def test_propensities_sum_to_one_and_none_is_below_the_floor(arms: list[tuple[in
     assert p.min() >= floor - 1e-12
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 16), st.integers(0, 17), st.floats(0, 0.5))
+def test_profiles_on_trial_are_dealt_as_told_whatever_they_earned_and_the_others_keep_the_floor(
+    n_kept: int, n_tried: int, trial: float
+) -> None:
+    k, params = n_kept + n_tried, BanditParams(trial=trial)
+    n = np.full((1, 1, k), 500.0)
+    total = n * np.linspace(0.1, 0.9, k)  # those on trial are the best
+    names = tuple(f"p{place}" for place in range(k))
+    now = snapshot(1, Outcomes(names, ("",), n, total, total), params, names[n_kept:])
+    p: Floats = np.array(now.rows[""].p)
+    assert p.sum() == pytest.approx(1, abs=1e-9)
+    assert p.min() >= params.floor - 1e-12
+    assert p[n_kept:] == pytest.approx([max(min(trial, 0.5 / max(n_tried, 1)), params.floor)] * n_tried)
+    alone = (
+        snapshot(1, Outcomes(names[:n_kept], ("",), *(part[:, :, :n_kept] for part in (n, total, total))), params).rows[""].p
+    )
+    assert np.argmax(p[:n_kept]) == np.argmax(alone)
+
+
 def test_profiles_are_dealt_as_often_as_their_propensities_say_and_a_replay_repeats_each_decision() -> None:
     now = snapshot(7, outcomes([[50, 50, 50]], [[10, 14, 2]]))
     dealt = [choose(now, "", f"d-{k}") for k in range(20_000)]
@@ -139,3 +159,5 @@ def test_a_floor_that_leaves_no_room_is_refused() -> None:
         with_floor(np.full(4, 0.25), 0.3)
     with pytest.raises(ValueError, match="floor"):
         BanditParams(floor=-0.1)
+    with pytest.raises(ValueError, match="trial"):
+        BanditParams(trial=0.6)

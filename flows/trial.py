@@ -1,0 +1,101 @@
+"""Trials: new weights and profiles are dealt to few visitors by the bandit until what they earned can judge them.
+
+A challenger of these models is on trial as long as it has the alias; the worker makes it an arm (`models.bandit.arms`). The
+gate holds new weights back while their trial says nothing yet, and lets the other models pass without them. A retraining makes
+no new weights meanwhile: with new ones every day no trial would come to an end. After `LONGEST_DAYS` without a verdict, weights
+are judged by the other rules alone, and profiles, for which nothing else speaks, are withdrawn.
+
+Where no worker deals challengers (`ATTUNE_TRIAL_SHARE` is 0, or there never was one) nothing can be tried and nothing is held
+back.
+"""
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from flows import off_policy, registry
+from flows.off_policy import PROFILES, WEIGHTS
+from flows.store import connect
+from models.bandit.off_policy import BETTER, SAME, THIN, WORSE
+from models.judging import gate
+from models.stored.decision_tables import TRIAL_SHARE
+from models.stored.tables import ALIASED_AT
+
+LONGEST_DAYS: Final = 14
+
+
+def running(home: Path) -> dict[str, int]:
+    """Version of each model that is on trial."""
+    with closing(connect(home)) as connection:
+        share: Any = connection.execute(TRIAL_SHARE).fetchone()
+    if not (share and share[0]):
+        return {}
+    return {
+        name: version for name, version in registry.aliased(home, registry.CHALLENGER).items() if name in (WEIGHTS, PROFILES)
+    }
+
+
+def is_over(home: Path, name: str, now_us: int | None = None) -> bool:
+    """Whether a trial has lasted as long as any may."""
+    with closing(connect(home)) as connection:
+        since: Any = connection.execute(ALIASED_AT, (name, registry.CHALLENGER)).fetchone()
+    now_us = time.time_ns() // 1000 if now_us is None else now_us
+    return since is None or now_us - since[0] > LONGEST_DAYS * 86_400_000_000
+
+
+def held_back(home: Path, versions: Mapping[str, int], found: Mapping[str, Any], now_us: int | None = None) -> dict[str, str]:
+    """What must not become champion yet, and why.
+
+    Parameters
+    ----------
+    versions
+        The candidate.
+    found
+        `flows.off_policy.verdict` about it.
+    """
+    tried = running(home).get(WEIGHTS)
+    if tried is None or tried != versions.get(WEIGHTS) or WEIGHTS not in registry.champions(home):
+        return {}
+    return {WEIGHTS: found["reason"]} if found["verdict"] == THIN and not is_over(home, WEIGHTS, now_us) else {}
+
+
+def of_profiles(home: Path, now_us: int | None = None) -> dict[str, Any] | None:
+    """What logged decisions say of the profiles on trial, with their version; None where there are none."""
+    version = running(home).get(PROFILES)
+    return None if version is None else {"version": version, **off_policy.of_profiles(home, version, now_us)}
+
+
+def settle(home: Path, verdict: Mapping[str, Any], *, may_promote: bool = True, now_us: int | None = None) -> None:
+    """End the trials that are decided, once the candidate's fate is.
+
+    Parameters
+    ----------
+    verdict
+        Of the gate; what it says of profiles stands in its evidence.
+    may_promote
+        False where a person has not agreed.
+    """
+    if (
+        WEIGHTS in running(home)
+        and not verdict["promote"]
+        and (verdict["verdict"] == gate.FAIL or is_over(home, WEIGHTS, now_us))
+    ):
+        _withdraw(home, WEIGHTS, f"gate: {verdict['verdict']}")
+    found = (verdict.get("evidence") or {}).get(PROFILES)
+    if found is None or running(home).get(PROFILES) != found["version"]:
+        return
+    said = f"off-policy: {found['verdict']}"
+    if found["verdict"] in (BETTER, SAME) and may_promote:
+        registry.crown(home, {PROFILES: found["version"]}, actor="gate", reason=said)
+    elif found["verdict"] == WORSE or (found["verdict"] == THIN and is_over(home, PROFILES, now_us)):
+        _withdraw(home, PROFILES, said)
+    registry.record(home, PROFILES, found["version"], verdict={**found, "verdict": AS_RULE[found["verdict"]]})
+
+
+AS_RULE: Final = {BETTER: gate.PASS, SAME: gate.PASS, WORSE: gate.FAIL, THIN: gate.THIN}
+
+
+def _withdraw(home: Path, name: str, reason: str) -> None:
+    registry.set_alias(home, registry.CHALLENGER, {name: None}, action="withdraw", actor="gate", reason=reason)
