@@ -43,7 +43,10 @@ class Metrics:
         )
         self.events = Counter("attune_events", "Events by the verdict at the door.", ("status",), registry=own)
         self.decisions = Counter(
-            "attune_decisions", "Decisions logged, or dropped by a log that was full.", ("status",), registry=own
+            "attune_decisions",
+            "Decisions logged, or dropped by a log that was full; and requests that failed instead.",
+            ("status",),
+            registry=own,
         )
         self.shadow = Counter("attune_shadow", "Requests that a challenger answered too, by how.", ("outcome",), registry=own)
         self._found: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
@@ -68,7 +71,7 @@ class Metrics:
         self.events.labels(status).inc(n)
 
     def decided(self, status: str, n: int) -> None:
-        """Count decisions that were put on record, or could not be."""
+        """Count decisions and failures that were put on record, or could not be."""
         self.decisions.labels(status).inc(n)
 
     def shadowed(self, outcome: str) -> None:

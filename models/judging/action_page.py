@@ -44,7 +44,7 @@ def markdown(told: Mapping[str, Any] | None) -> str:
     if not told:
         return ""
     paths = told["sequences"]
-    lines = [f"\n| action | weight | purchase within {told['horizon_s']:g} s | removal effect |", f"|{' --- |' * 4}"]
+    lines = [f"\n\n| action | weight | purchase within {told['horizon_s']:g} s | removal effect |", f"|{' --- |' * 4}"]
     for weight, path in zip(told["weights"], paths["actions"], strict=True):
         p, effect = _bounded(weight, "p", 4), _bounded(path, "removal_effect", 3)
         lines.append(f"| {weight['event_type']} | {weight['weight']:.3f} | {p} | {effect} |")
