@@ -68,14 +68,6 @@ def test_what_the_candidate_answered_to_live_requests_is_told() -> None:
     assert "<h2>Shadow</h2>" not in evaluation_page.page({**REPORT, "shadow": {}})
 
 
-def test_what_the_candidate_answered_to_live_requests_is_told() -> None:
-    seen = {"recommendations": {"n_requests": 120, "n_failed": 0, "label_agreement": 0.93, "top_20_overlap": 0.81}}
-    text = evaluation_page.page({**REPORT, "shadow": seen})
-    assert "<h2>Shadow</h2>" in text
-    assert "0.930" in text
-    assert "<h2>Shadow</h2>" not in evaluation_page.page({**REPORT, "shadow": {}})
-
-
 def test_a_champion_that_is_another_version_stands_beside_the_candidate():
     champion = {"versions": {"intent": 1}, "intent": {**INTENT, "overall": {"macro_f1": 0.625}}, "next_action": ACTION}
     candidate = {**REPORT["candidate"], "versions": {"intent": 2}}
