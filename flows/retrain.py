@@ -83,7 +83,7 @@ def _get_ready() -> None:
     """Do what needs no server while it starts: kernels in a process of their own, and imports that take seconds each."""
     from numba import config
 
-    compiled = Path(getattr(config, "CACHE_DIR", "") or Path(layout.__file__).parent / "__pycache__")
+    compiled = Path(getattr(config, "CACHE_DIR", "") or Path(layout.__file__).parent)
     if not any(compiled.rglob("*.nbi")):
         subprocess.Popen([sys.executable, "-m", "models.warm"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     import lightgbm  # noqa: F401

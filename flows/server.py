@@ -22,6 +22,7 @@ from flows.settings import prepare
 from models import layout
 
 START_TIMEOUT_S: Final = 300.0  # three seconds; on a machine with much else to do, a minute and more
+HEALTH_S: Final = 10.0  # a server that is busy is well; where there is none, the refusal comes at once
 POLL_S: Final = 0.05
 DRAIN_TIMEOUT_S: Final = 5.0
 
@@ -44,7 +45,7 @@ def _end_with_parent() -> None:
 def healthy(url: str) -> bool:
     """Whether a Prefect API answers at this address."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+        with urllib.request.urlopen(f"{url}/health", timeout=HEALTH_S) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
