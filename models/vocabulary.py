@@ -73,6 +73,7 @@ _INSIDE: Final = ("properties", "params", "ecommerce")
 _PRODUCTS: Final = ("items", "products", "productDetails")
 _PRODUCT_FIELDS: Final = ("item_id", "category", "price")
 MAX_PRODUCTS: Final = 100  # of one foreign event
+MICROS_DIGITS: Final = 17  # enough until the year 5138
 _ABOUT_ITEMS: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
 
 
@@ -124,8 +125,11 @@ def _read(event: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], list[dic
         value = _first(places, names)
         if value is not None:
             found[ours] = value
-    if isinstance(found.get("ts"), int):
-        found["ts"] = _instant(found["ts"])
+    ts = found.get("ts")
+    if isinstance(ts, str) and ts.isascii() and ts.isdigit() and len(ts) <= MICROS_DIGITS:
+        ts = int(ts)  # BigQuery writes its integers as texts
+    if isinstance(ts, int):
+        found["ts"] = _instant(ts)
     query = _first(places, QUERIES)
     if isinstance(query, str):
         found.setdefault("query_length", len(query))

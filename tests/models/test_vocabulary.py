@@ -62,6 +62,8 @@ def test_an_event_in_our_own_words_stays_as_it_is(kind: str, more: dict[str, Any
         ),
         ({"eventType": "category-page-view", "pageCategories": ["a > b"]}, {"type": "category_browse", "category": "a > b"}),
         ({"name": "view_item", "timestamp_micros": 0}, {"type": "item_view", "ts": "1970-01-01T00:00:00+00:00"}),
+        ({"name": "view_item", "event_timestamp": "1500000"}, {"type": "item_view", "ts": "1970-01-01T00:00:01.500000+00:00"}),
+        ({"name": "view_item", "timestamp": "9" * 30}, {"type": "item_view", "ts": "9" * 30}),
         ({"name": "view_item", "timestamp_micros": 10**30}, {"type": "item_view", "ts": 10**30}),
         ({"name": "page_view", "params": {"percent_scrolled": 90}}, {"type": "content_view", "scroll_depth": 0.9}),
         ({"type": "track", "event": "Never Heard", "userId": "u"}, {"type": "Never Heard", "user_id": "u"}),
