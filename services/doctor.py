@@ -15,7 +15,7 @@ import apsw
 
 from models import audit, layout
 from models.stored import tables
-from services.store import OLDEST_SAFE_SQLITE, connect, rows
+from services.store import OLDEST_SAFE_SQLITE, SECRET_BYTES, connect, rows
 
 LEAST_DISK: Final = 1 << 30  # bytes
 STALE_DAYS: Final = 7
@@ -87,9 +87,16 @@ def _log(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
         yield Finding("event log", "ok", f"{n} events, the newest {max(days, 0):.1f} days old")
     ((refused,),) = rows(connection, "SELECT count(*) FROM quarantine WHERE replayed_at_us IS NULL")
     yield Finding("quarantine", "warn" if refused else "ok", f"{refused} rows", "attune quarantine list" if refused else "")
-    mode = (home / layout.SECRET).stat().st_mode & 0o077 if (home / layout.SECRET).exists() else 0
-    if mode:
-        yield Finding("secret", "fail", "others may read it", f"chmod 600 {home / layout.SECRET}")
+    yield from _secret(home / layout.SECRET)
+
+
+def _secret(path: Path) -> Iterator[Finding]:
+    if not path.exists():
+        return
+    if path.stat().st_size != SECRET_BYTES:
+        yield Finding("secret", "fail", "the file is damaged", f"restore {path} from a backup")
+    if path.stat().st_mode & 0o077:
+        yield Finding("secret", "fail", "others may read it", f"chmod 600 {path}")
 
 
 def _models(connection: apsw.Connection, home: Path) -> Iterator[Finding]:

@@ -124,7 +124,7 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
         If the address cannot be listened on.
     """
     from services import metrics
-    from services.store import connect
+    from services.store import connect, secret
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -134,7 +134,9 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
             raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host or --port") from None
         port = probe.getsockname()[1]
     home = home.expanduser().absolute()
-    connect(home).close()  # a store that cannot be opened is said once, here, and not by every worker that is started again
+    # What cannot be opened is said once, here, and not by every worker that is started again.
+    connect(home).close()
+    secret(home)
     metrics.prepare(home, fresh=True)
     (home / layout.SERVICE_URL).write_text(f"http://{host}:{port}\n")
     os.environ.update(

@@ -12,6 +12,7 @@ from models.stored import tables
 
 OLDEST_SAFE_SQLITE = (3, 51, 3)  # older libraries can corrupt a WAL file that several connections write
 BUSY_MS = 10_000
+SECRET_BYTES = 32
 
 
 def connect(home: Path, busy_ms: int = BUSY_MS) -> apsw.Connection:
@@ -66,20 +67,33 @@ def rows(connection: apsw.Connection, statement: str, bindings: tuple[Any, ...] 
 
 
 def secret(home: Path) -> bytes:
-    """Read the installation's secret; the first caller makes it. Readable by the owner only."""
+    """Read the installation's secret; the first caller makes it. Readable by the owner only.
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold `SECRET_BYTES` bytes.
+    """
     path = home / layout.SECRET
+    if not path.exists():  # else nothing is written: the disk may be read-only by now
+        _make_secret(home, path)
+    found = path.read_bytes()
+    if len(found) != SECRET_BYTES:
+        raise ValueError(f"{path} must hold {SECRET_BYTES} bytes, found {len(found)}: restore it from a backup")
+    return found
+
+
+def _make_secret(home: Path, path: Path) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Written whole under another name and linked: whoever comes second reads a complete key.
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
-        # Written whole under another name and linked: whoever comes second reads a complete key.
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        if not path.exists():
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(32))
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
     except FileExistsError:
         pass
     finally:
         draft.unlink(missing_ok=True)
-    return path.read_bytes()

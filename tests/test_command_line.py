@@ -122,6 +122,15 @@ def test_a_home_that_is_none_and_a_store_that_is_none_are_one_line(words: str, t
         assert "Traceback" not in run.stderr
 
 
+def test_a_damaged_secret_is_one_line_and_the_doctor_names_it(tmp_path: Path) -> None:
+    assert attune(tmp_path, "partner", "list").returncode == 0
+    write(tmp_path / layout.SECRET, b"short").chmod(0o600)
+    for words in (("serve", "--port", "0"), ("erase", "u"), ("ingest", str(write(tmp_path / "e.jsonl", b"{}\n")))):
+        run = attune(tmp_path, *words)
+        assert (run.returncode, run.stderr.count("\n")) == (2, 1), run.stderr
+    assert "fail  secret: the file is damaged" in attune(tmp_path, "doctor").stdout
+
+
 def test_an_empty_setting_is_as_good_as_none(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "services.cli", "partner", "list"],
