@@ -90,7 +90,7 @@ class Profiles:
         self._data_version = -1
         self._snapshot: Snapshot | None = None
         self._challenger = Aliased(home, CHALLENGER)
-        self._of: tuple[Any, ...] = ()
+        self._of: tuple[Any, Any, Any, Any] = (None, None, NO_CHALLENGER, None)
         self._bandit = Bandit(arms.arms_of(None, None), None)
 
     def current(self, champions: Champions, now_s: float) -> Bandit:
@@ -104,9 +104,15 @@ class Profiles:
         if not 0 <= now_s - self._checked_at < self._check_s:
             self._refresh()
             self._checked_at = now_s
-        of = champions.weights, champions.profiles, self._challenger.found, self._snapshot
-        if len(self._of) != len(of) or any(a is not b for a, b in zip(self._of, of, strict=True)):
-            self._of, self._bandit = of, arms.bandit_of(arms.arms_of(*of[:3]), self._snapshot)
+        weights, profiles, challenger, snapshot = self._of
+        if (
+            champions.weights is not weights
+            or champions.profiles is not profiles
+            or self._challenger.found is not challenger
+            or self._snapshot is not snapshot
+        ):
+            self._of = (champions.weights, champions.profiles, self._challenger.found, self._snapshot)
+            self._bandit = arms.bandit_of(arms.arms_of(*self._of[:3]), self._snapshot)
         return self._bandit
 
     def _refresh(self) -> None:
