@@ -30,7 +30,7 @@ from services.door.gate import Authenticator, Gate, Observer
 from services.door.idempotency import Writes
 from services.door.partners import Keys
 from services.door.problems import Refusal
-from services.door.rate_limits import RateLimits, Strangers
+from services.door.rate_limits import WITHOUT_KEY, RateLimits, Strangers
 from services.door.request_ids import HEADER, RequestIds
 from services.door.routes import Endpoints, Routes
 from services.log import events_door
@@ -89,7 +89,8 @@ class App:
         self.writer = LogWriter(settings.home, now_us)
         self.writes = Writes(self.writer, master)
         self._ids = RequestIds()
-        limits, strangers = RateLimits(settings.requests_per_minute, settings.workers), Strangers(settings.workers)
+        limits = RateLimits(settings.requests_per_minute, settings.workers)
+        strangers = Strangers(max(1, settings.requests_per_minute // WITHOUT_KEY), settings.workers)
         self._gate = Gate(authenticator, limits, strangers, observer, now_us, traces=settings.log_level == "DEBUG")
         self._reopening: asyncio.Task[None] | None = None
         self.decisions = DecisionLog(settings.home, decided)

@@ -19,7 +19,10 @@ from services.door.partners import Caller
 from services.door.problems import Headers, Refusal
 
 WINDOW_S: Final = 60
-REFUSALS_PER_MINUTE: Final = 100  # of one peer
+# Keys cannot be guessed, but looking them up costs time: a peer without a valid one may ask so many times less often than a key.
+WITHOUT_KEY: Final = 10
+    10  # a peer without a valid key may ask so many times less often than a key: keys cannot be guessed, but cost time
+)
 MAX_PEERS: Final = 4096  # remembered by each worker
 _WINDOW_US: Final = WINDOW_S * 1_000_000
 
@@ -95,11 +98,13 @@ class Strangers:
 
     Parameters
     ----------
+    per_minute
+        Requests of one peer.
     workers
         Processes that share the limit.
     """
 
-    def __init__(self, workers: int, per_minute: int = REFUSALS_PER_MINUTE, most: int = MAX_PEERS) -> None:
+    def __init__(self, per_minute: int, workers: int, most: int = MAX_PEERS) -> None:
         self._workers = workers
         self._per_minute = per_minute
         self._most = most

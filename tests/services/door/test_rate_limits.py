@@ -43,7 +43,7 @@ def test_a_key_with_a_limit_of_its_own_has_that_and_a_new_limit_counts_at_once()
 
 
 def test_a_peer_without_a_valid_key_has_to_wait_and_no_other_peer_with_it() -> None:
-    strangers = Strangers(workers=1, per_minute=2)
+    strangers = Strangers(2, workers=1)
     for _ in range(2):
         strangers.take("2001:db8:0:7::1", NOW_US)
     with pytest.raises(Refusal) as refusal:
@@ -54,7 +54,7 @@ def test_a_peer_without_a_valid_key_has_to_wait_and_no_other_peer_with_it() -> N
 
 
 def test_as_many_peers_are_remembered_as_there_is_room_for_and_none_by_its_address() -> None:
-    strangers = Strangers(workers=1, per_minute=1, most=3)
+    strangers = Strangers(1, workers=1, most=3)
     for n in range(10):
         strangers.take(f"192.0.2.{n}", NOW_US)
     assert len(strangers) == 3
