@@ -43,7 +43,7 @@ class Settings(BaseSettings):
         If a name with our prefix is no setting, or a value is out of its range; in one line, without the value.
     """
 
-    model_config = SettingsConfigDict(env_prefix=environment.PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=environment.PREFIX, extra="ignore", env_ignore_empty=True, frozen=True)
 
     home: Path = Field(default=Path(".attune"), validate_default=True)
     profile: Literal["embedded", "scale"] = "embedded"
