@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import live_associations
+from benchmarks import association_growth, live_associations
 from models.events import EVENT_DTYPE
 from models.pairs.associations import AssociationParams, AssociationStore, build
 from models.weighting.weights import STATIC
@@ -131,24 +131,6 @@ def speed(store: AssociationStore) -> dict[str, float]:
     return found
 
 
-def _memory_mb(name: str) -> float:
-    status = Path("/proc/self/status").read_text()
-    return float(status.split(f"{name}:")[1].split()[0]) / 1e3
-
-
-def build_memory(log: tuple[npt.NDArray[np.void], npt.NDArray[np.bool_], npt.NDArray[np.object_]]) -> dict[str, float | None]:
-    """What a build takes at its peak beyond what was there before, beside the finished arrays; None where Linux is not."""
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return {"build_peak_mb": None}
-    reset.write_text("5")  # the peak counts from here
-    before = _memory_mb("VmRSS")
-    store = build(*log)
-    peak_mb = _memory_mb("VmHWM") - before
-    arrays_mb = sum(array.nbytes for array in (*store.index, *(store.ledger or ()))) / 1e6
-    return {"store_mb": arrays_mb, "build_peak_mb": peak_mb, "build_peak_to_store_ratio": peak_mb / arrays_mb}
-
-
 def _best_of_three(work: Callable[[], T]) -> tuple[float, T]:
     """CPU seconds of the fastest of three runs (others may be using the machine), and the result."""
     spent_s = []
@@ -180,7 +162,7 @@ def main(arguments: list[str]) -> None:
     train, test = read(folder) if real else generated()
     build(*encode(train[:10]))  # compile first
     log = encode(train)
-    memory = build_memory(log)  # first: what a search frees would be taken for room that was there
+    memory = association_growth.build_memory(log)  # first: what a search frees would be taken for room that was there
     params, _ = choose(train) if real and given == arguments else (AssociationParams(), 0.0)
     build_s, store = _best_of_three(lambda: build(*log, params))
     sort_s, _ = _best_of_three(lambda: np.argsort(log[0]["item"], kind="stable"))
@@ -198,6 +180,7 @@ def main(arguments: list[str]) -> None:
         "test_prefix_p50_us": found["p50_us"],
         "test_prefix_p99_us": found["p99_us"],
         **memory,
+        "few_items": association_growth.measure(*association_growth.FEW_ITEMS),
         "live": live_associations.measure(store),
         "params": asdict(params),
     }

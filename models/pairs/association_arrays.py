@@ -14,17 +14,22 @@ Records = npt.NDArray[np.void]
 PairTypes = npt.NDArray[np.uint8]
 
 
-class Touches(NamedTuple):
-    """Item events in session order, each array of shape (n_touches,), and where each item's lie.
+class Log(NamedTuple):
+    """Sorted sessions as the caller has them; nothing is copied, so the kernels take rows of `EVENT_DTYPE` as they are."""
 
-    `age_s` is the time to the newest event of the log; `order` lists touch positions grouped by item, item i at
-    ``order[offsets[i]:offsets[i + 1]]``.
+    events: Records  # (n_events,), EVENT_DTYPE
+    starts: npt.NDArray[np.bool_]  # (n_events,), the first of each session
+    newest_us: int  # where ages count back from; they may be negative
+
+
+class Touches(NamedTuple):
+    """Where the events of a range of items lie in the log.
+
+    Item ``first + i`` has those at ``order[offsets[i]:offsets[i + 1]]``, in their order. One that is its item's first in a
+    session is kept as its complement, ``~position``: that tells sessions apart without a number for each event.
     """
 
-    item: Ints32
-    kind: Bytes
-    session: Ints32
-    age_s: Floats
+    first: int
     order: Ints32
     offsets: Ints
 

@@ -1,19 +1,23 @@
 """From sorted sessions to the arrays of an association store: the parameters, and the steps of `associations.build`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.events import NO_CODE, EventArray
+from models.events import EVENT_DTYPE, NO_CODE, EventArray
 from models.pairs import association_kernels as kernels
-from models.pairs.association_arrays import Ints, Rules, Totals, Touches
+from models.pairs import association_survey
+from models.pairs.association_arrays import Ints, Log, Rows, Rules, Totals
 from models.schema import N_EVENT_TYPES
 from models.weighting.weights import base_weights
 
 _N_WIDE = kernels.TYPE_MASK + 1
-_ROWS_AT_ONCE = 1 << 18
+_COLUMNS: dict[str, type[np.generic]] = {"target": np.int32, "types": np.uint8, "strength": np.float32, "support": np.int32}
+_ITEM_BYTES, _ENTRY_BYTES, _TOUCH_BYTES = 140, 13, 4  # in the finished arrays, and in `Touches`
+_LEAST_TOUCHES = 1 << 20  # looked up by one pass over the log, so that few passes do
 _N_BLOCKS = 32  # rows are gathered in so many blocks of anchors: what a build takes beyond its result stays small
 _LEAST = {name: 1.0 for name in ("window", "gap_scale_s", "half_life_s", "max_targets", "max_anchors", "age_scale_s")}
 
@@ -58,33 +62,11 @@ class AssociationParams:
                 raise ValueError(f"{each.name} must be finite and at least {least:g}, got {value}")
 
 
-def touches_of(events: EventArray, starts: npt.NDArray[np.bool_], n_items: int, newest_us: int) -> Touches:
-    """The item events of sorted sessions as the kernels read them; ages count back from `newest_us` and may be negative."""
-    n = int(np.count_nonzero(events["item"] >= 0))
-    item, session, kind, age_s = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int8), np.empty(n)
-    filled, n_begun = 0, -1
-    for first in range(0, len(events), _ROWS_AT_ONCE):  # so many at a time: this is where a build of a long log takes most
-        rows = events[first : first + _ROWS_AT_ONCE]
-        kept, begun = rows["item"] >= 0, np.cumsum(starts[first : first + _ROWS_AT_ONCE], dtype=np.int32) + np.int32(n_begun)
-        part = slice(filled, filled + int(np.count_nonzero(kept)))
-        item[part], session[part], kind[part] = rows["item"][kept], begun[kept], rows["event_type"][kept]
-        age_s[part] = (newest_us - rows["occurred_at_us"][kept]) / 1e6
-        filled, n_begun = part.stop, int(begun[-1])
-    order, offsets = kernels.by_item(item, n_items)
-    return Touches(item, kind, session, age_s, order, offsets)
-
-
-def categories_of(events: EventArray, n_items: int) -> npt.NDArray[np.int32]:
-    """Category of each item as its last event in the array has it, -1 for none; codes of the events, shape (n_items,)."""
-    category = np.full(n_items, NO_CODE, dtype=np.int32)
-    kept = (events["item"] >= 0) & (events["category"] >= 0)
-    category[events["item"][kept]] = events["category"][kept]
-    return category
-
-
-def n_sessions(touches: Touches) -> int:
-    """How many sessions have a touch."""
-    return int(np.count_nonzero(np.diff(touches.session, prepend=-1)))
+def log_of(events: EventArray, starts: npt.NDArray[np.bool_], newest_us: int) -> Log:
+    """The log as the kernels are compiled for it: contiguous, read-only views of the caller's rows."""
+    rows, flags = np.ascontiguousarray(events, EVENT_DTYPE).view(), np.ascontiguousarray(starts, np.bool_).view()
+    rows.flags.writeable = flags.flags.writeable = False
+    return Log(rows, flags, newest_us)
 
 
 def damping(n_sessions_with: npt.NDArray[np.int32], params: AssociationParams) -> npt.NDArray[np.float32]:
@@ -92,20 +74,36 @@ def damping(n_sessions_with: npt.NDArray[np.int32], params: AssociationParams) -
     return np.maximum(n_sessions_with, 1).astype(np.float32) ** np.float32(-params.popularity_power)
 
 
-def rows_of(touches: Touches, totals: Totals, rules: Rules) -> tuple[Ints, list[npt.NDArray[Any]]]:
+def rows_of(log: Log, n_touches: Ints, totals: Totals, rules: Rules) -> tuple[Ints, list[npt.NDArray[Any]]]:
     """Gather block by block; where rows begin, and the columns target, types, strength and support."""
-    n_items = len(touches.offsets) - 1
-    kinds = {"target": np.int32, "types": np.uint8, "strength": np.float32, "support": np.int32}
-    blocks: list[list[npt.NDArray[Any]]] = [[np.zeros(0, kind)] for kind in kinds.values()]
+    blocks: list[list[npt.NDArray[Any]]] = [[np.zeros(0, kind)] for kind in _COLUMNS.values()]
     sizes = [np.zeros(1, np.int64)]
-    block = max(n_items // _N_BLOCKS, 16)
-    for first in range(0, n_items, block):
-        rows = kernels.gather(first, min(first + block, n_items), touches, totals, rules)
+    for rows in gathered(log, n_touches, totals, rules):
         sizes.append(rows.sizes)
-        for column, (name, kind) in zip(blocks, kinds.items(), strict=True):
+        for column, (name, kind) in zip(blocks, _COLUMNS.items(), strict=True):
             column.append(rows.entries[name][: rows.n].astype(kind))
-    columns = [np.concatenate(blocks.pop(0)) for _ in kinds]  # popped: a column's blocks are freed before the next is joined
+    columns = [np.concatenate(blocks.pop(0)) for _ in _COLUMNS]  # popped: a column's blocks are freed before the next is joined
     return np.cumsum(np.concatenate(sizes)), columns
+
+
+def gathered(log: Log, n_touches: Ints, totals: Totals, rules: Rules, least_touches: int = _LEAST_TOUCHES) -> Iterator[Rows]:
+    """Rows of all items in their order, a block of anchors at a time.
+
+    Where their touches lie is looked up, by a pass over the log, for as many anchors as fit in the room that the result has
+    taken so far: what a build takes beyond its result stays in proportion to it, however long the log.
+    """
+    n_items, begun, ends = len(n_touches), 0, np.cumsum(n_touches)
+    block, n_bytes = max(n_items // _N_BLOCKS, 16), _ITEM_BYTES * n_items
+    while begun < n_items:
+        room = max(least_touches, n_bytes // _TOUCH_BYTES)
+        fitting = int(np.searchsorted(ends, ends[begun] - n_touches[begun] + room, "right"))
+        reached = max(fitting, begun + 1)
+        touches = association_survey.by_item(log, begun, reached, n_touches)
+        for first in range(begun, reached, block):
+            rows = kernels.gather(first, min(first + block, reached), log, touches, totals, rules)
+            n_bytes += _ENTRY_BYTES * rows.n
+            yield rows
+        begun = reached
 
 
 def rules_of(params: AssociationParams, age_rate: float) -> Rules:

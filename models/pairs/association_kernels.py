@@ -1,9 +1,10 @@
 """Compiled loops of the typed pair store: one gathers the rows at build time, one merges them per request.
 
 Building is a *gather*, not a sort: for each anchor item its occurrences are visited and the neighbours within the window are
-added up in dense scratch, so no list of pairs ever exists. Memory is the touches (about 20 bytes each) plus the finished
-rows, rows of different anchors are independent (threads may share the work), and a row can be made again on its own, from sums
-that were kept (`remake`).
+added up in dense scratch, so no list of pairs ever exists. Neighbours are read where the caller has them, asked for a few
+occurrences ahead, since they lie anywhere in the log. Memory is four bytes for each occurrence of the anchors at hand plus the
+finished rows; rows of different anchors are independent (threads may share the work), and a row can be made again on its own,
+from sums that were kept (`remake`).
 """
 
 from typing import Final, cast
@@ -11,12 +12,26 @@ from typing import Final, cast
 import numpy as np
 
 from models.kernels import kernel
-from models.pairs.association_arrays import Floats, Floats32, Ints, Ints32, PairTypes, Records, Rows, Rules, Totals, Touches
+from models.pairs.association_arrays import (
+    Floats,
+    Ints,
+    Ints32,
+    Log,
+    PairTypes,
+    Records,
+    Rows,
+    Rules,
+    Totals,
+    Touches,
+)
+from models.pairs.prefetch import prefetch
 
 TYPE_BITS: Final = 4  # an entry's types in one byte: source << 4 | target
 TYPE_MASK: Final = 15
 REACH: Final = 4  # touches looked at on either side, per step of the window: many events on one item must not cost more
 _LOG_TABLE: Final = 4096
+_AHEAD: Final = 4  # touches; their rows are asked for while these are added up
+_LINES: Final = (-128, -64, 0, 64, 128)  # bytes: around the row, where a short session's others are
 _NONE: Final = cast(int, np.int64(0))  # a plain 0 has a type of its own, and what is called with it would be compiled twice
 
 # Scratch of one anchor: a cell per item, a slot per target met, an entry per target and pair of types. Records and plain
@@ -80,36 +95,59 @@ def _add(
 @kernel
 def _accumulate(
     cells: Records, slots: Records, entries: Records, n_slots: int, n: int,
-    anchor: int, first: int, touches: Touches, rules: Rules,
+    anchor: int, first: int, log: Log, touches: Touches, rules: Rules,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Add up what happened around the anchor's touches from `first` on, as long as the row has room.
 
     Returns the touch to go on with, and the numbers of targets and entries.
     """
-    item, kind, session, age_s = touches.item, touches.kind, touches.session, touches.age_s
+    events, starts, newest_us = log.events, log.starts, log.newest_us
     step_decay, backward, gap_scale_s, self_factor = rules.step_decay, rules.backward, rules.gap_scale_s, rules.self_factor
     repeats = rules.repeats
-    order, end, window = touches.order, touches.offsets[anchor + 1], len(rules.step_decay) - 1
+    order, end, window = touches.order, touches.offsets[anchor - touches.first + 1], len(rules.step_decay) - 1
     reach = REACH * window
+    session = first  # a session is known by its first touch of the anchor
+    while first < end and order[session] >= 0:
+        session -= 1
     for k in range(first, end):
         if n + 2 * reach >= len(entries):
             return k, n_slots, n
-        p = order[k]
-        freshness = np.exp(-rules.age_rate * age_s[p])
+        p, ahead = order[k], order[min(k + _AHEAD, end - 1)]
+        ahead = max(ahead, ~ahead)
+        prefetch(starts, ahead, 0)
+        for n_bytes in _LINES:
+            prefetch(events, ahead, n_bytes)
+        if p < 0:
+            p, session = ~p, k
+        kind, age_s = events[p].event_type, (newest_us - events[p].occurred_at_us) / 1e6
+        freshness = np.exp(-rules.age_rate * age_s)
         for direction in (1, -1):
             bias = freshness if direction == 1 else freshness * backward
-            q, last, distance = p + direction, p + direction * (reach + 1), 0
-            while q != last and 0 <= q < len(item) and session[q] == session[p]:
-                distance += item[q] != item[q - direction]
+            q, n_met, distance, before = p, 0, 0, anchor
+            while n_met < reach:
+                if direction == 1:
+                    q += 1
+                    if q == len(events) or starts[q]:
+                        break
+                elif q == 0 or starts[q]:
+                    break
+                else:
+                    q -= 1
+                target = events[q].item
+                if target < 0:
+                    continue
+                n_met += 1
+                distance += target != before
+                before = target
                 if distance > window:
                     break
-                again = item[q] == anchor
+                again = target == anchor
                 if not again or (self_factor > 0.0 and direction == 1):
-                    weight = bias * step_decay[distance] / (1.0 + abs(age_s[q] - age_s[p]) / gap_scale_s)
+                    age_there_s = (newest_us - events[q].occurred_at_us) / 1e6
+                    weight = bias * step_decay[distance] / (1.0 + abs(age_there_s - age_s) / gap_scale_s)
                     weight *= self_factor if again else 1.0
-                    types = kind[p] << TYPE_BITS | kind[q]
-                    n_slots, n = _add(cells, slots, entries, n_slots, n, anchor, item[q], types, weight, session[p], repeats)
-                q += direction
+                    types = kind << TYPE_BITS | events[q].event_type
+                    n_slots, n = _add(cells, slots, entries, n_slots, n, anchor, target, types, weight, session, repeats)
     return end, n_slots, n
 
 
@@ -240,9 +278,9 @@ def _longer(old: Records, size: int) -> Records:
 
 
 @kernel
-def gather(first: int, last: int, touches: Touches, totals: Totals, rules: Rules) -> Rows:
+def gather(first: int, last: int, log: Log, touches: Touches, totals: Totals, rules: Rules) -> Rows:
     """Rows of the anchors ``first <= anchor < last``: pairs added up, gated, normalised, pruned to the best targets."""
-    n_items = len(touches.offsets) - 1
+    n_items = len(totals.damping)
     table = np.zeros(_LOG_TABLE)
     for x in range(1, _LOG_TABLE):
         table[x] = x * np.log(x)
@@ -253,11 +291,12 @@ def gather(first: int, last: int, touches: Touches, totals: Totals, rules: Rules
         cells[i].anchor = -1
     sizes, out, filled = np.zeros(last - first, np.int64), np.empty(4096, OUT), _NONE
     for anchor in range(first, last):
-        at, n_slots, n = touches.offsets[anchor], _NONE, _NONE
-        at, n_slots, n = _accumulate(cells, slots, entries, n_slots, n, anchor, at, touches, rules)
-        while at < touches.offsets[anchor + 1]:
+        at, end = touches.offsets[anchor - touches.first], touches.offsets[anchor - touches.first + 1]
+        n_slots, n = _NONE, _NONE
+        at, n_slots, n = _accumulate(cells, slots, entries, n_slots, n, anchor, at, log, touches, rules)
+        while at < end:
             slots, entries = _longer(slots, 2 * len(slots)), _longer(entries, 2 * len(entries))
-            at, n_slots, n = _accumulate(cells, slots, entries, n_slots, n, anchor, at, touches, rules)
+            at, n_slots, n = _accumulate(cells, slots, entries, n_slots, n, anchor, at, log, touches, rules)
         if n_slots > len(rank):
             rank, chosen = np.empty(2 * n_slots), np.empty(2 * n_slots, np.int32)
         _normalise(slots, entries, n_slots, anchor, totals, rules, table, rank)
@@ -304,39 +343,3 @@ def remake(
         filled = _keep(slots, entries, chosen, _choose(rank, n_slots, rules.max_targets, chosen), out, filled)
         sizes[k] = filled - start
     return Rows(sizes, out, filled)
-
-
-@kernel
-def by_item(item: Ints32, n_items: int) -> tuple[Ints32, Ints]:
-    """Touch positions grouped by item, in order within one, and where each item's group starts (counting sort)."""
-    offsets = np.zeros(n_items + 1, np.int64)
-    for p in range(len(item)):
-        offsets[item[p] + 1] += 1
-    following, order = np.zeros(n_items, np.int64), np.empty(len(item), np.int32)
-    for i in range(n_items):
-        following[i] = offsets[i]
-        offsets[i + 1] += offsets[i]
-    for p in range(len(item)):
-        order[following[item[p]]] = p
-        following[item[p]] += 1
-    return order, offsets
-
-
-@kernel
-def count_sessions(touches: Touches, age_rate: float) -> tuple[Ints32, Floats32]:
-    """Sessions in which each (item, type) occurs, plain and decayed by age, both of shape (n_items, 16)."""
-    n_items = len(touches.offsets) - 1
-    plain = np.zeros((n_items, TYPE_MASK + 1), np.int32)
-    decayed = np.zeros((n_items, TYPE_MASK + 1), np.float32)
-    last_session = np.empty(TYPE_MASK + 1, np.int64)
-    for item in range(n_items):
-        for kind in range(len(last_session)):
-            last_session[kind] = -1
-        for k in range(touches.offsets[item], touches.offsets[item + 1]):
-            p = touches.order[k]
-            kind = touches.kind[p]
-            if last_session[kind] != touches.session[p]:
-                last_session[kind] = touches.session[p]
-                plain[item, kind] += 1
-                decayed[item, kind] += np.exp(-age_rate * touches.age_s[p])
-    return plain, decayed

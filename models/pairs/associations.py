@@ -35,6 +35,7 @@ from models.events import NO_CODE, EventArray
 from models.pairs import association_build as steps
 from models.pairs import association_kernels as kernels
 from models.pairs import association_query as query
+from models.pairs import association_survey
 from models.pairs.association_arrays import Totals
 from models.pairs.association_build import AssociationParams as AssociationParams
 from models.schema import EVENT_TYPES, N_EVENT_TYPES
@@ -267,13 +268,12 @@ def build(
     if len(events) and events["item"].max() >= len(item_ids):
         raise ValueError(f"item code {events['item'].max()} has no text among {len(item_ids)}")
     newest = int(events["occurred_at_us"].max()) if len(events) else 0
-    touches = steps.touches_of(events, starts, len(item_ids), newest)
-    age_rate = np.log(2) / params.half_life_s
-    n_sessions_with, decayed = kernels.count_sessions(touches, age_rate)
-    totals = Totals(n_sessions_with, steps.damping(n_sessions_with, params), steps.n_sessions(touches))
-    offsets, columns = steps.rows_of(touches, totals, steps.rules_of(params, age_rate))
+    log, age_rate = steps.log_of(events, starts, newest), np.log(2) / params.half_life_s
+    n_touches, n_sessions_with, decayed, category, n_sessions = association_survey.survey(log, len(item_ids), age_rate)
+    totals = Totals(n_sessions_with, steps.damping(n_sessions_with, params), n_sessions)
+    offsets, columns = steps.rows_of(log, n_touches, totals, steps.rules_of(params, age_rate))
     target, types, strength, support = columns
-    popular, category = steps.popular_lists(decayed, params.n_popular), steps.categories_of(events, len(item_ids))
+    popular = steps.popular_lists(decayed, params.n_popular)
     index = query.Index(offsets, target, types, strength, *popular, category)
     ledger = Ledger(support, n_sessions_with, decayed, np.array([totals.n_sessions]))
     return AssociationStore(frozen(index), [str(item_id) for item_id in item_ids], params, newest, frozen(ledger))

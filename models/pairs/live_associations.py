@@ -30,7 +30,7 @@ import pandas as pd
 from models.events import EVENT_DTYPE, NO_CODE, TYPE_CODE, EventArray
 from models.folds.sessions import sessionize
 from models.folds.sessions import starts as starts_of
-from models.pairs import association_build, associations
+from models.pairs import association_build, association_survey, associations
 from models.pairs import association_kernels as kernels
 from models.pairs import association_query as query
 from models.pairs.association_arrays import Ints, Totals
@@ -203,15 +203,16 @@ class LiveAssociations:
         events, codes = found.events.copy(), found.events["item"]
         items, local = np.unique(codes[codes >= 0], return_inverse=True)
         events["item"][codes >= 0] = local
-        touches = association_build.touches_of(events, found.starts, len(items), self._reference_us)
-        plain, decayed = kernels.count_sessions(touches, self._rules.age_rate)
-        rows = kernels.gather(0, len(items), touches, _nothing_normalised(len(items)), _everything_kept(self._rules))
+        log = association_build.log_of(events, found.starts, self._reference_us)
+        n_touches, plain, decayed, _, n_sessions = association_survey.survey(log, len(items), self._rules.age_rate)
+        touches = association_survey.by_item(log, 0, len(items), n_touches)
+        rows = kernels.gather(0, len(items), log, touches, _nothing_normalised(len(items)), _everything_kept(self._rules))
         sums = rows.entries[: rows.n]
         target = items[sums["target"]]
         pair = np.repeat(items, rows.sizes) << ANCHOR_SHIFT | target << TARGET_SHIFT | sums["types"].astype(np.int64)
         self._sums.add(Sums(pair, sign * sums["strength"], sign * sums["support"].astype(np.int64)))
         self._counts.add(self._slots_of(items), sign * plain, sign * decayed)
-        self._n_sessions += sign * association_build.n_sessions(touches)
+        self._n_sessions += sign * n_sessions
         return items
 
     def _slots_of(self, items: Ints) -> Ints:
