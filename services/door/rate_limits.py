@@ -19,10 +19,8 @@ from services.door.partners import Caller
 from services.door.problems import Headers, Refusal
 
 WINDOW_S: Final = 60
-# Keys cannot be guessed, but looking them up costs time: a peer without a valid one may ask so many times less often than a key.
+# Keys cannot be guessed, but looking them up costs time: a peer without a valid one may ask so much less often than a key.
 WITHOUT_KEY: Final = 10
-    10  # a peer without a valid key may ask so many times less often than a key: keys cannot be guessed, but cost time
-)
 MAX_PEERS: Final = 4096  # remembered by each worker
 _WINDOW_US: Final = WINDOW_S * 1_000_000
 
