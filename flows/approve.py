@@ -4,6 +4,7 @@ Whoever prefers Prefect's pages resumes the paused run there; the form asks the 
 """
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from models import layout
 
 ASKED: Final = "approval.json"  # below reports/: who waits, while somebody does
 POLL_S: Final = 1.0
+RETRY_S: Final = 30.0
 
 
 def ask(home: Path, versions: Mapping[str, int], within_s: int, poll_s: float = POLL_S) -> dict[str, Any]:
@@ -81,7 +83,19 @@ def _resume(waiting: Mapping[str, Any], run_input: Mapping[str, Any]) -> None:
         {"Content-Type": "application/json"},
         method="POST",
     )
-    with urllib.request.urlopen(request, timeout=30) as reply:
-        status = json.load(reply)["status"]
+    last_try = time.monotonic() + RETRY_S
+    while (status := _status(request, may_retry=time.monotonic() < last_try)) == "REJECT" and time.monotonic() < last_try:
+        time.sleep(POLL_S)
     if status != "ACCEPT":
         raise ValueError("the run does not wait any more; see Prefect's pages")
+
+
+def _status(request: urllib.request.Request, may_retry: bool) -> str:
+    """What Prefect says; a rejection where its store is locked for a moment, as where its form is not there yet."""
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return str(json.load(reply)["status"])
+    except urllib.error.HTTPError as error:
+        if error.code < 500 or not may_retry:
+            raise
+        return "REJECT"

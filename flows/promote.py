@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,10 +13,9 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import approve, off_policy, registry, trial
-from flows.evaluate import N_QUESTIONS, PREDICTIONS, REPORT, SEED, evaluate, newest, same_examples
+from flows.evaluate import N_QUESTIONS, PREDICTIONS, REPORT, SEED, evaluate, newest, same_examples, shadowed
 from flows.files import read_parts, write_report
 from flows.locks import held
-from flows.store import connect
 from flows.train import LOG, PREDICTORS, features_of, load_examples
 from models import layout, served
 from models.bandit.off_policy import off_policy_rule
@@ -27,7 +25,6 @@ from models.judging import comparison, drift, evaluation, gate, promotion_page
 from models.judging.gate import GateParams, Rule
 from models.ranking import next_item
 from models.schema import SESSION_FEATURES
-from models.stored import shadow_tables
 
 VERDICT: Final = "promotion.json"
 PAGE: Final = "promotion.html"
@@ -66,7 +63,7 @@ def promote(
             _keep(home, versions, {**verdict, "promote": False})
             publish(home, versions, {**verdict, "promote": False, "approval": "waiting for attune approve"})
             verdict |= approve.ask(Path(home), versions, approve_within_s)
-            verdict["evidence"]["shadow"] = _shadow(Path(home), versions)  # live requests went on while it waited
+            verdict["evidence"]["shadow"] = shadowed(Path(home), versions)  # live requests went on while it waited
         apply(home, versions, verdict)
         trial.settle(Path(home), verdict, may_promote=verdict["promote"] or not is_asked)
         publish(home, versions, verdict)
@@ -133,7 +130,7 @@ def _seen(home: Path, versions: Mapping[str, int], champion: Mapping[str, int], 
         latency_ms=_latencies(home, {"candidate": versions, "champion": champion}, found),
         size_mb={name: _size_mb(registry.folder_of(home, name, version)) for name, version in versions.items()},
         lineages={(row["name"], row["version"]): row["lineage"] for row in registry.versions(home)},
-        shadow=_shadow(home, versions),
+        shadow=shadowed(home, versions),
         off_policy=off_policy.verdict(home, versions),
         profiles=trial.of_profiles(home),
         parity=evaluation.parity(log, N_REPLAYED),
@@ -241,13 +238,6 @@ def _age_rule(lineages: Mapping[tuple[str, int], Any], versions: Mapping[str, in
 
     older = bool(champion) and last_us(versions) < last_us(champion)
     return gate.holds("as recent as the champion", int(older), 1, "the log reaches at least as far")
-
-
-def _shadow(home: Path, versions: Mapping[str, int]) -> dict[str, Any]:
-    """How the candidate answered live requests beside the champion, by kind of request, where the service let it try."""
-    with closing(connect(home)) as connection:
-        rows: Any = connection.execute(shadow_tables.READ, (shadow_tables.named(versions),)).fetchall()
-    return {kind: shadow_tables.summary(sums) for kind, *sums in rows}
 
 
 def _drift(found: Examples, meta: Mapping[str, Any]) -> float | None:
