@@ -119,14 +119,15 @@ def effect(treatment: Moments, control: Moments) -> Effect:
 
 
 def relative_effect(treatment: Moments, control: Moments) -> Effect | None:
-    """Treatment's mean over the control's, minus 1, with its variance by the delta method; None for a control at zero.
+    """Treatment's mean over the control's, minus 1, with its variance by the delta method; None for a control at or below zero.
 
     Examples
     --------
     >>> round(relative_effect(Moments(50, 0.3, 1.0), Moments(50, 0.2, 1.0)).difference, 6)
     0.5
     """
-    if control.mean == 0 or min(treatment.n, control.n) < 2:
+    rounding = 1e-9 * max(abs(treatment.mean), np.sqrt(control.variance))  # what an adjusted mean of zeros may be off by
+    if control.mean <= rounding or min(treatment.n, control.n) < 2:
         return None
     ratio = treatment.mean / control.mean
     variance = (treatment.variance / treatment.n + ratio**2 * control.variance / control.n) / control.mean**2

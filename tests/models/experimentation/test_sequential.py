@@ -65,6 +65,7 @@ def test_nobody_in_an_arm_says_nothing() -> None:
     assert nothing.interval(SequenceParams()) == (-np.inf, np.inf)
     assert Effect(0.0, 1.0, 0).interval(SequenceParams()) == (-np.inf, np.inf)
     assert sequential.relative_effect(Moments(50, 0.3, 1.0), Moments(50, 0.0, 0.0)) is None
+    assert sequential.relative_effect(Moments(50, 0.3, 1.0), Moments(50, -2e-18, 0.0)) is None
 
 
 @pytest.mark.parametrize(("alpha", "tuned_for"), [(0.0, 10), (1.0, 10), (0.05, 0)])
