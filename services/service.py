@@ -11,7 +11,6 @@ The process that only watches the workers imports this module too, so everything
 import asyncio
 import gc
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -124,15 +123,10 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
         If the address cannot be listened on.
     """
     from services import metrics
+    from services.processes import port_to_listen_on
     from services.store import connect, secret
 
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host or --port") from None
-        port = probe.getsockname()[1]
+    port = port_to_listen_on(host, port)
     home = home.expanduser().absolute()
     # What cannot be opened is said once, here, and not by every worker that is started again.
     connect(home).close()

@@ -7,7 +7,6 @@ process does could be typed by hand.
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from models import layout
 from models.schema import MEASURES
 from models.stored import tables
 from services.door import partners
-from services.processes import command, only_one, spawn, stop
+from services.processes import command, only_one, port_to_listen_on, spawn, stop
 from services.store import connect
 
 LOCAL_PARTNER: Final = "local"
@@ -66,7 +65,7 @@ def run(plan: Plan) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us had them ignored
         signal.signal(number, signal.default_int_handler)
     with only_one(plan.home):
-        _require_free(plan.host, plan.port)
+        port_to_listen_on(plan.host, plan.port)  # says so now, and not after the training
         crew = Crew(plan)
         try:
             return _bring_models(plan, crew) or _serve(plan, crew)
@@ -126,15 +125,6 @@ def say(text: str) -> None:
     """Tell the person at the terminal; stdout is kept for the answer."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
-
-
-def _require_free(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host or --port") from None
 
 
 def _bring_models(plan: Plan, crew: Crew) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.events import EventArray
-from models.kernels import kernel
+from models.kernels import kernel, nth_smallest
 from models.schema import ITEM_FEATURES, N_EVENT_TYPES, EventType
 
 HALF_LIFE_S: Final = 3 * 86_400.0
@@ -68,29 +68,10 @@ class ItemHistory(NamedTuple):
 
 @kernel
 def _edges(prices: Floats) -> Floats:
-    """Highest price of each fifth but the last, shape (N_PRICE_BANDS - 1,).
-
-    By quickselect: compiling `np.sort` takes seconds.
-    """
+    """Highest price of each fifth but the last, shape (N_PRICE_BANDS - 1,)."""
     v, edges = prices.copy(), np.empty(N_PRICE_BANDS - 1)
     for fifth in range(1, N_PRICE_BANDS):
-        wanted = (len(v) * fifth + N_PRICE_BANDS - 1) // N_PRICE_BANDS - 1
-        low, high = 0, len(v) - 1
-        while low < high:
-            pivot, i, j = v[(low + high) // 2], low, high
-            while i <= j:
-                while v[i] < pivot:
-                    i += 1
-                while v[j] > pivot:
-                    j -= 1
-                if i <= j:
-                    v[i], v[j] = v[j], v[i]
-                    i += 1
-                    j -= 1
-            if j < wanted < i:
-                break
-            low, high = (low, j) if wanted <= j else (i, high)
-        edges[fifth - 1] = v[wanted]
+        edges[fifth - 1] = nth_smallest(v, (len(v) * fifth + N_PRICE_BANDS - 1) // N_PRICE_BANDS - 1)
     return edges
 
 

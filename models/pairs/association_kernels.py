@@ -11,7 +11,7 @@ from typing import Final, cast
 
 import numpy as np
 
-from models.kernels import kernel
+from models.kernels import kernel, nth_smallest
 from models.pairs.association_arrays import (
     Floats,
     Ints,
@@ -214,33 +214,11 @@ def _normalise(
 
 
 @kernel
-def nth_largest(values: Floats, n: int) -> float:
-    """The n-th largest of at least n values, by quickselect; spelled out because compiling `np.partition` takes 6 s."""
-    v = values.copy()
-    low, high, wanted = 0, len(v) - 1, n - 1
-    while low < high:
-        pivot, i, j = v[(low + high) // 2], low, high
-        while i <= j:
-            while v[i] > pivot:
-                i += 1
-            while v[j] < pivot:
-                j -= 1
-            if i <= j:
-                v[i], v[j] = v[j], v[i]
-                i += 1
-                j -= 1
-        if j < wanted < i:
-            break
-        low, high = (low, j) if wanted <= j else (i, high)
-    return float(v[wanted])
-
-
-@kernel
 def _choose(rank: Floats, n_slots: int, n: int, chosen: Ints32) -> int:
     """Write the slots of the n largest ranks, in their order and among equals the first; returns how many."""
     least, ties, filled = 0.0, 0, 0
     if n_slots > n:
-        least = nth_largest(rank[:n_slots], n)
+        least = nth_smallest(rank[:n_slots].copy(), n_slots - n)
         ties = n
         for s in range(n_slots):
             ties -= rank[s] > least

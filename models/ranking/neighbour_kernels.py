@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.kernels import kernel
+from models.kernels import kernel, nth_smallest
 
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
@@ -124,27 +124,6 @@ def _meet(index: Index, item: Ints, rules: Rules, scratch: Scratch) -> int:
 
 
 @kernel
-def _nth_smallest(v: Floats32 | Ints32, wanted: int) -> float:
-    """The value at a place of the sorted values, by quickselect in place; compiling `np.partition` takes seconds."""
-    low, high = 0, len(v) - 1
-    while low < high:
-        pivot, i, j = v[(low + high) // 2], low, high
-        while i <= j:
-            while v[i] < pivot:
-                i += 1
-            while v[j] > pivot:
-                j -= 1
-            if i <= j:
-                v[i], v[j] = v[j], v[i]
-                i += 1
-                j -= 1
-        if j < wanted < i:
-            break
-        low, high = (low, j) if wanted <= j else (i, high)
-    return float(v[wanted])
-
-
-@kernel
 def _least(found: Ints32, likeness: Floats32, n_neighbours: int) -> float:
     """Likeness that a session must reach to be among the neighbours; ties are broken by the caller."""
     n = len(found)
@@ -153,7 +132,7 @@ def _least(found: Ints32, likeness: Floats32, n_neighbours: int) -> float:
     values = np.empty(n, np.float32)
     for k in range(n):
         values[k] = likeness[found[k]]
-    return float(_nth_smallest(values, n - n_neighbours))
+    return float(nth_smallest(values, n - n_neighbours))
 
 
 @kernel
@@ -171,7 +150,7 @@ def _tie(found: Ints32, likeness: Floats32, least: float, n_neighbours: int) -> 
         if likeness[s] == least:
             ties[n] = s
             n += 1
-    return int(_nth_smallest(ties, n_ties - room))
+    return int(nth_smallest(ties, n_ties - room))
 
 
 @kernel

@@ -5,7 +5,7 @@ from typing import Final, cast
 import numpy as np
 import numpy.typing as npt
 
-from models.kernels import kernel
+from models.kernels import kernel, nth_smallest
 from models.ranking.ranker_arrays import Catalogue, Mix, Pairs, Scratch, Session
 from models.schema import N_INTENTS, EventType
 
@@ -154,27 +154,6 @@ def _falling(values: Floats, order: Ints, n: int) -> None:
 
 
 @kernel
-def _nth_largest(v: Floats32, wanted: int) -> float:
-    """The value at a place, from 0, of the values in falling order, by quickselect in place."""
-    low, high = 0, len(v) - 1
-    while low < high:
-        pivot, i, j = v[(low + high) // 2], low, high
-        while i <= j:
-            while v[i] > pivot:
-                i += 1
-            while v[j] < pivot:
-                j -= 1
-            if i <= j:
-                v[i], v[j] = v[j], v[i]
-                i += 1
-                j -= 1
-        if j < wanted < i:
-            break
-        low, high = (low, j) if wanted <= j else (i, high)
-    return float(v[wanted])
-
-
-@kernel
 def _choose(scratch: Scratch, n: int, blend_of: Floats, at_most: int) -> int:
     """Write the candidates' slots to `codes`: the best by the blend of the three sources, the session's own items first."""
     sums, blend, seen, codes = scratch.sums, scratch.blend, scratch.seen, scratch.codes
@@ -193,7 +172,7 @@ def _choose(scratch: Scratch, n: int, blend_of: Floats, at_most: int) -> int:
         for k in range(n):
             codes[k] = k
         return n
-    least = _nth_largest(blend[:n].copy(), at_most - 1)
+    least = nth_smallest(blend[:n].copy(), n - at_most)
     filled = 0
     for k in range(n):
         if blend[k] > least:

@@ -6,24 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from models.events import EVENT_DTYPE, NO_CODE, TYPE_CODE, EventArray
+from models.events import NO_CODE
 from models.folds import items
-from models.schema import EVENT_TYPES, ITEM_FEATURES, MEASURES
+from models.schema import EVENT_TYPES, ITEM_FEATURES
+from tests.models.folds.rows import events_of
 
 HOUR_US = items.HOUR_US
 DAY_US = 24 * HOUR_US
-
-
-def events_of(*rows: tuple[str, int, int, float]) -> EventArray:
-    """An event array of (type, at_us, item code, price)."""
-    array = np.zeros(len(rows), dtype=EVENT_DTYPE)
-    for name in MEASURES:
-        array[name] = np.nan
-    array["category"] = NO_CODE
-    for row, (kind, at_us, item, price) in enumerate(rows):
-        array["event_type"][row], array["occurred_at_us"][row] = TYPE_CODE[kind], at_us
-        array["item"][row], array["price"][row] = item, price
-    return array
 
 
 def named(row: np.ndarray) -> dict[str, float]:

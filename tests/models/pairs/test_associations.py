@@ -125,12 +125,6 @@ def test_row_is_pruned_to_its_best_targets():
     assert {target for anchor, _, target, _ in found if anchor == 0} == {1, 3}  # the purchase outweighs its distance
 
 
-@given(st.lists(st.floats(0, 9), min_size=1, max_size=40), st.data())
-def test_quickselect_agrees_with_sorting(values, data):
-    n = data.draw(st.integers(1, len(values)))
-    assert kernels.nth_largest(np.array(values), n) == sorted(values, reverse=True)[n - 1]
-
-
 def reference(sessions, p) -> dict:
     """The docstring's sum, the slow way."""
     found: dict = {}
