@@ -19,7 +19,7 @@ run: setup
 
 # The tests' processes would each compile the kernels for themselves: two do it first.
 test: setup
-	$(BIN)/python -m models.warm folds & $(BIN)/python -m models.warm ranker; wait
+	$(BIN)/python -m models.warm_up folds & $(BIN)/python -m models.warm_up ranker; wait
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 setup: $(STAMP)

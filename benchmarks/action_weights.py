@@ -23,10 +23,11 @@ from scipy.stats import spearmanr
 from models.inference import examples, labels
 from models.inference.examples import Log
 from models.schema import EVENT_TYPES, EventType
-from models.shop import Causes, ShopConfig, simulate
-from models.weighting import action_outcomes, action_weights
-from models.weighting.action_weights import Counts, Floats
-from models.weighting.weights import base_weights
+from models.simulator import Causes, ShopConfig, simulate
+from models.weight_profile import base_weights
+from models.weights import action_outcomes
+from models.weights import actions as action_weights
+from models.weights.actions import Counts, Floats
 
 CHECKOUT = (EventType.ADD_TO_CART, EventType.CART_VIEW, EventType.CHECKOUT_VIEW)
 TYPES = np.arange(len(EVENT_TYPES)) != EventType.PURCHASE

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.events import EVENT_DTYPE, TYPE_CODE
-from models.pairs.associations import build
+from models.associations.model import build
+from models.events.encode import EVENT_DTYPE, TYPE_CODE
 
 Log = tuple[npt.NDArray[np.void], npt.NDArray[np.bool_], npt.NDArray[np.object_]]
 FEW_ITEMS = (5.4, 2000)  # many touches on each: what a build takes beyond its result shows here first

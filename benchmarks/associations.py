@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import association_growth, live_associations
-from models.events import EVENT_DTYPE
-from models.pairs.associations import AssociationParams, AssociationStore, build
-from models.weighting.weights import STATIC
+from models.associations.model import AssociationParams, AssociationStore, build
+from models.events.encode import EVENT_DTYPE
+from models.weight_profile import STATIC
 
 Case = tuple[list[str], str]
 T = TypeVar("T")

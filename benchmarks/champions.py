@@ -20,22 +20,24 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from flows import registry
+from infra import registry
+from models import weight_profile as weights
 from models.artifact import flat
-from models.events import encode
-from models.folds import items, sessions, users
+from models.associations import model as associations
+from models.engagement import from_log as log_engagement
+from models.engagement import model as engagement_model
+from models.events.encode import encode
+from models.features import items, sessions, users
 from models.inference import intent, labels, next_action
 from models.inference.examples import Log
 from models.inference.next_action import NextActionParams, Targets
-from models.learning import boosting
-from models.learning.boosting import BoostParams
-from models.nudging import engagement_model, log_engagement
-from models.pairs import associations
-from models.ranking import log_ranker, ranker
+from models.learners import boosting
+from models.learners.boosting import BoostParams
+from models.ranker import from_log as log_ranker
+from models.ranker import model as ranker
 from models.schema import HORIZONS_S, MODEL_NAMES
-from models.shop.config import ShopConfig
-from models.shop.simulation import simulate
-from models.weighting import weights
+from models.simulator.config import ShopConfig
+from models.simulator.simulation import simulate
 
 HOST = "127.0.0.1"
 PER_SECOND = 200
@@ -232,7 +234,7 @@ def main(words: list[str]) -> None:
     """Measure, print one JSON object."""
     from benchmarks.load import post
     from benchmarks.serve import PATH, bodies, free_port, stop, wait_until_ready
-    from services.door import partners
+    from services.http import partners
 
     config = ShopConfig(n_users=400, n_days=4, n_items=500)
     with tempfile.TemporaryDirectory() as folder:

@@ -24,8 +24,8 @@ from schemathesis.engine import events, from_schema
 
 from benchmarks.champions import crown
 from benchmarks.serve import HOST, free_port, stop, wait_until_ready
-from models.shop.config import ShopConfig
-from services.door import partners
+from models.simulator.config import ShopConfig
+from services.http import partners
 
 CASES: Final = 200  # made up for each call, beside those that follow from the document itself
 SEED: Final = 5

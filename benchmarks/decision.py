@@ -18,29 +18,29 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from services.answering import answers
 
 from benchmarks.champions import crown
 from benchmarks.serve import bodies
-from flows import registry
+from infra import registry
+from infra.store.connection import connect
+from models import weight_profile as weights
 from models.bandit import arms
 from models.bandit import profiles as profiles_model
 from models.bandit.profiles import profile_set
-from models.folds import sessions
-from models.shop.config import ShopConfig
-from models.weighting import weights
-from models.weighting.weights import HEURISTIC, profile
-from services import wire
-from services.answering import answers
-from services.answering.champion import ChampionWatcher
-from services.answering.decision_log import DecisionLog
-from services.answering.desk import Desk, on_record
-from services.answering.online import NoFeatures
-from services.answering.profile_source import Profiles
-from services.answering.session_data import live_session
-from services.door.calls import Call
-from services.door.partners import SCOPES, Caller
-from services.log.reward_duty import RewardDuty
-from services.store import connect
+from models.features import sessions
+from models.simulator.config import ShopConfig
+from models.weight_profile import HEURISTIC, profile
+from services.api import wire
+from services.api.recommendations import Desk, on_record
+from services.api.session_data import live_session
+from services.http.calls import Call
+from services.http.partners import SCOPES, Caller
+from services.serving.decision_log import DecisionLog
+from services.serving.features import NoFeatures
+from services.serving.model_watch import ChampionWatcher
+from services.serving.profiles import Profiles
+from services.worker.rewards import RewardDuty
 
 N_REQUESTS: Final = 4_000
 CALLER: Final = Caller("shop", frozenset(SCOPES), "sk")

@@ -24,12 +24,12 @@ import apsw
 import numpy as np
 
 from benchmarks import event_to_feature
-from services.duties import follow
-from services.log.log_writer import LogWriter
-from services.outbox.delivery import Delivery
-from services.outbox.outbound import Outbound
+from infra.store.connection import connect, rows
+from infra.store.writer import LogWriter
+from services.delivery.outbound import Outbound
 from services.processes import spawn, stop
-from services.store import connect, rows
+from services.worker.delivery import Delivery
+from services.worker.runner import follow
 
 ENDPOINTS: Final = 8
 PER_S: Final = 25  # signals to each home; each goes to every endpoint of it

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.typed_log import LATER_SHARE, N_FOLDS, Log, read
-from models.folds import sessions
+from models.engagement import from_log as log_engagement
+from models.engagement.model import PARAMS, EngagementModel, Flags, Floats, Floats32, Rows
+from models.features import sessions
 from models.inference import examples, labels
-from models.learning import bootstrap, metrics
-from models.nudging import log_engagement
-from models.nudging.engagement_model import PARAMS, EngagementModel, Flags, Floats, Floats32, Rows
 from models.schema import N_EVENT_TYPES
-from models.weighting.weights import base_weights
+from models.statistics import bootstrap, metrics
+from models.weight_profile import base_weights
 
 CALIBRATION_SHARE = 0.3  # of the earlier sessions
 

@@ -15,14 +15,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from models.engagement import from_log as log_engagement
+from models.engagement.model import EngagementModel, Floats, Rows
+from models.evaluation import comparison, gate
 from models.inference import examples, next_action
 from models.inference.examples import ExampleParams
-from models.judging import comparison, gate
-from models.learning.trees import BoostParams
-from models.nudging import log_engagement
-from models.nudging.engagement_model import EngagementModel, Floats, Rows
+from models.learners.trees import BoostParams
 from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
-from models.shop import ShopConfig, simulate
+from models.simulator import ShopConfig, simulate
 
 MEDIUM: Final = list(HORIZONS_S).index("medium_term")
 TREES: Final = BoostParams(n_rounds=40)

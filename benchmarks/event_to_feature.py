@@ -14,18 +14,18 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.champions import crown
-from flows import store as flow_store
 from flows.materialize import materialize
-from models.events import to_row
+from infra.settings import Settings
+from infra.store import events as flow_store
+from infra.store.connection import connect, rows
+from infra.store.statements.signals import PUT_POLICY
+from infra.store.writer import LogWriter
+from models.events.rules import to_row
 from models.schema import DAY_US
-from models.shop.config import ShopConfig, ending_at
-from models.shop.simulation import simulate
-from models.stored.signal_tables import PUT_POLICY
-from services.answering.online import OnlineFeatures, StoreUnreachable, open_features
-from services.log.log_writer import LogWriter
+from models.simulator.config import ShopConfig, ending_at
+from models.simulator.simulation import simulate
 from services.processes import spawn, stop
-from services.settings import Settings
-from services.store import connect, rows
+from services.serving.features import OnlineFeatures, StoreUnreachable, open_features
 
 RATES: Final = (10, 50)  # events a second, each of another user
 SECONDS: Final = 5.0

@@ -22,10 +22,10 @@ import msgspec
 
 from benchmarks.load import measure, post
 from benchmarks.serve import HOST, free_port, processor_s, stop
-from models.events import to_row
-from models.stored.tables import APPEND_EVENT, SCHEMA
-from services.door import partners
-from services.store import connect
+from infra.store.connection import connect
+from infra.store.statements.log import APPEND_EVENT, SCHEMA
+from models.events.rules import to_row
+from services.http import partners
 
 BATCH = 100
 SECONDS = 5.0

@@ -32,13 +32,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.experimentation import sequential
-from models.experimentation.experiment_outcomes import Exposed, Purchases
-from models.experimentation.experiment_report import ReadoutParams, report
-from models.experimentation.experiments import DYNAMIC_VS_STATIC, STATIC, Experiment, assign
-from models.experimentation.sequential import SequenceParams
+from models.experiments import sequential
+from models.experiments.assignment import DYNAMIC_VS_STATIC, STATIC, Experiment, assign
+from models.experiments.outcomes import Exposed, Purchases
+from models.experiments.report import ReadoutParams, report
+from models.experiments.sequential import SequenceParams
 from models.schema import DAY_US, INTENTS
-from models.shop import ShopConfig, Visit, open_shop
+from models.simulator import ShopConfig, Visit, open_shop
 
 Floats = npt.NDArray[np.float64]
 BASE_RATE = 0.05

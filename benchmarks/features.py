@@ -23,11 +23,12 @@ import pandas as pd
 from feature_repo.features import declare
 from feature_repo.store import DEFAULT_REDIS_URL, open_store
 from flows.materialize import bring_online, materialize, training_set, write_tables
-from flows.store import append_events, connect, read_events
 from flows.validate import validate
+from infra.store.connection import connect
+from infra.store.events import append_events, read_events
 from models.inference import examples
 from models.schema import ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
-from models.shop import ShopConfig, simulate
+from models.simulator import ShopConfig, simulate
 
 N_READS = 2_000
 

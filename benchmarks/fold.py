@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.events import EVENT_DTYPE, EventArray
-from models.folds import items, sessions, users
+from models.events.encode import EVENT_DTYPE, EventArray
+from models.features import items, sessions, users
 from models.kernels import kernel
 from models.schema import EVENT_TYPES, MEASURES, SESSION_FEATURES, EventType
 

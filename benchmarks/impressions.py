@@ -4,7 +4,7 @@
 
 Users are split in five folds by a hash of their ids, time is cut at 60 % of the clickouts: the later clickouts of a fold are
 ranked by trees (LightGBM, LambdaMART) that saw the earlier clickouts of the other users. Counts over other visitors
-(`models.ranking.impressions`) are those known at the instant. Parameters and rounds are chosen per fold on a fifth of its
+(`benchmarks.impression_ranker`) are those known at the instant. Parameters and rounds are chosen per fold on a fifth of its
 training users. The bar, on the same clickouts: the items met last come first, then the list's order.
 """
 
@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks import impression_ranker as impressions
+from benchmarks.impression_ranker import Lists
 from flows.read import batches
-from models.learning import bootstrap
-from models.ranking import impressions
-from models.ranking.impressions import Lists
-from models.sources import source
+from models.events.sources import source
+from models.statistics import bootstrap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

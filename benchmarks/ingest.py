@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from flows import store
 from flows.append import Counts, ingest_file
+from infra.store import events as store
+from infra.store.connection import connect
+from infra.store.statements.log import APPEND_EVENT, LOG_COLUMNS
 from models.schema import EVENT_TYPES
-from models.stored.tables import APPEND_EVENT, LOG_COLUMNS
 
 N_EVENTS = 200_000
 CHUNK = 30_000
@@ -66,7 +67,7 @@ def timed(job: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
 
 def plain_append(home: Path, rows: list[tuple[Any, ...]]) -> None:
     """The floor: ready rows into an empty store, in the same chunks."""
-    with closing(store.connect(home)) as conn:
+    with closing(connect(home)) as conn:
         for first in range(0, len(rows), CHUNK):
             with conn:
                 conn.executemany(APPEND_EVENT, rows[first : first + CHUNK])
@@ -81,7 +82,7 @@ def measure(folder: Path, format: str, write: Callable[[Path, np.random.Generato
     again, second = timed(lambda: ingest_file(path, format, home, progress=False))
     if counts != Counts(N_EVENTS, 0, 0) or again != Counts(0, N_EVENTS, 0):
         raise ValueError(f"{format}: expected {N_EVENTS} events once, got {counts} and {again}")
-    with closing(store.connect(home)) as conn:
+    with closing(connect(home)) as conn:
         events, reading = timed(lambda: store.read_events(conn))
         rows = conn.execute(f"SELECT {', '.join(LOG_COLUMNS)} FROM events ORDER BY seq").fetchall()
         _, fetching = timed(lambda: conn.execute(f"SELECT seq, {', '.join(LOG_COLUMNS)} FROM events ORDER BY seq").fetchall())

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from models import events
-from models.folds import sessions
+from models.evaluation import classification as report
+from models.features import sessions
 from models.inference import intent, labels
-from models.judging import report
-from models.learning import boosting
+from models.learners import boosting
 from models.schema import INTENTS
-from models.shop import ShopConfig, simulate
+from models.simulator import ShopConfig, simulate
 
 BAR = {"after_3_macro_f1": 0.50, "after_10_macro_f1": 0.70, "ece": 0.05}
 Floats = npt.NDArray[np.float64]

@@ -3,10 +3,11 @@
     python -m benchmarks.intent_weighting [--users N] [--days D] [--seeds 11 12 13]
 
 Per shop: associations on the first 50 % of the time, the intent model on the first 50 %, weights learned on the next 20 %, all
-arms tested on the last 30 % (`models.judging.ablation`), the associations then built on the first 70 %. Prints one JSON object.
+arms tested on the last 30 % (`models.evaluation.ablation`), the associations then built on the first 70 %. Prints one JSON
+object.
 
 What is judged is "intent_related" against static: the same base weights, the same pairs, and beside them only what the
-session's intent says of associations within the category and out of it (`models.weighting.relations`). Where it was learned
+session's intent says of associations within the category and out of it (`models.weights.relations`). Where it was learned
 that intent says nothing, the two are the same. It holds if NDCG@20 is surely better for some kind of target and worse for none
 in the shop where intent has influence, and there is no difference for any kind in the one without; intervals allow for the
 number of kinds (Bonferroni).
@@ -25,17 +26,18 @@ from typing import Any
 import numpy as np
 
 from models import events
-from models.folds import sessions
+from models.associations import model as associations
+from models.evaluation import ablation
+from models.evaluation.ablation import AblationParams, Later
+from models.features import sessions
 from models.inference import intent, labels
-from models.judging import ablation
-from models.judging.ablation import AblationParams, Later
-from models.learning import boosting, split
-from models.learning.bootstrap import NO_DIFFERENCE
-from models.pairs import associations
-from models.ranking.rest_of_session import TARGETS
-from models.shop import ShopConfig, simulate
-from models.weighting import weight_learning
-from models.weighting.weights import HEURISTIC, WeightProfile, profile
+from models.learners import boosting
+from models.questions.rest_of_session import TARGETS
+from models.simulator import ShopConfig, simulate
+from models.statistics import split
+from models.statistics.bootstrap import NO_DIFFERENCE
+from models.weight_profile import HEURISTIC, WeightProfile, profile
+from models.weights import learning as weight_learning
 
 DECIDES = ("intent_related", "static")
 PAIRS = (

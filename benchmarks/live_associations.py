@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.events import TYPE_CODE, to_row
-from models.pairs.associations import AssociationStore, to_parts
-from models.pairs.live_associations import LiveAssociations, rehearse
-from models.weighting.weights import STATIC
+from models.associations.live import LiveAssociations, rehearse
+from models.associations.model import AssociationStore, to_parts
+from models.events.encode import TYPE_CODE
+from models.events.rules import to_row
+from models.weight_profile import STATIC
 
 N_EVENTS = 300  # that come one at a time
 N_TAIL = 20_000  # folded before the overlay's cost is taken
@@ -98,10 +99,10 @@ def in_process(store: AssociationStore) -> dict[str, Any]:
 
 def through_the_tail(store: AssociationStore) -> dict[str, float]:
     """Milliseconds from a durable event to the view that knows it, in two followers of one log."""
-    from flows import registry
-    from services.answering.association_tail import LiveChampions
-    from services.answering.champion import ChampionWatcher
-    from services.log.log_writer import LogWriter
+    from infra import registry
+    from infra.store.writer import LogWriter
+    from services.serving.associations import LiveChampions
+    from services.serving.model_watch import ChampionWatcher
 
     spent: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +139,6 @@ def measure(store: AssociationStore) -> dict[str, Any]:
 
 if __name__ == "__main__":
     from benchmarks.associations import encode, generated
-    from models.pairs.associations import build
+    from models.associations.model import build
 
     print(json.dumps(measure(build(*encode(generated()[0])))))

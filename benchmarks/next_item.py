@@ -25,12 +25,14 @@ import numpy.typing as npt
 
 from benchmarks import peers
 from benchmarks.sequences import Case, Log, cases_of, read_test, read_train
-from models.pairs import associations
-from models.pairs.associations import AssociationParams
-from models.ranking import neighbours, ranker, ranker_training
-from models.ranking.neighbours import NeighbourParams
-from models.ranking.ranker import Ranker, SourceParams
-from models.ranking.ranker_training import GrowParams
+from models.associations import model as associations
+from models.associations.model import AssociationParams
+from models.ranker import model as ranker
+from models.ranker import neighbours
+from models.ranker import training as ranker_training
+from models.ranker.model import Ranker, SourceParams
+from models.ranker.neighbours import NeighbourParams
+from models.ranker.training import GrowParams
 from models.schema import N_EVENT_TYPES, EventType
 
 LIMIT = 20

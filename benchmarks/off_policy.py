@@ -31,8 +31,8 @@ from scipy.special import expit, log_softmax, softmax
 
 from models.bandit import off_policy, reward_model
 from models.bandit.off_policy import DR, IPS, SNIPS, OffPolicyParams
-from models.learning import logistic
-from models.learning.metrics import Interval
+from models.statistics import logistic
+from models.statistics.metrics import Interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -2,13 +2,13 @@
 
     python -m benchmarks.regret [--seeds 401 … 440] [--decisions N]
 
-Per seed one shop (`models.shop`) and the associations of its first 60 % of time. For moments of later sessions each profile
-recommends ten items; the shop's truth (`models.shop.p_click`: latent intent, favourites, related items) says how likely one of
-them is clicked. These chances are the environment: a decision meets a moment at random, the dealt profile's click is drawn, the
-profile with the highest mean chance is the best one and regret is counted in means.
+Per seed one shop (`models.simulator`) and the associations of its first 60 % of time. For moments of later sessions each
+profile recommends ten items; the shop's truth (`models.simulator.p_click`: latent intent, favourites, related items) says how
+likely one of them is clicked. These chances are the environment: a decision meets a moment at random, the dealt profile's click
+is drawn, the profile with the highest mean chance is the best one and regret is counted in means.
 
 The profiles are the service's static and heuristic weights and three that look at one kind of event only. Thompson sampling is
-`models.bandit.profile_bandit` as the service runs it: snapshots, floor, fading and restart included, a snapshot every `REFRESH`
+`models.bandit.thompson` as the service runs it: snapshots, floor, fading and restart included, a snapshot every `REFRESH`
 decisions. Epsilon-greedy (10 % explored) learns after every single decision. In the second part the truth is switched
 half-way: the best and the worst profile change places. Intervals are of the difference over the seeds (paired bootstrap, 95 %).
 Seeds 1 to 32 were used while this was made. On 101 to 124, and then on 201 to 300, the difference to epsilon-greedy was not
@@ -28,16 +28,16 @@ import numpy as np
 import numpy.typing as npt
 
 from models import events
-from models.bandit import profile_bandit
-from models.bandit.profile_bandit import BanditParams, Outcomes
-from models.folds import sessions
+from models.associations import model as associations
+from models.bandit import thompson as profile_bandit
+from models.bandit.thompson import BanditParams, Outcomes
+from models.features import sessions
 from models.inference import intent
-from models.learning import bootstrap
-from models.pairs import associations
 from models.schema import EVENT_TYPES, INTENTS, N_EVENT_TYPES, N_INTENTS
-from models.shop import ShopConfig, open_shop, p_click, p_next_item, simulate
-from models.shop.catalogue import item_ids
-from models.weighting.weights import HEURISTIC, STATIC, WeightProfile, profile
+from models.simulator import ShopConfig, open_shop, p_click, p_next_item, simulate
+from models.simulator.catalogue import item_ids
+from models.statistics import bootstrap
+from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from models.folds import sessions
+from models.evaluation import comparison, gate
+from models.evaluation import tables as evaluation
+from models.features import sessions
 from models.inference import examples, intent, labels
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
-from models.judging import comparison, evaluation, gate
-from models.learning import bootstrap, split
-from models.ranking import next_item
-from models.shop import ShopConfig, simulate
-from models.weighting import log_weights
-from models.weighting.weights import STATIC, WeightProfile
+from models.questions import next_item
+from models.simulator import ShopConfig, simulate
+from models.statistics import bootstrap, split
+from models.weight_profile import STATIC, WeightProfile
+from models.weights import from_log as log_weights
 
 SHARES = (0.8, 1.0)
 N_QUESTIONS = 2_000

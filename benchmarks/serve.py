@@ -24,8 +24,8 @@ import msgspec
 import psutil
 
 from benchmarks.load import measure, post
-from services import wire
-from services.door import partners
+from services.api import wire
+from services.http import partners
 
 HOST = "127.0.0.1"
 N_EVENTS = 15
@@ -87,8 +87,8 @@ def wait_until_ready(port: int, path: str, child: "subprocess.Popen[bytes]", sec
 def bodies(config: Any, n: int) -> list[bytes]:
     """Requests made of the first events of simulated sessions that have at least `N_EVENTS`."""
     from models.events import MEASURES
-    from models.folds.sessions import sessionize
-    from models.shop.simulation import simulate
+    from models.features.sessions import sessionize
+    from models.simulator.simulation import simulate
 
     frame = sessionize(simulate(config).events)
     found = []
@@ -130,7 +130,7 @@ def stop(child: "subprocess.Popen[bytes]") -> None:
 def main(words: list[str]) -> None:
     """Measure service and floor, print one JSON object."""
     from benchmarks.champions import crown
-    from models.shop.config import ShopConfig
+    from models.simulator.config import ShopConfig
 
     config = ShopConfig(n_users=1500, n_days=5, n_items=2000)
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from flows.simulate import write_shop
-from models.shop import ShopConfig, simulate, to_public
+from models.simulator import ShopConfig, simulate, to_public
 
 
 def main(n_users: int) -> dict[str, float]:

@@ -10,8 +10,8 @@ P(purchase within the session), asked after every event: bagged boosted trees on
 hand as of the hour before, and the user's own history with it), against a logistic regression on the log counts of the prefix.
 Features and rounds are chosen per fold by cross-validation over the users of its training rows.
 
-The ablation is `models.judging.ablation`; its associations, intent model and learned weights come from the earlier sessions of
-all users, since pairs are counted, not fitted to a user.
+The ablation is `models.evaluation.ablation`; its associations, intent model and learned weights come from the earlier sessions
+of all users, since pairs are counted, not fitted to a user.
 """
 
 import argparse
@@ -28,17 +28,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks import user_history
 from flows.read import batches
-from models.events import NO_CODE, EventArray, encode
-from models.folds import items, sessions, user_history, users
+from models.associations import model as associations
+from models.evaluation import ablation
+from models.evaluation import classification as report
+from models.evaluation.ablation import AblationParams, Later
+from models.events.encode import NO_CODE, EventArray, encode
+from models.events.sources import protect, source
+from models.features import items, sessions, users
 from models.inference import examples, intent, labels
-from models.judging import ablation, report
-from models.judging.ablation import AblationParams, Later
-from models.learning import boosting, bootstrap, logistic, metrics, split
-from models.pairs import associations
+from models.learners import boosting
 from models.schema import ITEM_FEATURES, N_EVENT_TYPES, EventType
-from models.sources import protect, source
-from models.weighting import weight_learning  # fmt: skip
+from models.statistics import bootstrap, logistic, metrics, split
+from models.weights import learning as weight_learning
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, Project, ValueType
 from feast.types import Array, Float32, Int64, String
 
-from models.layout import OFFLINE
+from infra.layout import OFFLINE
 from models.schema import (
     ITEM_FEATURES,
     LAST_EVENT_AT,

@@ -4,7 +4,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from models.layout import FEAST
+from infra.layout import FEAST
 
 if TYPE_CHECKING:  # Feast takes seconds to import
     from feast import FeatureStore

@@ -1,7 +1,8 @@
 """Append a file of events to the log: the plain function behind ``attune ingest`` and behind the flow `flows.ingest.ingest`.
 
-A row's way: file → raw chunk (`flows.read`) → pseudonyms and masks → events and reasons (`models.sources`) → log or quarantine
-(`flows.store`). One chunk is one transaction: Ctrl-C leaves whole chunks, and the same file ingested again adds only the rest.
+A row's way: file → raw chunk (`flows.read`) → pseudonyms and masks → events and reasons (`models.events.sources`) → log or
+quarantine (`infra.store.events`). One chunk is one transaction: Ctrl-C leaves whole chunks, and the same file ingested again
+adds only the rest.
 """
 
 import sys
@@ -16,13 +17,15 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from flows import store
 from flows.parse import Batch, Unreadable
 from flows.read import batches, open_file
-from models.identity import partner_key
-from models.rejected import reduced, stand_in
-from models.sources import Mapped, Source, protect, source
-from models.sources.attune import ATTUNE
+from infra.secret import secret
+from infra.store import events as store
+from infra.store.connection import connect
+from models.events.identity import partner_key
+from models.events.rejected import reduced, stand_in
+from models.events.sources import Mapped, Source, protect, source
+from models.events.sources.attune import ATTUNE
 
 
 class Counts(NamedTuple):
@@ -62,7 +65,7 @@ def ingest_file(path: Path, format: str, home: Path, partner: str = "local", pro
     Parameters
     ----------
     format
-        Name of an adapter in `models.sources.SOURCES`.
+        Name of an adapter in `models.events.sources.SOURCES`.
     partner
         Whose events these are; user ids are pseudonymised under the partner's key.
     progress
@@ -80,8 +83,8 @@ def ingest_file(path: Path, format: str, home: Path, partner: str = "local", pro
         pass  # a wrong path must not leave a new home behind
     total = Counts(0, 0, 0)
     try:
-        with closing(store.connect(home)) as conn, _bar(path, progress) as moved:
-            door = Door(adapter, partner, path.name, partner_key(store.secret(home), partner))
+        with closing(connect(home, bulk=True)) as conn, _bar(path, progress) as moved:
+            door = Door(adapter, partner, path.name, partner_key(secret(home), partner))
             with store.collector_off():
                 for batch in batches(path, adapter, moved):
                     total = total.plus(append_batch(conn, door, batch))

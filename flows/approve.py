@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from flows.files import write_report
-from models import layout
+from infra import layout
+from infra.artifacts import write_report
 
 ASKED: Final = "approval.json"  # below reports/: who waits, while somebody does
 POLL_S: Final = 1.0

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from models import layout
+from infra import layout
 from models.schema import DAY_US
 
 app = typer.Typer()
@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def _home() -> Path:
-    from flows.settings import Settings, prepare
+    from infra.settings import Settings, prepare
 
     return prepare(Settings().home)
 
@@ -61,7 +61,7 @@ def simulate(
 ) -> None:
     """Write the events of a simulated shop whose truth is known, as JSON lines."""
     from flows.simulate import write_shop
-    from models.shop import ShopConfig
+    from models.simulator import ShopConfig
 
     end_us = _instant_us(end) or int(time.time() * 1e6)
     start_us = end_us - days * DAY_US
@@ -122,7 +122,7 @@ def retrain(
 ) -> None:
     """Run the whole retraining flow once; print the candidate versions and the gate's verdict."""
     from flows.retrain import run
-    from models.judging.gate import in_words
+    from models.evaluation.gate import in_words
 
     within_s = 60 * wait_min if approve else 0
     summary = run(_home(), events=events, format=format, as_of_us=_past_us(as_of), dask=dask, approve_within_s=within_s)
@@ -212,7 +212,7 @@ def schedule(
 @app.command()
 def evaluate(as_json: Json = False) -> None:
     """Write and print the evaluation report of the champion and the newest candidate."""
-    from flows.registry import versions
+    from infra.registry import versions
 
     home = _home()
     if not versions(home):  # said before a Prefect server is started
@@ -234,7 +234,7 @@ def experiment_report(
 ) -> None:
     """Print what an experiment says so far: sample ratio, conversion, revenue, guardrails, how long it still takes."""
     from flows.experiment import run
-    from models.experimentation.experiment_page import text
+    from flows.reports.experiment import text
 
     told = run(_home(), name)
     if as_json:
@@ -248,7 +248,7 @@ def experiment_report(
 def drift(as_json: Json = False) -> None:
     """Compare the latest window of the log with the champion's: features, intents, calibration, rewards."""
     from flows.drift import run
-    from models.judging.drift_page import text
+    from flows.reports.drift import text
 
     report = run(_home())
     if as_json:
@@ -264,7 +264,7 @@ def models_command(
     as_json: Json = False,
 ) -> None:
     """List model versions with their aliases and lineage."""
-    from flows.registry import audit, verify_audit, versions
+    from infra.registry import audit, verify_audit, versions
 
     home = _home()
     n_held = verify_audit(home) if history else 0
@@ -296,7 +296,7 @@ def promote(
     name: Annotated[str, typer.Argument(help="NAME or NAME:VERSION; without a version, the newest.")], as_json: Json = False
 ) -> None:
     """Make a version the champion without asking the gate, as the audit tells; running services pick it up."""
-    from flows.registry import promote as promote_version
+    from infra.registry import promote as promote_version
 
     _told(promote_version(_home(), name), as_json)
 
@@ -304,7 +304,7 @@ def promote(
 @app.command()
 def rollback(name: str, as_json: Json = False) -> None:
     """Return to the champion before the present one."""
-    from flows.registry import rollback as rollback_version
+    from infra.registry import rollback as rollback_version
 
     _told(rollback_version(_home(), name), as_json)
 

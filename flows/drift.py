@@ -1,6 +1,6 @@
 """Drift: compare the latest window of the log with the champion's, keep a report, and tell Prefect when a limit is crossed.
 
-The event `EVENT` starts a retraining: the deployment of `flows.retrain` declares the trigger in ``infra/prefect/prefect.yaml``.
+The event `EVENT` starts a retraining: the deployment of `flows.retrain` declares the trigger in ``infra/deploy/prefect.yaml``.
 """
 
 import time
@@ -17,16 +17,17 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from flows import registry
-from flows.files import write_report
 from flows.off_policy import judged_until_us
+from flows.reports import drift as drift_page
 from flows.server import Server, connected, running
-from flows.store import connect, read_events
-from models import layout
+from infra import layout, registry
+from infra.artifacts import write_report
+from infra.store.connection import connect
+from infra.store.events import read_events
+from models.engagement import model as engagement_model
+from models.evaluation import drift, drift_report
+from models.evaluation.drift import DRIFT, NOT_ENOUGH, DriftParams
 from models.inference import examples, intent
-from models.judging import drift, drift_page, drift_report
-from models.judging.drift import DRIFT, NOT_ENOUGH, DriftParams
-from models.nudging import engagement_model
 from models.schema import DAY_US
 
 EVENT: Final = "attune.drift.detected"

@@ -1,6 +1,6 @@
 """Evaluate: candidate and champion on the same later sessions, with the baselines beside them; `reports/evaluation.json`.
 
-A retraining measures what the gate needs. ``attune evaluate`` also writes the slower half (`models.judging.full_evaluation`)
+A retraining measures what the gate needs. ``attune evaluate`` also writes the slower half (`models.evaluation.full`)
 and the page `reports/evaluation.html`.
 """
 
@@ -15,22 +15,29 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows import off_policy, registry
-from flows.files import read_parts, write_parts, write_report
-from flows.locks import held
+from flows import off_policy
+from flows.reports import actions as action_page
+from flows.reports import evaluation as evaluation_page
+from flows.reports import weighting as weighting_page
 from flows.server import Server, connected, running
-from flows.store import connect
 from flows.train import LOG, load_examples, prepare
-from models import layout
+from infra import layout, registry
+from infra.artifacts import read_parts, write_parts, write_report
+from infra.lock import held
+from infra.store.connection import connect
+from infra.store.statements import shadow as shadow_tables
+from models import weight_profile as weights
+from models.engagement import from_log as log_engagement
+from models.engagement import model as engagement_model
+from models.evaluation import comparison
+from models.evaluation import full as full_evaluation
+from models.evaluation import tables as evaluation
+from models.evaluation.tables import Models
 from models.inference import examples, intent, next_action
 from models.inference.examples import ExampleParams, Log
-from models.judging import action_page, comparison, evaluation, evaluation_page, full_evaluation, weighting_page
-from models.judging.evaluation import Models
-from models.nudging import engagement_model, log_engagement
-from models.ranking import log_ranker, next_item
+from models.questions import next_item
+from models.ranker import from_log as log_ranker
 from models.schema import MODEL_NAMES, NEEDED_MODELS
-from models.stored import shadow_tables
-from models.weighting import weights
 
 REPORT: Final = "evaluation.json"
 PAGE: Final = "evaluation.html"

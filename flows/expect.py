@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pandas as pd
 
-from models.quality import MAX_PRICE_RATIO, MAX_SESSION_EVENTS
+from models.events.quality import MAX_PRICE_RATIO, MAX_SESSION_EVENTS
 from models.schema import CLOCK_SKEW_S, DEVICES, EVENT_TYPES, MAX_ID_LENGTH, MEASURES, REFERRERS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
 
 
 def of_events() -> "list[Expectation]":
-    """Expectations of raw events, for frames from `models.quality.with_checks`."""
+    """Expectations of raw events, for frames from `models.events.quality.with_checks`."""
     gxe: Any = import_module("great_expectations.expectations")
 
     found: list[Expectation] = []

@@ -1,6 +1,6 @@
 """Experiment: read what the store knows of an experiment, have it judged, write the report and its page.
 
-The verdict comes from `models.experimentation.experiment_report`. The fixed-horizon numbers beside it are tea-tasting's, and
+The verdict comes from `models.experiments.report`. The fixed-horizon numbers beside it are tea-tasting's, and
 marked as such.
 """
 
@@ -15,17 +15,17 @@ from typing import Any, Final
 import apsw
 import numpy as np
 
-from flows.files import write_report
-from flows.store import connect
-from models import layout
-from models.experimentation import experiment_page
-from models.experimentation.experiment_outcomes import Exposed, Purchases, foreseeable, outcomes
-from models.experimentation.experiment_report import ReadoutParams, instant, report
-from models.experimentation.experiment_verdict import NOT_ENOUGH
-from models.experimentation.experiments import DYNAMIC_VS_STATIC, EXPERIMENTS, INTERLEAVED, SIDES, TEAMS, Experiment
-from models.ranking import preference
+from flows.reports import experiment as experiment_page
+from infra import layout
+from infra.artifacts import write_report
+from infra.store.connection import connect
+from infra.store.statements import experiments as experiment_tables
+from models.experiments import preference
+from models.experiments.assignment import DYNAMIC_VS_STATIC, EXPERIMENTS, INTERLEAVED, SIDES, TEAMS, Experiment
+from models.experiments.outcomes import Exposed, Purchases, foreseeable, outcomes
+from models.experiments.report import ReadoutParams, instant, report
+from models.experiments.verdict import NOT_ENOUGH
 from models.schema import DAY_US
-from models.stored import experiment_tables
 
 BEFORE_US: Final = 28 * DAY_US  # how far back a visitor's past is taken into account
 TAKEN_US: Final = 1_800_000_000  # an item counts as taken from a list for half an hour

@@ -9,11 +9,13 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from flows.store import connect, read_events
-from models.stored.action_weight_tables import BROWSER_ONLY, CURSOR, KEEP_DUE, KEEP_OBSERVATION, SET_POSTERIOR, SUMS
-from models.stored.tables import MOVE_CURSOR
-from models.weighting import action_outcomes, action_weights
-from models.weighting.action_weights import PARAMS, ActionParams
+from infra.store.connection import connect
+from infra.store.events import read_events
+from infra.store.statements.action_weights import BROWSER_ONLY, CURSOR, KEEP_DUE, KEEP_OBSERVATION, SET_POSTERIOR, SUMS
+from infra.store.statements.log import MOVE_CURSOR
+from models.weights import action_outcomes
+from models.weights import actions as action_weights
+from models.weights.actions import PARAMS, ActionParams
 
 
 @task(name="fold actions", cache_policy=NO_CACHE)

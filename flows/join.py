@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 
 from feature_repo.store import Profile, open_store
-from models.folds import feature_tables
+from models.features import tables as feature_tables
 from models.schema import ITEM_FEATURES, LAST_EVENT_AT, SESSION_FEATURES, USER_FEATURES
 
 if TYPE_CHECKING:
@@ -29,13 +29,11 @@ def training_set(
 
     The session stands as it did *after* the row's event, as in a request that carries it; the user and the item as they did
     strictly *before* it. Values come as they were stored: a user still has to age to the row's instant
-    (`models.folds.users.as_of`).
+    (`models.features.users.as_of`).
 
-    Parameters
-    ----------
-    entities
-        Columns ``row_id`` (unique), `session_id` (as `models.folds.sessions.sessionize` makes it), `user_id`, `item_id` (None
-        where there is none), and the instant: ``occurred_at`` (UTC timestamps) or ``occurred_at_us`` (int64).
+    Parameters ---------- entities Columns ``row_id`` (unique), `session_id` (as `models.features.sessions.sessionize` makes
+    it), `user_id`, `item_id` (None where there is none), and the instant: ``occurred_at`` (UTC timestamps) or
+    ``occurred_at_us`` (int64).
 
     Returns
     -------

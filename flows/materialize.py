@@ -19,13 +19,14 @@ from prefect import flow, task
 
 from feature_repo.store import Profile, open_store
 from flows.join import training_set
-from flows.locks import held
-from flows.store import connect, cursor, move_cursor, read_events, released_since
 from flows.validate import RETRIES, check_tables
-from models.events import encode
-from models.folds import feature_tables
-from models.folds.sessions import sessionize
-from models.layout import OFFLINE, RETRAIN_LOCK
+from infra.layout import OFFLINE, RETRAIN_LOCK
+from infra.lock import held
+from infra.store.connection import connect
+from infra.store.events import cursor, move_cursor, read_events, released_since
+from models.events.encode import encode
+from models.features import tables as feature_tables
+from models.features.sessions import sessionize
 from models.schema import EVENT_COLUMNS
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def write_offline(home: str, as_of_us: int | None) -> Offline:
 @task(name="bring features online", **RETRIES)
 def write_online(home: str, offline: Offline) -> int | None:
     """Task around `bring_online`, with the stores of the environment's profile."""
-    from flows.settings import Settings
+    from infra.settings import Settings
 
     settings = Settings()
     store = open_store(Path(home), settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url)

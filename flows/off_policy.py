@@ -18,14 +18,16 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-from flows import registry
-from flows.store import connect
-from models.bandit import arms, off_policy, profile_bandit, profiles, reward_model
+from infra import registry
+from infra.store.connection import connect
+from infra.store.statements.decisions import JUDGED, READ_SNAPSHOT, REWARD_WINDOW
+from models import weight_profile as weights
+from models.bandit import arms, off_policy, profiles, reward_model
+from models.bandit import thompson as profile_bandit
 from models.bandit.off_policy import DR, SAME, THIN, OffPolicyParams
-from models.bandit.profile_bandit import Outcomes
 from models.bandit.rewards import RewardParams
-from models.stored.decision_tables import JUDGED, READ_SNAPSHOT, REWARD_WINDOW
-from models.weighting import weights
+from models.bandit.thompson import Outcomes
+from models.model_set import ModelSet
 
 WEIGHTS: Final = "weights"
 PROFILES: Final = "profiles"
@@ -85,7 +87,7 @@ def of_profiles(home: str | Path, version: int, now_us: int | None = None) -> di
     of: dict[str, frozenset[str]] = {}
     for side, which in (("candidate", version), ("champion", champions.get(PROFILES))):
         found = None if which is None else profiles.from_parts(registry.load(home, PROFILES, which))
-        of[side] = frozenset(map(_of_arm, arms.arms_of(own, found).profiles))
+        of[side] = frozenset(map(_of_arm, arms.arms_of(ModelSet(weights=own, profiles=found)).profiles))
     if of["candidate"] == of["champion"]:
         return _told(SAME, "the profiles are the champion's")
     rows = _judged(home, now_us, of["candidate"] | of["champion"])

@@ -12,18 +12,21 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows import approve, off_policy, registry, trial
+from flows import approve, off_policy, trial
 from flows.evaluate import N_QUESTIONS, PREDICTIONS, REPORT, SEED, evaluate, newest, same_examples, shadowed
-from flows.files import read_parts, write_report
-from flows.locks import held
+from flows.reports import promotion as promotion_page
 from flows.train import LOG, PREDICTORS, features_of, load_examples
-from models import layout, served
+from infra import layout, registry
+from infra.artifacts import read_parts, write_report
+from infra.lock import held
+from models import model_specs as served
 from models.bandit.off_policy import off_policy_rule
+from models.evaluation import comparison, drift, gate
+from models.evaluation import tables as evaluation
+from models.evaluation.gate import GateParams, Rule
 from models.inference import examples
 from models.inference.examples import ExampleParams, Examples
-from models.judging import comparison, drift, evaluation, gate, promotion_page
-from models.judging.gate import GateParams, Rule
-from models.ranking import next_item
+from models.questions import next_item
 from models.schema import SESSION_FEATURES
 
 VERDICT: Final = "promotion.json"

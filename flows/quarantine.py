@@ -15,15 +15,16 @@ import apsw
 import msgspec
 import pandas as pd
 
-from flows import store
 from flows.append import Counts, good_events
-from models.events import frame_problems
-from models.rejected import lateness_problem, reason_of
+from infra.store import events as store
+from infra.store.connection import connect
+from infra.store.statements.idempotency import REJECTED_SOURCE
+from infra.store.statements.log import QUARANTINED_EVENTS, QUARANTINED_ROWS, REPLAYED, STILL_REFUSED
+from models.events.foreign import NAMES
+from models.events.rejected import lateness_problem, reason_of
+from models.events.rules import frame_problems
+from models.events.sources import SOURCES, Mapped, Source, object_array, raw_chunk
 from models.schema import EVENT_COLUMNS
-from models.sources import SOURCES, Mapped, Source, object_array, raw_chunk
-from models.stored.door_tables import REJECTED_SOURCE
-from models.stored.tables import QUARANTINED_EVENTS, QUARANTINED_ROWS, REPLAYED, STILL_REFUSED
-from models.vocabulary import NAMES
 
 REPLAY_ROWS: Final = 10_000
 _LISTED: Final = ("id", "partner", "source", "format", "line", "seq", "reason", "raw", "quarantined_at_us", "replayed_at_us")
@@ -44,7 +45,7 @@ def list_rows(home: Path, limit: int = 50) -> list[dict[str, Any]]:
     Objects with the keys `id`, `partner`, `source`, `format`, `line`, `seq`, `reason`, `raw`, `quarantined_at_us`,
     `replayed_at_us`.
     """
-    with closing(store.connect(home)) as conn:
+    with closing(connect(home)) as conn:
         select = f"SELECT {', '.join(_LISTED)} FROM quarantine WHERE replayed_at_us IS NULL ORDER BY id DESC LIMIT ?"
         return [dict(zip(_LISTED, row, strict=True)) for row in conn.execute(select, (limit,))]
 
@@ -57,7 +58,7 @@ def replay(home: Path) -> Counts:
     Rows accepted now (or released), rows whose event the log holds already, and rows still refused.
     """
     total = Counts(0, 0, 0)
-    with closing(store.connect(home)) as conn:
+    with closing(connect(home)) as conn:
         for group, rows in _waiting(conn):
             total = total.plus(_replay_rows(conn, group, rows))
         return total.plus(_release(conn))

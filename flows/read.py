@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.parse import Batch, csv_parser, json_parser, parquet
-from models.sources import Source
+from models.events.sources import Source
 
 BLOCK_BYTES: Final = 2 << 20  # of text per chunk
 MAX_LINE_BYTES: Final = 8 << 20

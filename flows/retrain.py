@@ -9,15 +9,14 @@ from typing import Any, Final
 
 from prefect import flow
 
-from flows import registry
 from flows.append import check_file
-from flows.locks import held
 from flows.server import Server, connected, running
-from flows.settings import prepare
 from flows.steps import Steps
-from flows.store import connect
-from models import layout
-from models.judging import gate
+from infra import layout, registry
+from infra.lock import held
+from infra.settings import prepare
+from infra.store.connection import connect
+from models.evaluation import gate
 
 STEPS: Final = ("start", "ingest", "validate", "materialize", "train", "evaluate", "promote")
 
@@ -85,7 +84,7 @@ def _get_ready() -> None:
 
     compiled = Path(getattr(config, "CACHE_DIR", "") or Path(layout.__file__).parent)
     if not any(compiled.rglob("*.nbi")):
-        subprocess.Popen([sys.executable, "-m", "models.warm"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.Popen([sys.executable, "-m", "models.warm_up"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     import lightgbm  # noqa: F401
 
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 import yaml  # type: ignore[import-untyped]
 from rich.console import Console
 
-from flows.locks import held
 from flows.server import Server
-from flows.settings import prepare
-from models import layout
+from infra import layout
+from infra.lock import held
+from infra.settings import prepare
 
 # Beside the packages in a checkout; inside this one in an installed wheel.
 DECLARED: Final = (Path(__file__).parents[1] / "infra" / "prefect" / "prefect.yaml", Path(__file__).with_name("prefect.yaml"))
@@ -35,7 +35,7 @@ def run(home: Path, port: int = 4200, declared: Path | None = None) -> None:
     port
         Where Prefect's pages are, on this machine.
     declared
-        Another declaration than ``infra/prefect/prefect.yaml``.
+        Another declaration than ``infra/deploy/prefect.yaml``.
 
     Raises
     ------

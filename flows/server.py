@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from flows.settings import prepare
-from models import layout
+from infra import layout
+from infra.settings import prepare
 
 START_TIMEOUT_S: Final = 300.0  # three seconds; on a machine with much else to do, a minute and more
 HEALTH_S: Final = 10.0  # a server that is busy is well; where there is none, the refusal comes at once

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from models.shop import ShopConfig, Simulation, public_columns, simulate
+from models.simulator import ShopConfig, Simulation, public_columns, simulate
 
 _CHUNK: Final = 20_000
 _encoder: Final = msgspec.json.Encoder()

@@ -18,19 +18,23 @@ import numpy as np
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import registry, trial
-from flows.files import read_parts, write_parts
-from flows.locks import held
-from flows.store import connect, read_events
-from models import layout
+from flows import trial
+from infra import layout, registry
+from infra.artifacts import read_parts, write_parts
+from infra.lock import held
+from infra.store.connection import connect
+from infra.store.events import read_events
+from models import weight_profile as weights
 from models.artifact import N_GOLDEN, Parts, flat
+from models.associations import model as associations
+from models.engagement import from_log as log_engagement
+from models.engagement import model as engagement_model
 from models.inference import examples, intent, next_action
 from models.inference.examples import ExampleParams, Examples
-from models.nudging import engagement_model, log_engagement
-from models.pairs import associations
-from models.ranking import log_ranker, ranker
+from models.ranker import from_log as log_ranker
+from models.ranker import model as ranker
 from models.schema import HORIZONS_S, MODEL_NAMES
-from models.weighting import log_weights, weights
+from models.weights import from_log as log_weights
 
 LOG: Final = "log"
 EXAMPLES: Final = "examples"

@@ -15,13 +15,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from flows import off_policy, registry
+from flows import off_policy
 from flows.off_policy import PROFILES, WEIGHTS
-from flows.store import connect
+from infra import registry
+from infra.store.connection import connect
+from infra.store.statements.decisions import TRIAL_SHARE
+from infra.store.statements.log import ALIASED_AT
 from models.bandit.off_policy import BETTER, SAME, THIN, WORSE
-from models.judging import gate
-from models.stored.decision_tables import TRIAL_SHARE
-from models.stored.tables import ALIASED_AT
+from models.evaluation import gate
 
 LONGEST_DAYS: Final = 14
 

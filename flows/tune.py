@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from flows import registry
-from flows.locks import held
-from flows.settings import prepare
-from flows.store import connect, read_events
-from models import layout
-from models.bandit import profile_tuning, profiles
+from infra import layout, registry
+from infra.lock import held
+from infra.settings import prepare
+from infra.store.connection import connect
+from infra.store.events import read_events
+from models.bandit import profiles
+from models.bandit import tuning as profile_tuning
 from models.inference import examples, intent
 
 NAME: Final = "profiles"

@@ -21,11 +21,12 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from flows import expect
 from flows.expect import Checker, Outcome
-from flows.store import connect, cursor, event_chunks, move_cursor, quarantine_events, released_since
 from flows.write_report import write_report
-from models.folds import feature_tables
-from models.layout import DATA_DOCS, REPORTS
-from models.quality import TOLERANCE, feature_bounds, summary, with_checks
+from infra.layout import DATA_DOCS, REPORTS
+from infra.store.connection import connect
+from infra.store.events import cursor, event_chunks, move_cursor, quarantine_events, released_since
+from models.events.quality import TOLERANCE, feature_bounds, summary, with_checks
+from models.features import tables as feature_tables
 from models.schema import ITEM_FEATURES, SESSION_FEATURES, USER_FEATURES
 
 CURSOR: Final = "validate"

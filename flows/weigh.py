@@ -9,11 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from flows.settings import prepare
-from flows.store import connect, read_events
+from infra.settings import prepare
+from infra.store.connection import connect
+from infra.store.events import read_events
+from infra.store.statements.action_weights import FREEZE, SERVING, THAW
 from models.inference import examples
-from models.stored.action_weight_tables import FREEZE, SERVING, THAW
-from models.weighting import action_weight_report, action_weights, markov, sequence_report
+from models.weights import action_report as action_weight_report
+from models.weights import actions as action_weights
+from models.weights import markov, sequence_report
 
 SEED: Final = 0  # of the draws behind the intervals
 
@@ -24,7 +27,7 @@ def inspect(home: Path) -> dict[str, Any]:
     Returns
     -------
     ``{"horizon_s", "seq", "frozen", "updated_at_us", "fallback", "pooling", "actions": [...]}``, JSON-able; see
-    `models.weighting.action_weight_report.Row`. Before anything was counted `seq` is 0 and the heuristic weights serve.
+    `models.weights.action_report.Row`. Before anything was counted `seq` is 0 and the heuristic weights serve.
     """
     with closing(connect(prepare(home))) as connection:
         found: Any = connection.execute(SERVING).fetchone()

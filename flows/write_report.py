@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from flows.expect import Outcome
-from models.page import about, document, section, table, verdict
+from flows.reports.page import about, document, section, table, verdict
 
 
 def write_report(path: Path, subject: str, outcomes: Sequence[Outcome], n_rows: int, pages: Path) -> Path:

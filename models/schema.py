@@ -187,24 +187,3 @@ INTENT_FEATURES: Final = SESSION_FEATURES
 MODEL_NAMES: Final = ("intent", "next_action", "associations", "weights", "ranker", "engagement")
 KEPT_MODELS: Final = (*MODEL_NAMES, "profiles")  # profiles are not trained with the others, but tuned
 NEEDED_MODELS: Final = MODEL_NAMES[:4]  # without a ranker, as in homes of before there was one, the associations answer
-
-# Everything that may stand in the environment, without the prefix ATTUNE_; another name is refused at start.
-SETTING_NAMES: Final = frozenset(
-    {
-        "HOME",
-        "PROFILE",
-        "REDIS_URL",
-        "POSTGRES_URL",
-        "HOST",
-        "PORT",
-        "WORKERS",
-        "LOG_LEVEL",
-        "FEATURE_MAX_AGE_S",
-        "REWARD_WINDOW_S",
-        "REQUESTS_PER_MINUTE",
-        "ALLOW_PRIVATE_WEBHOOKS",
-        "SHADOW_SHARE",
-        "TRIAL_SHARE",
-        "RETENTION_DAYS",
-    }
-)

@@ -23,7 +23,7 @@ Workers = Annotated[int, typer.Option(envvar="ATTUNE_WORKERS", min=1, help="Proc
 
 
 def _home() -> Path:
-    from services.settings import Settings
+    from infra.settings import Settings
 
     return Settings().home
 
@@ -60,7 +60,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 3000, workers: Workers = 1) -> 
 @app.command()
 def worker() -> None:
     """Fold new events into the online features until Ctrl-C."""
-    from services.worker import run
+    from services.worker.process import run
 
     run(_home())
 
@@ -74,7 +74,7 @@ def partner_add(
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="A limit of this key's own.")] = None,
 ) -> None:
     """Create a partner's key and print it; it cannot be shown again."""
-    from services.door import partners
+    from services.http import partners
 
     kind, origins, scopes = "pk" if browser else "sk", origin or (), scope or ()
     key = partners.add(
@@ -88,7 +88,7 @@ def partner_add(
 @partner_app.command("list")
 def partner_list(as_json: Json = False) -> None:
     """List partners with the hints of their keys."""
-    from services.door import partners
+    from services.http import partners
 
     rows = partners.listing(_home())
     if as_json:
@@ -102,7 +102,7 @@ def partner_list(as_json: Json = False) -> None:
 @partner_app.command("rotate")
 def partner_rotate(name: str) -> None:
     """Print a new server key; the old ones stay valid for a day."""
-    from services.door import partners
+    from services.http import partners
 
     typer.echo(partners.rotate(_home(), name, _now_us()))
 
@@ -110,7 +110,7 @@ def partner_rotate(name: str) -> None:
 @partner_app.command("revoke")
 def partner_revoke(name: str) -> None:
     """Refuse all keys of a partner, at once."""
-    from services.door import partners
+    from services.http import partners
 
     typer.echo(f"{partners.revoke(_home(), name, _now_us())} keys revoked")
 
@@ -118,8 +118,8 @@ def partner_revoke(name: str) -> None:
 @app.command()
 def erase(user: str, partner: Annotated[str, typer.Option(help="Whose user it is.")] = "local", as_json: Json = False) -> None:
     """Erase a user, by the partner's own id: log, features, queues, decisions. Prints a receipt."""
+    from infra.settings import Settings
     from services.privacy import erasure
-    from services.settings import Settings
 
     settings = Settings()
     erasure.require(settings.home, partner, user)
@@ -141,7 +141,7 @@ def signals_uplift(
     as_json: Json = False,
 ) -> None:
     """Compare users who were sent signals with those held out: do more buy, and does it pay after discounts?"""
-    from models.experimentation.uplift import UpliftParams
+    from models.experiments.uplift import UpliftParams
     from models.schema import DAY_US
     from services.signals import uplift
 
@@ -156,7 +156,7 @@ def signals_uplift(
 @decisions_app.command("replay")
 def decisions_replay(as_json: Json = False) -> None:
     """Take every decision of the profile bandit once more; exit code 1 if one comes out otherwise."""
-    from services.answering.profile_source import replay
+    from services.serving.profiles import replay
 
     found = replay(_home())
     if as_json:

@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from models import audit, layout
-from models.stored import tables
-from services.store import OLDEST_SAFE_SQLITE, SECRET_BYTES, connect, rows
+from infra import audit, layout
+from infra.secret import SECRET_BYTES
+from infra.store.connection import OLDEST_SAFE_SQLITE, connect, rows
+from infra.store.statements import log as tables
 
 LEAST_DISK: Final = 1 << 30  # bytes
 STALE_DAYS: Final = 7
@@ -115,8 +116,8 @@ def _models(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
 
 def _model(name: str, version: int, folder: Path) -> Finding:
     """Load a champion as a worker does, golden predictions and all."""
-    from models.served import FAULTS  # with LightGBM and the kernels behind it
-    from services.answering.champion import load
+    from models.model_specs import FAULTS
+    from services.serving.model_watch import load
 
     try:
         load(name, folder)

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from models import layout
+from infra import layout
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from models import layout
+from infra import layout
 
 STOP_S: Final = 15.0
 PR_SET_PDEATHSIG: Final = 1

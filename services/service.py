@@ -18,9 +18,8 @@ from typing import Any, Final
 import bentoml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from models import layout
-from models.environment import PREFIX
-from services.settings import Settings
+from infra import layout
+from infra.settings import PREFIX, Settings
 
 TIMEOUT_S: Final = 5
 SWITCH_S: Final = 0.0005  # a request must not wait 5 ms for a thread that writes decisions down
@@ -40,7 +39,7 @@ class Worker:
     def build(self) -> None:
         """Build the application; takes seconds."""
         from services import metrics
-        from services.app import HTML, Page, build_app
+        from services.api.app import HTML, Page, build_app
 
         settings = Settings()
         metrics.prepare(settings.home, fresh=False)
@@ -122,9 +121,10 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
     OSError
         If the address cannot be listened on.
     """
+    from infra.secret import secret
+    from infra.store.connection import connect
     from services import metrics
     from services.processes import port_to_listen_on
-    from services.store import connect, secret
 
     port = port_to_listen_on(host, port)
     home = home.expanduser().absolute()

@@ -21,12 +21,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from models import layout
+from infra import layout
+from infra.store.connection import connect
+from infra.store.statements import log as tables
 from models.schema import MEASURES
-from models.stored import tables
-from services.door import partners
+from services.http import partners
 from services.processes import command, only_one, port_to_listen_on, spawn, stop
-from services.store import connect
 
 LOCAL_PARTNER: Final = "local"
 LOCAL_KEY: Final = "local.key"  # the development key of this home, mode 0600
@@ -97,7 +97,7 @@ class Crew:
 
     def compile_kernels(self) -> None:
         """Start to compile what a fresh machine has not compiled yet, seconds each; a no-op of a second elsewhere."""
-        words = [sys.executable, "-m", "models.warm"]
+        words = [sys.executable, "-m", "models.warm_up"]
         self._compiler = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
     def serve_when_compiled(self) -> None:
@@ -157,7 +157,7 @@ def _bring_models(plan: Plan, crew: Crew) -> int:
 
 
 def _about_gate(summary: dict[str, Any]) -> str:
-    from models.judging.gate import in_words  # with all the models behind it, which the start of this process does not wait for
+    from models.evaluation.gate import in_words
 
     return f"gate: {in_words(summary)}"
 

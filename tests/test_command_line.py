@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models import layout
+from infra import layout
 from tests.waiting import PATIENCE_S
 
 EVENT = (

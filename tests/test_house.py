@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.settings import setting_names
 from models import schema
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +92,7 @@ def test_the_readme_names_every_command_and_every_setting() -> None:
     groups = [g.name for top in root.registered_groups for g in top.typer_instance.registered_groups]
     assert len(commands) >= 12
     assert [c for c in (*commands, *groups) if f"attune {c}" not in readme] == []
-    assert [s for s in schema.SETTING_NAMES if f"ATTUNE_{s}" not in readme] == []
+    assert [s for s in setting_names() if s not in readme] == []
 
 
 def test_vocabulary_has_no_name_twice() -> None:

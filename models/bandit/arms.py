@@ -11,12 +11,13 @@ one that was withdrawn is not dealt any more as soon as this process knows.
 from collections.abc import Mapping
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
-from models.bandit import profile_bandit, profiles
-from models.bandit.profile_bandit import EVERYWHERE, Snapshot
+from models.bandit import profiles
+from models.bandit import thompson as profile_bandit
 from models.bandit.profiles import ProfileSet
-from models.weighting.weights import HEURISTIC, STATIC, WeightProfile
+from models.bandit.thompson import EVERYWHERE, Snapshot
+from models.weight_profile import HEURISTIC, STATIC, WeightProfile
 
 LEARNED: Final = "learned"  # name of the champion weights where the set has no name for them
 
@@ -89,41 +90,46 @@ def arm_id(name: str, weights: WeightProfile) -> str:
 STATIC_ARM: Final = Dealt(arm_id("static", STATIC), STATIC)
 
 
-class Challenger(NamedTuple):
-    """What is to be tried beside the champions, as far as there is any."""
+class Weighted(Protocol):
+    """A set of models, as far as it has weights to deal; `models.model_set.ModelSet` is one."""
 
-    weights: WeightProfile | None = None
-    profiles: ProfileSet | None = None
+    @property
+    def weights(self) -> WeightProfile | None:
+        """The weight profile."""
+        ...
+
+    @property
+    def profiles(self) -> ProfileSet | None:
+        """The profiles that compete."""
+        ...
 
 
-NO_CHALLENGER: Final = Challenger()
-
-
-def arms_of(weights: WeightProfile | None, candidates: ProfileSet | None, challenger: Challenger = NO_CHALLENGER) -> Arms:
+def arms_of(champion: Weighted, challenger: Weighted | None = None) -> Arms:
     """The arms of an installation: its profile set, the champion weights where they are not in it, and what is on trial.
 
     Two names of the same weights are one arm, the first: what it earns would be split among them, and its propensity too.
 
     Parameters
     ----------
-    weights
-        The champion; None where there is none, then the heuristic weights are served.
-    candidates
-        The set; None for the static and the heuristic weights.
+    champion
+        Without weights the heuristic ones are served; without a set the static and the heuristic weights compete.
     challenger
-        Of the weights and of the set. Its arms are named as if it were champion, so that they keep their ids when it is.
+        Its arms are named as if it were champion, so that they keep their ids when it is.
 
     Examples
     --------
-    >>> [name.partition("@")[0] for name in arms_of(None, None).profiles]
+    >>> from types import SimpleNamespace
+    >>> [name.partition("@")[0] for name in arms_of(SimpleNamespace(weights=None, profiles=None)).profiles]
     ['static', 'heuristic']
     """
-    candidates = candidates or profiles.DEFAULT
+    candidates, weights = champion.profiles or profiles.DEFAULT, champion.weights
     own = HEURISTIC if weights is None else weights
     named = [*zip(candidates.names, candidates.profiles, strict=True), ("heuristic" if weights is None else LEARNED, own)]
-    tried = [] if challenger.weights is None else [(LEARNED, challenger.weights)]
-    if challenger.profiles is not None:
-        tried += zip(challenger.profiles.names, challenger.profiles.profiles, strict=True)
+    tried: list[tuple[str, WeightProfile]] = []
+    if challenger is not None:
+        tried += [] if challenger.weights is None else [(LEARNED, challenger.weights)]
+        if challenger.profiles is not None:
+            tried += zip(challenger.profiles.names, challenger.profiles.profiles, strict=True)
     ids: dict[bytes, str] = {}
     found: dict[str, WeightProfile] = {}
     on_trial: set[str] = set()
@@ -142,7 +148,9 @@ def bandit_of(arms: Arms, snapshot: Snapshot | None) -> Bandit:
     Examples
     --------
     >>> rows = {"": profile_bandit.Row((1.0,), (1.0,), (1.0,))}
-    >>> bandit_of(arms_of(None, None), Snapshot(1, "beta", ("gone",), "", rows)).snapshot is None
+    >>> from types import SimpleNamespace
+    >>> arms = arms_of(SimpleNamespace(weights=None, profiles=None))
+    >>> bandit_of(arms, Snapshot(1, "beta", ("gone",), "", rows)).snapshot is None
     True
     """
     fits = snapshot is not None and arms.profiles.keys() - arms.on_trial <= set(snapshot.profiles) <= arms.profiles.keys()

@@ -22,9 +22,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.judging import gate
-from models.judging.gate import Rule
-from models.learning.metrics import Interval
+from models.evaluation import gate
+from models.evaluation.gate import Rule
+from models.statistics.metrics import Interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -4,9 +4,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from models import weight_profile as weights
 from models.artifact import Parts
-from models.weighting import weights
-from models.weighting.weights import HEURISTIC, STATIC, WeightProfile
+from models.weight_profile import HEURISTIC, STATIC, WeightProfile
 
 MOST: Final = 16  # profiles in one set; each has to be tried
 

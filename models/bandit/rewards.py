@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from models.bandit.profile_bandit import Outcomes
+from models.bandit.thompson import Outcomes
 
-REWARD_OF: Final = {"purchase": 1.0, "add_to_cart": 0.5}  # as the base weights of `models.weighting.weights`
+REWARD_OF: Final = {"purchase": 1.0, "add_to_cart": 0.5}  # as the base weights of `models.weight_profile`
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What the learners learn from: one row for each event of the chosen sessions, with its features, its labels and its period.
 
-Session features come from the one fold (`models.folds.sessions`); user and item features are joined by the feature store as
+Session features come from the one fold (`models.features.sessions`); user and item features are joined by the feature store as
 they were known before the event, and completed here exactly as the service completes them: a user ages to the instant of the
 event, an unknown user or item has the documented defaults.
 """
@@ -14,11 +14,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.artifact import Parts
-from models.events import NO_CODE, EventArray, encode
-from models.folds import items, sessions, users
+from models.events.encode import NO_CODE, EventArray, encode
+from models.features import items, sessions, users
 from models.inference import labels
-from models.learning import split
 from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, SESSION_FEATURES, USER_FEATURES
+from models.statistics import split
 
 Features = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]

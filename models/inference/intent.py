@@ -1,9 +1,9 @@
 """What a session is about, from its events so far: probabilities of the four intents.
 
 Learned from weak labels (`models.inference.labels`, by the rules of `models.inference.intent_rules`), which may look at the
-whole session; the features are those of the prefix (`models.folds.sessions`), so the model answers early. The loss is the plain
-cross-entropy, without class weights: the probabilities are mixed into the event weights and must mean what they say. Where one
-intent must be named it is the most probable one.
+whole session; the features are those of the prefix (`models.features.sessions`), so the model answers early. The loss is the
+plain cross-entropy, without class weights: the probabilities are mixed into the event weights and must mean what they say.
+Where one intent must be named it is the most probable one.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from models.artifact import Parts
 from models.inference import intent_rules, label_kernels
-from models.learning import boosting
-from models.learning.boosting import Classifier
-from models.learning.calibration import softmax
-from models.learning.trees import BoostParams, Features, Progress
+from models.learners import boosting
+from models.learners.boosting import Classifier
+from models.learners.trees import BoostParams, Features, Progress
 from models.schema import EVENT_TYPES, INTENT_FEATURES, INTENTS, N_INTENTS
+from models.statistics.calibration import softmax
 
 Floats = npt.NDArray[np.float64]
 

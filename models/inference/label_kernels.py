@@ -8,7 +8,7 @@ from typing import Final
 import numba
 import numpy as np
 
-from models.events import NO_CODE
+from models.events.encode import NO_CODE
 from models.schema import EventType
 
 LOOKBACK: Final = 64  # item visits in which "met before" is looked for; bounds the work in very long sessions

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.events import EventArray, is_item_event
+from models.events.encode import EventArray, is_item_event
 from models.inference import label_kernels as kernels
 from models.inference.intent_rules import KIND_VOTES, MEASURE_VOTES, RELATION_VOTES, RULES, LabelRules
 from models.schema import N_EVENT_TYPES, N_INTENTS, NEXT_ACTIONS, EventType

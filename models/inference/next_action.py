@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.artifact import Parts
-from models.learning import boosting
-from models.learning.boosting import Classifier
-from models.learning.trees import BoostParams, Features
+from models.learners import boosting
+from models.learners.boosting import Classifier
+from models.learners.trees import BoostParams, Features
 from models.schema import HORIZONS_S, NEXT_ACTION_FEATURES, NEXT_ACTIONS
 
 Floats = npt.NDArray[np.float64]

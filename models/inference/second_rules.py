@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.events import NO_CODE, EventArray
+from models.events.encode import NO_CODE, EventArray
 from models.schema import EventType, Intent
 
 Flags = npt.NDArray[np.bool_]

@@ -23,16 +23,17 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from models import layout
-from models.identity import partner_key, partner_keys, pseudonym
+from infra import layout
+from infra.secret import secret
+from infra.settings import Settings
+from infra.store.connection import connect, rows
+from infra.store.statements import erasure as erasure_tables
+from models.events.identity import partner_key, partner_keys, pseudonym
 from models.schema import MAX_ID_LENGTH
-from models.stored import erasure_tables
-from services.door.calls import Call
-from services.door.idempotency import Writes
-from services.door.problems import Refusal
-from services.reader import Reader
-from services.settings import Settings
-from services.store import connect, rows, secret
+from services.http.calls import Call
+from services.http.idempotency import Writes
+from services.http.problems import Refusal
+from services.http.reader import Reader
 
 SETTLE_S: Final = 5.0  # by then a step that had read the user's events has ended
 POLL_S: Final = 2.0

@@ -5,10 +5,10 @@ from typing import Final
 import apsw
 import msgspec
 
+from infra.settings import Settings
+from infra.store.connection import connect, rows
+from infra.store.statements.erasure import DATED, WITH_OLD
 from models.schema import DAY_US
-from models.stored.erasure_tables import DATED, WITH_OLD
-from services.settings import Settings
-from services.store import connect, rows
 
 POLL_S: Final = 600.0
 ROWS_A_STEP: Final = 1_000  # so that no other writer waits for long

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from models.events import NO_CODE
-from models.stored.catalog_tables import CHANGES, ITEMS_SINCE, OFFER_FIELDS, OFFERS_SINCE
-from services.store import connect, rows
+from infra.store.connection import connect, rows
+from infra.store.statements.catalog import CHANGES, ITEMS_SINCE, OFFER_FIELDS, OFFERS_SINCE
+from models.events.encode import NO_CODE
 
 Codes = npt.NDArray[np.int64]
 NO_CODES: Final[Codes] = np.zeros(0, dtype=np.int64)
@@ -20,7 +20,7 @@ log = logging.getLogger("attune.catalog")
 
 
 class CatalogItem(NamedTuple):
-    """An item to buy, or an article to read; the fields of `ITEM_FIELDS` in `models.stored.catalog_tables`."""
+    """An item to buy, or an article to read; the fields of `ITEM_FIELDS` in `infra.store.statements.catalog`."""
 
     item_id: str
     kind: str

@@ -5,16 +5,15 @@ Reads only; whoever sends writes the consequences in the same transaction.
 
 from collections.abc import Callable
 
-from models.nudging import signal_policy
-from models.nudging.signal_policy import NEWCOMER, Moment, Nudge, SignalPolicy, Standing
+from infra.store.statements.signals import READ_SPENT, READ_STANDING
+from models.assess import Assessment
+from models.engagement import policy as signal_policy
+from models.engagement.policy import NEWCOMER, Moment, Nudge, SignalPolicy, Standing
+from models.live_session import LiveSession
 from models.schema import DAY_US
-from models.stored.signal_tables import READ_SPENT, READ_STANDING
-from services import wire
-from services.answering.engagement_answers import Assessment
-from services.answering.session_data import LiveSession
-from services.signals import signal_shelf
-from services.signals.signal_policies import PolicyBook, Read
-from services.signals.signal_shelf import Goods, Spent
+from services.signals import shelf as signal_shelf
+from services.signals.policies import PolicyBook, Read
+from services.signals.shelf import Goods, Spent
 
 
 class Nudges:
@@ -53,10 +52,3 @@ class Nudges:
     def _spent(self, partner: str, now_us: int) -> Spent:
         found = self._read(READ_SPENT, (now_us // DAY_US, partner))
         return Spent({offer: total for offer, total, _ in found}, sum(row[2] for row in found), sum(row[1] for row in found))
-
-
-def told(nudge: Nudge) -> wire.Signal:
-    """A nudge as ``POST /v1/engagement`` tells it: what would be sent, or else what is withheld and why."""
-    if nudge.withheld is None:
-        return wire.Signal(nudge.signal["type"], nudge.signal["payload"])
-    return wire.Signal("no_action", {}, wire.Withheld(nudge.signal["type"], nudge.withheld))

@@ -9,11 +9,11 @@ from typing import Any, Final
 import apsw
 import numpy as np
 
-from models.experimentation.uplift import Money, UpliftParams, Users, readout
+from infra.store.connection import connect, rows
+from infra.store.statements.signals import DISCOUNTS_OF, FIRST_HELD_OUT, FIRST_SENT, PURCHASES_OF, SIGNAL_PARTNERS
+from models.experiments.uplift import Money, UpliftParams, Users, readout
 from models.schema import SIGNAL_TYPES
-from models.stored.signal_tables import DISCOUNTS_OF, FIRST_HELD_OUT, FIRST_SENT, PURCHASES_OF, SIGNAL_PARTNERS
-from services.signals.signal_policies import PolicyBook
-from services.store import connect, rows
+from services.signals.policies import PolicyBook
 
 USERS_A_READ: Final = 500
 
@@ -43,7 +43,7 @@ def of_partner(connection: apsw.Connection, partner: str, since_us: int, params:
 
     Returns
     -------
-    As `models.experimentation.uplift.readout`, with ``partner`` and ``switched``: users left out because the policy moved them
+    As `models.experiments.uplift.readout`, with ``partner`` and ``switched``: users left out because the policy moved them
     between groups.
     """
     first = {

@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks import typed_log
 from flows.simulate import write_shop
-from models.events import EVENT_DTYPE
+from models.events.encode import EVENT_DTYPE
 from models.schema import EventType
-from models.shop import ShopConfig
+from models.simulator import ShopConfig
 
 VIEW, BUY = EventType.ITEM_VIEW, EventType.PURCHASE
 

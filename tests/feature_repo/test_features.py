@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo import features
-from models.folds import feature_tables
+from models.features import tables as feature_tables
 from models.schema import (
     INTENT_FEATURES,
     ITEM_FEATURES,

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from flows import approve, registry
+from flows import approve
 from flows.server import Server, connected
-from models import layout
-from models.weighting import weights
+from infra import layout, registry
+from models import weight_profile as weights
 from tests.waiting import PATIENCE_S, until
 
 VERSIONS = {"weights": 1}

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from flows import train
-from flows.files import read_parts
 from flows.materialize import materialize
-from flows.store import append_events, connect
+from infra.artifacts import read_parts
+from infra.store.connection import connect
+from infra.store.events import append_events
 from models.artifact import Parts
 from models.schema import MODEL_NAMES
-from models.shop import ShopConfig, simulate
+from models.simulator import ShopConfig, simulate
 
 SHOP = ShopConfig(n_users=90, n_days=6, seed=8)
 DAY_US = 86_400_000_000

@@ -13,16 +13,18 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from flows import drift, registry
+from flows import drift
 from flows.commands import app
-from flows.store import append_events, connect
-from models import layout
-from models.folds import sessions
+from flows.reports import drift as drift_page
+from infra import layout, registry
+from infra.store.connection import connect
+from infra.store.events import append_events
+from infra.store.statements.decisions import DECISION_COLUMNS
+from models.engagement import from_log as log_engagement
+from models.engagement import model as engagement_model
+from models.features import sessions
 from models.inference import examples, intent, labels
-from models.judging import drift_page
-from models.nudging import engagement_model, log_engagement
-from models.shop import Causes, ShopConfig, simulate
-from models.stored.decision_tables import DECISION_COLUMNS
+from models.simulator import Causes, ShopConfig, simulate
 
 DAY_US = 86_400_000_000
 BEFORE = ShopConfig(n_users=450, n_days=7, seed=5)

@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 from flows import experiment
 from flows.commands import app
-from flows.store import append_events, connect, quarantine_events
-from models.experimentation import experiment_page
-from models.experimentation.experiments import DYNAMIC_VS_STATIC, assign
+from flows.reports import experiment as experiment_page
+from infra.store.connection import connect
+from infra.store.events import append_events, quarantine_events
+from infra.store.statements.decisions import DECISION_COLUMNS, LOG_DECISION, LOG_FAILURE
+from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.schema import EVENT_COLUMNS
-from models.stored.decision_tables import DECISION_COLUMNS, LOG_DECISION, LOG_FAILURE
 
 DAY_US = 86_400_000_000
 START_US = 1_790_000_000_000_000

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows import store
 from flows.server import connected
+from infra.store import events as store
+from infra.store.connection import connect
 from models.schema import EVENT_COLUMNS, MEASURES
 from tests.waiting import until
 
@@ -28,7 +29,7 @@ def home(tmp_path):
         device=["fridge", *["mobile"] * 39],
     )
     rows.loc[39, ["event_type", "item_id"]] = ["item_view", "hat"]
-    with closing(store.connect(tmp_path)) as connection:
+    with closing(connect(tmp_path)) as connection:
         store.append_events(connection, rows, "shop", AT_US)
     return tmp_path
 

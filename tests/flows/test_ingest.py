@@ -10,11 +10,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flows import append, read, store
+from flows import append, read
 from flows.append import Counts, ingest_file
 from flows.quarantine import list_rows
-from models.identity import partner_key, pseudonym
-from models.sources import SOURCES
+from infra.secret import secret
+from infra.store import events as store
+from infra.store.connection import connect
+from models.events.identity import partner_key, pseudonym
+from models.events.sources import SOURCES
 
 DATA = Path(os.environ.get("ATTUNE_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 TAOBAO = "1,2268318,2520377,pv,1511544070\n1,2333346,2520771,buy,1511561733\n"
@@ -22,7 +25,7 @@ REES46 = "event_time,event_type,product_id,category_id,category_code,brand,price
 
 
 def log(home):
-    conn = store.connect(home)
+    conn = connect(home)
     try:
         return store.read_events(conn)
     finally:
@@ -132,7 +135,7 @@ def test_each_bad_line_is_kept_with_its_number_and_reason(tmp_path):
         6: "occurred_at_us: ts must not be more ",
     }
     assert {(row["source"], row["format"], row["partner"]) for row in rows.values()} == {("bad.csv", "taobao", "local")}
-    assert json.loads(rows[5]["raw"])["user_id"] == pseudonym(partner_key(store.secret(tmp_path), "local"), "1")
+    assert json.loads(rows[5]["raw"])["user_id"] == pseudonym(partner_key(secret(tmp_path), "local"), "1")
 
 
 def test_each_bad_json_line_is_kept_with_its_number_and_reason(tmp_path):
@@ -176,8 +179,8 @@ def test_an_interrupted_ingest_leaves_whole_chunks_and_can_be_repeated(tmp_path)
     chunks = list(read.batches(path, SOURCES["attune"], lambda _: None, block_bytes=4_096))
     assert len(chunks) > 1
     assert sum(len(chunk.raw) for chunk in chunks) == 100
-    door = append.Door(SOURCES["attune"], "local", path.name, partner_key(store.secret(tmp_path), "local"))
-    conn = store.connect(tmp_path)
+    door = append.Door(SOURCES["attune"], "local", path.name, partner_key(secret(tmp_path), "local"))
+    conn = connect(tmp_path)
     n_first = append.append_batch(conn, door, chunks[0]).accepted
     conn.close()
     assert n_first == len(chunks[0].raw)

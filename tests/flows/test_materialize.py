@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from feature_repo.store import open_store
-from flows import store
 from flows.materialize import materialize, training_set, write_offline
-from models.folds import feature_tables
+from infra.store import events as store
+from infra.store.connection import connect
+from models.features import tables as feature_tables
 from models.schema import (
     EVENT_COLUMNS,
     ITEM_FEATURES,
@@ -49,7 +50,7 @@ def log(*rows):
 
 
 def append(home, *rows):
-    with closing(store.connect(home)) as connection:
+    with closing(connect(home)) as connection:
         store.append_events(connection, log(*rows), "shop", T0_US)
 
 
@@ -163,7 +164,7 @@ def test_a_look_at_the_past_rebuilds_the_tables_and_leaves_the_online_store_alon
 
 def test_events_held_back_are_in_no_table(tmp_path):
     append(tmp_path, *SHOP)
-    with closing(store.connect(tmp_path)) as connection:
+    with closing(connect(tmp_path)) as connection:
         store.quarantine_events(connection, [(4, "price_in_range")])
     write_offline.fn(str(tmp_path), T0_US + 100 * MINUTE_US)
     assert set(table(tmp_path, "user_features")["user_id"]) == {"ann"}

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import registry
 from flows.off_policy import verdict
-from flows.store import connect
-from models.bandit import arms, profile_bandit, rewards
+from infra import registry
+from infra.store.connection import connect
+from infra.store.statements.decisions import DECISION_COLUMNS, KEEP_SNAPSHOT
+from models import weight_profile as weights
+from models.bandit import arms, rewards
+from models.bandit import thompson as profile_bandit
 from models.bandit.off_policy import off_policy_rule
-from models.experimentation.experiments import INTERLEAVED
-from models.stored.decision_tables import DECISION_COLUMNS, KEEP_SNAPSHOT
-from models.weighting import weights
-from models.weighting.weights import HEURISTIC, STATIC, WeightProfile, profile
+from models.experiments.assignment import INTERLEAVED
+from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
 
 NOW_US = 1_700_000_000_000_000
 OLD_US = NOW_US - 7_200_000_000

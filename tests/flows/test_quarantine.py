@@ -5,18 +5,20 @@ import time
 
 import pytest
 
-from flows import store
 from flows.append import ingest_file
 from flows.quarantine import list_rows, replay
-from models.identity import partner_key, pseudonym
-from models.rejected import kept_form
-from models.stored.door_tables import REJECTED_SOURCE
-from models.stored.tables import QUARANTINE_ROW
+from infra.secret import secret
+from infra.store import events as store
+from infra.store.connection import connect
+from infra.store.statements.idempotency import REJECTED_SOURCE
+from infra.store.statements.log import QUARANTINE_ROW
+from models.events.identity import partner_key, pseudonym
+from models.events.rejected import kept_form
 
 
 def change_reason(home):
     """What a refused row looks like after the fix of a rule: the row is sound, only the verdict is old."""
-    conn = store.connect(home)
+    conn = connect(home)
     raw, id = conn.execute("SELECT raw, id FROM quarantine WHERE raw LIKE '%steal%'").fetchone()
     conn.execute("UPDATE quarantine SET raw = ? WHERE id = ?", (raw.replace("steal", "buy"), id))
     conn.close()
@@ -55,7 +57,7 @@ def test_our_own_rows_keep_their_types_in_quarantine(tmp_path):
 def test_events_that_validation_held_back_are_released(tmp_path):
     (tmp_path / "a.csv").write_text("1,2,3,pv,1511544070\n1,3,3,pv,1511544071\n")
     ingest_file(tmp_path / "a.csv", "taobao", tmp_path)
-    conn = store.connect(tmp_path)
+    conn = connect(tmp_path)
     store.quarantine_events(conn, [(2, "dwell_ms: too long for a person")])
     assert [(row["seq"], row["line"]) for row in list_rows(tmp_path)] == [(2, None)]
     assert len(store.read_events(conn)) == 1
@@ -68,7 +70,7 @@ def test_events_that_validation_held_back_are_released(tmp_path):
 def reject_at_door(home, event, received_at_us):
     """An event as the door keeps it."""
     raw = json.dumps(kept_form(event, bytes(32)))
-    with store.connect(home) as conn:
+    with connect(home) as conn:
         row = ("shop", REJECTED_SOURCE, "attune", 1, raw, "type: unknown", raw, received_at_us)
         conn.execute(QUARANTINE_ROW, row)
 
@@ -97,7 +99,7 @@ def test_of_lines_that_cannot_be_parsed_and_of_values_of_no_use_no_text_is_kept(
     file.write_text(f"{json.dumps(event | {'context': context})}\n{broken}\n")
     assert ingest_file(file, "attune", tmp_path) == (0, 0, 2)
     kept = {row["line"]: row["raw"] for row in list_rows(tmp_path)}
-    known = pseudonym(partner_key(store.secret(tmp_path), "local"), "u")
+    known = pseudonym(partner_key(secret(tmp_path), "local"), "u")
     expected = {"event_id": "e", "user_id": known, "type": "search", "ts": "", "price": "", "device": "mobile"}
     assert json.loads(kept[1]) == expected
     assert kept[2].startswith(f"({len(broken)} characters, ")

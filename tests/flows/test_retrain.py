@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from flows import registry, retrain
-from flows.locks import held
+from flows import retrain
 from flows.simulate import write_shop
-from models import layout
+from infra import layout, registry
+from infra.lock import held
 from models.schema import MODEL_NAMES
-from models.shop import ShopConfig
+from models.simulator import ShopConfig
 from tests.waiting import PATIENCE_S
 
 SHOP = ShopConfig(n_users=120, n_days=7, seed=3)
@@ -105,7 +105,7 @@ def test_nothing_is_left_of_the_run(first: dict[str, Any], home: Path) -> None:
 
 def test_a_second_run_on_a_home_says_so_and_stops(first: dict[str, Any], home: Path) -> None:
     lock = f"held(Path({str(home / layout.RETRAIN_LOCK)!r}), 'retrain')"
-    code = f"from pathlib import Path; from flows.locks import held\nwith {lock}: print('held', flush=True); input()"
+    code = f"from pathlib import Path; from infra.lock import held\nwith {lock}: print('held', flush=True); input()"
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     other.stdout.readline()

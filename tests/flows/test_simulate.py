@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.simulate import truth_path, write_shop
-from models.events import event_problem
-from models.shop import ShopConfig, simulate, to_public
+from models.events.rules import event_problem
+from models.simulator import ShopConfig, simulate, to_public
 
 CONFIG = ShopConfig(n_users=60, n_days=2, seed=21)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from flows import train
-from flows.files import read_parts, write_parts
+from infra.artifacts import read_parts, write_parts
 from models.artifact import Parts
-from models.events import EVENT_DTYPE
+from models.associations import model as associations
+from models.events.encode import EVENT_DTYPE
 from models.inference import examples
-from models.pairs import associations
 
 
 def test_the_store_knows_up_to_which_event_it_was_built(tmp_path: Path) -> None:

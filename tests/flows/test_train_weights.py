@@ -5,16 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import registry, train
-from flows.files import read_parts, write_parts
+from flows import train
+from infra import registry
+from infra.artifacts import read_parts, write_parts
 from models import events
+from models import weight_profile as weights
 from models.artifact import Parts
-from models.folds import sessions
+from models.features import sessions
 from models.inference import examples, intent, labels
-from models.learning import split
-from models.ranking import ranker
-from models.shop import ShopConfig, simulate
-from models.weighting import weights
+from models.ranker import model as ranker
+from models.simulator import ShopConfig, simulate
+from models.statistics import split
 
 
 def test_weights_are_learned_on_the_validation_period_with_the_fitted_intent_model(tmp_path: Path) -> None:

@@ -9,28 +9,29 @@ import pytest
 
 from benchmarks.champions import crown
 from benchmarks.regret import NAMES, PROFILES, click_chances
-from flows import off_policy, promote, registry, train, trial
-from flows.files import write_parts
+from flows import off_policy, promote, train, trial
+from infra import registry
+from infra.artifacts import write_parts
+from infra.store.connection import connect
+from infra.store.statements.decisions import LOG_DECISION, NAME_DECISION
+from infra.store.statements.log import APPEND_EVENT
+from models import weight_profile as weights
 from models.artifact import Parts
 from models.bandit import arms, profiles
 from models.bandit.arms import Bandit
 from models.bandit.off_policy import off_policy_rule
-from models.bandit.profile_bandit import BanditParams
 from models.bandit.profiles import profile_set
 from models.bandit.rewards import RewardParams
-from models.events import to_row
+from models.bandit.thompson import BanditParams
+from models.evaluation import gate
+from models.events.rules import to_row
 from models.inference import examples
-from models.judging import gate
+from models.model_set import ModelSet
 from models.schema import HORIZONS_S, INTENTS, ITEM_FEATURES, MODEL_NAMES, SESSION_FEATURES, USER_FEATURES
-from models.shop import ShopConfig
-from models.stored.decision_tables import LOG_DECISION, NAME_DECISION
-from models.stored.tables import APPEND_EVENT
-from models.weighting import weights
-from services.answering.champion import Champions
-from services.answering.decision_log import Decision, as_row
-from services.answering.profile_source import Profiles, replay
-from services.log.reward_duty import RewardDuty
-from services.store import connect
+from models.simulator import ShopConfig
+from services.serving.decision_log import Decision, as_row
+from services.serving.profiles import Profiles, replay
+from services.worker.rewards import RewardDuty
 
 S = 1_000_000
 T0 = 1_700_000_000 * S
@@ -51,7 +52,7 @@ class Site:
         self, home: Path, chances: Floats, champion: str, of: tuple[str, ...], share: float = SHARE, floor: float = 0.01
     ) -> None:
         self.home, self.chances, self.connection = home, chances, connect(home)
-        self.champions = Champions(weights=PROFILES[champion], profiles=named(*of))
+        self.champions = ModelSet(weights=PROFILES[champion], profiles=named(*of))
         registry.save(home, "weights", weights.to_parts(PROFILES[champion]), {})
         registry.save(home, "profiles", profiles.to_parts(named(*of)), {})
         registry.crown(home, {"weights": 1, "profiles": 1}, actor="test", reason="first")
@@ -160,7 +161,7 @@ def test_new_weights_that_are_worse_are_refused_and_better_ones_pass_once_enough
     assert registry.aliased(tmp_path, "challenger") == ({"weights": 2} if promoted else {})
     if promoted:
         registry.crown(tmp_path, {"weights": 2}, actor="gate", reason="gate: pass")
-        site.champions = Champions(weights=PROFILES[challenger], profiles=named(champion))
+        site.champions = ModelSet(weights=PROFILES[challenger], profiles=named(champion))
     site.work()
     after = site.bandit()
     assert after.snapshot is not None

@@ -3,14 +3,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.champions import crown
-from flows import registry
-from flows.store import append_events, connect
 from flows.tune import tune
 from flows.weigh import freeze, inspect, sequence_lines, sequences, thaw, weight_lines
+from infra import registry
+from infra.store.connection import connect
+from infra.store.events import append_events
 from models.schema import EVENT_TYPES
-from models.shop import ShopConfig, simulate
-from services.answering.champion import ChampionWatcher
-from services.log.weights_duty import WeightsDuty
+from models.simulator import ShopConfig, simulate
+from services.serving.model_watch import ChampionWatcher
+from services.worker.action_weights import WeightsDuty
 
 SHOP = ShopConfig(n_users=150, n_days=3, n_items=80, n_categories=5)
 

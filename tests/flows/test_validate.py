@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows import quarantine, store
+from flows import quarantine
 from flows.validate import ValidationStopped, check_events, check_tables, validate
-from models.events import encode
-from models.folds import feature_tables
-from models.folds.sessions import sessionize
+from infra.store import events as store
+from infra.store.connection import connect
+from models.events.encode import encode
+from models.features import tables as feature_tables
+from models.features.sessions import sessionize
 from models.schema import EVENT_COLUMNS, MEASURES
 
 NOW_US = 1_790_000_000_000_000
@@ -34,12 +36,12 @@ def views(n, prices=10.0, prefix="e"):
 
 
 def append(home, frame):
-    with closing(store.connect(home)) as connection:
+    with closing(connect(home)) as connection:
         store.append_events(connection, frame, "shop", NOW_US)
 
 
 def seqs(home):
-    with closing(store.connect(home)) as connection:
+    with closing(connect(home)) as connection:
         return store.read_events(connection)["seq"].tolist()
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from infra.store.connection import connect
 from models.schema import EVENT_TYPES, INTENTS, MODEL_NAMES
-from services.store import connect
 from tests.waiting import free_port
 
 DATA = Path(os.environ.get("ATTUNE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

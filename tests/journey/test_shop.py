@@ -13,9 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from models.identity import partner_key, pseudonym
+from infra.secret import secret
+from infra.store.connection import connect
+from models.events.identity import partner_key, pseudonym
 from models.schema import MODEL_NAMES
-from services.store import connect, secret
 from tests import canary
 from tests.journey.path import Started, command, is_whole, up
 from tests.waiting import PATIENCE_S, free_port, until

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.champions import crown
-from models.shop.config import ShopConfig
+from models.simulator.config import ShopConfig
 
 
 @pytest.fixture(scope="module")

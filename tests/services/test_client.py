@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from services.client import Attune, AttuneError, EventVerdict, WebhookError, verify_webhook
+from services.delivery import webhooks
 from services.event_queue import EventQueue
-from services.outbox import webhooks
 from tests.services.receivers import OLD_SECRET, SECRET
 from tests.waiting import PATIENCE_S, until
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import registry
-from models import layout
+from infra import layout, registry
+from infra.store.connection import connect
 from services.doctor import Finding, examine
-from services.store import connect
 
 NOWHERE = "http://127.0.0.1:9"
 

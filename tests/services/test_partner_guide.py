@@ -16,11 +16,11 @@ import apsw
 import pytest
 import uvicorn
 
-from services.app import build_app
-from services.duties import follow_all
-from services.outbox.delivery import open_delivery
-from services.settings import Settings
-from services.signals.signal_duty import open_signals
+from infra.settings import Settings
+from services.api.app import build_app
+from services.worker.delivery import open_delivery
+from services.worker.runner import follow_all
+from services.worker.signals import open_signals
 from tests.waiting import PATIENCE_S, free_port, until
 
 GUIDE = Path(__file__).parents[2] / "docs" / "partner-guide.md"

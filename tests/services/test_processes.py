@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models import layout
+from infra import layout
 from services.processes import only_one, spawn, stop
 from tests.waiting import PATIENCE_S, until
 

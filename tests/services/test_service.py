@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import registry
-from services.door import partners
+from infra import registry
+from services.http import partners
 from tests.waiting import PATIENCE_S, free_port, until
 
 ROOT = Path(__file__).parents[2]

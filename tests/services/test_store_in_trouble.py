@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from models import layout
-from services.answering.online import NoFeatures
-from services.app import build_app
-from services.door.gate import OpenDoor
-from services.settings import Settings
-from services.store import connect
+from infra import layout
+from infra.settings import Settings
+from infra.store.connection import connect
+from services.api.app import build_app
+from services.http.guard import OpenDoor
+from services.serving.features import NoFeatures
 
 NOBODY = 65_534
 Ask = Callable[..., Any]

@@ -20,16 +20,17 @@ import pytest
 
 from feature_repo.store import open_store
 from flows.materialize import materialize
-from models.events import to_row
-from models.identity import partner_key, pseudonym
+from infra.secret import secret
+from infra.store.connection import connect, rows
+from infra.store.statements import log as tables
+from infra.store.statements.signals import PUT_POLICY
+from infra.store.writer import LogWriter
+from models.events.identity import partner_key, pseudonym
+from models.events.rules import to_row
 from models.schema import USER_FEATURES
-from models.stored import tables
-from models.stored.signal_tables import PUT_POLICY
-from services.door import partners
-from services.log.feature_tail import event_frame, newest
-from services.log.log_writer import LogWriter
-from services.signals.signal_policies import PolicyBody, Thresholds
-from services.store import connect, rows, secret
+from services.http import partners
+from services.signals.policies import PolicyBody, Thresholds
+from services.worker.features import event_frame, newest
 from tests.services.receivers import SECRET, Receiver
 from tests.waiting import PATIENCE_S, free_port, until
 
@@ -41,15 +42,16 @@ import gc, os, random, signal, socket, sys, threading, time
 from pathlib import Path
 import uvicorn
 from feature_repo import store
-from models import warm
-from services import app, upkeep
-from services.log import feature_tail, reward_duty, weights_duty
-from services.outbox import delivery
+from models import warm_up as warm
+from services.api import app
+from services.worker import cleanup as upkeep
+from services.worker import features as feature_tail, rewards as reward_duty, action_weights as weights_duty
+from services.worker import delivery
 from services.privacy import erasure, retention
-from services.signals import signal_duty
-from services.duties import duties, follow_all, store_failures
-from services.answering.online import open_features
-from services.settings import Settings
+from services.worker import signals as signal_duty
+from services.worker.runner import duties, follow_all, store_failures
+from services.serving.features import open_features
+from infra.settings import Settings
 
 home, port, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 settings = Settings(home=home, allow_private_webhooks=True)
@@ -148,7 +150,7 @@ class Traffic(threading.Thread):
 
 @pytest.fixture
 def home(crowned: Path, tmp_path: Path) -> Path:
-    """Champions, online features, a partner who wants every signal."""
+    """ModelSet, online features, a partner who wants every signal."""
     mine = tmp_path / "home"
     shutil.copytree(crowned, mine)
     eager = PolicyBody(Thresholds(min_score_product=0.0, min_score_content=0.0), cool_down_s=0, max_per_day=1000)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from models.events import event_problem, to_row
-from services.door import partners
-from services.log.log_writer import LogWriter
+from infra.store.writer import LogWriter
+from models.events.rules import event_problem, to_row
+from services.http import partners
 from services.up import Plan, local_key, run, sample_request
 from tests.waiting import PATIENCE_S
 

@@ -2,12 +2,18 @@
 
 import numpy as np
 
-from models.bandit.arms import Challenger, arm_id, arms_of, bandit_of
-from models.bandit.profile_bandit import Outcomes, snapshot
-from models.bandit.profiles import profile_set
-from models.weighting.weights import HEURISTIC, STATIC, profile
+from models.bandit.arms import Arms, arm_id, bandit_of
+from models.bandit.arms import arms_of as arms_of_sets
+from models.bandit.profiles import ProfileSet, profile_set
+from models.bandit.thompson import Outcomes, snapshot
+from models.model_set import ModelSet
+from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
 
 OTHER = profile(HEURISTIC.base, HEURISTIC.factors * 1.5)
+
+
+def arms_of(weights: WeightProfile | None, profiles: ProfileSet | None, challenger: ModelSet | None = None) -> Arms:
+    return arms_of_sets(ModelSet(weights=weights, profiles=profiles), challenger)
 
 
 def test_the_champion_weights_are_an_arm_of_their_own_where_the_set_has_none_like_them() -> None:
@@ -24,12 +30,12 @@ def test_the_same_weights_under_two_names_are_one_arm() -> None:
 
 def test_only_what_no_champion_has_is_on_trial_and_it_keeps_its_id_when_it_is_promoted() -> None:
     tuned = profile_set(("static", "tuned"), (STATIC, profile(HEURISTIC.base, HEURISTIC.factors * 2)))
-    found = arms_of(HEURISTIC, None, Challenger(OTHER, tuned))
+    found = arms_of(HEURISTIC, None, ModelSet(weights=OTHER, profiles=tuned))
     tried = arm_id("tuned", tuned.profiles[1])
     assert found.on_trial == {arm_id("learned", OTHER), tried}
     assert tuple(found.profiles)[:2] == tuple(arms_of(HEURISTIC, None).profiles)
     assert arms_of(OTHER, tuned).profiles.keys() >= found.on_trial
-    assert arms_of(OTHER, tuned, Challenger(OTHER, tuned)).on_trial == frozenset()
+    assert arms_of(OTHER, tuned, ModelSet(weights=OTHER, profiles=tuned)).on_trial == frozenset()
 
 
 def test_a_snapshot_is_used_while_it_has_every_champion_and_nothing_that_is_gone() -> None:
@@ -37,7 +43,7 @@ def test_a_snapshot_is_used_while_it_has_every_champion_and_nothing_that_is_gone
         none = np.zeros((0, 1, len(names)))
         return Outcomes(names, ("",), none, none, none)
 
-    alone, tried = arms_of(None, None), arms_of(None, None, Challenger(OTHER))
+    alone, tried = arms_of(None, None), arms_of(None, None, ModelSet(weights=OTHER))
     before, after = snapshot(1, about(*alone.profiles)), snapshot(2, about(*tried.profiles), on_trial=tried.on_trial)
     assert bandit_of(alone, before).snapshot is before
     assert bandit_of(tried, before).snapshot is before

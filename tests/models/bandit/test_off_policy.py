@@ -5,7 +5,7 @@ import pytest
 
 from models.bandit import off_policy, reward_model
 from models.bandit.off_policy import BETTER, SAME, THIN, WORSE, Estimate, OffPolicyParams, estimate, estimates, logged, verdict
-from models.learning.metrics import Interval
+from models.statistics.metrics import Interval
 
 Floats = off_policy.Floats
 

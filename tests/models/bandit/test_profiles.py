@@ -4,7 +4,7 @@ import pytest
 from models.artifact import Parts
 from models.bandit import profiles
 from models.schema import EVENT_TYPES
-from models.weighting.weights import HEURISTIC, STATIC, profile
+from models.weight_profile import HEURISTIC, STATIC, profile
 
 LEARNED = profile(STATIC.base * 2, HEURISTIC.factors, np.full((4, 2), 1.5))
 THREE = profiles.profile_set(("static", "heuristic", "learned"), (STATIC, HEURISTIC, LEARNED))

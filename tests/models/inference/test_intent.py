@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from models import events
-from models.folds import sessions
+from models.evaluation import classification as report
+from models.features import sessions
 from models.inference import intent, labels
-from models.judging import report
-from models.learning import boosting, metrics
+from models.learners import boosting
 from models.schema import INTENTS
-from models.shop import ShopConfig, simulate
+from models.simulator import ShopConfig, simulate
+from models.statistics import metrics
 
 
 @pytest.fixture(scope="module")

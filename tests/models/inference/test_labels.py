@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.events import EVENT_DTYPE, NO_CODE
+from models.events.encode import EVENT_DTYPE, NO_CODE
 from models.inference import labels
 from models.schema import NEXT_ACTIONS, EventType, Intent
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.events import EVENT_DTYPE
+from models.events.encode import EVENT_DTYPE
 from models.inference import second_rules
 from models.inference.second_rules import NO_LABEL
 from models.schema import EventType, Intent

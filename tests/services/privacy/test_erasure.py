@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from models.identity import partner_key, pseudonym
-from models.stored import erasure_tables, tables
-from services.app import build_app
-from services.door import partners
+from infra.secret import secret
+from infra.settings import Settings
+from infra.store.connection import connect, rows
+from infra.store.statements import erasure as erasure_tables
+from infra.store.statements import log as tables
+from models.events.identity import partner_key, pseudonym
+from services.api.app import build_app
+from services.http import partners
 from services.privacy import erasure
 from services.privacy.erasure import Completion
 from services.privacy.retention import Retention
-from services.settings import Settings
-from services.store import connect, rows, secret
 from tests.waiting import until
 
 NOW_US = time.time_ns() // 1000

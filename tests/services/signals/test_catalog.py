@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from services.door.calls import Call
-from services.door.idempotency import Writes
-from services.door.partners import Caller
-from services.door.problems import Refusal
-from services.log.log_writer import LogWriter
+from infra.store.writer import LogWriter
+from services.api.catalog import CatalogDoor
+from services.http.calls import Call
+from services.http.idempotency import Writes
+from services.http.partners import Caller
+from services.http.problems import Refusal
 from services.signals.catalog import Catalog, CatalogItem
-from services.signals.catalog_door import CatalogDoor
 
 NOW_US = 1_795_255_200_000_000
 SHOE = {"item_id": "shoe", "category": "shoes", "price": 79.0, "stock": 3, "title": "Shoe", "url": "https://shop.example/shoe"}

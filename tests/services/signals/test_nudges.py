@@ -9,28 +9,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows import registry
-from models.events import to_row
-from models.identity import partner_key, pseudonym
-from models.nudging.signal_policy import SignalPolicy
-from models.nudging.signals import Offer
+from infra import registry
+from infra.store.connection import connect
+from infra.store.statements.catalog import NEXT_CHANGE, PUT_ITEM, PUT_OFFER
+from infra.store.statements.signals import PUT_POLICY
+from infra.store.writer import LogWriter
+from models.assess import Assessment
+from models.engagement.policy import SignalPolicy
+from models.engagement.signals import Offer
+from models.events.identity import partner_key, pseudonym
+from models.events.rules import to_row
+from models.model_set import ModelSet
 from models.schema import SESSION_FEATURES
-from models.stored.catalog_tables import NEXT_CHANGE, PUT_ITEM, PUT_OFFER
-from models.stored.signal_tables import PUT_POLICY
-from services.answering.champion import Champions, load
-from services.answering.engagement_answers import Assessment
-from services.answering.engagement_desk import EngagementDesk
-from services.answering.online import NoFeatures
-from services.answering.session_data import LiveSession, live_session
-from services.door.calls import Call
-from services.door.partners import SCOPES, Caller
-from services.log.log_writer import LogWriter
-from services.reader import Reader
+from services.api.engagement import EngagementDesk
+from services.api.session_data import LiveSession, live_session
+from services.api.wire import SessionData, SessionEvent
+from services.http.calls import Call
+from services.http.partners import SCOPES, Caller
+from services.http.reader import Reader
+from services.serving.features import NoFeatures
+from services.serving.model_watch import load
 from services.signals.catalog import Catalog
-from services.signals.signal_duty import SignalDuty
-from services.signals.signal_shelf import UNSPENT, Empty, Spent, fill
-from services.store import connect
-from services.wire import SessionData, SessionEvent
+from services.signals.shelf import UNSPENT, Empty, Spent, fill
+from services.worker.signals import SignalDuty
 from tests.waiting import PATIENCE_S
 
 NOW_US = 1_790_000_000_000_000
@@ -138,14 +139,14 @@ def test_what_is_left_is_the_smallest_of_all_budgets(
 
 def test_the_worker_sends_what_the_api_says_it_would_send(crowned: Path, tmp_path: Path) -> None:
     models = {name: load(name, registry.folder_of(crowned, name, 1)) for name in ("intent", "next_action", "associations")}
-    champions = Champions(**models, versions=dict.fromkeys(models, 1))
+    champions = ModelSet(**models, versions=dict.fromkeys(models, 1))
     early = '"min_score_product": 0.01, "min_p_leave": 0.01, "n_search_refines_support": 2'
     policy = f'{{"thresholds": {{{early}}}, "holdout_share": 0.2, "cool_down_s": 0, "max_per_day": 1000}}'
     connect(tmp_path).execute(PUT_POLICY, ("shop", policy, 1))
     secret = bytes(32)
 
     class Source:
-        def current(self) -> Champions:
+        def current(self) -> ModelSet:
             return champions
 
         def problems(self) -> dict[str, str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from models.events import to_row
-from models.stored.signal_tables import PUT_POLICY
-from services.log.log_writer import LogWriter
-from services.signals.signal_policies import PolicyBody, Thresholds
-from services.store import connect
+from infra.store.connection import connect
+from infra.store.statements.signals import PUT_POLICY
+from infra.store.writer import LogWriter
+from models.events.rules import to_row
+from services.signals.policies import PolicyBody, Thresholds
 from tests.waiting import PATIENCE_S
 
 KILLS = 12
@@ -26,11 +26,11 @@ import numpy as np
 from models.inference.next_action import Outlook
 from models.schema import NEXT_ACTIONS
 from services.signals.catalog import CatalogOffer
-from services.answering.champion import Champions
-from services.answering.online import NoFeatures
-from services.signals.signal_duty import SignalDuty
-from services.signals.signal_shelf import Empty
-from services.store import connect
+from models.model_set import ModelSet
+from services.serving.features import NoFeatures
+from services.worker.signals import SignalDuty
+from services.signals.shelf import Empty
+from infra.store.connection import connect
 
 home, kills = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -42,7 +42,7 @@ class Leaving:
 
 class Models:
     def current(self):
-        return Champions(next_action=Leaving())
+        return ModelSet(next_action=Leaving())
 
 class Shop(Empty):
     def offers(self, partner):

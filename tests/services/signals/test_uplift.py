@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from models.events import to_row
-from models.experimentation.uplift import UpliftParams
+from infra.store.connection import connect
+from infra.store.statements.signals import ADD_HELD_OUT, ADD_SIGNAL, PUT_POLICY
+from infra.store.writer import LogWriter
+from models.events.rules import to_row
+from models.experiments.uplift import UpliftParams
 from models.schema import DAY_US, SIGNAL_TYPES
-from models.stored.signal_tables import ADD_HELD_OUT, ADD_SIGNAL, PUT_POLICY
 from services import commands
-from services.log.log_writer import LogWriter
 from services.signals import uplift
-from services.store import connect
 from tests.waiting import PATIENCE_S
 
 T0_US = 1_790_000_000_000_000

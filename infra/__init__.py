@@ -1,0 +1,1 @@
+"""Infrastructure floor: adapters to what lies outside, and where it runs. Imports `models` only."""

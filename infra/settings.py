@@ -1,0 +1,133 @@
+"""Settings from the environment: prefix ``ATTUNE_``, unknown names refused.
+
+A field of `Settings` is all that a setting needs: its name in the environment, its range and its default follow from it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from infra import layout
+
+PREFIX: Final = "ATTUNE_"
+TEST_PREFIX: Final = "ATTUNE_TEST_"  # where the tests find servers and data; no setting of ours
+
+
+class Settings(BaseSettings):
+    """All settings; building them checks every name and value.
+
+    Attributes
+    ----------
+    home
+        Absolute; all state of the embedded profile lies below it.
+    profile
+        Which stores are used: ``embedded`` files, or the ``scale`` servers.
+    workers
+        Processes that answer requests.
+    retention_days
+        What is older is removed by the worker; nothing is, if not given.
+    feature_max_age_s
+        An online feature whose event timestamp is older than this many seconds is not used, and the answer says so.
+    reward_window_s
+        Seconds after a decision within which a purchase or cart of a shown item counts for it.
+    requests_per_minute
+        What one key may ask, all workers together, unless the key has a limit of its own.
+    allow_private_webhooks
+        For development: webhooks may go to http, loopback and private addresses.
+    shadow_share
+        Share of the requests that a challenger, where there is one, answers a second time, unseen.
+    trial_share
+        Probability with which the bandit deals each weight profile of a challenger, at least 1 %; 0 deals none.
+
+    Raises
+    ------
+    ValueError
+        If a name with our prefix is no setting, or a value is out of its range; in one line, without the value.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True, frozen=True)
+
+    home: Path = Field(default=Path(".attune"), validate_default=True)
+    profile: Literal["embedded", "scale"] = "embedded"
+    redis_url: str | None = None
+    postgres_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=3000, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    feature_max_age_s: int = Field(default=30 * 86_400, ge=1)
+    reward_window_s: int = Field(default=3600, ge=1, le=7 * 86_400)
+    requests_per_minute: int = Field(default=600_000, ge=1)
+    allow_private_webhooks: bool = False
+    shadow_share: float = Field(default=0.05, ge=0, le=1)
+    trial_share: float = Field(default=0.01, ge=0, le=0.5)
+
+    def __init__(self, **values: Any) -> None:
+        refuse_unknown(os.environ)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ValueError(fault(error.errors()[0])) from None
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+
+def setting_names() -> list[str]:
+    """Names of all settings as the environment has them, in alphabetical order."""
+    return sorted(PREFIX + name.upper() for name in Settings.model_fields)
+
+
+def refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Refuse a name with our prefix that is no setting: a misspelt setting would be ignored in silence otherwise.
+
+    Raises
+    ------
+    ValueError
+        With the first unknown name and the known ones.
+
+    Examples
+    --------
+    >>> refuse_unknown({"ATTUNE_HOME": "/srv/attune", "ATTUNE_TEST_DATA": "x", "PATH": "/bin"})
+    """
+    known = setting_names()
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known:
+            raise ValueError(f"{name} is not a setting of Attune; known are {', '.join(known)}")
+
+
+def fault(found: Mapping[str, Any]) -> str:
+    """One line about a setting whose value was refused, without the value.
+
+    Parameters
+    ----------
+    found
+        With ``loc`` and ``msg``, as a validation library lists what it found.
+
+    Examples
+    --------
+    >>> fault({"loc": ("port",), "msg": "Input should be less than 65536"})
+    'ATTUNE_PORT: Input should be less than 65536'
+    """
+    return f"{PREFIX}{str(found['loc'][0]).upper()}: {found['msg']}"
+
+
+def prepare(home: Path) -> Path:
+    """Make the home folder and point Prefect and BentoML into it.
+
+    Returns
+    -------
+    The home as an absolute path.
+    """
+    home = home.expanduser().absolute()
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["BENTOML_HOME"] = str(home / layout.ARTIFACTS)
+    os.environ["PREFECT_HOME"] = str(home / layout.PREFECT)
+    return home

@@ -1,0 +1,1 @@
+"""Store: the event log and everything else that must be durable."""

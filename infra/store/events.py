@@ -1,0 +1,210 @@
+"""Event log as frames: append, read, quarantine, and the cursors of who reads its tail.
+
+Everything here is a statement of `infra.store.statements.log` and its bindings; what a row must look like is decided in
+`models.events.rules`.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from itertools import chain, islice
+from typing import Any, Final, NamedTuple
+
+import apsw
+import numpy as np
+import pandas as pd
+
+from infra.store.statements.log import (
+    APPEND_EVENT,
+    LOG_COLUMNS,
+    MOVE_CURSOR,
+    QUARANTINE_EVENT,
+    QUARANTINE_ROW,
+    READ_EVENTS,
+    RELEASED_SINCE,
+)
+from models.schema import EVENT_COLUMNS, MEASURES
+
+READ_ROWS: Final = 50_000  # rows that are Python objects at one time while reading
+
+_INT_COLUMNS: Final = {"seq": np.int64, "occurred_at_us": np.int64, "received_at_us": np.int64, "utc_offset_min": np.int16}
+# Texts that repeat: one Python object each per read, or a million rows would hold a million copies of "item_view".
+_SHARED_TEXTS: Final = frozenset(
+    {"partner", "user_id", "session_id", "event_type", "item_id", "category", "device", "referrer"}
+)
+READ_COLUMNS: Final = ("seq", *LOG_COLUMNS)
+
+
+class Refused(NamedTuple):
+    """A row that was refused at the door.
+
+    Attributes
+    ----------
+    partner, source, format
+        Whose row, the name of its file (no folder), and the adapter that refused it.
+    line
+        Line of the file, or row of a Parquet file, from 1.
+    raw
+        The row as JSON with the user pseudonymised; of a line that could not be parsed its length and a keyed hash.
+    reason
+        What was expected; never the value.
+    """
+
+    partner: str
+    source: str
+    format: str
+    line: int
+    raw: str
+    reason: str
+
+
+def append_events(conn: apsw.Connection, frame: pd.DataFrame, partner: str, received_at_us: int) -> tuple[int, int]:
+    """Append valid events in the frame's order, in one transaction (joins the caller's, if one is open).
+
+    Parameters
+    ----------
+    frame
+        Event frame; every row valid, user ids already pseudonyms.
+
+    Returns
+    -------
+    accepted, duplicate
+        Events added, and events whose id this partner's log held already.
+    """
+    columns = [_bindings(frame[name]) for name in EVENT_COLUMNS]
+    n = len(frame)
+    before = conn.total_changes()
+    with conn:
+        conn.executemany(APPEND_EVENT, zip([partner] * n, *columns, [received_at_us] * n, strict=True))
+    accepted = conn.total_changes() - before
+    return accepted, n - accepted
+
+
+def _bindings(column: "pd.Series[Any]") -> list[Any]:
+    """Python values of a column, missing as None."""
+    values = column.to_numpy()
+    if values.dtype.kind in "iu":
+        return list(values.tolist())
+    missing = column.isna().to_numpy()
+    if missing.all():
+        return [None] * len(values)
+    if missing.any():
+        values = values.astype(object)
+        values[missing] = None
+    return list(values.tolist())
+
+
+def read_events(conn: apsw.Connection, *, after_seq: int = 0, until_us: int | None = None) -> pd.DataFrame:
+    """Read the log's valid events in log order: an event frame with `seq`, `partner` and `received_at_us`.
+
+    Parameters
+    ----------
+    after_seq
+        Only events with a higher sequence number.
+    until_us
+        Only events that occurred at or before this instant.
+
+    Returns
+    -------
+    Columns `seq`, `partner`, `EVENT_COLUMNS`, `received_at_us`; quarantined events are left out.
+    """
+    with collector_off():
+        frames = list(event_chunks(conn, after_seq=after_seq, until_us=until_us))
+    return pd.concat(frames, ignore_index=True) if frames else frame_of([])
+
+
+def event_chunks(
+    conn: apsw.Connection, *, after_seq: int = 0, until_us: int | None = None, n_rows: int = READ_ROWS
+) -> Iterator[pd.DataFrame]:
+    """Read as `read_events` does, `n_rows` at a time, all from one snapshot of the log."""
+    rows = conn.execute(READ_EVENTS, (after_seq, 2**62 if until_us is None else until_us, -1))
+    shared: dict[Any, Any] = {}
+    while chunk := list(islice(rows, n_rows)):
+        yield frame_of(chunk, share=shared.setdefault)
+
+
+def frame_of(
+    rows: Sequence[tuple[Any, ...]],
+    names: Sequence[str] = READ_COLUMNS,
+    share: Callable[[Any, Any], Any] | None = None,
+) -> pd.DataFrame:
+    """Make a frame of rows of the log; `share` maps equal texts to one object."""
+    values, width = list(chain.from_iterable(rows)), len(names)
+    return pd.DataFrame({name: _array(name, values[i::width], share) for i, name in enumerate(names)}, copy=False)
+
+
+def _array(name: str, values: Sequence[Any], share: Callable[[Any, Any], Any] | None) -> "np.typing.NDArray[Any]":
+    if name in _INT_COLUMNS:
+        return np.array(values, dtype=_INT_COLUMNS[name])
+    if name in MEASURES:
+        return np.array(values, dtype=np.float64)  # None becomes NaN
+    if share is not None and name in _SHARED_TEXTS:
+        values = list(map(share, values, values))
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = values
+    return texts
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Switch the cyclic garbage collector off: rows by the million hold no cycles, and the search costs up to half the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def quarantine(conn: apsw.Connection, rows: Iterable[Refused]) -> int:
+    """Keep refused rows, in one transaction; a row of the same file and line that is kept already stays as it is.
+
+    Returns
+    -------
+    Rows that were new.
+    """
+    now_us = time.time_ns() // 1_000
+    before = conn.total_changes()
+    with conn:
+        conn.executemany(QUARANTINE_ROW, ((*row, _content_key(row), now_us) for row in rows))
+    return int(conn.total_changes() - before)
+
+
+def _content_key(row: Refused) -> str:
+    content = "\x1f".join((row.partner, row.source, row.format, str(row.line), row.raw))
+    return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def quarantine_events(conn: apsw.Connection, refusals: Iterable[tuple[int, str]]) -> int:
+    """Leave events of the log out of every fold: ``(seq, reason)`` pairs, in one transaction.
+
+    An event that was released by a replay and is refused again is held back again.
+
+    Returns
+    -------
+    Events newly held back, or whose reason changed.
+    """
+    now_us = time.time_ns() // 1_000
+    before = conn.total_changes()
+    with conn:
+        conn.executemany(QUARANTINE_EVENT, ((reason, f"seq:{seq}", now_us, seq) for seq, reason in refusals))
+    return int(conn.total_changes() - before)
+
+
+def cursor(conn: apsw.Connection, name: str) -> int:
+    """Sequence number up to which a tail reader has read; 0 for a new one."""
+    row = conn.execute("SELECT seq FROM cursors WHERE name = ?", (name,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def released_since(conn: apsw.Connection, name: str) -> list[int]:
+    """Events that a tail reader has passed while they were held back, and that a replay has released since; ascending."""
+    return [int(row[0]) for row in conn.execute(RELEASED_SINCE, (name,))]
+
+
+def move_cursor(conn: apsw.Connection, name: str, seq: int) -> None:
+    """Set how far a tail reader has read; inside the caller's transaction, if one is open."""
+    conn.execute(MOVE_CURSOR, (name, seq, time.time_ns() // 1_000))

@@ -1,0 +1,105 @@
+"""Assess: the one function that says how engaged a visitor is, what comes next, and what could be shown.
+
+As in `models.recommend`, no clock, no network and no store is touched here, and `degraded` names what was replaced. Requests,
+the worker, the shadow and the evaluation all call it.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models import degraded
+from models.engagement import formula
+from models.features import items, users
+from models.inference.next_action import Outlook
+from models.item_ranking import Asked, rank_items, weigh
+from models.known import Known
+from models.live_session import LiveSession, in_cart
+from models.model_set import ModelSet
+from models.recommend import profile_of, situate
+from models.weight_profile import STATIC
+from models.weights.contextual import in_context
+
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+N_CANDIDATES: Final = 50  # of which some may be out of stock
+
+
+class Assessment(NamedTuple):
+    """What is known about a visitor at a moment; the nudge follows from it.
+
+    Attributes
+    ----------
+    score, immediate, predicted
+        P(purchase within the hour) in all, by what the visitor does, and by the next-action model; without a learned engagement
+        score the formulas of `models.engagement.formula`.
+    features
+        Of the session, shape (n_session_features,).
+    outlook
+        Per horizon, or None where no model answers.
+    product_ids
+        What goes with the session, best first, at most `N_CANDIDATES`.
+    cart_ids
+        What lies in the cart, newest first.
+    """
+
+    score: float
+    immediate: float
+    predicted: float
+    features: Floats32
+    outlook: dict[str, Outlook] | None
+    product_ids: list[str]
+    cart_ids: list[str]
+    degraded: list[str]
+
+    @property
+    def p_next(self) -> Floats | None:
+        """Probability of each next action within minutes, in the order of `NEXT_ACTIONS`."""
+        return self.outlook["short_term"].p_action if self.outlook else None
+
+
+def assess(session: LiveSession, models: ModelSet, known: Known, item_id: str | None, now_us: int) -> Assessment:
+    """Assess a visitor.
+
+    Parameters
+    ----------
+    item_id
+        The item the visitor looks at, if any.
+    now_us
+        Instant to which the user's features age where the session is empty, microseconds since 1970.
+    """
+    told = list(known.missing)
+    features, p_intent = situate(session, models, told)
+    profile = in_context(profile_of(models, told), models.actions, session.events, p_intent, now_us)
+    weighing = weigh(profile, p_intent)
+    at_us = int(session.events["occurred_at_us"][-1]) if len(session.events) else now_us
+    outlook = None
+    if models.next_action is None:
+        told.append(degraded.NEXT_ACTION_MODEL_MISSING)
+    else:
+        outlook = models.next_action.predict_one(next_action_row(features, known, at_us))
+    predicted = float(outlook["medium_term"].p_purchase) if outlook else None
+    if models.engagement is None:
+        told.append(degraded.ENGAGEMENT_BY_FORMULA)
+        immediate = formula.immediate(features, weighing.weights)
+        score = formula.score(immediate, predicted or 0.0)
+    else:
+        sample = in_context(STATIC, models.actions, session.events, p_intent, now_us, sampled=True)
+        immediate = float(models.engagement.immediate(features[None, :], sample.base)[0])
+        score = models.engagement.score(immediate, predicted)
+    products: list[str] = []
+    if models.associations is not None:
+        products = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
+    return Assessment(score, immediate, predicted or 0.0, features, outlook, products, in_cart(session), told)
+
+
+def next_action_row(features: Floats32, known: Known, at_us: int) -> Floats32:
+    """Features of the next-action model: the session's, then the user's as of an instant, then the item's.
+
+    Returns
+    -------
+    In the order of `NEXT_ACTION_FEATURES`, shape (n_next_action_features,).
+    """
+    user = users.NOTHING_YET if known.user is None else users.as_of(known.user.row, known.user.last_event_at_us, at_us)
+    return np.concatenate((features, user, items.NOTHING_YET if known.item is None else known.item))

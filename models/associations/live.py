@@ -1,0 +1,356 @@
+"""Associations that follow the log: a finished store, and on top of it whatever has happened since.
+
+*What "as a rebuild would" means.* After `fold` has seen every event since the build, the sums behind a row (weight and support
+of each pair, sessions with each item and type, number of sessions, popularity, the instant that ages count from) are those of
+a build over the whole log, late and out-of-order events included: whatever changes a session takes the old session's part away
+and adds the new one's. Rows are then made by the code that makes them in a build. The finished store bounds three things:
+
+- a pair that its gate or pruning dropped begins at zero, so that only what changed since counts;
+- rows of items that no session has touched since keep the store's gate and pruning; their strengths do follow the popularity of
+  the targets;
+- categories are those of the build: a later item has none, and an answer's `relation` leaves it as it is.
+
+With `min_llr = 0` and `max_targets` out of reach nothing is dropped, and the answers equal a rebuild's (up to float32 rounding,
+and the order of items with exactly equal scores, since codes differ). `fold` makes the rows of touched items again; `settle`
+makes all rows of the overlay again, so that their gates know the newest totals: then the state depends on the store and the log
+only, not on how the log was cut into batches (up to rounding), and a process that begins anew reaches the same.
+
+*Without locks.* One thread folds. It publishes by assigning one reference to an immutable `AssociationStore` view; readers
+take the reference once per request and see one state from beginning to end. Rows are appended to arrays of which earlier views
+know a shorter part; slots are copied.
+"""
+
+import threading
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.associations import build as association_build
+from models.associations import kernels, query
+from models.associations import model as associations
+from models.associations import survey as association_survey
+from models.associations.arrays import Ints, Totals
+from models.associations.model import AssociationStore
+from models.associations.overlay import N_TYPES, Counts, Rows
+from models.associations.sums import ANCHOR_SHIFT, MOST_ITEMS, TARGET_SHIFT, PairSums, Sums
+from models.events.encode import EVENT_DTYPE, NO_CODE, TYPE_CODE, EventArray
+from models.features.sessions import sessionize
+from models.features.sessions import starts as starts_of
+from models.schema import SESSION_IDLE_S
+from models.weight_profile import base_weights
+
+_TARGET_MASK: Final = MOST_ITEMS - 1
+_FARTHEST: Final = (
+    16.0  # half-lives from the reference instant to the newest event, until it is moved: float32 has room for 127
+)
+
+
+class Names(NamedTuple):
+    """Items by code and codes by item: shared by all views, only ever added to."""
+
+    item_ids: list[str]
+    codes: dict[str, int]
+    local: threading.local  # scratch of each reading thread
+
+
+class Sessions(NamedTuple):
+    """Events of whole sessions, one after the other, and which of them are the first."""
+
+    events: EventArray
+    starts: npt.NDArray[np.bool_]
+
+
+class View(AssociationStore):
+    """One state of live associations: as good as any `AssociationStore`, and as immutable.
+
+    `item_ids` may already hold items of later states; `n_items` counts those of this one.
+    """
+
+    def __init__(self, store: AssociationStore, index: query.Index, overlay: query.Overlay, names: Names, to: tuple[int, int]):
+        values = {
+            **{name: getattr(store, name) for name in ("params", "ledger", "as_of_us")},
+            **{"index": index, "overlay": overlay, "item_ids": names.item_ids, "built_to_us": to[0], "built_to_seq": to[1]},
+            **{"_codes": names.codes, "_local": names.local},
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue that the log has shown."""
+        return len(self.overlay.slot)
+
+    def code(self, item_id: str | None) -> int:
+        """Code of an item, `NO_CODE` if unknown."""
+        code = super().code(item_id)
+        return code if code < self.n_items else NO_CODE
+
+    def _scratch(self) -> query.Scratch:
+        scratch: query.Scratch | None = getattr(self._local, "scratch", None)
+        if scratch is None or len(scratch.sums) < self.n_items:
+            scratch = self._local.scratch = query.new_scratch(self.n_items + self.n_items // 4 + 64)
+        return scratch
+
+
+class LiveAssociations:
+    """Brings a store up to date; one thread folds, any number read `view`.
+
+    Parameters
+    ----------
+    store
+        With a ledger.
+
+    Attributes
+    ----------
+    view
+        The newest state.
+
+    Raises
+    ------
+    ValueError
+        If the store has no ledger, or more items than pairs can be numbered for.
+    """
+
+    def __init__(self, store: AssociationStore) -> None:
+        if store.ledger is None:
+            raise ValueError("these associations were built without a ledger: build them again")
+        self._store, self._ledger, self._params = store, store.ledger, store.params
+        self._names = Names(list(store.item_ids), {item_id: k for k, item_id in enumerate(store.item_ids)}, threading.local())
+        self._rules = association_build.rules_of(store.params, float(np.log(2) / store.params.half_life_s))
+        self._newest_us = self._reference_us = store.built_to_us
+        self._seq = store.built_to_seq
+        self._sums = PairSums()
+        self._n_sessions = int(store.ledger.n_sessions[0])
+        self._slot = np.zeros(len(store.item_ids), np.int32)
+        self._counts, self._items = Counts(), np.full(1, NO_CODE, np.int64)  # by slot; slot 0 is nobody's
+        self._rows = Rows()
+        self.is_settled = True
+        self.view: AssociationStore = self._published()
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs that have changed since the build: what memory and the cost of `settle` go by."""
+        return len(self._sums)
+
+    def fold(self, frame: pd.DataFrame, new: npt.NDArray[np.bool_]) -> AssociationStore:
+        """Take in new events.
+
+        Parameters
+        ----------
+        frame
+            Event frame with `seq`, and `partner` where there are several: **all** events that count of every user with a new
+            one, those that are in the store or have been folded included, in any order.
+        new
+            Which of them are new, shape (n_rows,).
+
+        Returns
+        -------
+        The new `view`.
+        """
+        if new.any():
+            self._know(frame)
+            codes = np.array([self._names.codes.get(item_id, NO_CODE) for item_id in frame["item_id"]], np.int64)
+            after, before = changed_sessions(frame, new, codes)
+            self._newest_us = max(self._newest_us, int(frame["occurred_at_us"].to_numpy()[new].max()))
+            self._seq = max(self._seq, int(frame["seq"].to_numpy()[new].max()))
+            moved = self._move_reference()
+            touched = np.union1d(self._count(before, -1), self._count(after, 1))
+            self._counts.damp(self._slot[touched], self._ledger.n_sessions_with, touched, self._params)
+            self._make(self._items[1:] if moved else touched)
+            self.is_settled = False
+            self.view = self._published()
+        return self.view
+
+    def settle(self) -> AssociationStore:
+        """Make all rows of the overlay again, so that their gates know the newest totals."""
+        self._rows = Rows()  # leaves behind what earlier rows took
+        self._make(self._items[1:])
+        self.is_settled = True
+        self.view = self._published()
+        return self.view
+
+    # ---- counting ---------------------------------------------------------------------------------------------------
+
+    def _know(self, frame: pd.DataFrame) -> None:
+        """Give new items codes, in the order of the log."""
+        names = self._names
+        ids = frame["item_id"].to_numpy(dtype=object)[np.argsort(frame["seq"].to_numpy(), kind="stable")]
+        for item_id in dict.fromkeys(ids):
+            if item_id is not None and item_id not in names.codes:
+                names.item_ids.append(item_id)
+                names.codes[item_id] = len(names.item_ids) - 1
+        if len(names.item_ids) > MOST_ITEMS:
+            raise ValueError(f"pairs can be numbered for {MOST_ITEMS} items, got {len(names.item_ids)}")
+        if len(names.item_ids) > len(self._slot):
+            self._slot = np.concatenate((self._slot, np.zeros(len(names.item_ids) - len(self._slot), np.int32)))
+
+    def _aged(self, from_us: int, to_us: int) -> float:
+        return float(np.exp2((from_us - to_us) / 1e6 / self._params.half_life_s))
+
+    def _move_reference(self) -> bool:
+        """Where the newest event is many half-lives ahead, let weights count from there; whether they do."""
+        if (self._newest_us - self._reference_us) / 1e6 / self._params.half_life_s <= _FARTHEST:
+            return False
+        factor = self._aged(self._reference_us, self._newest_us)
+        self._sums.scale(factor)
+        self._counts.popularity *= factor
+        self._reference_us = self._newest_us
+        return True
+
+    def _count(self, found: Sessions, sign: int) -> Ints:
+        """Add (or take away) what happened in some sessions; the items in them."""
+        events, codes = found.events.copy(), found.events["item"]
+        items, local = np.unique(codes[codes >= 0], return_inverse=True)
+        events["item"][codes >= 0] = local
+        log = association_build.log_of(events, found.starts, self._reference_us)
+        n_touches, plain, decayed, _, n_sessions = association_survey.survey(log, len(items), self._rules.age_rate)
+        touches = association_survey.by_item(log, 0, len(items), n_touches)
+        rows = kernels.gather(0, len(items), log, touches, _nothing_normalised(len(items)), _everything_kept(self._rules))
+        sums = rows.entries[: rows.n]
+        target = items[sums["target"]]
+        pair = np.repeat(items, rows.sizes) << ANCHOR_SHIFT | target << TARGET_SHIFT | sums["types"].astype(np.int64)
+        self._sums.add(Sums(pair, sign * sums["strength"], sign * sums["support"].astype(np.int64)))
+        self._counts.add(self._slots_of(items), sign * plain, sign * decayed)
+        self._n_sessions += sign * n_sessions
+        return items
+
+    def _slots_of(self, items: Ints) -> Ints:
+        unknown = items[self._slot[items] == 0]
+        if len(unknown):
+            self._slot = self._slot.copy()  # views know the old one
+            self._slot[unknown] = len(self._items) + np.arange(len(unknown))
+            self._items = np.concatenate((self._items, unknown))
+        return self._slot[items].astype(np.int64)
+
+    # ---- rows -------------------------------------------------------------------------------------------------------
+
+    def _make(self, anchors: Ints) -> None:
+        """Make the rows of some items from the store's sums and those added since."""
+        anchors = np.sort(anchors)
+        sums = _joined(self._built(anchors), self._sums.of(anchors))
+        anchor, target = sums.pair >> ANCHOR_SHIFT, sums.pair >> TARGET_SHIFT & _TARGET_MASK
+        items = np.union1d(anchors, target)
+        slots = self._slot[items]
+        n_built = self._n_built(items)
+        n_with = np.maximum(n_built + self._counts.n_sessions_with[slots], 0).astype(np.int32)
+        totals = Totals(n_with, association_build.damping(n_with, self._params), max(self._n_sessions, 1))
+        rows = kernels.remake(
+            np.searchsorted(items, anchors), np.append(np.searchsorted(anchor, anchors), len(anchor)),
+            np.searchsorted(items, target), (sums.pair & 255).astype(np.uint8), sums.weight, sums.support, totals, self._rules,
+        )  # fmt: skip
+        found = rows.entries[: rows.n]
+        damped = self._counts.ratio[slots[found["target"]], found["types"] & kernels.TYPE_MASK]  # a query multiplies by it
+        self._rows.put(self._slot[anchors], rows.sizes, items[found["target"]], found["types"], found["strength"] / damped)
+
+    def _built(self, anchors: Ints) -> Sums:
+        """The sums behind the store's own rows: its normalisation undone, aged to the reference instant."""
+        index, p = self._store.index, self._params
+        anchors = anchors[anchors < self._store.n_items]
+        sizes = index.offsets[anchors + 1] - index.offsets[anchors]
+        at = np.repeat(index.offsets[anchors] - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+        anchor, target, types = np.repeat(anchors, sizes), index.target[at].astype(np.int64), index.types[at].astype(np.int64)
+        n_with = self._ledger.n_sessions_with
+        by_target = association_build.damping(n_with[target, types & kernels.TYPE_MASK], p).astype(np.float64)
+        by_anchor = np.maximum(n_with[anchor, types >> kernels.TYPE_BITS], 1.0) ** -p.anchor_power
+        weight = index.strength[at] / (by_target * by_anchor) * self._aged(self._store.built_to_us, self._reference_us)
+        pair = anchor << ANCHOR_SHIFT | target << TARGET_SHIFT | types
+        return Sums(pair, weight, self._ledger.support[at].astype(np.int64))
+
+    def _n_built(self, items: Ints) -> Ints:
+        out = np.zeros((len(items), N_TYPES), np.int64)
+        out[items < self._store.n_items] = self._ledger.n_sessions_with[items[items < self._store.n_items]]
+        return out
+
+    # ---- publishing -------------------------------------------------------------------------------------------------
+
+    def _published(self) -> AssociationStore:
+        factors = (self._aged(self._store.built_to_us, self._newest_us), self._aged(self._reference_us, self._newest_us))
+        n = len(self._items)
+        span, target, types, strength = self._rows.published(n)
+        overlay = query.Overlay(self._slot.view(), span, self._counts.ratio_of(n), target, types, strength, *factors)
+        index = self._store.index._replace(**self._popular())
+        to = (self._newest_us, self._seq)
+        return View(self._store, associations.frozen(index), associations.frozen(overlay), self._names, to)
+
+    def _popular(self) -> dict[str, npt.NDArray[Any]]:
+        """The popular lists: the store's, with the items touched since where they belong now."""
+        index, items = self._store.index, self._items[1:]
+        if not len(items):
+            return {}
+        width = min(self._params.n_popular, len(self._slot))
+        item, count = np.full((N_TYPES, width), NO_CODE, np.int32), np.zeros((N_TYPES, width), np.float32)
+        factor = self._aged(self._store.built_to_us, self._reference_us)
+        now = self._counts.popularity[1 : len(items) + 1].copy()
+        built = items < self._store.n_items
+        now[built] += factor * self._ledger.popularity[items[built]]
+        for kind in range(N_TYPES):
+            others = index.popular_item[kind]
+            others = others[(others >= 0) & (self._slot[others] == 0)].astype(np.int64)
+            known = now[:, kind] > 1e-9 * now[:, kind].max(initial=0.0)  # what was taken away again leaves rounding behind
+            codes = np.concatenate((items[known], others))
+            counts = np.concatenate((now[known, kind], factor * self._ledger.popularity[others, kind])).astype(np.float32)
+            best = np.lexsort((codes, -counts))[:width]
+            item[kind, : len(best)], count[kind, : len(best)] = codes[best], counts[best]
+        return {"popular_item": item, "popular_count": count}
+
+
+def rehearse() -> None:
+    """Follow a log of two events, so that whatever has to be compiled or loaded is there before the first real one arrives."""
+    empty = associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, np.bool_), np.zeros(0, object))
+    live = LiveAssociations(empty)
+    user = {"user_id": "u", "session_id": None, "event_type": "item_view"}
+    frame = pd.DataFrame([{**user, "seq": k + 1, "occurred_at_us": k, "item_id": item} for k, item in enumerate("ab")])
+    live.fold(frame, np.array([True, True]))
+    view = live.settle()
+    session = np.zeros(1, np.int64), np.zeros(1, np.int8), np.zeros(1)
+    view.explain(view.recommend(*session, base_weights(), 2), *session, base_weights())
+
+
+def changed_sessions(frame: pd.DataFrame, new: npt.NDArray[np.bool_], codes: Ints) -> tuple[Sessions, Sessions]:
+    """The sessions that new events began or changed, as they are now, and those that stood in their place before.
+
+    Without its new events a session is what it was, or several: those that only the new ones have brought within idle time.
+    """
+    columns = {name: frame[name].to_numpy() for name in _COLUMNS if name in frame}
+    rows = sessionize(pd.DataFrame({**columns, "given": columns["session_id"], "new": new, "item": codes}))
+    session, is_new = np.cumsum(starts_of(rows)) - 1, rows["new"].to_numpy()
+    changed = np.zeros(len(rows), np.bool_)
+    changed[session[is_new]] = True
+    after = np.flatnonzero(changed[session])
+    before = after[~is_new[after]]
+    events = np.zeros(len(rows), dtype=EVENT_DTYPE)
+    events["item"], events["occurred_at_us"] = rows["item"], rows["occurred_at_us"]
+    events["event_type"] = [TYPE_CODE[name] for name in rows["event_type"]]
+    idle = np.diff(events["occurred_at_us"][before]) > SESSION_IDLE_S * 1_000_000
+    apart = idle & rows["given"].isna().to_numpy()[before[1:]]
+    return Sessions(events[after], _changes(session[after])), Sessions(
+        events[before], _changes(session[before]) | np.append(np.zeros(min(len(before), 1), np.bool_), apart)
+    )
+
+
+_COLUMNS: Final = ("seq", "partner", "user_id", "session_id", "event_type", "occurred_at_us")
+
+
+def _changes(numbers: Ints) -> npt.NDArray[np.bool_]:
+    changes: npt.NDArray[np.bool_] = np.diff(numbers, prepend=-1) != 0
+    return changes
+
+
+def _nothing_normalised(n_items: int) -> Totals:
+    return Totals(np.zeros((n_items, N_TYPES), np.int32), np.ones((n_items, N_TYPES), np.float32), 1)
+
+
+def _everything_kept(rules: Any) -> Any:
+    return rules._replace(anchor_power=0.0, min_sessions=0, min_llr=0.0, max_targets=2**31 - 1, importance=np.ones(256))
+
+
+def _joined(one: Sums, two: Sums) -> Sums:
+    """Sums of two lists by pair, sorted; without those that no session has any more."""
+    pair, weight, support = (np.concatenate(columns) for columns in zip(one, two, strict=True))
+    pair, at = np.unique(pair, return_inverse=True)
+    weights = np.bincount(at, weights=weight, minlength=len(pair)).astype(np.float64)
+    sessions = np.bincount(at, weights=support, minlength=len(pair)).astype(np.int64)
+    kept = (sessions > 0) & (weights > 0.0)
+    return Sums(pair[kept], weights[kept], sessions[kept])

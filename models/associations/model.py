@@ -1,0 +1,326 @@
+"""Typed item associations: which items go with the ones in this session, kept apart by what visitors did on each.
+
+A pair is (anchor item with event type a, associated item with event type b), seen close together in one session. Views that
+lead to views and carts that lead to purchases stay separate entries; the weights of a request choose among them. Mixing all
+types into one matrix has been reported to hurt purchases.
+
+strength(i, a -> j, b) = sum over co-occurrences of step_decay(d) * 1/(1 + gap/gap_scale) * 2^(-age/half_life)
+                         / (n(i, a)^anchor_power * n(j, b)^popularity_power)
+
+with d the number of changes of item between the two, n(.) the sessions with that item and type, co-occurrences against the
+arrow counted `backward` times, an item met again `self_factor` times, all of a pair's in one session but the best counted
+`repeats` times, and entries gated by support and by the log-likelihood ratio (Dunning 1993) of "both in a session".
+
+score(j) = sum over the session's items i, and their entries to j, of
+           recency(i) * w[a] * w[b] * strength * (1 if the visitor did a on i, else `unmatched`) * relation(i, j)
+
+with relation 1, or what the request says of items of the same and of another category (`WeightProfile.related`): a visitor who
+compares wants what could stand in for i, one who buys what goes with it.
+
+What has happened since the build goes on top without another build: see `models.associations.live`, for which a store
+keeps a `Ledger` of the sums behind its strengths.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple, TypedDict, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models.artifact import Parts
+from models.associations import build as steps
+from models.associations import kernels, query
+from models.associations import survey as association_survey
+from models.associations.arrays import Totals
+from models.associations.build import AssociationParams as AssociationParams
+from models.events.encode import NO_CODE, EventArray
+from models.schema import EVENT_TYPES, N_EVENT_TYPES
+from models.weight_profile import base_weights
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Arrays = dict[str, npt.NDArray[np.generic]]
+Tuple = TypeVar("Tuple", bound=tuple[Any, ...])
+_NOTHING: Ints = np.zeros(0, dtype=np.int64)
+_UNRELATED: Floats = np.zeros(0)
+
+
+class Ranked(NamedTuple):
+    """An answer, best first.
+
+    Attributes
+    ----------
+    items
+        Item codes, shape (n,), n <= limit.
+    scores
+        Positive, falling, shape (n,); unit of the weights, comparable within one answer only.
+    n_associated
+        The first so many come from associations, the rest are popular items (0: the session told nothing).
+    """
+
+    items: Ints
+    scores: Floats
+    n_associated: int
+
+
+class Contribution(TypedDict):
+    """Why an item is there: one association and its share of the item's score, in (0, 1]."""
+
+    item_id: str
+    source_event: str
+    target_event: str
+    share: float
+
+
+class Ledger(NamedTuple):
+    """The counts behind the strengths, from which rows can be made again; read-only, may be memory maps."""
+
+    support: npt.NDArray[np.int32]  # (n_entries,), sessions with the pair
+    n_sessions_with: npt.NDArray[np.int32]  # (n_items, 16)
+    popularity: npt.NDArray[np.float32]  # (n_items, 16), the same, decayed by age at `built_to_us`
+    n_sessions: npt.NDArray[np.int64]  # (1,), sessions with any item
+
+
+@dataclass(frozen=True, eq=False)
+class AssociationStore:
+    """The finished pairs; safe to share between threads.
+
+    Attributes
+    ----------
+    index
+        Rows and popular lists, read-only.
+    item_ids
+        Text of each item code.
+    built_to_us
+        Instant of the newest event in it, microseconds; 0 for an empty store.
+    ledger
+        None for a store that cannot be brought up to date.
+    built_to_seq, as_of_us
+        Which events of the log are in it: up to this number, and to this instant if one was given.
+    """
+
+    index: query.Index
+    item_ids: Sequence[str]
+    params: AssociationParams
+    built_to_us: int
+    ledger: Ledger | None = None
+    built_to_seq: int = 0
+    as_of_us: int | None = None
+    overlay: query.Overlay = field(default_factory=query.no_overlay, repr=False)
+    _codes: dict[str, int] = field(init=False, repr=False)
+    _local: threading.local = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_codes", {item_id: code for code, item_id in enumerate(self.item_ids)})
+        object.__setattr__(self, "_local", threading.local())
+        if len(self._codes) != len(self.item_ids):
+            raise ValueError(f"item ids must differ, got {len(self.item_ids)} with {len(self._codes)} different ones")
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue that the log has shown."""
+        return len(self.item_ids)
+
+    def code(self, item_id: str | None) -> int:
+        """Code of an item, `NO_CODE` if unknown."""
+        return NO_CODE if item_id is None else self._codes.get(item_id, NO_CODE)
+
+    def recommend(
+        self, item_codes: Ints, event_types: npt.NDArray[np.int8], ages_s: Floats, weights: Floats, limit: int,
+        exclude: Ints | None = None, relation: Floats | None = None,
+    ) -> Ranked:  # fmt: skip
+        """Rank what goes with a session, filled up with popular items.
+
+        Parameters
+        ----------
+        item_codes, event_types, ages_s
+            The session's events, oldest first, shape (n_events,): codes of this store, codes of `EventType`, seconds ago.
+            Unknown items (`NO_CODE`) and types are passed over, a negative or NaN age counts as 0.
+        weights
+            Weight of each event type, shape (n_event_types,), >= 0.
+        limit
+            At most so many items, >= 0.
+        exclude
+            Codes that must not come back, such as what lies in the cart.
+        relation
+            How much an association counts that leads to another item of the same category, and to another category,
+            shape (2,), >= 0; both 1 if None. Categories are those of the build: an item that has come since has none, and
+            counts as if both were 1.
+
+        Raises
+        ------
+        ValueError
+            If shapes disagree, a weight is negative or not finite, or the limit is negative.
+        """
+        session = self._session(item_codes, event_types, ages_s, weights, relation)
+        taken = _codes(exclude)
+        items, scores, n = query.recommend(self.index, self.overlay, session, taken, _limit(limit), self._scratch())
+        if n < 0:
+            raise ValueError(f"weights and relations must be finite and not negative, got {weights} and {relation}")
+        return Ranked(items, scores, n)
+
+    def popular(self, limit: int, weights: Floats | None = None, exclude: Ints | None = None) -> Ranked:
+        """Most popular items, by sum over event types of weight times decayed number of sessions; base weights if none given.
+
+        Ranks what the lists hold: the best `n_popular` of each type. Scores are relative to the first, in (0, 1].
+        """
+        weights = base_weights() if weights is None else weights
+        weights = _weights(weights)
+        if not query.is_sane(weights):
+            raise ValueError(f"weights must be finite and not negative, got {weights}")
+        items, scores = query.popular(self.index, weights, _codes(exclude), _limit(limit), self._scratch())
+        return Ranked(items, scores / scores[0] if len(scores) else scores, 0)
+
+    def explain(
+        self, ranked: Ranked, item_codes: Ints, event_types: npt.NDArray[np.int8], ages_s: Floats, weights: Floats,
+        relation: Floats | None = None,
+    ) -> list[list[Contribution]]:  # fmt: skip
+        """The up to three largest contributions to each ranked item, largest first; none for a popular one.
+
+        Arguments as in `recommend`. An item's shares sum to at most 1.
+        """
+        session = self._session(item_codes, event_types, ages_s, weights, relation)
+        found = query.explain(self.index, self.overlay, session, ranked.items[: ranked.n_associated], self._scratch())
+        rows = zip(*(array.tolist() for array in found), strict=True)
+        because = [[self._contribution(*c) for c in zip(*row, strict=True) if c[0] != NO_CODE] for row in rows]
+        return because + [[] for _ in ranked.items[ranked.n_associated :]]
+
+    def _contribution(self, anchor: int, types: int, share: float) -> Contribution:
+        source, target = EVENT_TYPES[types >> kernels.TYPE_BITS], EVENT_TYPES[types & kernels.TYPE_MASK]
+        return Contribution(item_id=self.item_ids[anchor], source_event=source, target_event=target, share=share)
+
+    def _session(
+        self, items: Ints, types: npt.NDArray[np.int8], ages_s: Floats, weights: Floats, relation: Floats | None
+    ) -> query.Session:
+        if not items.shape == types.shape == ages_s.shape or items.ndim != 1:
+            raise ValueError(
+                f"item_codes, event_types and ages_s must be as long, got {items.shape, types.shape, ages_s.shape}"
+            )
+        codes, kinds, ages = _plain(items, np.int64), _plain(types, np.int8), _plain(ages_s, np.float64)
+        p, related = self.params, _relation(relation)
+        return query.Session(
+            codes, kinds, ages, _weights(weights), p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched, related
+        )
+
+    def _scratch(self) -> query.Scratch:
+        scratch: query.Scratch | None = getattr(self._local, "scratch", None)
+        if scratch is None:
+            scratch = self._local.scratch = query.new_scratch(self.n_items)
+        return scratch
+
+
+def _plain(array: npt.NDArray[Any], dtype: type) -> npt.NDArray[Any]:
+    """The array as the kernels are compiled for: contiguous, writeable, of one dtype; itself if it is so already."""
+    return np.require(array, dtype, ["C", "W"]) if array.dtype != dtype or not array.flags.carray else array
+
+
+def _codes(exclude: Ints | None) -> Ints:
+    return _NOTHING if exclude is None else _plain(np.asarray(exclude), np.int64)
+
+
+def _weights(weights: Floats) -> Floats:
+    if weights.shape != (N_EVENT_TYPES,):
+        raise ValueError(f"weights must have the shape {(N_EVENT_TYPES,)}, got {weights.shape}")
+    return _plain(weights, np.float64)
+
+
+def _relation(relation: Floats | None) -> Floats:
+    if relation is None:
+        return _UNRELATED
+    if relation.shape != (2,):
+        raise ValueError(f"relation must have the shape (2,), got {relation.shape}")
+    return _plain(relation, np.float64)
+
+
+def _limit(limit: int) -> int:
+    if limit < 0:
+        raise ValueError(f"limit must not be negative, got {limit}")
+    return limit
+
+
+def build(
+    events: EventArray, starts: npt.NDArray[np.bool_], item_ids: npt.NDArray[np.object_],
+    params: AssociationParams | None = None,
+) -> AssociationStore:  # fmt: skip
+    """Count, gate and normalise the typed pairs of a log.
+
+    Parameters
+    ----------
+    events
+        Sorted by session, then time, shape (n_events,). Events without an item are passed over.
+    starts
+        True at the first event of each session, shape (n_events,).
+    item_ids
+        Text of each item code, shape (n_items,), different from each other.
+
+    Raises
+    ------
+    ValueError
+        If the shapes disagree, or an item code has no text.
+    """
+    params = params or AssociationParams()
+    if events.shape != starts.shape:
+        raise ValueError(f"starts must have one value per event, got {starts.shape} for {events.shape}")
+    if len(events) and events["item"].max() >= len(item_ids):
+        raise ValueError(f"item code {events['item'].max()} has no text among {len(item_ids)}")
+    newest = int(events["occurred_at_us"].max()) if len(events) else 0
+    log, age_rate = steps.log_of(events, starts, newest), np.log(2) / params.half_life_s
+    n_touches, n_sessions_with, decayed, category, n_sessions = association_survey.survey(log, len(item_ids), age_rate)
+    totals = Totals(n_sessions_with, steps.damping(n_sessions_with, params), n_sessions)
+    offsets, columns = steps.rows_of(log, n_touches, totals, steps.rules_of(params, age_rate))
+    target, types, strength, support = columns
+    popular = steps.popular_lists(decayed, params.n_popular)
+    index = query.Index(offsets, target, types, strength, *popular, category)
+    ledger = Ledger(support, n_sessions_with, decayed, np.array([totals.n_sessions]))
+    return AssociationStore(frozen(index), [str(item_id) for item_id in item_ids], params, newest, frozen(ledger))
+
+
+def frozen(arrays: Tuple) -> Tuple:
+    """Read-only plain arrays: kernels are compiled for one kind only, whether built here or mapped from a file."""
+    views = [np.ascontiguousarray(np.asarray(array)).view() if isinstance(array, np.ndarray) else array for array in arrays]
+    for view in views:
+        if isinstance(view, np.ndarray):
+            view.flags.writeable = False
+    made: Tuple = type(arrays)(*views)
+    return made
+
+
+def to_parts(store: AssociationStore) -> Parts:
+    """The store as a model file holds it; ids as UTF-8 bytes and offsets, which can be mapped and stay small."""
+    texts = [item_id.encode("utf-8", "surrogatepass") for item_id in store.item_ids]
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    ids: Arrays = {"item_id_bytes": np.frombuffer(b"".join(texts), np.uint8), "item_id_offsets": ends}
+    meta = {
+        "params": asdict(store.params),
+        "event_types": list(EVENT_TYPES),
+        "built_to_us": store.built_to_us,
+        "built_to_seq": store.built_to_seq,
+        "as_of_us": store.as_of_us,
+    }
+    return Parts(meta, {**store.index._asdict(), **(store.ledger._asdict() if store.ledger else {}), **ids})
+
+
+def from_parts(parts: Parts) -> AssociationStore:
+    """The store of a model file.
+
+    Raises
+    ------
+    ValueError
+        If the file's event types are not the first ones of the schema, in order.
+    """
+    known = list(parts.meta["event_types"])
+    if known != list(EVENT_TYPES[: len(known)]):
+        raise ValueError(f"associations were made for the event types {known}")
+    arrays: dict[str, Any] = dict(parts.arrays)
+    blob, ends = bytes(arrays["item_id_bytes"]), arrays["item_id_offsets"].tolist()
+    ids = [blob[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends)]
+    arrays.setdefault("category", np.zeros(0, np.int32))  # files of before have none
+    index = query.Index(*(arrays[name] for name in query.Index._fields))
+    kept = "support" in arrays  # files of before have none
+    ledger = frozen(Ledger(*(arrays[name] for name in Ledger._fields))) if kept else None
+    meta, params = parts.meta, AssociationParams(**parts.meta["params"])
+    seq, as_of_us = int(meta.get("built_to_seq", 0)), meta.get("as_of_us")
+    return AssociationStore(frozen(index), ids, params, int(meta["built_to_us"]), ledger, seq, as_of_us)

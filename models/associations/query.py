@@ -1,0 +1,350 @@
+"""Compiled loops of one recommendation request: merge the rows of the session's items, keep the best, say why.
+
+Nothing here costs time in proportion to the catalogue: sums stand in dense scratch whose cells are valid only where they
+carry the number of the request that wrote them.
+"""
+
+from typing import Any, Final, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from models.associations.arrays import Bytes, Floats, Floats32, Ints, Ints32, PairTypes
+from models.associations.kernels import TYPE_BITS, TYPE_MASK
+from models.kernels import kernel
+
+N_BECAUSE: Final = 3  # contributions kept per explained item
+_REQUEST: Final = 0  # columns of the sums: which request wrote the cell, and what it has added up
+_SUM: Final = 1
+_NONE: Final = cast(int, np.int64(0))  # a plain 0 has a type of its own, and what is called with it would be compiled twice
+
+
+class Index(NamedTuple):
+    """The store as the kernels read it; every array may be a read-only memory map.
+
+    Entries of anchor i stand at ``offsets[i]:offsets[i + 1]``. The popular lists hold the best items of each event type,
+    padded with item -1.
+    """
+
+    offsets: Ints  # (n_items + 1,)
+    target: Ints32  # (n_entries,)
+    types: PairTypes  # (n_entries,), source << 4 | target
+    strength: Floats32  # (n_entries,)
+    popular_item: Ints32  # (16, n_popular)
+    popular_count: Floats32  # (16, n_popular)
+    category: Ints32  # (n_items,), -1 = unknown; items beyond its end have none
+
+
+class Overlay(NamedTuple):
+    """What has changed since the index was built (`models.associations.live`); no items at all for a finished store.
+
+    An item with a slot has been touched since: its entries stand in the overlay, at ``span[slot, 0]:span[slot, 1]``, instead of
+    in the index; and entries that lead to it, wherever they stand, count `ratio` times.
+    """
+
+    slot: Ints32  # (n_items,), 0 = as in the index; new items follow those of the index
+    span: Ints  # (n_slots, 2)
+    ratio: Floats32  # (n_slots, 16), by target type: how the target's popularity damps now, over how it did
+    target: Ints32
+    types: PairTypes
+    strength: Floats32
+    index_factor: float  # the index's strengths have aged by it
+    overlay_factor: float
+
+
+class Scratch(NamedTuple):
+    """What one thread reuses from request to request."""
+
+    sums: Floats  # (n_items, 2): request number, sum; side by side, so that an update touches one cache line
+    touched: Ints32  # (n_items,)
+    request: Ints  # (1,)
+
+
+class Session(NamedTuple):
+    """The visitor's events about items, oldest first, each array of shape (n_events,), and how they are weighed."""
+
+    item: Ints
+    kind: Bytes
+    age_s: Floats
+    weight: Floats  # (n_event_types,)
+    max_anchors: int
+    rank_decay: float
+    age_scale_s: float
+    unmatched: float
+    relation: Floats  # (2,): how much an entry counts that leads to the anchor's category, and to another; () = 1 both
+
+
+def no_overlay() -> Overlay:
+    """The overlay of a finished store; its arrays are read-only, as those of every other."""
+    some = (np.zeros(0, np.int32), np.zeros((1, 2), np.int64), np.ones((1, TYPE_MASK + 1), np.float32))
+    entries = (np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.float32))
+    for array in (*some, *entries):
+        array.flags.writeable = False
+    return Overlay(*some, *entries, 1.0, 1.0)
+
+
+def new_scratch(n_items: int) -> Scratch:
+    """Scratch for a catalogue of this size."""
+    return Scratch(np.zeros((n_items, 2)), np.empty(n_items, np.int32), np.zeros(1, np.int64))
+
+
+@kernel
+def _anchors(session: Session, n_items: int) -> tuple[Ints, Floats]:
+    """The last distinct known items, newest first, and how much each type of their entries counts, shape (n, 16).
+
+    recency * w[source], and `unmatched` times that for a source type which the visitor has not done on the item.
+    """
+    item = np.empty(session.max_anchors, np.int64)
+    done = np.zeros(session.max_anchors, np.int64)
+    recency = np.empty(session.max_anchors)
+    n = 0
+    for i in range(len(session.item) - 1, -1, -1):
+        code, kind = session.item[i], session.kind[i]
+        if code < 0 or code >= n_items or kind < 0 or kind >= len(session.weight):
+            continue
+        at = 0
+        while at < n and item[at] != code:
+            at += 1
+        if at == n:
+            if n == session.max_anchors:
+                break
+            age = session.age_s[i] if session.age_s[i] > 0.0 else 0.0
+            item[n] = code
+            recency[n] = session.rank_decay**n / (1.0 + age / session.age_scale_s)
+            n += 1
+        done[at] |= 1 << kind
+    gain = np.zeros((n, TYPE_MASK + 1))
+    for at in range(n):
+        for source in range(len(session.weight)):
+            factor = 1.0 if (done[at] >> source) & 1 else session.unmatched
+            gain[at, source] = recency[at] * session.weight[source] * factor
+    return item[:n], gain
+
+
+@kernel
+def _n_items(index: Index, overlay: Overlay) -> int:
+    return max(len(index.offsets) - 1, len(overlay.slot))
+
+
+@kernel
+def _wide(weight: Floats) -> Floats:
+    out = np.zeros(TYPE_MASK + 1)
+    for kind in range(len(weight)):
+        out[kind] = weight[kind]
+    return out
+
+
+@kernel
+def _next_request(scratch: Scratch, exclude: Ints) -> float:
+    """Open a request in which the excluded items can never have a positive sum; returns its number."""
+    scratch.request[0] += 1
+    number = float(scratch.request[0])
+    for code in exclude:
+        if 0 <= code < len(scratch.sums):
+            scratch.sums[code, _REQUEST] = number
+            scratch.sums[code, _SUM] = -np.inf
+    return number
+
+
+@kernel
+def _put(sums: Floats, touched: Ints32, target: int, contribution: float, number: float, n: int) -> int:
+    """Add to an item's sum; returns how many items were touched so far."""
+    if sums[target, _REQUEST] != number:
+        sums[target, _REQUEST] = number
+        sums[target, _SUM] = contribution
+        touched[n] = target
+        return n + 1
+    sums[target, _SUM] += contribution
+    return n
+
+
+@kernel
+def _row(index: Index, overlay: Overlay, anchor: int) -> tuple[int, int, bool]:
+    """Where an item's entries stand, and whether in the overlay."""
+    slot = overlay.slot[anchor] if anchor < len(overlay.slot) else 0
+    if slot > 0:
+        return overlay.span[slot, 0], overlay.span[slot, 1], True
+    if anchor + 1 < len(index.offsets):
+        return index.offsets[anchor], index.offsets[anchor + 1], False
+    return 0, 0, False
+
+
+@kernel
+def _category(category: Ints32, item: int) -> int:
+    return category[item] if item < len(category) else -1
+
+
+@kernel
+def _related(relation: Floats, category: Ints32, anchor: int, own: int, target: int) -> float:
+    """How much an entry counts by where it leads; 1 where a category is unknown, and for the anchor itself.
+
+    ``own`` is the anchor's category.
+    """
+    other = _category(category, target)
+    if own < 0 or other < 0 or target == anchor:
+        return 1.0
+    return float(relation[0] if own == other else relation[1])
+
+
+@kernel
+def _merge(
+    index: Index, overlay: Overlay, item: Ints, gain: Floats, weight: Floats, relation: Floats, number: float, scratch: Scratch
+) -> int:  # fmt: skip
+    """Add up the contributions of every anchor's entries; returns how many items were touched."""
+    sums, touched = scratch.sums, scratch.touched  # as locals: a tuple's arrays are reference-counted at every access
+    slot, ratio, live, n = overlay.slot, overlay.ratio, len(overlay.slot) > 0, _NONE
+    category, by_relation = index.category, len(relation) == 2
+    for a in range(len(item)):
+        first, last, own = _row(index, overlay, item[a])
+        at_home = _category(category, item[a])
+        if own:
+            target, types, strength, factor = overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
+        else:
+            target, types, strength, factor = index.target, index.types, index.strength, overlay.index_factor
+        for e in range(first, last):
+            contribution = factor * gain[a, types[e] >> TYPE_BITS] * weight[types[e] & TYPE_MASK] * strength[e]
+            if contribution > 0.0:
+                if live and slot[target[e]] > 0:
+                    contribution *= ratio[slot[target[e]], types[e] & TYPE_MASK]
+                if by_relation:
+                    contribution *= _related(relation, category, item[a], at_home, target[e])
+                n = _put(sums, touched, target[e], contribution, number, n)
+    return n
+
+
+@kernel
+def _sink(heap: Ints, scores: Floats, size: int) -> None:
+    """Let the root of a heap (worst first: lower score, then higher code) sink to its place."""
+    at = 0
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        other = child + 1
+        if other < size and (
+            scores[other] < scores[child] or (scores[other] == scores[child] and heap[other] > heap[child])
+        ):  # fmt: skip
+            child = other
+        if scores[at] < scores[child] or (scores[at] == scores[child] and heap[at] > heap[child]):
+            return
+        heap[at], heap[child] = heap[child], heap[at]
+        scores[at], scores[child] = scores[child], scores[at]
+        at = child
+
+
+@kernel
+def _best(scratch: Scratch, n: int, limit: int) -> tuple[Ints, Floats]:
+    """The `limit` best of the touched items, best first; equal scores in the order of their codes."""
+    size = min(limit, n)
+    heap, scores = np.full(size, np.iinfo(np.int64).max), np.full(size, -np.inf)
+    if size == 0:
+        return heap, scores
+    sums, touched = scratch.sums, scratch.touched
+    for k in range(n):
+        code, score = touched[k], sums[touched[k], _SUM]
+        if score > scores[0] or (score == scores[0] and code < heap[0]):
+            heap[0], scores[0] = code, score
+            _sink(heap, scores, size)
+    for last in range(size - 1, 0, -1):
+        heap[0], heap[last] = heap[last], heap[0]
+        scores[0], scores[last] = scores[last], scores[0]
+        _sink(heap, scores, last)
+    return heap, scores
+
+
+@kernel
+def is_sane(weight: Floats) -> bool:
+    """Whether all weights are finite and not negative."""
+    sane = True
+    for kind in range(len(weight)):
+        sane = sane and 0.0 <= weight[kind] < np.inf
+    return sane
+
+
+@kernel
+def popular(index: Index, weight: Floats, exclude: Ints, limit: int, scratch: Scratch) -> tuple[Ints, Floats]:
+    """Most popular items, sum over types of weight * popularity, best first."""
+    number = _next_request(scratch, exclude)
+    sums, touched, item, count = scratch.sums, scratch.touched, index.popular_item, index.popular_count
+    n = _NONE
+    for kind in range(len(weight)):
+        if weight[kind] <= 0.0:
+            continue
+        for k in range(item.shape[1]):
+            if item[kind, k] < 0:
+                break
+            n = _put(sums, touched, item[kind, k], weight[kind] * count[kind, k], number, n)
+    return _best(scratch, n, limit)
+
+
+@kernel
+def recommend(
+    index: Index, overlay: Overlay, session: Session, exclude: Ints, limit: int, scratch: Scratch
+) -> tuple[Ints, Floats, int]:  # fmt: skip
+    """Items, scores and how many of them came from associations; the rest are popular ones, with lower scores.
+
+    Nothing, and the number -1, if a weight is negative or not finite (checked here: it costs less than in Python).
+    """
+    if not (is_sane(session.weight) and is_sane(session.relation)):
+        return np.empty(0, np.int64), np.empty(0), -1
+    item, gain = _anchors(session, _n_items(index, overlay))
+    number = _next_request(scratch, exclude)
+    n_touched = _merge(index, overlay, item, gain, _wide(session.weight), session.relation, number, scratch)
+    items, scores = _best(scratch, n_touched, limit)
+    n = len(items)
+    if n == limit:
+        return items, scores, n
+    more, counts = popular(index, session.weight, _joined(exclude, items), limit - n, scratch)
+    for k in range(len(more) - 1, -1, -1):  # a popular item stays below the last associated one
+        counts[k] *= (0.99 * scores[n - 1] if n else 1.0) / counts[0]
+    return _joined(items, more), _joined(scores, counts), n
+
+
+@kernel
+def _joined(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    out = np.empty(len(first) + len(second), first.dtype)
+    for k in range(len(out)):
+        out[k] = first[k] if k < len(first) else second[k - len(first)]
+    return out
+
+
+@kernel
+def explain(
+    index: Index, overlay: Overlay, session: Session, ranked: Ints, scratch: Scratch
+) -> tuple[Ints, PairTypes, Floats]:  # fmt: skip
+    """The largest contributions to each ranked item: anchor, types and share of the score, shape (n_ranked, 3), -1 = none."""
+    best, types = np.full((len(ranked), N_BECAUSE), -1), np.zeros((len(ranked), N_BECAUSE), np.uint8)
+    share, total = np.zeros((len(ranked), N_BECAUSE)), np.zeros(len(ranked))
+    item, gain = _anchors(session, _n_items(index, overlay))
+    number, sums, weight = _next_request(scratch, ranked), scratch.sums, _wide(session.weight)
+    for row in range(len(ranked)):
+        sums[ranked[row], _SUM] = row
+    slot, ratio, live = overlay.slot, overlay.ratio, len(overlay.slot) > 0
+    relation, by_relation = session.relation, len(session.relation) == 2
+    for a in range(len(item)):
+        first, last, own = _row(index, overlay, item[a])
+        at_home = _category(index.category, item[a])
+        if own:
+            target, pair_types, strength, factor = overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
+        else:
+            target, pair_types, strength, factor = index.target, index.types, index.strength, overlay.index_factor
+        for e in range(first, last):
+            if sums[target[e], _REQUEST] != number:
+                continue
+            row, pair = int(sums[target[e], _SUM]), pair_types[e]
+            contribution = factor * gain[a, pair >> TYPE_BITS] * weight[pair & TYPE_MASK] * strength[e]
+            if live and slot[target[e]] > 0:
+                contribution *= ratio[slot[target[e]], pair & TYPE_MASK]
+            if by_relation:
+                contribution *= _related(relation, index.category, item[a], at_home, target[e])
+            total[row] += contribution
+            place = N_BECAUSE
+            while place > 0 and contribution > share[row, place - 1]:
+                place -= 1
+            for later in range(N_BECAUSE - 1, place, -1):
+                best[row, later], types[row, later] = best[row, later - 1], types[row, later - 1]
+                share[row, later] = share[row, later - 1]
+            if place < N_BECAUSE:
+                best[row, place], types[row, place], share[row, place] = item[a], pair, contribution
+    for row in range(len(ranked)):
+        for place in range(N_BECAUSE):
+            share[row, place] /= total[row] if total[row] > 0.0 else 1.0
+    return best, types, share

@@ -1,0 +1,286 @@
+"""The learned engagement score: weighted actions, their decay and the lift of their sequence, calibrated to a purchase.
+
+    raw = logistic(log(1 + sum of w_e recent_e), log(1 + sum of w_e n_e), log odds of the last two actions' chain value)
+
+`recent` fades by half every two minutes, `n` does not; w are the action weights, one Thompson sample of them where they are
+served. The chain is `models.weights.markov`. On later sessions than those that were learned from, isotonic regression or
+Platt's scaling, whichever does better on the latest ones, turns `raw` into P(purchase within the horizon): the *immediate*
+engagement. The *predicted* one is the next-action model's, and the score the mixture of both that was likeliest on the later
+sessions.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import isotonic_regression, minimize_scalar
+from scipy.special import expit, logit
+
+from models.artifact import Parts
+from models.schema import EVENT_TYPES, HORIZONS_S, N_EVENT_TYPES, SESSION_FEATURES
+from models.statistics import logistic
+from models.statistics.logistic import Logistic
+from models.weights import markov
+from models.weights.markov import START
+
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+Amount = TypeVar("Amount", float, Floats)
+
+ISOTONIC: Final = "isotonic"
+PLATT: Final = "platt"
+_COUNT: Final = np.array([SESSION_FEATURES.index(f"n_{name}") for name in EVENT_TYPES])
+_RECENT: Final = np.array([SESSION_FEATURES.index(f"recent_{name}") for name in EVENT_TYPES])
+_LAST: Final = SESSION_FEATURES.index("last_event_type")
+_BEFORE: Final = SESSION_FEATURES.index("previous_event_type")
+_SURE: Final = 1e-4  # no probability is further out: a few hundred rows cannot tell
+
+
+@dataclass(frozen=True)
+class EngagementParams:
+    """How engagement is learned.
+
+    Attributes
+    ----------
+    horizon_s
+        Seconds within which a purchase counts.
+    least_rows
+        Rows before a purchase, and rows before none, that fit and calibration need each; with fewer there is no model.
+    most_points
+        Of the isotonic curve.
+    """
+
+    horizon_s: float = HORIZONS_S["medium_term"]
+    least_rows: int = 30
+    most_points: int = 200
+
+
+PARAMS: Final = EngagementParams()
+
+
+class Calibration(NamedTuple):
+    """A rising curve from raw to calibrated log odds: straight between its points, level outside them.
+
+    Attributes
+    ----------
+    kind
+        `ISOTONIC` or `PLATT`.
+    x, y
+        Log odds, rising, shape (n_points,).
+    """
+
+    kind: str
+    x: Floats
+    y: Floats
+
+    def __call__(self, log_odds: Floats) -> Floats:
+        """Calibrated probabilities, in the shape of the raw log odds."""
+        return np.asarray(expit(np.interp(log_odds, self.x, self.y)))
+
+
+class EngagementModel(NamedTuple):
+    """What was learned.
+
+    Attributes
+    ----------
+    sequence
+        Log odds of a purchase after two actions, shape (n_event_types + 1, n_event_types), see `markov.pair_values`.
+    at_start
+        The same before any.
+    regression
+        Of the purchase on `inputs`.
+    calibration
+        Of its log odds.
+    predicted_share
+        Of the next-action model's probability in the score, 0 to 1.
+    params
+        As given to `fit`.
+    """
+
+    sequence: Floats
+    at_start: float
+    regression: Logistic
+    calibration: Calibration
+    predicted_share: float
+    params: EngagementParams
+
+    def immediate(self, features: Floats32, weights: Floats) -> Floats:
+        """P(purchase within the horizon) by what the visitor does, shape (n_rows,).
+
+        Parameters
+        ----------
+        features
+            Session features, shape (n_rows, n_session_features).
+        weights
+            Action weights, shape (n_event_types,), or one row for each of the features'.
+        """
+        return self.calibration(_raw(self.regression, inputs(features, weights, self.sequence, self.at_start)))
+
+    def score(self, immediate: Amount, predicted: Amount | None) -> Amount:
+        """The mixture of both, of one row or of many; the immediate engagement where no model predicts."""
+        if predicted is None:
+            return immediate
+        return self.predicted_share * predicted + (1 - self.predicted_share) * immediate
+
+
+def inputs(features: Floats32, weights: Floats, sequence: Floats, at_start: float) -> Floats:
+    """What the score is a function of, shape (n_rows, 3): faded and whole weighted count, and the sequence's log odds."""
+    counts = np.fmax(features[:, _COUNT].astype(np.float64), 0.0)
+    recent = np.fmax(features[:, _RECENT].astype(np.float64), 0.0)
+    last, before = features[:, _LAST].astype(np.int64), features[:, _BEFORE].astype(np.int64)
+    pair = sequence[np.where(before >= 0, before, START), np.maximum(last, 0)]
+    return np.column_stack(
+        (
+            np.log1p((recent * weights).sum(axis=1)),
+            np.log1p((counts * weights).sum(axis=1)),
+            np.where(last >= 0, pair, at_start),
+        )
+    )
+
+
+def _raw(regression: Logistic, rows: Floats) -> Floats:
+    return np.asarray(logit(np.clip(regression.predict(rows), _SURE**2, 1 - _SURE**2)))
+
+
+class Rows(NamedTuple):
+    """What is learned from; all arrays have one row per event.
+
+    Attributes
+    ----------
+    features
+        Session features, shape (n_rows, n_session_features).
+    bought
+        Whether a purchase follows within the horizon, shape (n_rows,).
+    later
+        Rows of later sessions, for the calibration, shape (n_rows,).
+    at_us
+        Start of the session, shape (n_rows,): the latest of the later ones choose between the calibrations.
+    predicted
+        P(purchase within the horizon) by the next-action model, shape (n_rows,), or None.
+    """
+
+    features: Floats32
+    bought: Flags
+    later: Flags
+    at_us: Ints
+    predicted: Floats | None = None
+
+    def where(self, kept: Flags) -> "Rows":
+        """Some of the rows."""
+        predicted = None if self.predicted is None else self.predicted[kept]
+        return Rows(self.features[kept], self.bought[kept], self.later[kept], self.at_us[kept], predicted)
+
+
+def fit(chain: markov.Chain, rows: Rows, weights: Floats, params: EngagementParams = PARAMS) -> EngagementModel | None:
+    """Learn the score; None where too few sessions bought.
+
+    Parameters
+    ----------
+    chain
+        Of sessions before the later ones.
+    weights
+        Action weights, shape (n_event_types,).
+    """
+    later = np.flatnonzero(rows.later)
+    for part in (rows.bought[~rows.later], rows.bought[later]):
+        if min(int(part.sum()), int((~part).sum())) < params.least_rows:
+            return None
+    sequence = np.asarray(logit(markov.pair_values(chain)))
+    at_start = float(logit(markov.p_purchase(chain)[START]))
+    seen = inputs(rows.features, weights, sequence, at_start)
+    regression = logistic.fit(seen[~rows.later], rows.bought[~rows.later])
+    raw = _raw(regression, seen)
+    calibration = calibrate(raw[later], rows.bought[later], rows.at_us[later], params)
+    share = 0.0
+    if rows.predicted is not None:
+        share = _share(calibration(raw[later]), rows.predicted[later], rows.bought[later])
+    return EngagementModel(sequence, at_start, regression, calibration, share, params)
+
+
+def calibrate(raw: Floats, bought: Flags, at_us: Ints, params: EngagementParams = PARAMS) -> Calibration:
+    """The better of both calibrations on the later half, fitted again to all rows."""
+    early = at_us <= np.median(at_us)
+    kinds = {PLATT: _platt, ISOTONIC: _isotonic}
+    chosen = PLATT
+    if 0 < bought[early].sum() < early.sum() and not early.all():
+        loss = {
+            name: _loss(fitted(raw[early], bought[early], params)(raw[~early]), bought[~early])
+            for name, fitted in kinds.items()
+        }
+        chosen = min(loss, key=lambda name: loss[name])
+    return kinds[chosen](raw, bought, params)
+
+
+def _platt(raw: Floats, bought: Flags, params: EngagementParams) -> Calibration:
+    """A line in log odds, cut where probabilities are surer than `_SURE`; level where it would fall."""
+    line = logistic.fit(raw[:, None], bought)
+    slope = max(float(line.coefficients[1] / line.scale[0]), 1e-6)
+    ends = logit(np.array([_SURE, 1 - _SURE]))
+    return Calibration(PLATT, (ends - line.coefficients[0]) / slope + line.mean[0], ends)
+
+
+def _isotonic(raw: Floats, bought: Flags, params: EngagementParams) -> Calibration:
+    order = np.argsort(raw, kind="stable")
+    rising = isotonic_regression(bought[order].astype(np.float64)).x
+    level = np.unique(np.round(rising, 9), return_index=True)[1]
+    middle = [float(part.mean()) for part in np.split(raw[order], level[1:])]
+    p = np.clip(rising[level], _SURE, 1 - _SURE)
+    keep = np.unique(np.linspace(0, len(p) - 1, min(len(p), params.most_points)).astype(int))
+    return Calibration(ISOTONIC, np.array(middle)[keep], np.asarray(logit(p[keep])))
+
+
+def _loss(p: Floats, bought: Flags) -> float:
+    return float(-np.where(bought, np.log(p), np.log1p(-p)).mean())
+
+
+def _share(immediate: Floats, predicted: Floats, bought: Flags) -> float:
+    mixed = np.clip(predicted, _SURE, 1 - _SURE)
+    found = minimize_scalar(
+        lambda share: _loss(share * mixed + (1 - share) * immediate, bought), bounds=(0, 1), method="bounded"
+    )
+    return float(found.x)
+
+
+def to_parts(model: EngagementModel | None) -> Parts:
+    """The model as a model file holds it; None is a file that says so."""
+    if model is None:
+        return Parts({"learned": False}, {})
+    regression, calibration = model.regression, model.calibration
+    meta = {
+        "learned": True,
+        "event_types": list(EVENT_TYPES),
+        "at_start": model.at_start,
+        "calibration": calibration.kind,
+        "predicted_share": model.predicted_share,
+        "params": asdict(model.params),
+    }
+    arrays = {**regression._asdict(), "x": calibration.x, "y": calibration.y, "sequence": model.sequence}
+    return Parts(meta, arrays)
+
+
+def from_parts(parts: Parts) -> EngagementModel | None:
+    """The model of a file, or None where none was learned.
+
+    Raises
+    ------
+    ValueError
+        If the file's event types are not those of the schema.
+    """
+    if not parts.meta["learned"]:
+        return None
+    if list(parts.meta["event_types"]) != list(EVENT_TYPES):
+        raise ValueError(f"engagement was learned for the event types {parts.meta['event_types']}")
+    a = {name: np.array(array, dtype=np.float64) for name, array in parts.arrays.items()}
+    if a["sequence"].shape != (N_EVENT_TYPES + 1, N_EVENT_TYPES):
+        raise ValueError(f"expected a sequence table of {N_EVENT_TYPES + 1} by {N_EVENT_TYPES}, got {a['sequence'].shape}")
+    return EngagementModel(
+        a["sequence"],
+        float(parts.meta["at_start"]),
+        Logistic(a["mean"], a["scale"], a["coefficients"]),
+        Calibration(str(parts.meta["calibration"]), a["x"], a["y"]),
+        float(parts.meta["predicted_share"]),
+        EngagementParams(**parts.meta["params"]),
+    )

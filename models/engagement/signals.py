@@ -1,0 +1,241 @@
+"""Whether a nudge is worth it, and which: rules over the engagement score, the next action and the session.
+
+What a signal may name stands on a `Shelf` that the caller fills: products and articles that can be had, offers with money left.
+Whether the chosen signal may be sent now is for `models.engagement.policy` to say.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NamedTuple, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from models.schema import NEXT_ACTIONS, SESSION_FEATURES, SIGNAL_TYPES
+
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+
+_COLUMN: Final = {name: at for at, name in enumerate(SESSION_FEATURES)}
+_SHAPE: Final = (len(SESSION_FEATURES),)
+_LEAVE: Final = NEXT_ACTIONS.index("leave")
+_PURCHASE: Final = NEXT_ACTIONS.index("purchase")
+NO_TERMS: Final[Mapping[str, Any]] = {}
+_PROMPTS: Final = {
+    "checkout": "Something seems to be in the way at the checkout. Offer help.",
+    "search": "The visitor searches and does not find. Offer help, or a person to ask.",
+}
+
+
+@dataclass(frozen=True)
+class SignalThresholds:
+    """Where one partner's signals begin. Probabilities and scores are in [0, 1], counts are >= 1.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its range.
+    """
+
+    # The score is the probability to buy within the hour; few visitors of a shop reach one half.
+    min_score_product: float = 0.1
+    min_score_content: float = 0.03
+    min_score_discount: float = 0.25
+    min_score_support: float = 0.0
+    min_score_workflow: float = 0.0
+    # About to go, with a cart. In sessions of ten events one event in ten is the last: nobody is ever nearly sure of it.
+    min_p_leave: float = 0.1
+    max_p_purchase_discount: float = 0.5  # who buys anyway needs no discount
+    n_search_refines_support: int = 4  # so many refinements: does not find it
+    n_checkout_views_support: int = 3  # so many looks at the checkout without a purchase: something is in the way
+    n_reading_events_content: int = 2  # reviews, comparisons and articles that make a reader
+    max_items: int = 5  # in a payload
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not (value >= 1 if each.name.startswith(("n_", "max_items")) else 0.0 <= value <= 1.0):
+                raise ValueError(f"{each.name} is out of range, got {value}")
+
+
+class Offer(NamedTuple):
+    """A discount that the partner grants, as it stands for one cart.
+
+    Attributes
+    ----------
+    base_cents
+        Value of what it holds for in the cart, hundredths of the currency; None where a price is not known.
+    percent
+        Of that value, 0 to 100; or else
+    amount_cents
+        once, for all of it.
+    left_cents
+        What may still be promised, of all budgets the smallest; None: no limit.
+    terms
+        What the shopper is told beside the amount: title, code, currency.
+    """
+
+    offer_id: str
+    base_cents: int | None
+    percent: float | None = None
+    amount_cents: int | None = None
+    left_cents: int | None = None
+    terms: Mapping[str, Any] = NO_TERMS
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What a payload may name, best first.
+
+    Attributes
+    ----------
+    details
+        What the catalogue tells about an item, by id.
+    cart_cents
+        Value of what lies in the cart, or None where a price is not known.
+    """
+
+    product_ids: Sequence[str] = ()
+    content_ids: Sequence[str] = ()
+    cart_ids: Sequence[str] = ()
+    offers: Sequence[Offer] = ()
+    cart_cents: int | None = None
+    details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Signal(TypedDict):
+    """What the partner is told: one of `SIGNAL_TYPES`, and its payload."""
+
+    type: str
+    payload: dict[str, Any]
+
+
+class Discount(NamedTuple):
+    """An offer, and what it costs here."""
+
+    offer: Offer
+    cents: int
+
+
+def discount_of(offers: Sequence[Offer]) -> Discount | None:
+    """The first offer that can be paid from what is left; never more than what it holds for is worth.
+
+    Examples
+    --------
+    >>> found = discount_of([Offer("ten", 6_000, percent=10.0, left_cents=500), Offer("two", 6_000, amount_cents=200)])
+    >>> found.offer.offer_id, found.cents
+    ('two', 200)
+    >>> discount_of([Offer("ten", None, percent=10.0)]) is None  # ten percent of what?
+    True
+    """
+    for offer in offers:
+        if offer.base_cents is None:
+            cents = offer.amount_cents or 0
+        else:
+            wanted = offer.amount_cents if offer.percent is None else int(offer.base_cents * offer.percent / 100 + 0.5)
+            cents = min(wanted or 0, offer.base_cents)
+        if cents > 0 and (offer.left_cents is None or cents <= offer.left_cents):
+            return Discount(offer, cents)
+    return None
+
+
+def choose(
+    engagement: float,
+    p_next: Floats | None,
+    features: Floats32,
+    thresholds: SignalThresholds,
+    shelf: Shelf,
+    allowed: Collection[str] = SIGNAL_TYPES,
+) -> Signal:
+    """Choose the signal of this moment; the first rule that holds, and whose signal is allowed, wins.
+
+    1. `proactive_support`: searches refined, or the checkout looked at, again and again, and nothing bought;
+    2. `offer_discount`: a cart, about to leave, engaged enough to be worth it, not about to buy anyway, and an offer that can
+       be paid;
+    3. `start_workflow`: a cart and about to leave: a reminder can follow;
+    4. `recommend_content`: a reader, if there is content;
+    5. `recommend_product`: engaged, if there are products;
+    6. `no_action`.
+
+    Who is about to buy anyway gets neither 2 nor 3, if engaged enough for 2.
+
+    Parameters
+    ----------
+    engagement
+        Score in [0, 1].
+    p_next
+        Probability of each next action, short term, shape (n_next_actions,) in the order of `NEXT_ACTIONS`;
+        None where no model answers: the rules that need it then stay silent.
+    features
+        Session features after the last event, shape (n_session_features,).
+
+    Raises
+    ------
+    ValueError
+        If the score is outside [0, 1] or a shape is not as above.
+
+    Examples
+    --------
+    >>> quiet = np.zeros(len(SESSION_FEATURES), dtype=np.float32)
+    >>> choose(0.6, None, quiet, SignalThresholds(), Shelf(product_ids=["sku-1"]))
+    {'type': 'recommend_product', 'payload': {'item_ids': ['sku-1']}}
+    """
+    if not 0.0 <= engagement <= 1.0:
+        raise ValueError(f"engagement must be in [0, 1], got {engagement}")
+    if features.shape != _SHAPE or (p_next is not None and p_next.shape != (len(NEXT_ACTIONS),)):
+        raise ValueError(f"features must have the shape {_SHAPE}, p_next {(len(NEXT_ACTIONS),)}, got {features.shape}")
+    t = thresholds
+    obstacle = _obstacle(features, t)
+    if obstacle is not None and "proactive_support" in allowed and engagement >= t.min_score_support:
+        return Signal(type="proactive_support", payload={"reason": obstacle, "prompt": _PROMPTS[obstacle]})
+    if p_next is not None and features[_COLUMN["cart_size"]] >= 1 and p_next[_LEAVE] >= t.min_p_leave:
+        saving = _save_cart(engagement, float(p_next[_PURCHASE]), t, shelf, allowed)
+        if saving is not None:
+            return saving
+    reads = engagement >= t.min_score_content and _n_reading(features) >= t.n_reading_events_content
+    if reads and shelf.content_ids and "recommend_content" in allowed:
+        return Signal(type="recommend_content", payload=_items(shelf.content_ids, shelf, t))
+    if shelf.product_ids and engagement >= t.min_score_product and "recommend_product" in allowed:
+        return Signal(type="recommend_product", payload=_items(shelf.product_ids, shelf, t))
+    return Signal(type="no_action", payload={})
+
+
+def _save_cart(
+    engagement: float, p_purchase: float, t: SignalThresholds, shelf: Shelf, allowed: Collection[str]
+) -> Signal | None:
+    """What may keep a visitor who is about to leave with a cart."""
+    if engagement >= t.min_score_discount:
+        if p_purchase > t.max_p_purchase_discount:
+            return None
+        discount = discount_of(shelf.offers)
+        if discount is not None and "offer_discount" in allowed:
+            offer = {"offer_id": discount.offer.offer_id, "amount": discount.cents / 100, **discount.offer.terms}
+            cart = {"cart_item_ids": list(shelf.cart_ids[: t.max_items])}
+            return Signal(type="offer_discount", payload={"reason": "cart_at_risk", **offer, **cart})
+    if "start_workflow" in allowed and engagement >= t.min_score_workflow:
+        value = {} if shelf.cart_cents is None else {"cart_value": shelf.cart_cents / 100}
+        prefilled = {"cart_item_ids": list(shelf.cart_ids[: t.max_items]), "n_items": len(shelf.cart_ids), **value}
+        return Signal(type="start_workflow", payload={"workflow": "cart_reminder", "fields": prefilled})
+    return None
+
+
+def _items(ids: Sequence[str], shelf: Shelf, t: SignalThresholds) -> dict[str, Any]:
+    named = list(ids[: t.max_items])
+    if not any(item_id in shelf.details for item_id in named):
+        return {"item_ids": named}
+    return {"item_ids": named, "items": [{"item_id": item_id, **shelf.details.get(item_id, {})} for item_id in named]}
+
+
+def _obstacle(features: Floats32, t: SignalThresholds) -> str | None:
+    """What the visitor seems to be stuck at, or None."""
+    if features[_COLUMN["n_purchase"]] > 0:
+        return None
+    if features[_COLUMN["n_checkout_view"]] >= t.n_checkout_views_support:
+        return "checkout"
+    if features[_COLUMN["n_search_refine"]] >= t.n_search_refines_support and features[_COLUMN["n_add_to_cart"]] == 0:
+        return "search"
+    return None
+
+
+def _n_reading(features: Floats32) -> float:
+    return float(sum(features[_COLUMN[f"n_{name}"]] for name in ("review_read", "spec_compare", "content_view")))

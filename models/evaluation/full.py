@@ -1,0 +1,189 @@
+"""The slower half of the evaluation report, for ``attune evaluate`` only: ablation, stronger baselines, second opinions.
+
+What every retraining needs to decide on a promotion is in `models.evaluation.tables`; here stands what an ML engineer wants to
+read.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.engagement import from_log as log_engagement
+from models.evaluation import ablation
+from models.evaluation import classification as report
+from models.evaluation import tables as evaluation
+from models.evaluation.ablation import AblationParams
+from models.evaluation.tables import Models
+from models.events.encode import NO_CODE
+from models.inference import intent, second_rules
+from models.inference.examples import Examples, Log
+from models.learners.trees import BoostParams
+from models.questions.rest_of_session import Prefixes
+from models.ranker import from_log as log_ranker
+from models.schema import HORIZONS_S, INTENT_FEATURES, INTENTS, N_EVENT_TYPES, NEXT_ACTIONS
+from models.statistics import bootstrap, logistic
+from models.statistics.split import Split
+from models.weights import action_report as action_weight_report
+from models.weights import from_log as log_weights
+from models.weights import markov, sequence_report
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+BEHAVIOUR: Final = ("dwell", "scroll", "zoom", "cursor")  # in the names of the features that come from the browser's measures
+N_PREFIXES: Final = 10_000
+MOST_ROWS: Final = 40_000  # that a baseline learns from
+
+
+def tables(models: Models, log: Log, found: Examples, split: Split, seed: int) -> dict[str, Any]:
+    """All tables of the slower half, JSON values only."""
+    return {
+        "ablation": ablation_table(models, log, split, seed),
+        "intent": intent_tables(models, log, found, split, seed),
+        "next_action": next_action_tables(models, found, split.test, seed),
+        "actions": action_tables(log, seed),
+    }
+
+
+def action_tables(log: Log, seed: int) -> dict[str, Any]:
+    """What each action is worth, with its posterior interval, and what sequences of actions lead to, by the whole log."""
+    known = log_engagement.posterior_of(log, int(log.events["occurred_at_us"].max()))
+    chain = markov.estimate(log.events["event_type"], log.starts)
+    return {
+        "horizon_s": known.params.horizon_s,
+        "weights": [asdict(row) for row in action_weight_report.table(known)],
+        "sequences": sequence_report.table(chain, int(log.starts.sum()), np.random.default_rng(seed)),
+    }
+
+
+def ablation_table(models: Models, log: Log, split: Split, seed: int) -> dict[str, Any]:
+    """The five-way ablation on the held-out sessions; weights are learned on the period before, on pairs from before that."""
+    rng = np.random.default_rng(seed)
+    later = log_weights.later(models.intent, models.associations, log.since(split.test_from_us))
+    periods = split.valid_from_us, split.test_from_us
+    learned = log_weights.learn(log, models.intent, periods, seed=seed, shaping=models.associations.params)
+    earlier = log.before(split.test_from_us).events["item"]
+    popularity = np.bincount(earlier[earlier != NO_CODE], minlength=models.associations.n_items)
+    arms = {**ablation.arms(learned.weights), "served": models.weights}
+    asked = AblationParams(at_most=N_PREFIXES)
+    others: dict[str, Callable[[Prefixes], Ints]] = {}
+    if models.ranker is not None:
+        others["ranker"] = partial(
+            log_ranker.answers, models.ranker, models.associations, log.item_ids, later, weights=models.weights
+        )
+    table = ablation.compare(
+        models.associations, later, arms, popularity, rng, asked, controls=("served",), others=others
+    )  # fmt: skip
+    return {**table, "learner": {"chosen": learned.chosen, "ndcg_20": learned.ndcg_20}}
+
+
+def intent_tables(models: Models, log: Log, found: Examples, split: Split, seed: int) -> dict[str, Any]:
+    """Logistic regression on counts, the model without the browser's measures, and the second labelling rule."""
+    held, learn = split.test, ~split.test
+    features = np.asarray(found.session_features)
+    model_p = models.intent.predict(features[held])
+    rows = _some(np.flatnonzero(learn), seed)
+    soft = np.asarray(found.p_intent)
+    counts = logistic.log_counts(features[:, :N_EVENT_TYPES])
+    columns = [logistic.fit(counts[rows], soft[rows].argmax(axis=1) == k).predict(counts[held]) for k in range(len(INTENTS))]
+    regression = np.column_stack(columns) / np.sum(columns, axis=0)[:, None]
+    plain = features.copy()
+    plain[:, [k for k, name in enumerate(INTENT_FEATURES) if any(word in name for word in BEHAVIOUR)]] = 0.0
+    params = BoostParams(**models.intent.meta["params"])
+    reduced = intent.fit(plain[learn], soft[learn], params, valid=split.valid[learn], seed=seed).predict(plain[held])
+    second = _second_opinion(log, found, held)
+    told = second != second_rules.NO_LABEL
+    return {
+        "logistic_on_counts": evaluation.intent_tables(regression, found, held),
+        "without_behaviour": evaluation.intent_tables(reduced, found, held),
+        "behaviour_gain": _log_loss_gain(model_p, reduced, soft[held], found, held, seed),
+        "second_rule": {
+            name: report.classification(p[told], second[told], INTENTS)
+            for name, p in {
+                "model": model_p,
+                "logistic_on_counts": regression,
+                "majority": np.tile(intent.majority(soft[learn]), (int(held.sum()), 1)),
+                "rules": intent.by_rules(features[held]),
+            }.items()
+        },
+    }
+
+
+def _some(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return np.asarray(np.sort(np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False)))
+
+
+def _second_opinion(log: Log, found: Examples, held: Flags) -> npt.NDArray[np.int64]:
+    """Labels of the held-out rows by the second rule; the chosen rows stand in the log's order, session by session."""
+    labels = second_rules.label(log.events, log.starts)
+    position, started = log.events["occurred_at_us"], log.started_us
+    # A chosen session is found again by its start and its first event: whole sessions were chosen, in the log's order.
+    chosen = np.isin(_keys(started, position), _keys(np.asarray(found.started_us), np.asarray(found.at_us)))
+    if int(chosen.sum()) != len(found.at_us):
+        return np.full(int(held.sum()), second_rules.NO_LABEL, dtype=np.int64)
+    return labels[chosen][held].astype(np.int64)
+
+
+def _keys(started_us: npt.NDArray[np.int64], at_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.asarray(started_us * 1_000_003 + at_us)
+
+
+def _log_loss_gain(full: Floats, reduced: Floats, soft: Floats, found: Examples, held: Flags, seed: int) -> dict[str, Any]:
+    """How much log loss the browser's measures save, with its interval over sessions."""
+    if not held.any():
+        return {}
+    loss = [-(soft * np.log(np.maximum(p, 1e-12))).sum(axis=1) for p in (reduced, full)]
+    draws = bootstrap.draw(np.cumsum(found.starts, dtype=np.int64)[held], np.random.default_rng(seed), 300)
+    one = bootstrap.mean_intervals((loss[0] - loss[1])[:, None], draws)[0]
+    return {**bootstrap.as_json(one), "verdict": bootstrap.verdict(one, "with", "without")}
+
+
+def next_action_tables(models: Models, found: Examples, held: Flags, seed: int) -> dict[str, Any]:
+    """Per horizon: a Markov chain on the last event, and logistic regression on counts for the purchase, against the model."""
+    counts = logistic.log_counts(found.session_features[:, :N_EVENT_TYPES])
+    outlooks = models.next_action.predict(found.next_action_features()[held])
+    tables: dict[str, Any] = {}
+    for k, name in enumerate(HORIZONS_S):
+        before, known = np.flatnonzero(found.covered[:, k] & ~held), np.asarray(found.covered[held, k])
+        after = np.flatnonzero(held)[known]
+        if len(before) == 0 or len(after) == 0:
+            tables[name] = {"n_rows": 0}
+            continue
+        bought = np.asarray(found.purchase[:, k])
+        rows = _some(before, seed)
+        regression = logistic.fit(counts[rows], bought[rows]).predict(counts[after])
+        ours = outlooks[name].p_purchase[known]
+        draws = bootstrap.draw(np.cumsum(found.starts, dtype=np.int64)[after], np.random.default_rng(seed), 200)
+        roc, pr = bootstrap.area_intervals(ours, regression, bought[after], draws)
+        chain = markov_chain(found, before, after, k)
+        tables[name] = {
+            "markov_chain": {
+                "action": report.classification(chain, found.next_action[after, k].astype(np.int64), NEXT_ACTIONS)
+            },
+            "logistic_on_counts": {"purchase": report.yes_no(regression, bought[after])},
+            "purchase_calibration": report.calibration_table(ours, bought[after]),
+            "roc_auc_over_logistic": {**_finite(roc), "verdict": bootstrap.verdict(roc, "model", "logistic_on_counts")},
+            "pr_auc_over_logistic": {**_finite(pr), "verdict": bootstrap.verdict(pr, "model", "logistic_on_counts")},
+        }
+    return tables
+
+
+def _finite(interval: Any) -> dict[str, float | None]:
+    return {name: value if np.isfinite(value) else None for name, value in bootstrap.as_json(interval).items()}
+
+
+def markov_chain(found: Examples, before: npt.NDArray[np.int64], after: npt.NDArray[np.int64], horizon: int) -> Floats:
+    """P(next action | last event's type), counted with one pseudo-count per action, shape (n_after, n_next_actions)."""
+    column = INTENT_FEATURES.index("last_event_type")
+    last = found.session_features[:, column].astype(np.int64).clip(0, N_EVENT_TYPES - 1)
+    table = np.ones((N_EVENT_TYPES, len(NEXT_ACTIONS)))
+    np.add.at(table, (last[before], found.next_action[before, horizon].astype(np.int64)), 1.0)
+    table /= table.sum(axis=1, keepdims=True)
+    return np.asarray(table[last[after]])

@@ -1,0 +1,201 @@
+"""Judge models on rows that none of them has seen: the tables of the evaluation report, JSON values only."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.associations import model as associations
+from models.associations.model import AssociationStore
+from models.engagement.model import EngagementModel
+from models.evaluation import classification as report
+from models.events.encode import NO_CODE
+from models.features import sessions
+from models.inference import intent
+from models.inference.examples import Examples, Log
+from models.inference.intent import IntentModel
+from models.inference.next_action import NextActionModel
+from models.questions import next_item
+from models.questions.next_item import Questions
+from models.ranker import from_log as log_ranker
+from models.ranker.model import Ranker
+from models.schema import HORIZONS_S, INTENTS, NEXT_ACTIONS
+from models.statistics import metrics
+from models.weight_profile import STATIC, WeightProfile
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+class Models(NamedTuple):
+    """One set of models, candidate or champion.
+
+    Attributes
+    ----------
+    associations
+        Built on sessions before the held-out period only.
+    ranker
+        The same; None in a set of before there was one.
+    engagement
+        None where too few sessions bought to learn it, or in a set of before there was one.
+    action_weights
+        What `engagement` looks with: those of the log before the held-out period, shape (n_event_types,).
+    """
+
+    intent: IntentModel
+    next_action: NextActionModel
+    associations: AssociationStore
+    weights: WeightProfile
+    ranker: Ranker | None = None
+    engagement: EngagementModel | None = None
+    action_weights: Floats | None = None
+
+
+def intent_tables(p: Floats, found: Examples, held: Flags) -> dict[str, Any]:
+    """Intent against the weak labels on the held-out rows: overall, and after 1, 3, 5 and 10 events.
+
+    Parameters
+    ----------
+    p
+        Probabilities of the held-out rows, shape (n_held, n_intents).
+    """
+    labels = np.asarray(found.p_intent[held])
+    true, position = labels.argmax(axis=1), report.positions(found.starts)[held]
+    early = report.early_decision({"model": p}, true, position, INTENTS)
+    overall = report.classification(p, true, INTENTS)
+    if len(p):
+        overall["ece"] = _soft_ece(p, labels)
+    return {
+        "overall": overall,
+        "early_decision": {after: methods["model"] for after, methods in early.items()},
+        "calibration": report.calibration_table(p.max(axis=1), labels[np.arange(len(p)), p.argmax(axis=1)]),
+    }
+
+
+def _soft_ece(p: Floats, labels: Floats) -> float:
+    """Calibration error of the most likely class against labels that are themselves probabilities.
+
+    A model that repeats the labels' doubt is calibrated; against their winners alone it would seem too timid.
+    """
+    top = p.argmax(axis=1)
+    rows = np.arange(len(p))
+    bins = metrics.calibration_bins(p[rows, top], labels[rows, top])
+    return round(sum(b.n_rows * abs(b.mean_p - b.hit_rate) for b in bins) / len(p), 4)
+
+
+def intent_baselines(found: Examples, held: Flags) -> dict[str, Any]:
+    """The same for what needs no training: the class shares of before, and the labelling rules on the prefix."""
+    shares = intent.majority(np.asarray(found.p_intent[~held]))
+    n_held = int(held.sum())
+    return {
+        "majority": intent_tables(np.tile(shares, (n_held, 1)), found, held),
+        "rules": intent_tables(intent.by_rules(np.asarray(found.session_features[held])), found, held),
+    }
+
+
+def next_action_tables(model: NextActionModel, found: Examples, held: Flags) -> dict[str, Any]:
+    """Next action and purchase per horizon, on the held-out rows whose horizon the log covers."""
+    outlooks = model.predict(found.next_action_features()[held])
+    tables: dict[str, Any] = {}
+    for k, name in enumerate(HORIZONS_S):
+        known = found.covered[held, k]
+        true = found.next_action[held, k][known].astype(np.int64)
+        bought = np.asarray(found.purchase[held, k][known])
+        tables[name] = {
+            "action": report.classification(outlooks[name].p_action[known], true, NEXT_ACTIONS),
+            "purchase": report.yes_no(outlooks[name].p_purchase[known], bought),
+        }
+    return tables
+
+
+def engagement_table(p: Floats, found: Examples, held: Flags) -> dict[str, Any]:
+    """The engagement score as the probability of a purchase within its horizon, on the held-out rows that the log covers."""
+    k = list(HORIZONS_S).index("medium_term")
+    known = np.asarray(found.covered[held, k])
+    return report.yes_no(p[known], np.asarray(found.purchase[held, k][known]))
+
+
+def next_action_baseline(found: Examples, held: Flags) -> dict[str, Any]:
+    """The same for the shares of before: always the most frequent action, always the base rate."""
+    tables: dict[str, Any] = {}
+    for k, name in enumerate(HORIZONS_S):
+        before, known = found.covered[:, k] & ~held, found.covered[:, k] & held
+        counts = np.bincount(found.next_action[before, k], minlength=len(NEXT_ACTIONS)) + 1.0
+        rate = (found.purchase[before, k].sum() + 1.0) / (before.sum() + 2.0)
+        n_known = int(known.sum())
+        tables[name] = {
+            "action": report.classification(
+                np.tile(counts / counts.sum(), (n_known, 1)), found.next_action[known, k].astype(np.int64), NEXT_ACTIONS
+            ),
+            "purchase": report.yes_no(np.full(n_known, rate), np.asarray(found.purchase[known, k])),
+        }
+    return tables
+
+
+def served_ranks(models: Models, later: Log, asked: Questions) -> dict[str, Ints]:
+    """Rank of each wanted item in what would be served: intent-weighted (``dynamic``), and by the ``ranker``, if any."""
+    store, features = models.associations, sessions.fold(later.events, later.starts)[asked.last]
+    p_intent = models.intent.predict(features)
+    weights = np.array([models.weights.scaled(p) for p in p_intent]).reshape(len(asked.last), -1)
+    codes = np.array([*map(store.code, later.item_ids), NO_CODE])[later.events["item"]]
+    related = models.weights.related(p_intent)
+    found = {"dynamic": next_item.ranks(store, later.events, codes, asked, weights, related)}
+    if models.ranker is not None:
+        codes = np.array([*map(models.ranker.code, later.item_ids), NO_CODE])[later.events["item"]]
+        found["ranker"] = log_ranker.ranks(models.ranker, later.events, codes, asked, weights, p_intent)
+    return found
+
+
+def association_tables(
+    store: AssociationStore, later: Log, asked: Questions, served: Mapping[str, Ints], rng: np.random.Generator
+) -> dict[str, Any]:
+    """The next item of later sessions: what would be served, beside static weights and popularity.
+
+    Parameters
+    ----------
+    later
+        Sessions of the held-out period.
+    served
+        From `served_ranks`.
+
+    Returns
+    -------
+    The table of `next_item.compare`, with the dynamic measures at its top.
+    """
+    codes = np.array([*map(store.code, later.item_ids), NO_CODE])[later.events["item"]]
+    static = np.tile(STATIC.base, (len(asked.last), 1))
+    found = {
+        "dynamic": served["dynamic"],
+        "static": next_item.ranks(store, later.events, codes, asked, static),
+        "popularity": next_item.popularity_ranks(store, codes, asked),
+        **served,
+    }
+    session = np.cumsum(later.starts, dtype=np.int64)[asked.last]
+    table = next_item.compare(found, later.events["event_type"][asked.target], session, rng)
+    return {**table["overall"]["dynamic"], **table}
+
+
+def rebuilt(log: Log, before_us: int, params: Mapping[str, Any]) -> AssociationStore:
+    """The associations as they would have been at an instant: built on the sessions that began before it."""
+    earlier = log.before(before_us)
+    return associations.build(
+        earlier.events, earlier.starts, np.array(log.item_ids, dtype=object), associations.AssociationParams(**params)
+    )
+
+
+def parity(log: Log, n_sessions: int) -> tuple[int, int]:
+    """Fold sessions both ways, as the flow does and as the service does, event by event: (rows that differ, rows compared)."""
+    firsts = np.flatnonzero(log.starts)
+    bounds = np.append(firsts, len(log.events))
+    n_bad = n_checked = 0
+    for k in np.linspace(0, len(firsts) - 1, min(n_sessions, len(firsts))).astype(int):
+        events = np.array(log.events[bounds[k] : bounds[k + 1]])
+        starts = np.zeros(len(events), dtype=np.bool_)
+        starts[0] = True
+        batch = sessions.fold(events, starts)
+        for n in {1, (len(events) + 1) // 2, len(events)}:
+            n_bad += sessions.features_of(events[:n]).tobytes() != batch[n - 1].tobytes()
+            n_checked += 1
+    return n_bad, n_checked

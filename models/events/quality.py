@@ -1,0 +1,104 @@
+"""What makes a batch of events or a feature table believable, beyond the rules of a single event (`models.events`).
+
+The suites of `flows/validate.py` check these columns and bounds; the numbers live here.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.events.encode import is_item_event
+from models.schema import DEVICES, EVENT_TYPES, N_EVENT_TYPES, REFERRERS
+
+TOLERANCE: Final = 0.05  # share of a batch's rows that may fail; above it the batch stops
+MAX_SESSION_EVENTS: Final = 10_000  # of one session in one batch; beyond it a machine is clicking
+MAX_PRICE_RATIO: Final = 100.0  # an item's price against its median in the batch, either way: 100 is cents for euros
+MIN_PRICES: Final = 5  # of an item, before its median means anything
+
+_ITEM_TYPES: Final = frozenset(name for name, about_item in zip(EVENT_TYPES, is_item_event(), strict=True) if about_item)
+# Features that are not simply 0 or more: name -> (lowest, highest).
+_BOUNDS: Final = {
+    **{name: (0.0, 1.0) for name in ("item_focus_rate", "category_breadth_rate", "item_conversion_rate", "is_weekend")},
+    **{name: (0.0, 1.0) for name in ("mean_scroll_depth", "max_scroll_depth", "search_refine_rate")},
+    **{name: (-1.0, 1.0) for name in ("hour_sin", "hour_cos")},
+    **{name: (-1.0, N_EVENT_TYPES - 1.0) for name in ("last_event_type", "previous_event_type")},
+    "device": (0.0, len(DEVICES) - 1.0),
+    "referrer": (0.0, len(REFERRERS) - 1.0),
+    "item_price_band": (-1.0, 4.0),
+}
+
+
+def feature_bounds(name: str) -> tuple[float, float]:
+    """Lowest and highest value a feature can have.
+
+    Examples
+    --------
+    >>> feature_bounds("since_cart_s"), feature_bounds("hour_sin")
+    ((-1.0, inf), (-1.0, 1.0))
+    """
+    if name in _BOUNDS:
+        return _BOUNDS[name]
+    return (-1.0 if name.startswith(("since_", "n_events_since_")) else 0.0, np.inf)
+
+
+class Summary(NamedTuple):
+    """A feature column in four numbers; the range is that of the finite values, 0 to 0 where there are none."""
+
+    n_missing: int
+    n_not_finite: int
+    lowest: float
+    highest: float
+
+
+def summary(values: npt.NDArray[np.floating[Any]]) -> Summary:
+    """Sum up a feature column, shape (n_rows,); missing is NaN.
+
+    Examples
+    --------
+    >>> summary(np.array([np.nan, 2.0, -np.inf, 0.5]))
+    Summary(n_missing=1, n_not_finite=1, lowest=0.5, highest=2.0)
+    """
+    finite = values[np.isfinite(values)]
+    n_missing = int(np.isnan(values).sum())
+    lowest, highest = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    return Summary(n_missing, len(values) - len(finite) - n_missing, lowest, highest)
+
+
+def with_checks(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns that the cross-field expectations look at.
+
+    Parameters
+    ----------
+    frame
+        Event frame as the log gives it, with `partner` and `received_at_us`.
+
+    Returns
+    -------
+    A new frame with, besides: ``item_is_missing`` (bool), ``ahead_s`` (occurred after it was received, seconds, negative
+    normally), ``nth_in_session`` (1, 2, … within the batch in log order, 0 without a session id), ``price_ratio`` (to the
+    item's median price in the batch, NaN where fewer than `MIN_PRICES` are known; a price of 0 is no price here).
+
+    Examples
+    --------
+    >>> rows = {"event_type": ["purchase", "search"], "item_id": None, "partner": "p", "session_id": "s", "price": np.nan}
+    >>> checked = with_checks(pd.DataFrame({**rows, "occurred_at_us": 5_000_000, "received_at_us": 7_000_000}))
+    >>> checked[["item_is_missing", "ahead_s", "nth_in_session"]].values.tolist()
+    [[True, -2.0, 1], [False, -2.0, 2]]
+    """
+    known = frame["session_id"].notna()
+    nth = frame.groupby(["partner", "session_id"], sort=False).cumcount() + 1
+    return frame.assign(
+        item_is_missing=frame["event_type"].isin(_ITEM_TYPES) & frame["item_id"].isna(),
+        ahead_s=(frame["occurred_at_us"] - frame["received_at_us"]) / 1e6,
+        nth_in_session=nth.where(known, 0),
+        price_ratio=_price_ratio(frame),
+    )
+
+
+def _price_ratio(frame: pd.DataFrame) -> "pd.Series[float]":
+    priced = (frame["price"] > 0) & frame["item_id"].notna()
+    prices = frame.loc[priced, ["partner", "item_id", "price"]].groupby(["partner", "item_id"], sort=False)["price"]
+    median = prices.transform("median").where(prices.transform("size") >= MIN_PRICES)
+    return (frame.loc[priced, "price"] / median).reindex(frame.index)

@@ -1,0 +1,32 @@
+"""Where events come from: one adapter per format, each a table of the source's names and ours.
+
+A row's way: `protect` (pseudonyms, masks) → `Source.to_events` (events, and a reason for each row that is refused).
+docs/sources.md shows every table; a test compares them.
+"""
+
+from typing import Final
+
+from models.events.sources.attune import ATTUNE
+from models.events.sources.columns import object_array, text_of
+from models.events.sources.frames import Json, Mapped, Source, protect, raw_chunk
+from models.events.sources.ga4 import GA4
+from models.events.sources.shops import JDATA, OTTO, REES46, RETAILROCKET, TAOBAO
+from models.events.sources.trivago import TRIVAGO
+
+SOURCES: Final = {s.name: s for s in (ATTUNE, TRIVAGO, REES46, RETAILROCKET, TAOBAO, JDATA, OTTO, GA4)}
+
+
+def source(name: str) -> Source:
+    """Find a format by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    if name not in SOURCES:
+        raise ValueError(f"unknown format {name!r}: use one of {', '.join(SOURCES)}")
+    return SOURCES[name]
+
+
+__all__ = ["SOURCES", "Json", "Mapped", "Source", "object_array", "protect", "raw_chunk", "source", "text_of"]

@@ -1,0 +1,117 @@
+"""Our own event form as JSON lines: an EVENT of ``POST /v1/events`` a line. The rules are those of the door."""
+
+from collections.abc import Sequence
+from itertools import compress
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from models.events.consent import is_refused
+from models.events.encode import DEVICE_CODE, REFERRER_CODE
+from models.events.rules import event_problem, frame_problems, parse_instant_us, utc_offset_min
+from models.events.sources.columns import Objects, Reasons, blank_events, kept, object_array
+from models.events.sources.frames import Flat, Json, Mapped, Source
+from models.events.sources.tables import users
+from models.schema import EVENT_COLUMNS, EVENT_TYPES, MEASURES
+
+TEXTS: Final = ("event_id", "user_id", "session_id", "type", "item_id", "category")
+MAX_MEASURE: Final = max(high for _, high in MEASURES.values())
+FIELDS: Final = (*TEXTS, "ts", *MEASURES)
+CONTEXT: Final = ("device", "referrer", "timezone")
+COLUMNS: Final = (*FIELDS, *CONTEXT)
+
+
+def flatten(documents: Sequence[Json]) -> Flat:
+    """One row per event; fields that we do not know stay behind, and events of visitors who do not consent.
+
+    Examples
+    --------
+    >>> flat = flatten([{"event_id": "e", "query": "red shoes", "context": {"device": "mobile"}}])
+    >>> flat.columns[0], flat.columns[-3:]
+    (['e'], [['mobile'], [None], [None]])
+    """
+    n_rows = np.ones(len(documents), dtype=np.int64)
+    found = [document.get("context") for document in documents]
+    contexts = [context if isinstance(context, dict) else {} for context in found]
+    if any("consent" in context for context in contexts):
+        n_rows[[is_refused(document) for document in documents]] = 0
+        documents, contexts = list(compress(documents, n_rows)), list(compress(contexts, n_rows))
+    fields = [[document.get(name) for document in documents] for name in FIELDS]
+    return Flat([*fields, *([context.get(name) for context in contexts] for name in CONTEXT)], n_rows)
+
+
+def to_events(raw: pd.DataFrame, now_us: int) -> Mapped:
+    """Map a protected raw chunk of events in the public form; see `models.events.sources.frames.Mapped`."""
+    reasons = Reasons(len(raw))
+    columns = blank_events(len(raw))
+    users(raw["user_id"].fillna(""), reasons)
+    values = {name: raw[name].to_numpy(dtype=object) for name in COLUMNS}
+    at = [_instant_us(ts) for ts in values["ts"]]
+    wrong = np.array([t is None for t in at], dtype=bool)
+    for name in TEXTS:
+        wrong |= _not_of(values[name], str)
+    for name in MEASURES:
+        wrong |= _not_of(values[name], int, float) | _huge(values[name])
+    reasons.add_each(_problems(raw, np.flatnonzero(wrong), now_us))
+    columns["occurred_at_us"] = np.array([t if t is not None and abs(t) < 2**62 else 0 for t in at], dtype=np.int64)
+    for name in TEXTS:
+        columns["event_type" if name == "type" else name] = kept(values[name], ~wrong)
+    for name in MEASURES:
+        columns[name] = np.where(wrong, np.nan, values[name]).astype(np.float64)
+    _add_context(values, columns)
+    events = pd.DataFrame(columns, columns=list(EVENT_COLUMNS), copy=False)
+    reasons.add_each(frame_problems(events, now_us))
+    return Mapped(events, reasons.found)
+
+
+def _instant_us(ts: object) -> int | None:
+    try:
+        return parse_instant_us(ts) if isinstance(ts, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _not_of(values: Objects, *kinds: type) -> "np.typing.NDArray[np.bool_]":
+    """Which values are neither missing nor of these types; one set of types decides for most chunks."""
+    admitted = {type(None), *kinds}
+    if set(map(type, values)) <= admitted:
+        return np.zeros(len(values), dtype=bool)
+    return np.array([type(value) not in admitted for value in values], dtype=bool)
+
+
+def _records(raw: pd.DataFrame) -> list[Json]:
+    return [dict(zip(raw.columns, row, strict=True)) for row in raw.itertuples(index=False, name=None)]
+
+
+def _huge(values: Objects) -> "np.typing.NDArray[np.bool_]":
+    """Which integers are beyond any admitted measure, so that none overflows on its way into a float."""
+    return np.array([type(value) is int and abs(value) > MAX_MEASURE for value in values], dtype=bool)
+
+
+def _problems(raw: pd.DataFrame, rows_: "np.typing.NDArray[np.intp]", now_us: int) -> Objects:
+    found = np.full(len(raw), None, dtype=object)
+    for row, event in zip(rows_.tolist(), _records(raw.iloc[rows_]), strict=True):
+        problem = event_problem(event, now_us)
+        found[row] = f"{problem.pointer[1:]}: {problem.reason}" if problem else "the event has a value of the wrong type"
+    return found
+
+
+def _add_context(values: dict[str, Objects], columns: dict[str, Any]) -> None:
+    for name, known in (("device", DEVICE_CODE), ("referrer", REFERRER_CODE)):
+        columns[name] = object_array([v if isinstance(v, str) and v in known else "unknown" for v in values[name]])
+    pairs = zip(values["timezone"], columns["occurred_at_us"].tolist(), strict=True)
+    ahead = [utc_offset_min(zone, at) if isinstance(zone, str) else 0 for zone, at in pairs]
+    columns["utc_offset_min"] = np.array(ahead, dtype=np.int16)
+
+
+ATTUNE: Final = Source(
+    name="attune",
+    container="jsonl",
+    columns=COLUMNS,
+    user="user_id",
+    event_types={name: name for name in EVENT_TYPES},
+    to_events=to_events,
+    needs=("event_id", "user_id", "type", "ts"),
+    flatten=flatten,
+)

@@ -1,0 +1,163 @@
+"""Sessions: which events belong together, and what they tell so far (`SESSION_FEATURES`).
+
+Features never hold NaN. "Not measured yet" is 0 for counts, sums, means and rates; "it never happened" is -1 for `since_…`,
+`n_events_since_cart` and `previous_event_type`. How a state advances stands in `models/folds/session_kernel.py`.
+"""
+
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.events.encode import EventArray
+from models.features import kernel as session_kernel
+from models.features.kernel import STATE_DTYPE, Features, StateArray
+from models.schema import EVENT_TYPES, SESSION_FEATURES, SESSION_IDLE_S
+
+Array = TypeVar("Array", bound=npt.NDArray[Any])
+
+N_FEATURES: Final = len(SESSION_FEATURES)
+_NO_STARTS: Final = np.zeros(0, dtype=np.bool_)
+_NOTHING_YET: Final = np.array(
+    [-1.0 if name.startswith(("since_", "n_events_since_", "last_event", "previous_")) else 0.0 for name in SESSION_FEATURES],
+    dtype=np.float32,
+)
+
+
+def new_state() -> StateArray:
+    """State of a session that has not begun, shape (1,): carry it from `step` to `step`."""
+    return np.zeros(1, dtype=STATE_DTYPE)
+
+
+def step(state: StateArray, events: EventArray) -> Features:
+    """Fold the next events of one session into `state`, in place, and tell the features after the last of them.
+
+    Item and category codes must mean the same in every call for one state.
+
+    Parameters
+    ----------
+    state
+        From `new_state`, shape (1,); written.
+    events
+        Shape (n_events,), n_events > 0.
+
+    Returns
+    -------
+    Shape (n_features,).
+    """
+    out = np.empty((1, N_FEATURES), dtype=np.float32)
+    _check(session_kernel.fold(state, _plain(events), _NO_STARTS, out), events)
+    last: Features = out[0]
+    return last
+
+
+def features_of(events: EventArray) -> Features:
+    """Features of one session as it stands, the request path: bit for bit the row that `fold` gives for its last event.
+
+    Parameters
+    ----------
+    events
+        One session in the order it happened, shape (n_events,), dtype `EVENT_DTYPE`. May be empty: then the defaults.
+
+    Returns
+    -------
+    Shape (n_features,), in the order of `SESSION_FEATURES`, without NaN.
+    """
+    return step(new_state(), events) if len(events) else _NOTHING_YET.copy()
+
+
+def fold(events: EventArray, starts: npt.NDArray[np.bool_]) -> Features:
+    """Features after every event of many sessions, the batch path.
+
+    Parameters
+    ----------
+    events
+        Sessions one after the other, each in the order it happened, shape (n_events,), dtype `EVENT_DTYPE`.
+    starts
+        Whether an event is the first of its session, shape (n_events,); see `starts`.
+
+    Returns
+    -------
+    Shape (n_events, n_features), in the order of `SESSION_FEATURES`, without NaN.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or an event type is unknown.
+    """
+    if len(starts) != len(events):
+        raise ValueError(f"expected one start flag for each of {len(events)} events, got {len(starts)}")
+    out = np.empty((len(events), N_FEATURES), dtype=np.float32)
+    if len(events):
+        _check(session_kernel.fold(new_state(), _plain(events), _plain(starts), out), events)
+    return out
+
+
+def _plain(array: Array) -> Array:
+    """The array, or a copy where strides or a write lock would make numba compile the kernel once more."""
+    return array if array.flags.carray else array.copy()
+
+
+def _check(bad: int, events: EventArray) -> None:
+    if bad >= 0:
+        raise ValueError(f"event {bad} has type code {events['event_type'][bad]}, expected 0 to {len(EVENT_TYPES) - 1}")
+
+
+def starts(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """First row of each session of a frame from `sessionize`, shape (n_rows,)."""
+    session, user = frame["session_id"].to_numpy(dtype=object), frame["user_id"].to_numpy(dtype=object)
+    first = np.ones(len(frame), dtype=np.bool_)
+    first[1:] = (session[1:] != session[:-1]) | (user[1:] != user[:-1])
+    return first
+
+
+def sessionize(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put an event frame in the order of its sessions, and give every row a session id that no one else has.
+
+    Events without a `session_id` form sessions by idle time: `SESSION_IDLE_S` without such an event of the same user ends one.
+    Ids become ``[partner/]user_id/session_id`` and, where there was none, ``[partner/]user_id/~start`` with the start in
+    microseconds. Applied twice, it changes nothing more.
+
+    Parameters
+    ----------
+    frame
+        Event frame; `partner` and `seq` are used where present.
+
+    Returns
+    -------
+    A new frame with a fresh index, sorted by user, start of the session, session, time and `seq` (else: order of arrival).
+
+    Examples
+    --------
+    >>> at_us = [0, 10_000_000, 1_900_000_000]
+    >>> frame = pd.DataFrame({"user_id": "u", "session_id": None, "occurred_at_us": at_us})
+    >>> sessionize(frame)["session_id"].tolist()
+    ['u/~0', 'u/~0', 'u/~1900000000']
+    """
+    owner = frame["user_id"].astype(object)
+    if "partner" in frame:
+        owner = frame["partner"].astype(object) + "/" + owner
+    user, owners = pd.factorize(owner, sort=True)
+    at_us = frame["occurred_at_us"].to_numpy(np.int64)
+    arrival = frame["seq"].to_numpy(np.int64) if "seq" in frame else np.arange(len(frame))
+    texts, names = pd.factorize(frame["session_id"].astype(object))  # -1: none given
+    order = np.lexsort((arrival, at_us, texts, user))
+    user, texts, at_us = user[order], texts[order], at_us[order]
+    idle = (texts[1:] < 0) & (at_us[1:] - at_us[:-1] > SESSION_IDLE_S * 1_000_000)
+    first = np.ones(len(frame), dtype=np.bool_)
+    first[1:] = (user[1:] != user[:-1]) | (texts[1:] != texts[:-1]) | idle
+    rows = np.flatnonzero(first)
+    keys = zip(user[rows], texts[rows], at_us[rows], strict=True)
+    ids = np.array([_session_id(owners[u], names[t] if t >= 0 else None, at) for u, t, at in keys], dtype=object)
+    rank = np.empty(len(rows), dtype=np.int64)
+    rank[np.lexsort((texts[rows], at_us[rows], user[rows]))] = np.arange(len(rows))
+    session = np.cumsum(first) - 1
+    final = np.argsort(rank[session], kind="stable")
+    return frame.iloc[order[final]].assign(session_id=ids[session[final]]).reset_index(drop=True)
+
+
+def _session_id(owner: str, given: str | None, started_at_us: int) -> str:
+    if given is None:
+        return f"{owner}/~{started_at_us}"
+    return given if given.startswith(f"{owner}/") else f"{owner}/{given}"

@@ -1,0 +1,111 @@
+"""The offline tables: the folds' rows as the feature store keeps them, one row per key and instant.
+
+Each table has its key, the instant from which a row was known, and float32 features. Where several events share an instant, the
+row of the last one stands for it.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.events.encode import NO_CODE, EventArray
+from models.features import items, sessions, users
+from models.schema import ITEM_FEATURES, LAST_EVENT_AT, RECENT_ITEMS_AT, SESSION_FEATURES, USER_FEATURES, USER_RECENT_ITEMS
+
+INSTANT: Final = "occurred_at"  # timestamp column of every table, UTC, microseconds
+
+Texts = npt.NDArray[np.object_]
+
+
+def instants(at_us: npt.NDArray[np.int64]) -> "pd.DatetimeIndex":
+    """Microseconds since 1970 as UTC timestamps of microsecond resolution.
+
+    Examples
+    --------
+    >>> instants(np.array([1], dtype=np.int64))
+    DatetimeIndex(['1970-01-01 00:00:00.000001+00:00'], dtype='datetime64[us, UTC]', freq=None)
+    """
+    return pd.DatetimeIndex(at_us.astype("datetime64[us]")).tz_localize("UTC")
+
+
+def last_of_instant(key: npt.NDArray[np.generic], at_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Positions of the last row of every (key, instant), for rows sorted by key and instant.
+
+    Examples
+    --------
+    >>> last_of_instant(np.array([1, 1, 2]), np.array([5, 5, 5])).tolist()
+    [1, 2]
+    """
+    last = np.ones(len(key), dtype=np.bool_)
+    last[:-1] = (key[1:] != key[:-1]) | (at_us[1:] != at_us[:-1])
+    return np.flatnonzero(last)
+
+
+def of_sessions(frame: pd.DataFrame, events: EventArray) -> pd.DataFrame:
+    """`SESSION_FEATURES` after every instant of every session.
+
+    Parameters
+    ----------
+    frame
+        From `sessions.sessionize`.
+    events
+        The same rows encoded, shape (n_rows,).
+
+    Returns
+    -------
+    Columns ``session_id``, ``occurred_at``, `SESSION_FEATURES`.
+    """
+    starts = sessions.starts(frame)
+    kept = last_of_instant(np.cumsum(starts), events["occurred_at_us"])
+    features = sessions.fold(events, starts)
+    if len(kept) < len(features):
+        features = features[kept]
+    keys = {"session_id": frame["session_id"].to_numpy(dtype=object)[kept], INSTANT: instants(events["occurred_at_us"][kept])}
+    return _table(keys, features, SESSION_FEATURES)
+
+
+def of_users(frame: pd.DataFrame, events: EventArray, item_ids: Texts) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`USER_FEATURES` after every instant of every user, and the items each user met last.
+
+    Only the newest list of recent items is kept: no model learns from it, and ten texts per event would outweigh all else.
+
+    Parameters
+    ----------
+    frame, events
+        As for `of_sessions`.
+    item_ids
+        Text of each item code.
+
+    Returns
+    -------
+    Columns ``user_id``, ``occurred_at``, `USER_FEATURES`, `LAST_EVENT_AT`; and ``user_id``, ``occurred_at``,
+    `USER_RECENT_ITEMS` (lists of texts, newest first), `RECENT_ITEMS_AT`.
+    """
+    codes, user_ids = pd.factorize(frame["user_id"].to_numpy(dtype=object))
+    history = users.fold(events, codes.astype(np.int64))
+    codes, at_us = codes[history.rows], events["occurred_at_us"][history.rows]
+    kept = last_of_instant(codes, at_us)
+    keys = {"user_id": user_ids[codes[kept]], INSTANT: instants(at_us[kept]), LAST_EVENT_AT: at_us[kept]}
+    features = _table(keys, history.features[kept], USER_FEATURES)
+    newest = kept[last_of_instant(codes[kept], np.zeros(len(kept), dtype=np.int64))]
+    lists = [[item_ids[code] for code in row if code != NO_CODE] for row in history.recent_items[newest].tolist()]
+    recent = {"user_id": user_ids[codes[newest]], INSTANT: instants(at_us[newest])}
+    return features, pd.DataFrame({**recent, USER_RECENT_ITEMS: lists, RECENT_ITEMS_AT: at_us[newest]})
+
+
+def of_items(events: EventArray, item_ids: Texts, until_us: int) -> pd.DataFrame:
+    """`ITEM_FEATURES` at the end of every hour in which an item had an event; the present hour as of now.
+
+    Returns
+    -------
+    Columns ``item_id``, ``occurred_at``, `ITEM_FEATURES`.
+    """
+    history = items.fold(events, until_us)
+    keys = {"item_id": item_ids[history.items], INSTANT: instants(history.hour_end_us)}
+    return _table(keys, history.features, ITEM_FEATURES)
+
+
+def _table(keys: "dict[str, object]", features: npt.NDArray[np.float32], names: tuple[str, ...]) -> pd.DataFrame:
+    return pd.concat([pd.DataFrame(keys), pd.DataFrame(features, columns=list(names), copy=False)], axis=1, copy=False)

@@ -1,0 +1,61 @@
+"""Known about a visitor: what the stores told before an answer, handed to the pure core as values."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats32 = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int64]
+
+
+class ItemCodes(Protocol):
+    """A model that knows items by codes of its own: the associations, or the ranker."""
+
+    def code(self, item_id: str | None) -> int:
+        """Code of an item, `NO_CODE` if unknown."""
+        ...
+
+
+class UserFeatures(NamedTuple):
+    """A user's features as they stood after the last event that was folded in.
+
+    Attributes
+    ----------
+    row
+        In the order of `USER_FEATURES`, shape (n_user_features,).
+    """
+
+    row: Floats32
+    last_event_at_us: int
+
+
+class RecentItems(NamedTuple):
+    """Items a user met last, newest first, and when the newest was."""
+
+    item_ids: list[str]
+    at_us: int
+
+
+class Known(NamedTuple):
+    """Features, recent items and stock.
+
+    Attributes
+    ----------
+    item
+        Features of the item at hand, in the order of `ITEM_FEATURES`, shape (n_item_features,).
+    missing
+        Names of `models.degraded` for what the online store did not tell.
+    sold_out
+        Codes, in a model, of what the partner cannot deliver.
+    """
+
+    user: UserFeatures | None = None
+    item: Floats32 | None = None
+    recent: RecentItems | None = None
+    missing: tuple[str, ...] = ()
+    sold_out: Callable[[ItemCodes], Codes] | None = None
+
+
+NOTHING_KNOWN = Known()

@@ -1,0 +1,234 @@
+"""A small boosted classifier with calibrated probabilities: what the intent and the next-action model share.
+
+Trees are grown by LightGBM on the earlier rows, the number of rounds and the calibration are chosen on the later ones.
+Targets may be class codes or, where a label is itself uncertain, a probability per class; the loss is the cross-entropy in both
+cases, so the probabilities stay honest under class imbalance, and whoever needs one class takes the most probable.
+
+Too little to learn from is not an error: with fewer than `MIN_ROWS` rows or a single class the classifier answers the
+(smoothed) class shares, and `fallback` says why.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, cast
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from models.learners.single_row import SingleRow
+from models.learners.trees import BoostParams, Features, Floats, Progress, grow
+from models.statistics import calibration
+from models.statistics.calibration import Scaling
+
+MIN_ROWS: Final = 50
+MIN_VALID_ROWS: Final = 30
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fitted classifier over `n_classes` codes.
+
+    Attributes
+    ----------
+    booster
+        None where there was too little to learn from.
+    n_features, n_classes
+        Columns of a row; codes that may be answered.
+    classes
+        Codes seen in training, ascending, shape (n_seen,); every other code has probability 0.
+    prior
+        Smoothed class shares, shape (n_classes,); the answer without a booster.
+    scaling
+        Calibration of the raw scores of `classes`.
+    fallback
+        Why a part is missing: "", "too_few_rows", "one_class" (both: no booster) or "uncalibrated" (no later rows).
+    """
+
+    booster: lgb.Booster | None
+    n_features: int
+    n_classes: int
+    classes: npt.NDArray[np.int64]
+    prior: Floats
+    scaling: Scaling
+    fallback: str
+    _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+
+    def predict(self, features: Features) -> Floats:
+        """Calibrated probabilities of many rows.
+
+        Parameters
+        ----------
+        features
+            Shape (n_rows, n_features); NaN is a missing value.
+
+        Returns
+        -------
+        Shape (n_rows, n_classes), rows sum to 1.
+
+        Raises
+        ------
+        ValueError
+            If the number of columns differs from training.
+        """
+        if features.ndim != 2 or features.shape[1] != self.n_features:
+            raise ValueError(f"expected rows of {self.n_features} features, got shape {features.shape}")
+        if self.booster is None or len(features) == 0:
+            return np.tile(self.prior, (len(features), 1))
+        raw = np.asarray(self.booster.predict(features, raw_score=True, num_threads=1), dtype=np.float64)
+        p = np.zeros((len(features), self.n_classes))
+        p[:, self.classes] = calibration.apply(self.scaling, two_columns(raw))
+        return p
+
+    def predict_one(self, row: npt.NDArray[np.floating]) -> Floats:
+        """Calibrated probabilities of one row, shape (n_features,) in and (n_classes,) out.
+
+        Each thread gets its own buffers at its first call; inside LightGBM calls on one booster wait for each other, so one
+        thread per process (the event loop) is the intended use.
+        """
+        if self.booster is None:
+            return self.prior.copy()
+        score = getattr(self._local, "score", None)
+        if score is None:
+            score = self._local.score = SingleRow(self.booster, self.n_features)
+        raw = score(row)
+        if len(raw) == 1:
+            raw = np.array((0.0, raw[0]))
+        p = calibration.apply(self.scaling, raw)
+        if len(p) == self.n_classes:
+            return p
+        spread = np.zeros(self.n_classes)
+        spread[self.classes] = p
+        return spread
+
+
+def two_columns(raw: Floats) -> Floats:
+    """Scores of both classes from a binary booster's one score: (0, s). Scores of several classes pass unchanged."""
+    return np.column_stack((np.zeros(len(raw)), raw)) if raw.ndim == 1 else raw
+
+
+def later_rows(at_us: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.bool_]:
+    """Mark the latest rows for holding out: those after the (1 - share) quantile of their instants.
+
+    Give every row the start of its session as instant, and no session stands on both sides.
+
+    Parameters
+    ----------
+    at_us
+        Instant of each row, microseconds, shape (n_rows,).
+    share
+        Share to hold out, in (0, 1).
+
+    Examples
+    --------
+    >>> later_rows(np.array([5, 1, 4, 2, 3]), 0.4)
+    array([ True, False,  True, False, False])
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie between 0 and 1, got {share}")
+    if len(at_us) == 0:
+        return np.zeros(0, dtype=bool)
+    return np.asarray(at_us > np.quantile(at_us, 1 - share, method="lower"))
+
+
+def fit(
+    features: Features,
+    targets: npt.NDArray[np.generic],
+    n_classes: int,
+    params: BoostParams,
+    *,
+    valid: npt.NDArray[np.bool_] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Classifier:
+    """Fit on the rows that are not `valid`; choose rounds and calibration on those that are.
+
+    Parameters
+    ----------
+    features
+        Shape (n_rows, n_features), float32; NaN is a missing value.
+    targets
+        Class codes, shape (n_rows,), or probabilities, shape (n_rows, n_classes).
+    n_classes
+        Codes are 0 … n_classes - 1.
+    valid
+        Held-out rows, shape (n_rows,), later in time than the others; None: the last `params.valid_share` of the rows.
+    seed
+        Same data, parameters, seed and thread count: same classifier.
+    progress
+        Called after every round.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ or a code lies outside the classes.
+    """
+    soft = _soft_targets(targets, n_classes)
+    if len(soft) != len(features):
+        raise ValueError(f"expected one target per row, got {len(soft)} for {len(features)} rows")
+    held = np.arange(len(soft)) >= len(soft) * (1 - params.valid_share) if valid is None else np.asarray(valid, dtype=bool)
+    # Too few on one side of time: everything is for learning, and nothing is calibrated.
+    calibrated = int(held.sum()) >= MIN_VALID_ROWS and int((~held).sum()) >= MIN_ROWS
+    if not calibrated:
+        held = np.zeros(len(soft), dtype=bool)
+    mass = soft[~held].sum(axis=0)
+    prior = (mass + 1.0) / (mass.sum() + n_classes)
+    classes = np.flatnonzero(mass > 0)
+    reason = "too_few_rows" if len(soft) < MIN_ROWS else "one_class" if len(classes) < 2 else ""
+    if reason:
+        return Classifier(None, features.shape[1], n_classes, classes, prior, calibration.identity(n_classes), reason)
+    booster = grow(features, soft[:, classes], held, params, targets.ndim == 2, seed, progress)
+    scaling = calibration.identity(len(classes))
+    if targets.ndim == 2:  # the trees of the probability loss start from the class shares
+        scaling = Scaling(1.0, np.log(prior[classes]))
+    if calibrated:
+        raw = two_columns(np.asarray(booster.predict(features[held], raw_score=True, num_threads=params.num_threads)))
+        fitted = calibration.fit(raw + scaling.shift, soft[held][:, classes])
+        scaling = Scaling(fitted.scale, fitted.shift + fitted.scale * scaling.shift)
+    return Classifier(booster, features.shape[1], n_classes, classes, prior, scaling, "" if calibrated else "uncalibrated")
+
+
+def _soft_targets(targets: npt.NDArray[np.generic], n_classes: int) -> Floats:
+    if targets.ndim == 2:
+        if targets.shape[1] != n_classes:
+            raise ValueError(f"expected {n_classes} probabilities per row, got {targets.shape[1]}")
+        return np.asarray(targets, dtype=np.float64)
+    codes = np.asarray(targets, dtype=np.int64)
+    if len(codes) and not (codes.min() >= 0 and codes.max() < n_classes):
+        raise ValueError(f"class codes must lie in 0 … {n_classes - 1}, got {codes.min()} … {codes.max()}")
+    soft = np.zeros((len(codes), n_classes))
+    soft[np.arange(len(codes)), codes] = 1.0
+    return soft
+
+
+def to_meta(classifier: Classifier) -> dict[str, Any]:
+    """The classifier as plain JSON values; the booster as its text, or None."""
+    return {
+        "booster": None if classifier.booster is None else classifier.booster.model_to_string(),
+        "n_features": classifier.n_features,
+        "n_classes": classifier.n_classes,
+        "classes": classifier.classes.tolist(),
+        "prior": classifier.prior.tolist(),
+        "scale": classifier.scaling.scale,
+        "shift": classifier.scaling.shift.tolist(),
+        "fallback": classifier.fallback,
+    }
+
+
+def from_meta(meta: Mapping[str, Any]) -> Classifier:
+    """The classifier that `to_meta` wrote."""
+    return Classifier(
+        None if meta["booster"] is None else lgb.Booster(model_str=cast(str, meta["booster"])),
+        int(meta["n_features"]),
+        int(meta["n_classes"]),
+        np.asarray(meta["classes"], dtype=np.int64),
+        np.asarray(meta["prior"], dtype=np.float64),
+        Scaling(float(meta["scale"]), np.asarray(meta["shift"], dtype=np.float64)),
+        str(meta["fallback"]),
+    )
+
+
+def describe(params: BoostParams) -> dict[str, Any]:
+    """The hyper-parameters as JSON values, for a model's meta."""
+    return asdict(params)

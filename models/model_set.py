@@ -1,0 +1,39 @@
+"""Model set: the models that answer together, whether they serve, stand trial or are judged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from models.associations.model import AssociationStore
+from models.bandit.profiles import ProfileSet
+from models.engagement.model import EngagementModel
+from models.inference.intent import IntentModel
+from models.inference.next_action import NextActionModel
+from models.ranker.model import Ranker
+from models.weight_profile import WeightProfile
+from models.weights.actions import ActionWeights
+
+
+@dataclass(frozen=True)
+class ModelSet:
+    """Models of one moment, each None where there is none; immutable, so that a request sees one set from beginning to end.
+
+    Attributes
+    ----------
+    actions
+        Action weights as last counted; they move the base of the weight profile.
+    versions
+        Version of each model that is loaded.
+    """
+
+    intent: IntentModel | None = None
+    next_action: NextActionModel | None = None
+    associations: AssociationStore | None = None
+    weights: WeightProfile | None = None
+    ranker: Ranker | None = None
+    engagement: EngagementModel | None = None
+    profiles: ProfileSet | None = None
+    actions: ActionWeights | None = None
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+
+NO_MODELS = ModelSet()

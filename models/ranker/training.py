@@ -1,0 +1,261 @@
+"""How the ranker learns: questions of later sessions against sources that had not seen them.
+
+The newest share of the sessions is cut into blocks. For each block the sources are built from everything before it, so that the
+features look as they will when serving: fresh, and without the answer in them. A question is a prefix of a session; the rows
+are the candidate that came next and some of the others, drawn at random. Questions whose answer is no candidate teach nothing.
+LambdaMART: LightGBM's ``lambdarank`` (Burges 2010), one relevant row per question.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from models.events.encode import EventArray
+from models.ranker import kernels
+from models.ranker.model import Flags, Floats, Floats32, Ints, Ranker, SourceParams, build_sources, read_only
+from models.ranker.trees import Trees
+from models.schema import N_EVENT_TYPES, N_INTENTS
+
+MIN_QUESTIONS: Final = 30  # with an answer among the candidates; fewer are too few to learn from
+Progress = Callable[[int, int], None]  # (steps done, steps in all)
+
+
+@dataclass(frozen=True)
+class GrowParams:
+    """How much is learned from, and the shape of the trees.
+
+    Attributes
+    ----------
+    learn_share
+        Share of the sessions, the newest, that questions come from.
+    n_questions
+        Drawn at random from the newest share.
+    n_negatives
+        Rows per question beside the answer.
+    max_depth
+        Of a tree; every candidate walks that many steps down each tree.
+    moves_only
+        Ask only where the visitor goes on to another item. In a log that tells several things about each item, the item at
+        hand would otherwise be most answers.
+    """
+
+    learn_share: float = 0.25
+    n_blocks: int = 5
+    n_questions: int = 80_000
+    n_negatives: int = 12
+    n_trees: int = 200
+    n_leaves: int = 31
+    max_depth: int = 6
+    learning_rate: float = 0.08
+    min_rows_in_leaf: int = 50
+    feature_share: float = 0.7
+    truncation: int = 8
+    max_bin: int = 63
+    moves_only: bool = False
+    num_threads: int = 1  # a second one loses several times over on busy cores
+
+
+class Known(NamedTuple):
+    """What a request would know of the session after each event, shapes (n_events, n_event_types) and (n_events, n_intents)."""
+
+    weights: Floats
+    p_intent: Floats
+
+
+class Rows(NamedTuple):
+    """Candidates of questions, the answer first in each group.
+
+    Attributes
+    ----------
+    features
+        Shape (n_rows, n_features).
+    sizes
+        Rows of each question, shape (n_kept,).
+    n_asked
+        Questions asked, also those whose answer was no candidate.
+    """
+
+    features: Floats32
+    sizes: Ints
+    n_asked: int
+
+
+def fit(
+    events: EventArray, starts: Flags, item_ids: npt.NDArray[np.object_], weights: Floats,
+    sources: SourceParams | None = None, grow: GrowParams | None = None,
+    *, p_intent: Floats | None = None, seed: int = 0, progress: Progress | None = None,
+) -> Ranker:  # fmt: skip
+    """Learn trees from the newest sessions, and build the sources from all of them.
+
+    Parameters
+    ----------
+    events
+        Whole sessions one after the other, oldest session first, shape (n_events,).
+    starts
+        True at the first event of each session, shape (n_events,).
+    item_ids
+        Text of each item code, shape (n_items,).
+    weights
+        Weight of each event type, shape (n_event_types,), or after each event, shape (n_events, n_event_types).
+    p_intent
+        Probability of each intent after each event, shape (n_events, n_intents); None where nobody knows.
+    progress
+        Called after each block and now and then while trees grow.
+
+    Raises
+    ------
+    ValueError
+        If the shapes disagree, or an item code has no text.
+    """
+    params, grow = sources or SourceParams(), grow or GrowParams()
+    known = Known(
+        np.broadcast_to(weights, (len(events), N_EVENT_TYPES)),
+        np.broadcast_to(np.zeros(N_INTENTS) if p_intent is None else p_intent, (len(events), N_INTENTS)),
+    )
+    rows = collect(events, starts, item_ids, known, params, grow, np.random.default_rng(seed), progress)
+    trees = None if len(rows.sizes) < MIN_QUESTIONS else flatten(_boost(rows, grow, seed, progress))
+    return Ranker(build_sources(events, starts, item_ids, params), trees, params, "" if trees else "too_few_questions")
+
+
+def collect(
+    events: EventArray, starts: Flags, item_ids: npt.NDArray[np.object_], known: Known,
+    params: SourceParams, grow: GrowParams, rng: np.random.Generator, progress: Progress | None = None,
+) -> Rows:  # fmt: skip
+    """Rows to learn from: block by block, against sources built from everything before the block."""
+    begins = np.append(np.flatnonzero(starts), len(events))
+    n_sessions = len(begins) - 1
+    edges = np.linspace(int(n_sessions * (1 - grow.learn_share)), n_sessions, grow.n_blocks + 1).astype(np.int64)
+    first, last = questions(events, begins, int(edges[0]), grow.moves_only)
+    if len(last) > grow.n_questions:
+        drawn = np.sort(rng.choice(len(last), grow.n_questions, replace=False))
+        first, last = first[drawn], last[drawn]
+    features, sizes = [np.zeros((0, kernels.N_FEATURES), np.float32)], []
+    for k, (begin, end) in enumerate(pairwise(edges)):
+        upto = begins[begin]
+        asked = (last >= upto) & (last < begins[end])
+        if asked.any():
+            ranker = Ranker(build_sources(events[:upto], starts[:upto], item_ids, params), None, params)
+            for a, b in zip(first[asked], last[asked], strict=True):
+                found = _rows(ranker, events, a, b, known, grow.n_negatives, rng)
+                if found is not None:
+                    features.append(found)
+                    sizes.append(len(found))
+        if progress:
+            progress(k + 1, grow.n_blocks)
+    return Rows(np.concatenate(features), np.array(sizes, dtype=np.int64), len(last))
+
+
+def questions(events: EventArray, begins: Ints, first_session: int, moves_only: bool = False) -> tuple[Ints, Ints]:
+    """First row of the session and row of the wanted event, for every item event but the first of each session.
+
+    Parameters
+    ----------
+    moves_only
+        Without those about the same item as the item event before.
+
+    Examples
+    --------
+    >>> from models.events import EVENT_DTYPE
+    >>> events = np.zeros(5, EVENT_DTYPE)
+    >>> events["item"] = [7, 8, 7, -1, 8]
+    >>> [rows.tolist() for rows in questions(events, np.array([0, 2, 5]), 0)]
+    [[0, 2], [1, 4]]
+    """
+    with_item = np.flatnonzero(events["item"] >= 0)
+    session = np.searchsorted(begins, with_item, side="right") - 1
+    asked = np.zeros(len(with_item), dtype=bool)
+    asked[1:] = session[1:] == session[:-1]
+    asked &= session >= first_session
+    if moves_only:
+        asked[1:] &= events["item"][with_item[1:]] != events["item"][with_item[:-1]]
+    return begins[session[asked]], with_item[asked]
+
+
+def _rows(
+    ranker: Ranker, events: EventArray, first: int, wanted: int, known: Known, n_negatives: int, rng: np.random.Generator
+) -> Floats32 | None:
+    prefix = events[first:wanted]
+    weights, p_intent = known.weights[wanted - 1], known.p_intent[wanted - 1]
+    codes, features, n = ranker.candidates(prefix["item"], prefix["event_type"], weights, p_intent)
+    hit = codes[:n] == events["item"][wanted]
+    others = np.flatnonzero(~hit)
+    if len(others) == n or len(others) == 0:
+        return None
+    if len(others) > n_negatives:
+        others = rng.choice(others, n_negatives, replace=False)
+    return features[np.concatenate((np.flatnonzero(hit), others))]
+
+
+def _boost(rows: Rows, grow: GrowParams, seed: int, progress: Progress | None) -> lgb.Booster:
+    label = np.zeros(len(rows.features), np.int8)
+    label[np.cumsum(rows.sizes) - rows.sizes] = 1
+    settings = {
+        "objective": "lambdarank", "label_gain": [0, 1], "lambdarank_truncation_level": grow.truncation,
+        "num_leaves": grow.n_leaves, "max_depth": grow.max_depth, "learning_rate": grow.learning_rate,
+        "min_data_in_leaf": grow.min_rows_in_leaf, "feature_fraction": grow.feature_share, "max_bin": grow.max_bin,
+        "num_threads": grow.num_threads, "use_missing": False, "deterministic": True, "force_row_wise": True,
+        "seed": seed, "verbose": -1,
+    }  # fmt: skip
+    data = lgb.Dataset(rows.features, label, group=rows.sizes, feature_name=list(kernels.FEATURES), free_raw_data=True)
+    told = [lambda env: progress(env.iteration + 1, grow.n_trees)] if progress else []
+    return lgb.train(settings, data, grow.n_trees, callbacks=told)
+
+
+def flatten(booster: lgb.Booster) -> Trees:
+    """The booster's trees as arrays.
+
+    Raises
+    ------
+    ValueError
+        If a tree has categorical splits or treats missing values apart: the kernel knows neither.
+    """
+    blocks = booster.model_to_string().split("\nTree=")[1:]
+    nodes = [_tree(dict(line.split("=", 1) for line in block.splitlines()[1:] if "=" in line)) for block in blocks]
+    sizes = [len(node["feature"]) for node in nodes]
+    roots = np.cumsum([0, *sizes[:-1]]) if sizes else np.zeros(0)
+    child = [node["child"] + root for node, root in zip(nodes, roots, strict=True)]
+    joined: dict[str, Any] = {
+        name: np.concatenate([node[name] for node in nodes]) for name in ("feature", "threshold", "value")
+    }
+    trees = Trees(
+        joined["feature"], joined["threshold"], np.concatenate(child).astype(np.int32), joined["value"],
+        roots.astype(np.int32), np.array([node["depth"] for node in nodes], dtype=np.int32),
+    )  # fmt: skip
+    return Trees(*(read_only(array) for array in trees))
+
+
+def _tree(text: dict[str, str]) -> dict[str, Any]:
+    n_leaves = int(text["num_leaves"])
+    inner = n_leaves - 1
+    if set(text.get("decision_type", "").split()) - {"0", "2"}:
+        raise ValueError(f"cannot flatten splits of the types {text['decision_type']}")
+    left, right = (np.array(text.get(name, "").split(), dtype=np.int64)[:inner] for name in ("left_child", "right_child"))
+    child = np.repeat(np.arange(inner + n_leaves), 2)  # a leaf is its own child
+    for offset, side in ((0, left), (1, right)):
+        child[offset : 2 * inner : 2] = np.where(side >= 0, side, inner + ~side)
+    feature = np.zeros(inner + n_leaves, np.int32)
+    feature[:inner] = np.array(text.get("split_feature", "").split(), dtype=np.int32)[:inner]
+    threshold = np.zeros(inner + n_leaves, np.float32)
+    threshold[:inner] = _rounded_down(np.array(text.get("threshold", "").split(), dtype=np.float64)[:inner])
+    value = np.zeros(inner + n_leaves)
+    value[inner:] = np.array(text["leaf_value"].split(), dtype=np.float64)
+    return {"feature": feature, "threshold": threshold, "child": child, "value": value, "depth": _depth(child, inner)}
+
+
+def _depth(child: Ints, inner: int) -> int:
+    level, depth = [0], 0
+    while any(node < inner for node in level):
+        level = [int(child[2 * node + side]) for node in level if node < inner for side in (0, 1)]
+        depth += 1
+    return max(depth, 1)
+
+
+def _rounded_down(threshold: Floats) -> Floats32:
+    """The largest float32 not above: then ``x <= threshold`` keeps its answer for every float32 x."""
+    near = threshold.astype(np.float32)
+    return np.where(near.astype(np.float64) > threshold, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32)

@@ -1,0 +1,209 @@
+"""Recommend: the one function that answers a request for items, and that evaluation, gate, tuner, shadow and replay call too.
+
+Request, models and features in, an answer out: no clock, no network, no store. Live action weights, stock, consent and the
+bandit's snapshot are arguments, so that what is judged is bit for bit what would have been served. What is missing is replaced by
+something useful, and `degraded` names the replacement (`models.degraded`).
+"""
+
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models import degraded
+from models.bandit import arms
+from models.bandit.arms import STATIC_ARM, Bandit, Dealt
+from models.experiments import assignment
+from models.experiments.assignment import DYNAMIC_VS_STATIC
+from models.experiments.interleaving import FIRST, team_draft
+from models.features import sessions
+from models.inference import intent
+from models.item_ranking import Asked, ItemRanking, rank_items, weigh
+from models.known import Known
+from models.live_session import LiveSession
+from models.model_set import ModelSet
+from models.schema import DEVICES, INTENTS, EventType
+from models.weight_profile import HEURISTIC, WeightProfile
+from models.weights.contextual import in_context
+
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+
+
+class Who(NamedTuple):
+    """By what an answer is dealt.
+
+    Attributes
+    ----------
+    user_id
+        The pseudonym, by which the experiment's variant is dealt.
+    decision_id
+        By which the bandit deals a profile, and interleaving its turns.
+    """
+
+    user_id: str
+    decision_id: str
+
+
+class Assignment(NamedTuple):
+    """Experiment and variant of an answer."""
+
+    name: str
+    variant: str
+
+
+class Situation(NamedTuple):
+    """What a session is about, as far as it has come: features, shape (n_session_features,), and intent, shape (n_intents,)."""
+
+    features: Floats32
+    p_intent: Floats
+
+
+class Recommendation(NamedTuple):
+    """Items that go with a session, and all that the record of the decision says.
+
+    Attributes
+    ----------
+    weights
+        Of each event type as they were used, shape (n_event_types,).
+    context
+        Device, hour, intent and segment of the decision; which action weights and whose turns, where there are any.
+    degraded
+        Names of the fallbacks that were taken.
+    """
+
+    p_intent: Floats
+    weights: Floats
+    ranking: ItemRanking
+    assignment: Assignment
+    dealt: Dealt
+    context: dict[str, Any]
+    degraded: list[str]
+
+    @property
+    def label(self) -> str:
+        """The likeliest intent."""
+        return INTENTS[int(self.p_intent.argmax())]
+
+
+def recommend(
+    asked: Asked, session: LiveSession, models: ModelSet, known: Known, who: Who, now_us: int, bandit: Bandit | None = None,
+    variant: str | None = None,
+) -> Recommendation:  # fmt: skip
+    """Answer which items go with a session.
+
+    Parameters
+    ----------
+    known
+        The user's recent items where the session names none, and what is sold out.
+    now_us
+        When it is asked, microseconds since 1970.
+    bandit
+        Deals the weight profile within the dynamic variant; without one the set's own weights are used.
+    variant
+        Of the experiment, where it is not dealt by the user: whoever judges weights asks for the dynamic one.
+    """
+    told = list(known.missing)
+    situation = situate(session, models, told)
+    p_intent = situation.p_intent
+    context = context_of(session, situation.features, INTENTS[int(p_intent.argmax())], now_us)
+    variant = assignment.assign(DYNAMIC_VS_STATIC, who.user_id) if variant is None else variant
+    dealt = _dealt(variant, models, bandit, context, who.decision_id, told)
+    profile = dealt.weights
+    if variant != assignment.STATIC and models.actions is not None:
+        profile = in_context(profile, models.actions, session.events, p_intent, now_us)
+        context["action_weights"] = models.actions.seq  # which state of them, for a replay
+    weighing = weigh(profile, p_intent)
+    assigned = assigned_to(asked, models, variant)
+    if assigned.name == assignment.INTERLEAVED:
+        ours, theirs = (rank_items(replace(asked, ranker=r), session, models, known, weighing, told) for r in (False, True))
+        ranking, context[assignment.TEAMS] = in_turns(ours, theirs, asked.limit, who.decision_id)
+    else:
+        ranking = rank_items(replace(asked, ranker=True) if asked.interleave else asked, session, models, known, weighing, told)
+    return Recommendation(p_intent, weighing.weights, ranking, assigned, dealt, context, list(dict.fromkeys(told)))
+
+
+def situate(session: LiveSession, models: ModelSet, told: list[str]) -> Situation:
+    """Fold a session and infer its intent; fallbacks are added to `told`."""
+    features = sessions.features_of(session.events)
+    return Situation(features, _intent_of(features, session, models, told))
+
+
+def _intent_of(features: Floats32, session: LiveSession, models: ModelSet, told: list[str]) -> Floats:
+    if not len(session.events):
+        told.append(degraded.SESSION_EMPTY)
+    if models.intent is not None:
+        return models.intent.predict_one(features)
+    told.append(degraded.INTENT_BY_RULES)
+    p: Floats = intent.by_rules(features[None, :])[0]
+    return p
+
+
+def assigned_to(asked: Asked, models: ModelSet, variant: str) -> Assignment:
+    """The experiment that a request of a user with this variant belongs to: known before, and even without, an answer."""
+    if asked.interleave and models.ranker is not None and models.associations is not None:
+        return Assignment(assignment.INTERLEAVED, "interleaved")
+    return Assignment(DYNAMIC_VS_STATIC.name, variant)
+
+
+def context_of(session: LiveSession, features: Floats32, label: str, now_us: int) -> dict[str, Any]:
+    """Context of a decision: device, the visitor's hour of day, likeliest intent, and how far the session has come.
+
+    Parameters
+    ----------
+    features
+        Of the session, shape (n_session_features,).
+    now_us
+        Tells the hour, in UTC, where the session is empty.
+    """
+    device, offset_min = 0, 0
+    if len(session.events):
+        last = session.events[-1]
+        now_us, device, offset_min = int(last["occurred_at_us"]), int(last["device"]), int(last["utc_offset_min"])
+    segment = "buyer" if features[EventType.PURCHASE] else "carter" if features[EventType.ADD_TO_CART] else "looker"
+    hour = (now_us // 60_000_000 + offset_min) // 60 % 24
+    return {"device": DEVICES[device], "hour": hour, "intent": label, "segment": segment if len(session.events) else "unknown"}
+
+
+def _dealt(
+    variant: str, models: ModelSet, bandit: Bandit | None, context: dict[str, Any], decision_id: str, told: list[str]
+) -> Dealt:
+    if variant == assignment.STATIC:
+        return STATIC_ARM
+    if bandit is None:
+        weights = profile_of(models, told)
+        return Dealt(arms.arm_id(arms.LEARNED, weights), weights)
+    dealt = arms.deal(bandit, context, decision_id)
+    if dealt.snapshot is None:  # nothing learned of these profiles yet: the champion weights serve, and the decision says so
+        profile_of(models, told)  # says so where even the champion weights are missing
+    return dealt
+
+
+def profile_of(models: ModelSet, told: list[str]) -> WeightProfile:
+    """The weight profile that serves; a missing one is replaced by the heuristic."""
+    if models.weights is not None:
+        return models.weights
+    told.append(degraded.WEIGHTS_HEURISTIC)
+    return HEURISTIC
+
+
+def in_turns(ours: ItemRanking, theirs: ItemRanking, limit: int, decision_id: str) -> tuple[ItemRanking, str]:
+    """Draft one list of two by turns; the same decision id gives the same draft.
+
+    Returns
+    -------
+    The items, each with the score and reasons of the side that picked it, and a character per item that says whose it is
+    (`models.experiments.interleaving`).
+    """
+    seed = int.from_bytes(blake2b(decision_id.encode(), digest_size=8).digest(), "big")
+    draft = team_draft(ours.item_ids, theirs.item_ids, limit, np.random.default_rng(seed))
+    places = [{item: place for place, item in enumerate(side.item_ids)} for side in (ours, theirs)]
+    picked = []
+    for item, team in zip(draft.items, draft.teams, strict=True):
+        side = 0 if team == FIRST or item not in places[1] else 1
+        picked.append(((ours, theirs)[side], places[side][item]))
+    because = [side.because[place] for side, place in picked if side.because is not None]
+    scores = [side.scores[place] for side, place in picked]
+    return ItemRanking(list(draft.items), scores, because if ours.because is not None else None), draft.teams

@@ -1,0 +1,1 @@
+"""Statistics: metrics, calibration, splits, the bootstrap, logistic regression."""

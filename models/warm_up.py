@@ -1,0 +1,74 @@
+"""Compile every kernel once, with next to no data: ``python -m models.warm_up [PART...]``, beside other work on a fresh
+machine.
+
+A process that meets a kernel first compiles it, seconds each; what is compiled lies in numba's disk cache afterwards. The order
+is that of the day: folds, labels, associations, the ranker.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from models.associations import live as live_associations
+from models.associations import model as associations
+from models.evaluation.ablation import Later
+from models.events.encode import EVENT_DTYPE
+from models.features import items, sessions, users
+from models.inference import labels
+from models.ranker import model as ranker
+from models.ranker.trees import Trees
+from models.schema import N_EVENT_TYPES, N_INTENTS
+from models.weights import learning as weight_learning
+
+
+def rehearse_folds() -> None:
+    """Call the kernels of the folds, the labels and the associations with the types that everyone calls them with."""
+    events = np.zeros(3, dtype=EVENT_DTYPE)
+    events["occurred_at_us"] = (0, 1_000_000, 2_000_000)
+    events["item"] = (0, 1, 0)
+    starts = np.array([True, False, False])
+    sessions.fold(events, starts)
+    user_features = users.fold(events, np.zeros(3, dtype=np.int64)).features
+    items.fold(events)
+    users.as_of(user_features, 0, 1)
+    labels.intent_probabilities(events, starts)
+    store = associations.build(events, starts, np.array(["a", "b"], dtype=object))
+    query = events["item"][:2].copy(), events["event_type"][:2].copy(), np.array([1.0, 0.0])
+    weights = np.ones(N_EVENT_TYPES)
+    ranked = store.recommend(*query, weights, 2)
+    store.explain(ranked, *query, weights)
+    live_associations.rehearse()
+
+
+def rehearse_ranker() -> None:
+    """Call the kernels of the ranker: without trees, and those that run trees; and those of the weights."""
+    sessions_of_two = np.zeros(6, dtype=EVENT_DTYPE)
+    sessions_of_two["item"] = (0, 1, 0, 1, 0, 1)
+    starts = np.array([True, False] * 3)
+    params = ranker.SourceParams(n_dims=2)
+    sources = ranker.build_sources(sessions_of_two, starts, np.array(["a", "b"], dtype=object), params)
+    leaf = Trees(
+        np.zeros(1, np.int32),
+        np.zeros(1, np.float32),
+        np.zeros(2, np.int32),
+        np.zeros(1),
+        np.zeros(1, np.int32),
+        np.ones(1, np.int32),
+    )
+    leaf = Trees(*(ranker.read_only(array) for array in leaf))
+    for trees in (None, leaf):
+        model = ranker.Ranker(sources, trees, params)
+        model.rank(sessions_of_two["item"], sessions_of_two["event_type"], np.ones(N_EVENT_TYPES), 2)
+    who, p = np.repeat(np.arange(3), 2), np.full((6, N_INTENTS), 1 / N_INTENTS)
+    later = Later(sessions_of_two, starts, who, sessions_of_two["item"].copy(), p)
+    weight_learning.learn(sources.wide, later, np.random.default_rng(0))
+
+
+PARTS: Final[dict[str, Callable[[], None]]] = {"folds": rehearse_folds, "ranker": rehearse_ranker}
+
+
+if __name__ == "__main__":
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()

@@ -1,0 +1,140 @@
+"""Which actions led to a purchase: the fold behind `models.weights.actions`, over all visitors or over one.
+
+A visitor's observations depend on that visitor's events and on the instant up to which outcomes are known, and on nothing else.
+So they may be folded together or one by one, in any order, and again when an event comes late.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.events.encode import EventArray, encode
+from models.features import sessions
+from models.inference import intent
+from models.schema import DAY_US, N_EVENT_TYPES, EventType
+from models.weights.actions import N_CONTEXTS, PARAMS, SCALE, ActionParams, context
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+NEVER: Final = 2**62
+MOST_EVENTS: Final = 20_000  # of one visitor; whoever has more is a machine
+
+
+class Observations(NamedTuple):
+    """Decided actions, added up; all arrays have the shape (n_rows,) but the last.
+
+    Attributes
+    ----------
+    user, day, event_type, context
+        Code of the visitor, days since 1970, and codes.
+    trials, rewards
+        In units of 1 / `SCALE`; a visitor's day has `SCALE` trials of a type at most.
+    due_us
+        When the next pending action of each visitor is decided, `NEVER` if none is pending; shape (n_users,).
+    """
+
+    user: Ints
+    day: Ints
+    event_type: Ints
+    context: Ints
+    trials: Ints
+    rewards: Ints
+    due_us: Ints
+
+
+def segments(events: EventArray, starts: Flags) -> Ints:
+    """Place in `SEGMENTS` before each event, shape (n_events,): what the rules take the visit for so far."""
+    seen = intent.by_rules(sessions.fold(events, starts)).argmax(axis=1) if len(events) else np.zeros(0, np.int64)
+    return np.where(starts, 0, 1 + np.roll(seen, 1))
+
+
+def fold(
+    events: EventArray, starts: Flags, user: Ints, clock_us: int, params: ActionParams = PARAMS, n_users: int | None = None
+) -> Observations:
+    """What the actions of some visitors led to, as far as an instant can tell.
+
+    Parameters
+    ----------
+    events, starts
+        Whole sessions, one after the other; all events of each visitor.
+    user
+        Code of each event's visitor, shape (n_events,).
+    clock_us
+        Outcomes are known up to here: an action counts, rewarded or not, when its horizon ended before.
+    n_users
+        Number of visitors; the largest code and one by default.
+    """
+    n_users = int(user.max(initial=-1)) + 1 if n_users is None else n_users
+    at = events["occurred_at_us"].astype(np.int64)
+    kind = events["event_type"].astype(np.int64)
+    horizon_us = int(params.horizon_s * 1e6)
+    action = kind != EventType.PURCHASE
+    rewarded = action & (_next_purchase(at, ~action, user) <= at + horizon_us)
+    decided = action & (at + horizon_us < clock_us)
+    due = np.full(n_users, NEVER, dtype=np.int64)
+    pending = action & ~decided
+    np.minimum.at(due, user[pending], at[pending] + horizon_us + 1)
+    hour = (at // 60_000_000 + events["utc_offset_min"]) // 60 % 24
+    code = context(segments(events, starts), events["device"], hour)
+    rows = np.flatnonzero(decided)
+    rows = rows[_is_late(user[rows], at[rows] // DAY_US, params.most_days)]
+    return _added(user[rows], at[rows] // DAY_US, kind[rows], code[rows], rewarded[rows], due)
+
+
+def _next_purchase(at: Ints, bought: Flags, user: Ints) -> Ints:
+    """Instant of the visitor's next purchase after each row, `NEVER` if there is none; at one instant later rows are later."""
+    order = np.lexsort((at, user))
+    n = len(order)
+    place = np.append(np.where(bought[order], np.arange(n), n), n)
+    following = np.minimum.accumulate(place[::-1])[::-1][1:]
+    known = np.minimum(following, max(n - 1, 0))
+    found = np.full(n, NEVER, dtype=np.int64)
+    found[order] = np.where((following < n) & (user[order][known] == user[order]), at[order][known], NEVER)
+    return found
+
+
+def _is_late(user: Ints, day: Ints, most_days: int) -> Flags:
+    """Whether a row is of one of the visitor's latest days."""
+    pairs, which = np.unique(np.stack((user, day)), axis=1, return_inverse=True)
+    last = np.searchsorted(pairs[0], pairs[0], side="right")
+    late = last - np.arange(pairs.shape[1]) <= most_days
+    return np.asarray(late[which.reshape(-1)])
+
+
+def _added(user: Ints, day: Ints, kind: Ints, code: Ints, rewarded: Flags, due: Ints) -> Observations:
+    """Rows of visitor, day, type and context, each type's day adding up to one observation."""
+    owner = np.unique(np.stack((user, day)), axis=1, return_inverse=True)[1].reshape(-1) * N_EVENT_TYPES + kind
+    clicks = np.bincount(owner)[owner] if len(owner) else owner
+    _, first, which = np.unique(owner * N_CONTEXTS + code, return_index=True, return_inverse=True)
+    trials = SCALE * np.bincount(which, minlength=len(first)) // clicks[first]
+    rewards = SCALE * np.bincount(which, weights=rewarded, minlength=len(first)).astype(np.int64) // clicks[first]
+    return Observations(user[first], day[first], kind[first], code[first], trials, rewards, due)
+
+
+class Rows(NamedTuple):
+    """What is kept of some visitors.
+
+    Attributes
+    ----------
+    observations
+        (user_id, day, event_type, context, trials, rewards).
+    due
+        (user_id, due_us) of those who have a pending action.
+    """
+
+    observations: list[tuple[str, int, int, int, int, int]]
+    due: list[tuple[str, int]]
+
+
+def of_frame(frame: pd.DataFrame, clock_us: int, params: ActionParams = PARAMS) -> Rows:
+    """Fold an event frame that holds all events of its visitors; who has more than `MOST_EVENTS` is left out."""
+    sizes = frame["user_id"].map(frame["user_id"].value_counts())
+    frame = sessions.sessionize(frame[(sizes <= MOST_EVENTS).to_numpy(dtype=np.bool_)])
+    user, ids = pd.factorize(frame["user_id"])
+    found = fold(encode(frame).events, sessions.starts(frame), user.astype(np.int64), clock_us, params, len(ids))
+    columns = [part.tolist() for part in (found.day, found.event_type, found.context, found.trials, found.rewards)]
+    due = [(str(ids[u]), int(at)) for u, at in enumerate(found.due_us) if at != NEVER]
+    return Rows(list(zip([str(ids[u]) for u in found.user], *columns, strict=True)), due)

@@ -1,0 +1,69 @@
+"""Action weights in the context of a visitor: which context a session is in, and a profile moved by its action weights."""
+
+import numpy as np
+import numpy.typing as npt
+
+from models.events.encode import EventArray
+from models.weight_profile import WeightProfile, base_weights
+from models.weights.actions import DAYPARTS, N_CELLS, ActionWeights
+
+Floats = npt.NDArray[np.float64]
+_BASE = base_weights()
+
+
+def in_context(
+    profile: WeightProfile, actions: ActionWeights | None, events: EventArray, p_intent: Floats, now_us: int, *,
+    sampled: bool = False,
+) -> WeightProfile:  # fmt: skip
+    """A profile with the action weights of the visitor's context in it; the profile itself where there are none.
+
+    Parameters
+    ----------
+    events
+        The session so far, shape (n_events,).
+    p_intent
+        Shape (n_intents,).
+    sampled
+        Of the Thompson sample instead of the posterior means.
+    """
+    if actions is None:
+        return profile
+    table = actions.sampled if sampled else actions.mean
+    return applied(profile, table[code_at(events, p_intent, now_us)])
+
+
+def code_at(events: EventArray, p_intent: Floats, now_us: int) -> int:
+    """Context of what the visitor of a session does next.
+
+    Parameters
+    ----------
+    events
+        The session so far, shape (n_events,).
+    p_intent
+        What it is about, shape (n_intents,); an empty session is fresh, whatever this says.
+    now_us
+        Tells the hour, in UTC, where the session is empty.
+    """
+    segment, device, hour = 0, 0, now_us // 3_600_000_000 % 24
+    if len(events):
+        last = events[-1]
+        segment, device = 1 + int(p_intent.argmax()), int(last["device"])
+        hour = (int(last["occurred_at_us"]) // 60_000_000 + int(last["utc_offset_min"])) // 60 % 24
+    return segment * N_CELLS + device * len(DAYPARTS) + hour * len(DAYPARTS) // 24  # `context`, twenty times as fast
+
+
+def applied(weighting: WeightProfile, w: Floats) -> WeightProfile:
+    """A profile whose base weights move as far from its own as the action weights from the heuristic ones.
+
+    Parameters
+    ----------
+    w
+        Shape (n_event_types,), from `weights` or a row of `by_context`.
+
+    Examples
+    --------
+    >>> from models.weight_profile import HEURISTIC
+    >>> bool(np.allclose(applied(HEURISTIC, 2 * HEURISTIC.base).base, 2 * HEURISTIC.base))
+    True
+    """
+    return weighting._replace(base=weighting.base * (w / _BASE))

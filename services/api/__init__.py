@@ -1,0 +1,1 @@
+"""API handlers, the structs that travel, and the composition root."""

@@ -1,0 +1,133 @@
+"""``PUT /v1/catalog/items`` and ``PUT /v1/offers``: a batch is taken whole or not at all, and durable when it is answered."""
+
+from typing import Annotated, Any, Final, Literal
+
+import apsw
+import msgspec
+from msgspec import Meta
+
+from infra.store.connection import rows
+from infra.store.statements.catalog import ITEM_FIELDS, NEXT_CHANGE, OFFER_FIELDS, PUT_ITEM, PUT_OFFER
+from models.events.rules import parse_instant_us
+from models.schema import MEASURES
+from services.api.wire import Id
+from services.http.calls import Call, Reply
+from services.http.decoding import decode
+from services.http.idempotency import Writes
+from services.http.problems import Refusal
+
+BODY_LIMIT: Final = 1024 * 1024
+MAX_BATCH: Final = 1_000
+_LOWEST, _HIGHEST = MEASURES["price"]
+
+Price = Annotated[float, Meta(ge=_LOWEST, le=_HIGHEST)]
+Title = Annotated[str, Meta(min_length=1, max_length=300)]
+Url = Annotated[str, Meta(max_length=2048, pattern="^https?://[!-~]+$")]
+Instant = Annotated[str, Meta(max_length=64)]
+
+
+class ItemPut(msgspec.Struct):
+    """An item to buy or an article (`kind` content), as it is from now on; `stock` 0 is sold out, null is not counted."""
+
+    item_id: Id
+    kind: Literal["item", "content"] = "item"
+    category: Id | None = None
+    price: Price | None = None
+    stock: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    title: Title | None = None
+    url: Url | None = None
+
+
+class ItemsPut(msgspec.Struct):
+    """Items and articles; those of before that are not named stay as they are."""
+
+    items: Annotated[list[ItemPut], Meta(max_length=MAX_BATCH)]
+
+
+class OfferPut(msgspec.Struct):
+    """A discount as it is from now on: `percent` or `amount`, and what may be given away in all (`budget`).
+
+    Without `item_ids` and `categories` it holds for everything, from `min_price` on.
+    """
+
+    offer_id: Id
+    title: Title | None = None
+    percent: Annotated[float, Meta(gt=0, le=100)] | None = None
+    amount: Annotated[float, Meta(gt=0, le=_HIGHEST)] | None = None
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] | None = None
+    code: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    budget: Price | None = None
+    min_price: Price | None = None
+    categories: Annotated[list[Id], Meta(max_length=100)] = []
+    item_ids: Annotated[list[Id], Meta(max_length=1_000)] = []
+    valid_from: Instant | None = None
+    valid_until: Instant | None = None
+    active: bool = True
+
+
+class OffersPut(msgspec.Struct):
+    """Offers; those of before that are not named stay as they are."""
+
+    offers: Annotated[list[OfferPut], Meta(max_length=MAX_BATCH)]
+
+
+class Stored(msgspec.Struct):
+    """How many were stored, and the number of this change of the partner's catalogue; it counts up."""
+
+    stored: int
+    change: int
+
+
+_ITEMS: Final = msgspec.json.Decoder(ItemsPut)
+_OFFERS: Final = msgspec.json.Decoder(OffersPut)
+
+
+class CatalogDoor:
+    """Takes catalogues and offers."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._writes = writes
+
+    async def put_items(self, call: Call) -> Reply:
+        """``PUT /v1/catalog/items``."""
+        items = decode(_ITEMS, call.body).items
+        return await self._put(call, PUT_ITEM, [tuple(getattr(item, name) for name in ITEM_FIELDS) for item in items])
+
+    async def put_offers(self, call: Call) -> Reply:
+        """``PUT /v1/offers``."""
+        offers = decode(_OFFERS, call.body).offers
+        return await self._put(call, PUT_OFFER, [_offer_row(offer, f"/offers/{i}") for i, offer in enumerate(offers)])
+
+    async def _put(self, call: Call, statement: str, found: list[tuple[Any, ...]]) -> Reply:
+        def put(connection: apsw.Connection) -> Stored:
+            ((change,),) = rows(connection, NEXT_CHANGE, (call.partner,))
+            connection.executemany(statement, ((call.partner, *row, call.received_at_us, change) for row in found))
+            return Stored(len(found), change)
+
+        return await self._writes.write(call, put)
+
+
+def _offer_row(offer: OfferPut, pointer: str) -> tuple[Any, ...]:
+    """The values of `OFFER_FIELDS`.
+
+    Raises
+    ------
+    Refusal
+        422 for an offer that contradicts itself.
+    """
+    if (offer.percent is None) == (offer.amount is None):
+        raise Refusal(422, "an offer has either percent or amount", pointer)
+    if offer.currency is None and (offer.amount is not None or offer.budget is not None):
+        raise Refusal(422, "an amount or a budget needs a currency", f"{pointer}/currency")
+    begins_us = _instant_us(offer.valid_from, f"{pointer}/valid_from")
+    ends_us = _instant_us(offer.valid_until, f"{pointer}/valid_until")
+    listed = {name: msgspec.json.encode(getattr(offer, name)).decode() for name in ("categories", "item_ids")}
+    values = msgspec.structs.asdict(offer) | listed | {"valid_from_us": begins_us, "valid_until_us": ends_us}
+    return tuple(values[name] for name in OFFER_FIELDS)
+
+
+def _instant_us(text: str | None, pointer: str) -> int | None:
+    try:
+        return None if text is None else parse_instant_us(text)
+    except (ValueError, OverflowError):
+        raise Refusal(422, "this must be an RFC 3339 instant with a UTC offset", pointer) from None

@@ -1,0 +1,197 @@
+"""``/v1/subscriptions``: where a partner wants its signals sent.
+
+A secret is ``whsec_`` and the base64 of 32 random bytes, as Standard Webhooks wants it. It signs, so the store keeps it whole;
+partners see it once, when it is made. After a rotation the old one signs beside the new one for `OVERLAP_S`.
+"""
+
+import base64
+import json
+import secrets
+from typing import Annotated, Any, Final, Literal
+
+import apsw
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from infra.store.connection import rows
+from infra.store.statements import signals as sql
+from infra.store.statements.deliveries import CANCEL_PENDING, FORGET_HEALTH
+from models.engagement.policy import SENDABLE
+from services.delivery.targets import MAX_URL, check_url
+from services.http.calls import Call, Reply
+from services.http.decoding import decode
+from services.http.idempotency import Writes
+from services.http.problems import Refusal
+from services.http.reader import Reader
+from services.signals.body import instant
+
+BODY_LIMIT: Final = 256 * 1024
+SECRET_BYTES: Final = 32
+OVERLAP_S: Final = 86_400
+MAX_PER_PARTNER: Final = 50
+Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL)]
+Types = Annotated[list[str], Meta(max_length=len(SENDABLE))]
+Score = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class NewSubscription(msgspec.Struct, forbid_unknown_fields=True):
+    """Where to send what: `signal_types` empty means all, signals that score below `min_score` are not sent there."""
+
+    url: Url
+    signal_types: Types = []
+    min_score: Score = 0.0
+
+
+class SubscriptionChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What shall be different; `state` enables one again that was disabled, or disables it."""
+
+    url: Url | UnsetType = UNSET
+    signal_types: Types | UnsetType = UNSET
+    min_score: Score | UnsetType = UNSET
+    state: Literal["active", "disabled"] | UnsetType = UNSET
+
+
+class Subscription(msgspec.Struct, omit_defaults=True):
+    """A subscription; `secret` is there only in the answer that made it, `disabled_reason` only while it is disabled."""
+
+    id: str
+    url: str
+    signal_types: list[str]
+    min_score: float
+    state: str
+    created_at: str
+    updated_at: str
+    disabled_reason: str | None = None
+    previous_secret_until: str | None = None
+    secret: str | None = None
+
+
+class SubscriptionList(msgspec.Struct):
+    """All subscriptions of a partner, oldest first."""
+
+    subscriptions: list[Subscription]
+
+
+_NEW: Final = msgspec.json.Decoder(NewSubscription)
+_CHANGE: Final = msgspec.json.Decoder(SubscriptionChange)
+
+
+def new_secret() -> str:
+    """A fresh signing secret."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+class SubscriptionDoor:
+    """The handlers.
+
+    Parameters
+    ----------
+    allow_private
+        Whether targets inside the network, and such without TLS, may be registered: for development only.
+    """
+
+    def __init__(self, reader: Reader, writes: Writes, allow_private: bool) -> None:
+        self._reader = reader
+        self._writes = writes
+        self._allow_private = allow_private
+
+    async def create(self, call: Call) -> Reply:
+        """``POST /v1/subscriptions``."""
+        asked = decode(_NEW, call.body)
+        self._check(asked.url, asked.signal_types)
+        now_us, types = call.received_at_us, json.dumps(asked.signal_types)
+        made, secret = f"sub_{secrets.token_hex(12)}", new_secret()
+
+        def work(connection: apsw.Connection) -> Subscription:
+            ((n,),) = rows(connection, sql.COUNT_SUBSCRIPTIONS, (call.partner,))
+            if n >= MAX_PER_PARTNER:
+                raise Refusal(409, f"a partner may have {MAX_PER_PARTNER} subscriptions at most; delete one first")
+            values = (made, call.partner, asked.url, types, asked.min_score, secret, now_us, now_us)
+            connection.execute(sql.ADD_SUBSCRIPTION, values)
+            return _known(connection, call.partner, made, secret)
+
+        return await self._writes.write(call, work, 201)
+
+    async def every(self, call: Call) -> SubscriptionList:
+        """``GET /v1/subscriptions``."""
+        return SubscriptionList([_told(row) for row in self._reader.rows(sql.SUBSCRIPTIONS_OF, (call.partner,))])
+
+    async def one(self, call: Call) -> Subscription:
+        """``GET /v1/subscriptions/{id}``."""
+        return _single(self._reader.rows(sql.SUBSCRIPTION, (call.partner, call.path["id"])))
+
+    async def change(self, call: Call) -> Reply:
+        """``PATCH /v1/subscriptions/{id}``."""
+        asked = decode(_CHANGE, call.body)
+        self._check(asked.url, asked.signal_types)
+        changes = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
+        if isinstance(asked.signal_types, list):
+            changes["signal_types"] = json.dumps(asked.signal_types)
+        if asked.state is not UNSET:
+            changes["disabled_reason"] = None if asked.state == "active" else "disabled by the partner"
+        changes["updated_at_us"] = call.received_at_us
+        assignments = ", ".join(f"{name} = ?" for name in changes)  # names of our own fields
+
+        def work(connection: apsw.Connection) -> Subscription:
+            statement = f"UPDATE subscriptions SET {assignments} WHERE partner = ? AND id = ?"
+            connection.execute(statement, (*changes.values(), call.partner, call.path["id"]))
+            return _known(connection, call.partner, call.path["id"])
+
+        return await self._writes.write(call, work)
+
+    async def rotate(self, call: Call) -> Reply:
+        """``POST /v1/subscriptions/{id}/rotate-secret``: the old secret signs too for `OVERLAP_S` more seconds."""
+        secret, until_us = new_secret(), call.received_at_us + OVERLAP_S * 1_000_000
+
+        def work(connection: apsw.Connection) -> Subscription:
+            values = (until_us, secret, call.received_at_us, call.partner, call.path["id"])
+            connection.execute(sql.ROTATE_SECRET, values)
+            return _known(connection, call.partner, call.path["id"], secret)
+
+        return await self._writes.write(call, work)
+
+    async def delete(self, call: Call) -> Reply:
+        """``DELETE /v1/subscriptions/{id}``."""
+
+        def work(connection: apsw.Connection) -> Reply:
+            _known(connection, call.partner, call.path["id"])
+            connection.execute(sql.DELETE_SUBSCRIPTION, (call.partner, call.path["id"]))
+            connection.execute(CANCEL_PENDING, (call.received_at_us, call.path["id"]))
+            connection.execute(FORGET_HEALTH, (call.path["id"],))
+            return Reply(204, None)
+
+        return await self._writes.write(call, work)
+
+    def _check(self, url: str | UnsetType, signal_types: list[str] | UnsetType) -> None:
+        if isinstance(url, str):
+            check_url(url, self._allow_private)
+        for place, name in enumerate(signal_types if isinstance(signal_types, list) else ()):
+            if name not in SENDABLE:
+                raise Refusal(422, f"a signal type must be one of {', '.join(SENDABLE)}", f"/signal_types/{place}")
+
+
+def _known(connection: apsw.Connection, partner: str, subscription: str, secret: str | None = None) -> Subscription:
+    return _single(rows(connection, sql.SUBSCRIPTION, (partner, subscription)), secret)
+
+
+def _single(found: list[tuple[Any, ...]], secret: str | None = None) -> Subscription:
+    if not found:
+        raise Refusal(404, "no subscription of yours has this id")
+    return _told(found[0], secret)
+
+
+def _told(row: tuple[Any, ...], secret: str | None = None) -> Subscription:
+    kept = dict(zip(sql.SUBSCRIPTION_COLUMNS, row, strict=True))
+    until_us = kept["previous_secret_until_us"]
+    return Subscription(
+        id=kept["id"],
+        url=kept["url"],
+        signal_types=json.loads(kept["signal_types"]),
+        min_score=kept["min_score"],
+        state=kept["state"],
+        created_at=instant(kept["created_at_us"]),
+        updated_at=instant(kept["updated_at_us"]),
+        disabled_reason=kept["disabled_reason"],
+        previous_secret_until=None if until_us is None else instant(until_us),
+        secret=secret,
+    )

@@ -1,0 +1,1 @@
+"""HTTP layer: everything between the ASGI server and a handler."""

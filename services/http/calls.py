@@ -1,0 +1,124 @@
+"""What an endpoint is, what it is given and what it may answer. Everything around it is done by `services.api.app`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from services.http.partners import SCOPES, Caller
+
+NOTHING: Final[Mapping[str, str]] = {}
+WARM_UP: Final = Caller("warm-up", frozenset(SCOPES), "sk")  # of the requests that the service asks itself
+MAX_PARAMETERS: Final = 64
+
+
+class Call(NamedTuple):
+    """One request whose key, scope and size have been checked.
+
+    Attributes
+    ----------
+    body
+        Empty for an endpoint without one.
+    path
+        The parts of the address that a template names, percent-decoded.
+    query
+        The last value of each parameter.
+    headers
+        Names in lower case; the first value of each.
+    received_at_us
+        The receiver's clock, microseconds since 1970.
+    address
+        Method and path, such as ``PUT /v1/offers``.
+    request_id
+        What the answer's ``X-Request-Id`` says.
+    """
+
+    caller: Caller
+    body: bytes
+    path: Mapping[str, str] = NOTHING
+    query: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = NOTHING
+    received_at_us: int = 0
+    address: str = ""
+    request_id: str = ""
+
+    @property
+    def partner(self) -> str:
+        """Whose key it is."""
+        return self.caller.partner
+
+
+class Endpoint(NamedTuple):
+    """One method of one address.
+
+    Attributes
+    ----------
+    scope
+        What the caller's key must be good for.
+    status
+        Of a good answer.
+    limit
+        Bytes of body at most; 0 for an endpoint that takes none.
+    answer
+        May raise `services.http.problems.Refusal`; answers a struct, None (no body), `Reply` or `Stream`.
+    """
+
+    scope: str
+    status: int
+    limit: int
+    answer: Callable[[Call], Awaitable[Any]]
+
+
+class Reply(NamedTuple):
+    """An answer with a status or headers of its own; bytes are sent as they are, all else as JSON."""
+
+    status: int
+    body: Any
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Stream(NamedTuple):
+    """An answer without an end, such as server-sent events; `chunks` is closed when the client goes away."""
+
+    chunks: AsyncIterator[bytes]
+    media_type: bytes = b"text/event-stream"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class RequestHeaders(Mapping[str, str]):
+    """A request's headers, decoded when somebody asks: most endpoints never do."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Mapping[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return self._raw[name.encode("latin-1")].decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+def read_query(text: bytes) -> Mapping[str, str]:
+    """Parameters behind the question mark.
+
+    Raises
+    ------
+    ValueError
+        If there are more than `MAX_PARAMETERS`, or they are not UTF-8.
+
+    Examples
+    --------
+    >>> read_query(b"after=12&limit=5&limit=7")
+    {'after': '12', 'limit': '7'}
+    """
+    if not text:
+        return NOTHING
+    return dict(
+        parse_qsl(
+            text.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, encoding="utf-8", errors="strict"
+        )
+    )

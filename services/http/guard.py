@@ -1,0 +1,168 @@
+"""What stands around every endpoint: size, key, rate, scope and form of a request are checked before its handler sees it.
+
+The order counts: what costs a stranger nothing is checked first. Nothing that a client sent stands in a refusal or in our log.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from services.http import asgi, cors
+from services.http.calls import Call, RequestHeaders, Stream, read_query
+from services.http.idempotency import as_reply, encoded
+from services.http.partners import SCOPES, Caller
+from services.http.problems import Headers, Refusal
+from services.http.rate_limits import RateLimits, Strangers
+from services.http.request_ids import HEADER
+from services.http.routes import Match
+
+CHALLENGE: Final = ((b"www-authenticate", b"Bearer"),)
+SMALL_GZIP: Final = 8 * 1024  # bytes; expanding more is done in a thread
+log = logging.getLogger("attune.app")
+
+
+class Authenticator(Protocol):
+    """Whose key is this? `services.http.partners.Keys` is one."""
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Pages that browser keys may be used from, all partners together."""
+        ...
+
+    def authenticate(self, key: str, now_s: float) -> Caller | None:
+        """The caller, or None for a key that is not valid; `key` is empty where none was sent."""
+        ...
+
+
+class OpenDoor:
+    """Lets everyone in as the local partner: for tests and benchmarks."""
+
+    origins: frozenset[str] = frozenset()
+
+    def authenticate(self, key: str, now_s: float) -> Caller | None:
+        """Admit anyone to everything."""
+        return Caller("local", frozenset(SCOPES), "sk")
+
+
+class Observer(Protocol):
+    """Is told about every answer. `services.metrics.Metrics` is one."""
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count one answer; `route` is a template, never a path."""
+        ...
+
+
+class Gate:
+    """Leads requests to endpoints.
+
+    Parameters
+    ----------
+    now_us
+        The clock, microseconds since 1970.
+    traces
+        Whether an unforeseen error is logged with its trace, which may hold values of a request.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        limits: RateLimits,
+        strangers: Strangers,
+        observer: Observer | None,
+        now_us: Callable[[], int],
+        traces: bool,
+    ) -> None:
+        self._authenticator = authenticator
+        self._limits = limits
+        self._strangers = strangers
+        self._observer = observer
+        self._now_us = now_us
+        self._traces = traces
+
+    async def answer(
+        self, match: Match, scope: Scope, receive: Receive, send: Send, fields: asgi.Fields, request_id: bytes
+    ) -> None:
+        """Check a request, let its endpoint answer it, send the answer.
+
+        Parameters
+        ----------
+        fields
+            The request's headers.
+        """
+        began = time.perf_counter()
+        headers: Headers = ((HEADER, request_id),)
+        endpoint = match.endpoint
+        limit = endpoint.limit or asgi.IGNORED_LIMIT
+        status = endpoint.status
+        try:
+            if b"origin" in fields:
+                headers += cors.allowing(fields, self._authenticator.origins)
+            await asgi.require_length(fields, receive, limit)
+            now_us = self._now_us()
+            caller = self._authenticator.authenticate(asgi.bearer(fields), now_us / 1e6)
+            if caller is None:
+                self._strangers.take((scope.get("client") or ("",))[0], now_us)
+                raise Refusal(401, "send the header Authorization: Bearer with a valid key", headers=CHALLENGE)
+            headers += self._limits.take(caller, now_us)
+            if endpoint.scope not in caller.scopes:
+                raise Refusal(403, f"this needs a key with the scope {endpoint.scope}")
+            cors.require_own_origin(fields, caller)
+            zipped = bool(endpoint.limit) and asgi.is_gzip(fields)
+            body = await asgi.read_body(receive, limit)
+            if zipped:
+                body = await _expanded(body, limit)
+            call = Call(
+                caller, body, match.path, _query(scope), RequestHeaders(fields), now_us,
+                f"{scope['method']} {scope['path']}", request_id.decode(),
+            )  # fmt: skip
+            status = await _send(send, receive, status, await endpoint.answer(call), headers)
+        except Refusal as refusal:
+            status = refusal.problem.status
+            await asgi.reply_problem(send, refusal, headers, request_id)
+        except ConnectionError:
+            status = 499  # the client went away: nobody reads an answer
+        except Exception as error:  # the last resort: the cause goes to our log, never to the client
+            status = 500
+            told = (type(error).__name__, match.route, request_id.decode())
+            log.error("unforeseen %s at %s, request %s", *told, exc_info=self._traces)
+            fault = Refusal(500, "this is a fault of ours; the request may be sent again")
+            await asgi.reply_problem(send, fault, headers, request_id)
+        if self._observer is not None:
+            self._observer.answered(match.route, status, time.perf_counter() - began)
+
+    async def preflight(self, scopes: Mapping[str, str], send: Send, fields: asgi.Fields, request_id: bytes) -> None:
+        """Tell a browser whether its page may call an address.
+
+        Parameters
+        ----------
+        scopes
+            Scope that each method of the address needs.
+        """
+        self._authenticator.authenticate("", self._now_us() / 1e6)  # looks for new keys and origins
+        allowed = cors.allowing(fields, self._authenticator.origins)
+        await asgi.reply(send, 204, b"", headers=((HEADER, request_id), *cors.preflight(scopes, allowed)))
+
+
+async def _expanded(body: bytes, limit: int) -> bytes:
+    return asgi.expand(body, limit) if len(body) <= SMALL_GZIP else await asyncio.to_thread(asgi.expand, body, limit)
+
+
+def _query(scope: Scope) -> Mapping[str, str]:
+    try:
+        return read_query(scope["query_string"])
+    except ValueError:
+        raise Refusal(422, "the parameters behind the question mark are too many or not UTF-8") from None
+
+
+async def _send(send: Send, receive: Receive, status: int, answer: object, headers: Headers) -> int:
+    """Send what an endpoint answered; the status that went out."""
+    if isinstance(answer, Stream):
+        await asgi.stream(send, receive, status, answer.chunks, answer.media_type, (*headers, *answer.headers))
+        return status
+    reply = as_reply(answer, status)
+    await asgi.reply(send, reply.status, encoded(reply.body), headers=(*headers, *reply.headers))
+    return reply.status

@@ -1,0 +1,231 @@
+"""Partners and their API keys: who may knock, and at which door.
+
+A key is ``sk_…`` (server, scoped) or ``pk_…`` (browser, may only send events) with 256 random bits. Only its SHA-256 is kept: a
+fast hash is right for a secret that cannot be guessed. Unknown, revoked and expired keys are all answered alike.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from infra.store.connection import connect, rows
+
+SCOPES: Final = (
+    "events:write",
+    "recommendations:read",
+    "signals:manage",
+    "catalog:write",
+    "models:read",
+    "privacy:erase",
+)
+BROWSER_SCOPES: Final = ("events:write",)
+ROTATION_OVERLAP_S: Final = 86_400
+_origin: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?").fullmatch
+# Scopes and limit of a partner's newest server key, revoked or not: (partner).
+NEWEST_KEY: Final = (
+    "SELECT k.scopes, o.requests_per_minute FROM api_keys k LEFT JOIN key_options o USING (key_hash) "
+    "WHERE partner = ? AND kind = 'sk' ORDER BY id DESC LIMIT 1"
+)
+log = logging.getLogger("attune.partners")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a valid key belongs to, and what it may do."""
+
+    partner: str
+    scopes: frozenset[str]
+    kind: str  # "sk" or "pk"
+    key_id: int = 0
+    origins: frozenset[str] = frozenset()  # pages that a browser key may be used from
+    requests_per_minute: int | None = None  # None: as the settings say
+
+
+def key_hash(key: str) -> str:
+    """Hash a key as it is kept: SHA-256, 64 hexadecimal digits."""
+    return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def add(
+    home: Path, name: str, now_us: int, kind: str = "sk", *, scopes: Sequence[str] = (), origins: Sequence[str] = (),
+    requests_per_minute: int | None = None,
+) -> str:  # fmt: skip
+    """Create a partner, if need be, and one more key for it; the key is returned once and cannot be read again.
+
+    Parameters
+    ----------
+    kind
+        ``sk`` for a server key, ``pk`` for a browser key.
+    scopes
+        What the key may do; without any, all that its kind may.
+    origins
+        Pages that a browser key may be used from.
+    requests_per_minute
+        A limit of this key's own.
+
+    Raises
+    ------
+    ValueError
+        If the name is empty, over 64 characters, or not made of letters, digits, ``-``, ``_`` and ``.``; if there is no such
+        scope, or a browser key must not have it; if an origin is none, or the key is none for browsers.
+    """
+    if not 0 < len(name) <= 64 or not all(c.isalnum() or c in "-_." for c in name):
+        raise ValueError("a partner's name is 1 to 64 letters, digits, '-', '_' or '.'")
+    admitted = SCOPES if kind == "sk" else BROWSER_SCOPES
+    for scope in scopes:
+        if scope not in admitted:
+            raise ValueError(f"{scope!r} is no scope of such a key; there are {', '.join(admitted)}")
+    if origins and kind != "pk":
+        raise ValueError("origins belong to browser keys: add --browser")
+    for origin in origins:
+        require_origin(origin)
+    key = f"{kind}_{secrets.token_urlsafe(32)}"
+    with connect(home) as connection:
+        connection.execute("INSERT INTO partners VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_us))
+        _insert_key(connection, name, key, now_us, scopes or admitted)
+        if origins or requests_per_minute:
+            options = (key_hash(key), msgspec.json.encode(sorted(set(origins))).decode(), requests_per_minute)
+            connection.execute("INSERT INTO key_options VALUES (?, ?, ?)", options)
+    return key
+
+
+def require_origin(text: str) -> str:
+    """Check an origin as an operator types it.
+
+    Raises
+    ------
+    ValueError
+        If it is not scheme, host and port as browsers send them.
+
+    Examples
+    --------
+    >>> require_origin("https://shop.example")
+    'https://shop.example'
+    """
+    if not _origin(text):
+        raise ValueError("an origin is scheme, host and port in lower case, such as https://shop.example")
+    return text
+
+
+def keep(home: Path, name: str, key: str, now_us: int) -> None:
+    """Make sure that a key which the caller already holds is a valid server key of the partner."""
+    with connect(home) as connection:
+        connection.execute("INSERT INTO partners VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_us))
+        if not connection.execute("SELECT 1 FROM api_keys WHERE key_hash = ?", (key_hash(key),)).fetchall():
+            _insert_key(connection, name, key, now_us, SCOPES)
+
+
+def _insert_key(connection: apsw.Connection, name: str, key: str, now_us: int, scopes: Sequence[str]) -> None:
+    connection.execute(
+        "INSERT INTO api_keys (partner, kind, key_hash, hint, scopes, created_at_us) VALUES (?, ?, ?, ?, ?, ?)",
+        (name, key[:2], key_hash(key), key[:7], " ".join(dict.fromkeys(scopes)), now_us),
+    )
+
+
+def rotate(home: Path, name: str, now_us: int) -> str:
+    """Issue a new server key with the scopes of the newest one; the old ones stay valid for `ROTATION_OVERLAP_S` seconds."""
+    _require(home, name)
+    until_us = now_us + ROTATION_OVERLAP_S * 1_000_000
+    connection = connect(home)
+    newest = rows(connection, NEWEST_KEY, (name,))
+    scopes, limit = newest[0] if newest else ("", None)
+    # The new key first: whatever happens in between, the partner is never left with keys that end.
+    key = add(home, name, now_us, scopes=scopes.split(), requests_per_minute=limit)
+    connection.execute(
+        "UPDATE api_keys SET expires_at_us = ?1 WHERE partner = ?2 AND kind = 'sk' AND revoked_at_us IS NULL "
+        "AND (expires_at_us IS NULL OR expires_at_us > ?1) AND key_hash <> ?3",
+        (until_us, name, key_hash(key)),
+    )
+    return key
+
+
+def revoke(home: Path, name: str, now_us: int) -> int:
+    """Refuse every key of a partner from now on; how many were still valid."""
+    _require(home, name)
+    with connect(home) as connection:
+        connection.execute("UPDATE api_keys SET revoked_at_us = ? WHERE partner = ? AND revoked_at_us IS NULL", (now_us, name))
+        revoked = connection.changes()
+    return revoked
+
+
+def listing(home: Path) -> list[dict[str, Any]]:
+    """Partners with the hints of their keys, oldest first; never a key."""
+    connection = connect(home)
+    found = rows(
+        connection,
+        "SELECT p.name, k.kind, k.hint, k.scopes, o.origins, o.requests_per_minute, k.created_at_us, k.expires_at_us, "
+        "k.revoked_at_us FROM partners p LEFT JOIN api_keys k ON k.partner = p.name LEFT JOIN key_options o USING (key_hash) "
+        "ORDER BY p.created_at_us, k.id",
+    )
+    names = ("partner", "kind", "hint", "scopes", "origins", "requests_per_minute", "created_at_us", "expires_at_us")
+    named = [dict(zip((*names, "revoked_at_us"), row, strict=True)) for row in found]
+    return [row | {"origins": msgspec.json.decode(row["origins"] or "[]")} for row in named]
+
+
+def _require(home: Path, name: str) -> None:
+    if not connect(home).execute("SELECT 1 FROM partners WHERE name = ?", (name,)).fetchall():
+        raise KeyError(f"no partner called {name!r}; see: attune partner list")
+
+
+class Keys:
+    """Valid keys in memory: one dictionary look-up per request, re-read when the store has changed.
+
+    `authenticate` asks SQLite's ``data_version`` at most every `check_s` seconds, so a revoked key is refused within that time.
+    While the store cannot be read, nobody can revoke a key either, and the keys known before stay valid.
+
+    Attributes
+    ----------
+    origins
+        Of all browser keys together.
+    """
+
+    def __init__(self, home: Path, check_s: float = 0.2) -> None:
+        self._connection = connect(home)
+        self._connection.set_busy_timeout(0)  # requests wait behind this
+        self._check_s = check_s
+        self._checked_at = float("-inf")
+        self._version = -1
+        self._callers: dict[str, tuple[Caller, int | None]] = {}
+        self.origins: frozenset[str] = frozenset()
+
+    def authenticate(self, key: str, now_s: float) -> Caller | None:
+        """Whose key this is, or None for one that is unknown, expired or revoked.
+
+        Parameters
+        ----------
+        now_s
+            Wall clock, seconds since 1970.
+        """
+        if not 0 <= now_s - self._checked_at < self._check_s:
+            try:
+                self._refresh()
+            except apsw.Error as error:
+                log.warning("keys cannot be read again: %s", type(error).__name__)
+            self._checked_at = now_s
+        caller, expires_at_us = self._callers.get(key_hash(key), (None, None))
+        return None if expires_at_us is not None and expires_at_us <= now_s * 1e6 else caller
+
+    def _refresh(self) -> None:
+        version = self._connection.pragma("data_version")
+        if version == self._version:
+            return
+        found = rows(
+            self._connection,
+            "SELECT key_hash, partner, scopes, kind, id, origins, requests_per_minute, expires_at_us FROM api_keys "
+            "LEFT JOIN key_options USING (key_hash) WHERE revoked_at_us IS NULL",
+        )
+        callers: dict[str, tuple[Caller, int | None]] = {}
+        for hash_, partner, scopes, kind, id_, origins, limit, expires_at_us in found:
+            allowed = frozenset(msgspec.json.decode(origins or "[]"))
+            callers[hash_] = Caller(partner, frozenset(scopes.split()), kind, id_, allowed, limit), expires_at_us
+        self._callers = callers
+        self.origins = frozenset().union(*(caller.origins for caller, _ in callers.values()))
+        self._version = version

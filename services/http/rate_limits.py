@@ -1,0 +1,149 @@
+"""How often a key may ask: a token bucket per key, in the memory of each worker.
+
+Every worker admits its share of a key's limit, so a key that talks to one worker only gets that share. The headers follow the
+IETF draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers, revision 10): ``RateLimit-Policy`` names
+the quota ``q`` of a window of ``w`` seconds, ``RateLimit`` what is left of it and in how many seconds it is whole again.
+
+Who has no valid key is counted by peer, so that trying keys costs time. A valid key is never held up by what others behind the
+same peer try: else anybody in a shop's network, or behind its proxy, could lock it out.
+"""
+
+import secrets
+from collections import OrderedDict
+from hashlib import blake2b
+from ipaddress import IPv6Address
+from math import ceil
+from typing import Final
+
+from services.http.partners import Caller
+from services.http.problems import Headers, Refusal
+
+WINDOW_S: Final = 60
+# Keys cannot be guessed, but looking them up costs time: a peer without a valid one may ask so much less often than a key.
+WITHOUT_KEY: Final = 10
+MAX_PEERS: Final = 4096  # remembered by each worker
+_WINDOW_US: Final = WINDOW_S * 1_000_000
+
+
+class _Bucket:
+    """Tokens of one key in this worker."""
+
+    __slots__ = ("capacity", "per_us", "policy", "quota", "seen_at_us", "tokens", "workers")
+
+    def __init__(self, quota: int, workers: int, now_us: int) -> None:
+        self.quota, self.workers = quota, workers
+        self.capacity = max(1.0, quota / workers)
+        self.per_us = self.capacity / _WINDOW_US
+        self.tokens, self.seen_at_us = self.capacity, now_us
+        self.policy = (b"ratelimit-policy", b'"key";q=%d;w=%d' % (quota, WINDOW_S))
+
+    def take(self, now_us: int) -> bool:
+        """Fill up by the time that has gone by, and take a token if there is one."""
+        elapsed_us = now_us - self.seen_at_us
+        self.seen_at_us = now_us
+        tokens = self.tokens
+        if elapsed_us > 0:
+            tokens = min(self.capacity, tokens + elapsed_us * self.per_us)
+        admitted = tokens >= 1.0
+        self.tokens = tokens - 1.0 if admitted else tokens
+        return admitted
+
+    @property
+    def retry_after(self) -> tuple[bytes, bytes]:
+        """The header that says when there will be a token."""
+        return b"retry-after", b"%d" % max(1, ceil((1.0 - self.tokens) / self.per_us / 1e6))
+
+
+class RateLimits:
+    """Counts the requests of every key.
+
+    Parameters
+    ----------
+    requests_per_minute
+        Of a key that has no limit of its own, in all workers together.
+    workers
+        Processes that share the limit.
+    """
+
+    def __init__(self, requests_per_minute: int, workers: int) -> None:
+        self._default = requests_per_minute
+        self._workers = workers
+        self._buckets: dict[int, _Bucket] = {}
+
+    def take(self, caller: Caller, now_us: int) -> Headers:
+        """Count a request; the headers of its answer.
+
+        Raises
+        ------
+        Refusal
+            429 with ``Retry-After`` when the key has used up what it may ask.
+        """
+        quota = caller.requests_per_minute or self._default
+        bucket = self._buckets.get(caller.key_id)
+        if bucket is None or bucket.quota != quota:
+            bucket = self._buckets[caller.key_id] = _Bucket(quota, self._workers, now_us)
+        admitted = bucket.take(now_us)
+        whole_s = ceil((bucket.capacity - bucket.tokens) / bucket.per_us / 1e6)
+        left = b'"key";r=%d;t=%d' % (bucket.tokens * bucket.workers, whole_s)
+        headers = (bucket.policy, (b"ratelimit", left))
+        if not admitted:
+            raise Refusal(429, f"this key may send {quota} requests a minute", headers=(*headers, bucket.retry_after))
+        return headers
+
+
+class Strangers:
+    """Counts requests without a valid key, by peer: no address is kept, only a hash under a key that ends with the process.
+
+    Parameters
+    ----------
+    per_minute
+        Requests of one peer.
+    workers
+        Processes that share the limit.
+    """
+
+    def __init__(self, per_minute: int, workers: int, most: int = MAX_PEERS) -> None:
+        self._workers = workers
+        self._per_minute = per_minute
+        self._most = most
+        self._secret = secrets.token_bytes(16)
+        self._buckets: OrderedDict[bytes, _Bucket] = OrderedDict()  # the peer that was seen last comes last
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, peer: str, now_us: int) -> None:
+        """Count a request.
+
+        Parameters
+        ----------
+        peer
+            Address that it came from; empty where there is none.
+
+        Raises
+        ------
+        Refusal
+            429 with ``Retry-After`` when the peer has tried too often.
+        """
+        name = blake2b(network_of(peer).encode(), key=self._secret, digest_size=8).digest()
+        bucket = self._buckets.pop(name, None) or _Bucket(self._per_minute, self._workers, now_us)
+        self._buckets[name] = bucket
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+        if not bucket.take(now_us):
+            said = f"a peer may send {self._per_minute} requests a minute without a valid key"
+            raise Refusal(429, said, headers=(bucket.retry_after,))
+
+
+def network_of(peer: str) -> str:
+    """What one owner holds of an address: IPv6 is given out in networks of 64 bits.
+
+    Examples
+    --------
+    >>> network_of("192.0.2.7"), network_of("2001:db8:0:7:a:b:c:d"), network_of("2001:db8:0:7::1")
+    ('192.0.2.7', '20010db800000007', '20010db800000007')
+    """
+    try:
+        return IPv6Address(peer).packed[:8].hex()
+    except ValueError:
+        return peer

@@ -1,1 +1,0 @@
-"""Events in, and the duties that fold what is new."""

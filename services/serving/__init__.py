@@ -1,0 +1,1 @@
+"""Serving state of a process: models, live associations, features, the bandit, the decision log."""

@@ -1,0 +1,213 @@
+"""The associations that serve, kept up to date by the events that arrive: one thread in every service process.
+
+It follows the log from the event up to which the champion was built. For every user with new events it reads that user's events
+again, so that sessions are whole whatever order events arrive in, and `models.associations.live` exchanges old for new.
+Then one reference is assigned; requests never wait. A process that begins anew folds the same tail again.
+
+An event that validation quarantines after it was folded stays counted until the next champion, which never saw it. An erasure
+makes the tail be folded anew, without the user. Who has more than `MOST_EVENTS` events is a machine, and waits for the next
+champion too: reading such a history again for every event would make all others wait.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+import numpy as np
+import pandas as pd
+
+from infra.store.connection import connect
+from infra.store.statements import log as tables
+from infra.store.statements.erasure import N_ERASED
+from models.associations.live import LiveAssociations, rehearse
+from models.associations.model import AssociationStore
+from models.model_set import ModelSet
+from services.serving.model_watch import ChampionWatcher
+
+POLL_S: Final = 0.1
+SETTLE_S: Final = 1.0  # gates know newer totals after this time, or after ten times what it takes if that is longer
+EVENTS_A_STEP: Final = 5_000
+MOST_EVENTS: Final = 20_000  # of one user
+MOST_PAIRS: Final = 2_000_000  # about 150 MB per process; a log that has gone further needs a new build
+_EVER_US: Final = 2**62
+TOO_MANY: Final = "associations: more has happened since the build than is kept live; run: attune retrain"
+STOPPED: Final = "associations: new events are not counted, the service's log says why; run: attune retrain"
+log = logging.getLogger("attune.associations")
+
+
+class _Answer(NamedTuple):
+    """What `current` told last, and what it was made from; replaced as a whole."""
+
+    source: ModelSet
+    champions: ModelSet
+
+
+class Tail:
+    """Brings a store up to the end of the log.
+
+    Parameters
+    ----------
+    connection
+        Of the store with the log; used by one thread.
+    store
+        With a ledger.
+    most_events
+        Of one user.
+    """
+
+    def __init__(self, connection: apsw.Connection, store: AssociationStore, most_events: int = MOST_EVENTS) -> None:
+        self._connection = connection
+        self._most_events = most_events
+        self._store = store
+        self.live = LiveAssociations(store)
+        self._as_of_us = _EVER_US if store.as_of_us is None else store.as_of_us
+        self._position = store.built_to_seq if store.as_of_us is None else 0
+        self._settled_s, self._took_s = 0.0, 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much has happened that nothing more is taken in."""
+        return self.live.n_pairs >= MOST_PAIRS
+
+    def step(self) -> bool:
+        """Fold the next events, at most `EVENTS_A_STEP`; whether there may be more."""
+        rows: list[Any] = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchall()
+        newest = int(rows[0][0])
+        self._position = min(self._position, newest)  # where the newest events were erased, their numbers are given again
+        until = min(newest, self._position + EVENTS_A_STEP)
+        if until <= self._position or self.is_full:
+            return False
+        built = self._store.built_to_seq
+        users = [row[0] for row in self._connection.execute(tables.USERS_SINCE, (self._position, until, built, self._as_of_us))]
+        busy = self._connection.execute(tables.BUSY_USERS, (_json(users), self._most_events)).fetchall() if users else []
+        followed = [user for user in users if (user,) not in busy]
+        if followed:
+            self._fold(followed, until)
+        self._position = until
+        return until < newest
+
+    def _fold(self, users: list[object], until: int) -> None:
+        built = self._store.built_to_seq
+        rows = self._connection.execute(tables.READ_TOUCHES, (_json(users), max(until, built))).fetchall()
+        frame = pd.DataFrame(rows, columns=list(tables.TOUCH_COLUMNS), dtype=object)
+        frame = frame.astype({"seq": np.int64, "occurred_at_us": np.int64})
+        seq, at_us = frame["seq"].to_numpy(), frame["occurred_at_us"].to_numpy()
+        known = (seq <= self._position) | ((seq <= built) & (at_us <= self._as_of_us))
+        counted = known | (seq <= until)
+        self.live.fold(frame[counted], ~known[counted])
+
+    def settle(self, now_s: float) -> None:
+        """Let all gates know the newest totals, if it is time for that."""
+        if self.live.is_settled or now_s - self._settled_s < max(SETTLE_S, 10 * self._took_s):
+            return
+        began = time.perf_counter()
+        self.live.settle()
+        self._settled_s, self._took_s = now_s, time.perf_counter() - began
+
+
+def _json(users: list[object]) -> str:
+    return msgspec.json.encode(users).decode()
+
+
+class LiveChampions:
+    """A `ChampionSource`: the champions of a home, their associations up to date.
+
+    Parameters
+    ----------
+    home
+        ``ATTUNE_HOME``.
+    watcher
+        Where the champions come from; started and stopped with this.
+    """
+
+    def __init__(self, home: Path, watcher: ChampionWatcher, poll_s: float = POLL_S) -> None:
+        self._home = home
+        self._watcher = watcher
+        self._poll_s = poll_s
+        self._answer = _Answer(watcher.current(), watcher.current())
+        self._tail: Tail | None = None
+        self._store: AssociationStore | None = None
+        self._erased: object = None
+        self._problems: Mapping[str, str] = MappingProxyType({})
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def current(self) -> ModelSet:
+        """The models that serve now."""
+        now = self._watcher.current()
+        source, champions = self._answer
+        if now is source:
+            return champions
+        if now.associations is source.associations:  # another model was exchanged a moment ago
+            return replace(now, associations=champions.associations)
+        return now
+
+    def problems(self) -> Mapping[str, str]:
+        """Models whose champion could not be loaded or cannot be kept up to date, and why."""
+        return {**self._watcher.problems(), **self._problems}
+
+    def start(self) -> None:
+        """Load the champions, then watch and follow in daemon threads."""
+        self._watcher.start()
+        self._thread = threading.Thread(target=self._run, name="associations", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        self._watcher.stop()
+
+    def _run(self) -> None:
+        rehearse()
+        connection, seen, more = connect(self._home), -1, True
+        while True:
+            try:
+                version = int(connection.pragma("data_version"))
+                if more or version != seen or self._watcher.current().associations is not self._store:
+                    more, seen = self.follow(connection), version
+                if self._tail is not None:
+                    self._tail.settle(time.monotonic())
+                self._publish()
+            except apsw.Error as error:  # locked, or the disk is full: what serves goes on serving
+                log.warning("the event log cannot be read: %s", type(error).__name__)
+                seen = -1
+            if self._stopping.wait(0.0 if more else self._poll_s):
+                break
+        connection.close()
+
+    def follow(self, connection: apsw.Connection) -> bool:
+        """Take in what is new, from the beginning of the tail if the champion is another one; whether there may be more."""
+        store = self._watcher.current().associations
+        erased = connection.execute(N_ERASED).fetchall()
+        try:
+            if store is not self._store or erased != self._erased:
+                self._erased = erased
+                self._store, self._tail, self._problems = store, None, MappingProxyType({})
+                self._tail = Tail(connection, store) if store is not None else None
+            more = self._tail is not None and self._tail.step()
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            # Whatever it is that cannot be folded, the answer is the same: what was folded so far goes on serving.
+            # Without its message, which may hold an id.
+            told = log.isEnabledFor(logging.DEBUG)
+            log.error("associations are not kept up to date: %s", type(error).__name__, exc_info=told)
+            self._tail, self._problems = None, MappingProxyType({"associations": STOPPED})
+            return False
+        if self._tail is not None and self._tail.is_full:
+            self._problems = MappingProxyType({"associations": TOO_MANY})
+        return more
+
+    def _publish(self) -> None:
+        source = self._watcher.current()
+        if self._tail is not None and source.associations is self._store:
+            view = self._tail.live.view
+            if self._answer.source is not source or self._answer.champions.associations is not view:
+                self._answer = _Answer(source, replace(source, associations=view))

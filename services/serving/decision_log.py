@@ -1,0 +1,176 @@
+"""Every decision on record, and every request that failed to lead to one; no answer waits for it.
+
+A request appends one tuple to a queue in memory; a thread takes what has gathered every `GATHER_S` and commits it as one group.
+Where the store cannot be written for so long that `MAX_WAITING` decisions wait, further ones are dropped and counted: an answer
+is worth more than its record. A process that is killed loses the decisions of the last `GATHER_S`; their events still arrive,
+but lead to no reward.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+
+from infra.store.connection import connect
+from infra.store.statements.decisions import LOG_DECISION, LOG_FAILURE
+
+MAX_WAITING: Final = 20_000  # decisions, about 40 MB
+MAX_GROUP: Final = 2_000  # decisions in one commit
+GATHER_S: Final = 0.25
+REST_S: Final = 1.0  # after a store that could not be written
+log = logging.getLogger("attune.decisions")
+
+LOGGED: Final = "logged"
+DROPPED: Final = "dropped"
+FAILED: Final = "failed"
+
+
+class Decision(NamedTuple):
+    """One answer, in the order of `infra.store.statements.decisions.DECISION_COLUMNS`.
+
+    Attributes
+    ----------
+    user_id
+        The pseudonym.
+    propensity
+        Probability of the profile, given the variant.
+    context
+        Device, hour, intent, segment.
+    models
+        Version of each model that served.
+    items
+        Ids of the items shown, best first.
+    snapshot
+        Version of the posteriors that chose the profile; None where the bandit did not choose.
+    """
+
+    decision_id: str
+    partner: str
+    user_id: str
+    session_id: str | None
+    decided_at_us: int
+    experiment: str
+    variant: str
+    profile: str
+    propensity: float
+    context: Mapping[str, Any]
+    models: Mapping[str, int]
+    items: Sequence[str]
+    latency_us: int
+    degraded: Sequence[str]
+    snapshot: int | None = None
+
+
+class Failure(NamedTuple):
+    """One request that ended in a fault of ours, in the order of `infra.store.statements.decisions.LOG_FAILURE`.
+
+    Attributes
+    ----------
+    user_id
+        The pseudonym.
+    error
+        The kind of error; its words may hold values of the request.
+    """
+
+    partner: str
+    user_id: str
+    failed_at_us: int
+    experiment: str
+    variant: str
+    error: str
+
+
+_JSON_FIELDS: Final = frozenset(Decision._fields.index(name) for name in ("context", "models", "items", "degraded"))
+
+
+def as_row(decision: Decision) -> tuple[Any, ...]:
+    """The decision as the table holds it."""
+    return tuple(
+        msgspec.json.encode(value).decode() if place in _JSON_FIELDS else value for place, value in enumerate(decision)
+    )
+
+
+class DecisionLog:
+    """The writer of the tables `decisions` and `failed_decisions` in a process.
+
+    Parameters
+    ----------
+    home
+        Whose store to write.
+    counted
+        Is told, from any thread, how many decisions were `LOGGED` or `DROPPED`, and how many requests `FAILED`.
+    gather_s
+        Seconds between two commits.
+    max_waiting
+        Decisions above which further ones are dropped.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        counted: Callable[[str, int], None] | None = None,
+        gather_s: float = GATHER_S,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._home = home
+        self._counted = counted or (lambda status, n: None)
+        self._gather_s = gather_s
+        self._max_waiting = max_waiting
+        self._waiting: deque[Decision | Failure] = deque()
+        self._stopping = threading.Event()
+        self._connection: apsw.Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
+        self._thread.start()
+
+    def append(self, decision: Decision | Failure) -> bool:
+        """Hand over a decision or a failure; whether there was room for it. Never waits and never raises."""
+        if len(self._waiting) >= self._max_waiting:
+            self._counted(DROPPED, 1)
+            return False
+        self._waiting.append(decision)
+        return True
+
+    def close(self) -> None:
+        """Write what is waiting, then end the thread; what the store does not take now is dropped and counted."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._gather_s):
+            if not self._flush():
+                self._stopping.wait(REST_S)
+        if not self._flush() and self._waiting:
+            self._counted(DROPPED, len(self._waiting))
+        if self._connection is not None:
+            self._connection.close()
+
+    def _flush(self) -> bool:
+        """Commit all that waits; whether the store took it."""
+        while self._waiting:
+            group = [self._waiting[place] for place in range(min(len(self._waiting), MAX_GROUP))]
+            decisions = [one for one in group if isinstance(one, Decision)]
+            failures = [one for one in group if isinstance(one, Failure)]
+            statuses = {LOGGED: len(decisions), FAILED: len(failures)}
+            try:
+                self._connection = self._connection or connect(self._home)
+                with self._connection:
+                    self._connection.executemany(LOG_DECISION, map(as_row, decisions))
+                    self._connection.executemany(LOG_FAILURE, failures)
+            except (apsw.Error, OSError) as error:
+                self._connection = None  # a fresh one may find the disk mended
+                log.warning("decisions cannot be written: %s", type(error).__name__)
+                return False
+            except (ValueError, TypeError) as error:  # no store would take them: rather a gap than a log that stands still
+                log.error("decisions cannot be put into words: %s", type(error).__name__)
+                statuses = {DROPPED: len(group)}
+            for _ in group:  # only what is on disk leaves the queue
+                self._waiting.popleft()
+            for status, n in statuses.items():
+                if n:
+                    self._counted(status, n)
+        return True

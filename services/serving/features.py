@@ -1,0 +1,144 @@
+"""Features of users and items from the online store, through Feast's SDK.
+
+Feast does not judge the age of what it finds online; this module does, from the instants the features stand at. A store that
+fails is left alone for `REST_S`, so that a server which is down costs one request its timeout and not every request.
+"""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from infra.settings import Settings
+from models.known import RecentItems, UserFeatures
+from models.schema import ITEM_FEATURES, LAST_EVENT_AT, RECENT_ITEMS_AT, USER_FEATURES, USER_RECENT_ITEMS
+
+REST_S: Final = 1.0
+_USER: Final = [f"user_features:{name}" for name in (*USER_FEATURES, LAST_EVENT_AT)]
+_RECENT: Final = [f"user_recent_items:{name}" for name in (USER_RECENT_ITEMS, RECENT_ITEMS_AT)]
+_ITEM: Final = [f"item_features:{name}" for name in ITEM_FEATURES]
+log = logging.getLogger("attune.online")
+
+
+class StoreUnreachable(Exception):  # noqa: N818 - a state of the world, answered with a fallback
+    """The online store did not answer."""
+
+
+class OnlineFeatures(Protocol):
+    """What the handlers read. None means: nothing known, or too old. Each may raise `StoreUnreachable`."""
+
+    def user(self, user_id: str, now_us: int) -> UserFeatures | None:
+        """Features of a pseudonymous user."""
+        ...
+
+    def recent_items(self, user_id: str, now_us: int) -> RecentItems | None:
+        """Items the user met last."""
+        ...
+
+    def item(self, item_id: str, now_us: int) -> npt.NDArray[np.float32] | None:
+        """Features of an item, in the order of `ITEM_FEATURES`."""
+        ...
+
+
+class NoFeatures:
+    """The store of a service that has none: every read finds it unreachable."""
+
+    def user(self, user_id: str, now_us: int) -> UserFeatures | None:
+        """Find nothing."""
+        raise StoreUnreachable
+
+    def recent_items(self, user_id: str, now_us: int) -> RecentItems | None:
+        """Find nothing."""
+        raise StoreUnreachable
+
+    def item(self, item_id: str, now_us: int) -> npt.NDArray[np.float32] | None:
+        """Find nothing."""
+        raise StoreUnreachable
+
+
+class FeastFeatures:
+    """Reads one entity at a time; call it from one thread.
+
+    Parameters
+    ----------
+    store
+        A `feast.FeatureStore`, kept open for the life of the process: it caches its registry.
+    max_age_s
+        Features older than this are as good as none.
+    failures
+        Exceptions by which the store's driver says that it cannot be reached.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        max_age_s: int,
+        failures: tuple[type[Exception], ...],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._max_age_us = max_age_s * 1_000_000
+        self._failures = failures
+        self._clock = clock
+        self._asleep_until = float("-inf")
+
+    def user(self, user_id: str, now_us: int) -> UserFeatures | None:
+        """Features of a pseudonymous user."""
+        row, _ = self._read(_USER, "user_id", user_id)
+        at_us = row[LAST_EVENT_AT]
+        if at_us is None or now_us - at_us > self._max_age_us:
+            return None
+        return UserFeatures(np.array([row[name] for name in USER_FEATURES], dtype=np.float32), at_us)
+
+    def recent_items(self, user_id: str, now_us: int) -> RecentItems | None:
+        """Items the user met last."""
+        row, _ = self._read(_RECENT, "user_id", user_id)
+        items, at_us = row[USER_RECENT_ITEMS], row[RECENT_ITEMS_AT]
+        if not items or at_us is None or now_us - at_us > self._max_age_us:
+            return None
+        return RecentItems(list(items), at_us)
+
+    def item(self, item_id: str, now_us: int) -> npt.NDArray[np.float32] | None:
+        """Features of an item, in the order of `ITEM_FEATURES`."""
+        row, at_s = self._read(_ITEM, "item_id", item_id)
+        if at_s == 0 or now_us - at_s * 1_000_000 > self._max_age_us:
+            return None
+        return np.array([row[name] for name in ITEM_FEATURES], dtype=np.float32)
+
+    def _read(self, features: list[str], key: str, value: str) -> tuple[dict[str, Any], int]:
+        """One entity's values by feature name, and the second its first feature stands at (0: not found)."""
+        if self._clock() < self._asleep_until:
+            raise StoreUnreachable
+        try:
+            answer = self._store.get_online_features(features=features, entity_rows=[{key: value}])
+        except self._failures as error:
+            self._asleep_until = self._clock() + REST_S
+            log.warning("the online store cannot be read: %s", type(error).__name__)
+            raise StoreUnreachable from error
+        columns = answer.to_dict(include_event_timestamps=True)
+        at_s = columns.get(f"{features[0].partition(':')[2]}__ts", [0])[0]
+        return {name: values[0] for name, values in columns.items()}, int(at_s)
+
+
+def open_features(settings: Settings) -> OnlineFeatures:
+    """Open the online store of a home. Takes seconds: Feast's import.
+
+    A store that cannot be opened is no reason not to serve: the answers name the fallback.
+    """
+    from feast.errors import FeastError
+    from redis.exceptions import RedisError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from feature_repo.store import open_store
+
+    failures = (OSError, sqlite3.Error, SQLAlchemyError, RedisError, FeastError)
+    try:
+        store = open_store(settings.home, settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url)
+    except failures as error:
+        log.warning("the feature store cannot be opened: %s", type(error).__name__)
+        return NoFeatures()
+    return FeastFeatures(store, settings.feature_max_age_s, failures)

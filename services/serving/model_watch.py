@@ -1,0 +1,190 @@
+"""The champion models in memory, exchanged while requests run.
+
+A background thread watches the registry's tables: SQLite's ``data_version`` tells within `POLL_S` that something was committed,
+the champion query then tells whether it was an alias. A new version is loaded and must repeat its golden predictions before one
+reference is swapped; if that fails, the version of before keeps serving and `problems` says so. Arrays are memory-mapped
+read-only, so all workers share one copy.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import apsw
+import numpy as np
+import numpy.typing as npt
+
+from infra import layout
+from infra.store.connection import connect
+from infra.store.statements.log import ALIASED
+from models import model_specs
+from models.artifact import Parts, require_whole
+from models.model_set import NO_MODELS, ModelSet
+from services.serving.action_weights import LiveWeights
+
+POLL_S: Final = 0.2
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+log = logging.getLogger("attune.champion")
+
+
+class ChampionSource(Protocol):
+    """Where a handler gets the models from."""
+
+    def current(self) -> ModelSet:
+        """The models that serve now."""
+        ...
+
+    def problems(self) -> Mapping[str, str]:
+        """Models whose champion could not be loaded, and why."""
+        ...
+
+
+class AliasedModels:
+    """Models that carry an alias, loaded again where it moves.
+
+    Parameters
+    ----------
+    alias
+        `CHAMPION`: where a version cannot be loaded or the alias is gone, the version of before stays. `CHALLENGER`: then the
+        model is let go.
+    names
+        Models to look at.
+
+    Attributes
+    ----------
+    found
+        As of the last `read`; the same object as long as nothing moved.
+    problems
+        Models that could not be loaded, and why.
+    """
+
+    def __init__(self, home: Path, alias: str, names: Collection[str] = model_specs.LOADERS) -> None:
+        self._home, self._alias, self._names = home, alias, names
+        self._failed: dict[str, int] = {}  # version that could not be loaded: not tried again until the alias moves
+        self.found = NO_MODELS
+        self.problems: Mapping[str, str] = MappingProxyType({})
+
+    def read(self, connection: apsw.Connection) -> ModelSet:
+        """What carries the alias now, all of it exchanged at once."""
+        before = self.found.versions
+        carried = connection.execute(ALIASED, (self._alias,))
+        now = {name: (int(version), artifact) for name, version, artifact in carried if name in self._names}
+        problems = {name: text for name, text in self.problems.items() if self._failed.get(name) == now.get(name, (None,))[0]}
+        loaded: dict[str, Any] = {}
+        for name, (version, artifact) in now.items():
+            if version in (before.get(name), self._failed.get(name)):
+                continue
+            try:
+                loaded[name] = load(name, self._home / artifact)
+            except model_specs.FAULTS as error:
+                # Whatever is wrong with the files, the answer is the same: what served before goes on serving.
+                why = error.strerror if isinstance(error, OSError) else error  # without the path: everybody may read it
+                problems[name] = f"{name}:{version} could not be loaded: {type(error).__name__}: {why}"
+                self._failed[name] = version
+                log.error("%s; %s keeps serving", problems[name], before.get(name, "no version"))
+        self.problems = MappingProxyType(problems)
+        gone = [] if self._alias == CHAMPION else [name for name in before if name not in now or name in problems]
+        if loaded or gone:
+            versions = {name: version for name, version in before.items() if name not in gone}
+            versions |= {name: now[name][0] for name in loaded}
+            self.found = replace(self.found, **dict.fromkeys(gone), **loaded, versions=versions)
+            log.info("%ss are now %s", self._alias, versions)
+        return self.found
+
+
+class ChampionWatcher:
+    """The champions of a home; `start` loads them and keeps watching.
+
+    Parameters
+    ----------
+    home
+        ``ATTUNE_HOME``.
+    alias
+        `CHAMPION` or `CHALLENGER`.
+    """
+
+    def __init__(self, home: Path, poll_s: float = POLL_S, alias: str = CHAMPION) -> None:
+        self._home = home
+        self._poll_s = poll_s
+        self._current = NO_MODELS
+        self._actions = LiveWeights()
+        self._models = AliasedModels(home, alias)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def current(self) -> ModelSet:
+        """The models that serve now."""
+        return self._current
+
+    def problems(self) -> Mapping[str, str]:
+        """Models whose champion could not be loaded, and why."""
+        return self._models.problems
+
+    def start(self) -> None:
+        """Load the champions, then watch in a daemon thread."""
+        connection = connect(self._home)
+        seen = connection.pragma("data_version")
+        self.refresh(connection)
+        self._thread = threading.Thread(target=self._watch, args=(connection, seen), name="champions", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watching thread."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _watch(self, connection: apsw.Connection, seen: int) -> None:
+        while not self._stopping.wait(self._poll_s):
+            try:
+                version = connection.pragma("data_version")
+                if version != seen:
+                    self.refresh(connection)
+                    seen = version
+            except apsw.Error as error:  # locked, or the disk is full: what serves goes on serving
+                log.warning("the registry cannot be read: %s", type(error).__name__)
+        connection.close()
+
+    def refresh(self, connection: apsw.Connection) -> None:
+        """Load every model whose alias moved and the action weights that serve, then swap all at once."""
+        models, actions = self._models.read(connection), self._actions.read(connection)
+        if models.versions != self._current.versions or actions is not self._current.actions:
+            self._current = replace(models, actions=actions)
+
+
+def load(name: str, folder: Path) -> Any:
+    """Load one artifact and let it repeat its golden predictions.
+
+    Parameters
+    ----------
+    name
+        One of `MODEL_NAMES`.
+    folder
+        With ``meta.json``, one ``.npy`` per array and, where there are any, the golden rows.
+
+    Raises
+    ------
+    ValueError
+        If the artifact is of another schema, or its predictions differ from the recorded ones.
+    OSError
+        If a file is missing.
+    """
+    noted = folder / layout.SUMS_FILE
+    if noted.exists():  # versions of before there were sums are taken as they are
+        require_whole(_contents(folder), json.loads(noted.read_text()))
+    arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+    golden = folder / layout.GOLDEN_FILE
+    parts = Parts(json.loads((folder / layout.META_FILE).read_text()), arrays)
+    return model_specs.made(name, parts, json.loads(golden.read_text()) if golden.exists() else None)
+
+
+def _contents(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
+    return {
+        path.name: np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8) for path in folder.iterdir()
+    }

@@ -1,0 +1,185 @@
+"""``GET`` and ``PUT /v1/signals/policy``: what a partner allows, as the partner writes it and as the worker reads it.
+
+Amounts are in the shop's currency here and in hundredths of it inside. The partner's JSON is what is kept; a partner who never
+set a policy has the default one.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import apsw
+import msgspec
+from msgspec import Meta
+
+from infra.store.statements.signals import PUT_POLICY, READ_POLICY
+from models.engagement.policy import DAY_MIN, SENDABLE, SignalPolicy
+from models.engagement.signals import SignalThresholds
+from services.http.calls import Call, Reply
+from services.http.decoding import decode
+from services.http.idempotency import Writes
+from services.http.problems import Refusal
+from services.http.reader import Reader
+
+BODY_LIMIT: Final = 256 * 1024
+Read = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=1, le=1000)]
+Money = Annotated[float, Meta(ge=0.0, le=1e10)]
+TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
+_DEFAULT: Final = SignalPolicy()
+_T: Final = _DEFAULT.thresholds
+
+
+class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
+    """Where each signal begins: engagement scores and probabilities from 0 to 1, counts from 1."""
+
+    min_score_product: Share = _T.min_score_product
+    min_score_content: Share = _T.min_score_content
+    min_score_discount: Share = _T.min_score_discount
+    min_score_support: Share = _T.min_score_support
+    min_score_workflow: Share = _T.min_score_workflow
+    min_p_leave: Share = _T.min_p_leave
+    max_p_purchase_discount: Share = _T.max_p_purchase_discount
+    n_search_refines_support: Count = _T.n_search_refines_support
+    n_checkout_views_support: Count = _T.n_checkout_views_support
+    n_reading_events_content: Count = _T.n_reading_events_content
+    max_items: Annotated[int, Meta(ge=1, le=50)] = _T.max_items
+
+
+class QuietHours(msgspec.Struct, forbid_unknown_fields=True, rename={"begin": "from", "end": "to"}):
+    """On the visitor's clock, hours and minutes; over midnight where `to` is before `from`."""
+
+    begin: TimeOfDay
+    end: TimeOfDay
+
+
+class DiscountBudget(msgspec.Struct, forbid_unknown_fields=True):
+    """Most that discounts may promise, in the shop's currency, of all offers together; null is no limit."""
+
+    per_day: Money | None = None
+    total: Money | None = None
+
+
+class PolicyBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A partner's policy. What a request leaves out is set to its default."""
+
+    thresholds: Thresholds = msgspec.field(default_factory=Thresholds)
+    signal_types: Annotated[list[str], Meta(max_length=len(SENDABLE))] = msgspec.field(default_factory=lambda: list(SENDABLE))
+    max_per_day: Annotated[int, Meta(ge=0, le=1000)] = _DEFAULT.max_per_day
+    cool_down_s: Annotated[int, Meta(ge=0, le=30 * 86_400)] = _DEFAULT.cool_down_s
+    quiet_hours: QuietHours | None = None
+    discount_budget: DiscountBudget = msgspec.field(default_factory=DiscountBudget)
+    holdout_share: Share = _DEFAULT.holdout_share
+    holdout_salt: Annotated[str, Meta(min_length=1, max_length=64)] = _DEFAULT.holdout_salt
+    max_cause_age_s: Annotated[int, Meta(ge=1, le=86_400)] = _DEFAULT.max_cause_age_s
+
+
+DEFAULT_BODY: Final = PolicyBody()
+_DECODER: Final = msgspec.json.Decoder(PolicyBody)
+_CLOCK: Final = re.compile(r"(\d\d):(\d\d)")
+
+
+def to_policy(body: PolicyBody) -> SignalPolicy:
+    """The policy that a body means.
+
+    Raises
+    ------
+    ValueError
+        If a signal type is unknown.
+
+    Examples
+    --------
+    >>> night = PolicyBody(quiet_hours=QuietHours("22:00", "07:30"), discount_budget=DiscountBudget(per_day=12.5))
+    >>> to_policy(night).quiet_to_min, to_policy(night).max_discount_cents_per_day
+    (450, 1250)
+    """
+    quiet = body.quiet_hours
+    return SignalPolicy(
+        thresholds=SignalThresholds(**msgspec.structs.asdict(body.thresholds)),
+        signal_types=tuple(body.signal_types),
+        max_per_day=body.max_per_day,
+        cool_down_s=body.cool_down_s,
+        quiet_from_min=_minute(quiet.begin) if quiet else None,
+        quiet_to_min=_minute(quiet.end) if quiet else None,
+        max_discount_cents_per_day=_cents(body.discount_budget.per_day),
+        max_discount_cents=_cents(body.discount_budget.total),
+        holdout_share=body.holdout_share,
+        holdout_salt=body.holdout_salt,
+        max_cause_age_s=body.max_cause_age_s,
+    )
+
+
+def _minute(clock: str) -> int:
+    found = _CLOCK.fullmatch(clock)
+    if found is None:
+        raise ValueError("a time of day must be HH:MM")
+    return (int(found[1]) * 60 + int(found[2])) % DAY_MIN
+
+
+def _cents(amount: float | None) -> int | None:
+    return None if amount is None else int(amount * 100 + 0.5)
+
+
+class PolicyBook:
+    """The partners' policies as they stand.
+
+    Parameters
+    ----------
+    read
+        All rows of a statement.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._known: dict[str, tuple[int, SignalPolicy]] = {}
+
+    def of(self, partner: str) -> SignalPolicy:
+        """The policy of a partner, read anew where its version has changed."""
+        found = self._read(READ_POLICY, (partner,))
+        if not found:
+            return _DEFAULT
+        text, version = found[0]
+        known = self._known.get(partner)
+        if known is None or known[0] != version:
+            known = self._known[partner] = (version, to_policy(_DECODER.decode(text)))
+        return known[1]
+
+
+class PolicyDoor:
+    """The handlers."""
+
+    def __init__(self, reader: Reader, writes: Writes) -> None:
+        self._reader = reader
+        self._writes = writes
+
+    async def show(self, call: Call) -> PolicyBody:
+        """``GET /v1/signals/policy``."""
+        found = self._reader.rows(READ_POLICY, (call.partner,))
+        return _DECODER.decode(found[0][0]) if found else DEFAULT_BODY
+
+    async def put(self, call: Call) -> Reply:
+        """``PUT /v1/signals/policy``."""
+        body = decoded(call.body)
+        text = msgspec.json.encode(body).decode()
+
+        def work(connection: apsw.Connection) -> PolicyBody:
+            connection.execute(PUT_POLICY, (call.partner, text, call.received_at_us))
+            return body
+
+        return await self._writes.write(call, work)
+
+
+def decoded(body: bytes) -> PolicyBody:
+    """Read a policy and make sure that it can be followed.
+
+    Raises
+    ------
+    Refusal
+        400 or 422.
+    """
+    policy = decode(_DECODER, body)
+    unknown = [place for place, name in enumerate(policy.signal_types) if name not in SENDABLE]
+    if unknown:
+        raise Refusal(422, f"a signal type must be one of {', '.join(SENDABLE)}", f"/signal_types/{unknown[0]}")
+    return policy

@@ -1,0 +1,162 @@
+"""What a signal to a visitor may name: the shelf, filled from associations, catalogue, offers and what has been promised.
+
+Where a partner has no catalogue, products are what the associations know; there are then neither articles nor prices but those
+of the session's own events.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any, Final, NamedTuple, Protocol
+
+from models.assess import Assessment
+from models.engagement.policy import SignalPolicy, smallest
+from models.engagement.signals import Offer, Shelf
+from models.live_session import LiveSession
+from services.signals.catalog import CatalogItem, CatalogOffer
+
+
+class Goods(Protocol):
+    """The partners' catalogues. `services.signals.catalog.Catalog` is one."""
+
+    def in_stock(self, partner: str, item_id: str) -> bool | None:
+        """Whether the catalogue has an item and it is not sold out; None where the partner has no catalogue."""
+        ...
+
+    def item(self, partner: str, item_id: str) -> CatalogItem | None:
+        """What is known about an item."""
+        ...
+
+    def content(self, partner: str) -> Sequence[CatalogItem]:
+        """Articles to read."""
+        ...
+
+    def offers(self, partner: str) -> Sequence[CatalogOffer]:
+        """Discounts that the partner grants, also those that do not hold now."""
+        ...
+
+
+class Empty:
+    """The catalogue of an installation that has none."""
+
+    def in_stock(self, partner: str, item_id: str) -> bool | None:
+        """Nobody knows."""
+        return None
+
+    def item(self, partner: str, item_id: str) -> CatalogItem | None:
+        """Nothing."""
+        return None
+
+    def content(self, partner: str) -> Sequence[CatalogItem]:
+        """None."""
+        return ()
+
+    def offers(self, partner: str) -> Sequence[CatalogOffer]:
+        """None."""
+        return ()
+
+
+class Spent(NamedTuple):
+    """What a partner's signals have promised so far, in hundredths of the currency."""
+
+    by_offer: Mapping[str, int]
+    today: int
+    total: int
+
+
+UNSPENT: Final = Spent({}, 0, 0)
+
+
+def fill(
+    found: Assessment, session: LiveSession, goods: Goods, policy: SignalPolicy, spent: Spent, partner: str, now_us: int
+) -> Shelf:
+    """Fill the shelf for a visitor."""
+    most = policy.thresholds.max_items
+    articles = tuple(islice(_articles(session, goods.content(partner)), most))
+    products = tuple(islice((item_id for item_id in found.product_ids if _is_for_sale(goods, partner, item_id)), most))
+    named = {item_id: goods.item(partner, item_id) for item_id in products}
+    shown = {item_id: item for item_id, item in named.items() if item is not None} | {a.item_id: a for a in articles}
+    cart = [_Line(item_id, *_known(item_id, session, goods, partner)) for item_id in found.cart_ids]
+    return Shelf(
+        product_ids=products,
+        content_ids=tuple(article.item_id for article in articles),
+        cart_ids=found.cart_ids,
+        offers=tuple(_offers(goods.offers(partner), cart, policy, spent, now_us)) if cart else (),
+        cart_cents=_sum(cart),
+        details={item_id: _details(item) for item_id, item in shown.items()},
+    )
+
+
+def _is_for_sale(goods: Goods, partner: str, item_id: str) -> bool:
+    item = goods.item(partner, item_id)
+    return goods.in_stock(partner, item_id) is not False and (item is None or item.kind != "content")
+
+
+class _Line(NamedTuple):
+    """An item in the cart."""
+
+    item_id: str
+    category: str | None
+    cents: int | None
+
+
+def _known(item_id: str, session: LiveSession, goods: Goods, partner: str) -> tuple[str | None, int | None]:
+    """Category and price of an item: the catalogue's, else those of the newest event about it that has them."""
+    item = goods.item(partner, item_id)
+    category, price = (item.category, item.price) if item is not None else (None, None)
+    about = session.events[session.events["item"] == session.item_ids.index(item_id)]
+    if price is None:
+        prices = [value for value in about["price"].tolist() if not math.isnan(value)]
+        price = prices[-1] if prices else None
+    if category is None:
+        codes = [code for code in about["category"].tolist() if code >= 0]
+        category = session.categories[codes[-1]] if codes else None
+    return category, None if price is None else round(price * 100)
+
+
+def _sum(lines: Sequence[_Line]) -> int | None:
+    cents = [line.cents for line in lines if line.cents is not None]
+    return sum(cents) if lines and len(cents) == len(lines) else None
+
+
+def _articles(session: LiveSession, content: Sequence[CatalogItem]) -> Iterator[CatalogItem]:
+    """Articles that the session has not met, those of its newest category first."""
+    codes = session.events["category"]
+    known = codes[codes >= 0]
+    category = session.categories[int(known[-1])] if len(known) else None
+    met = set(session.item_ids)
+    fitting = (a for a in content if a.category == category and a.item_id not in met)
+    return chain(fitting, (a for a in content if a.category != category and a.item_id not in met))
+
+
+def _offers(
+    offers: Sequence[CatalogOffer], cart: Sequence[_Line], policy: SignalPolicy, spent: Spent, now_us: int
+) -> Iterator[Offer]:
+    """Offers that hold now for something in the cart, with what is left of them."""
+    per_day, total = policy.max_discount_cents_per_day, policy.max_discount_cents
+    left_of_all = smallest(None if per_day is None else per_day - spent.today, None if total is None else total - spent.total)
+    for offer in offers:
+        lines = [line for line in cart if _holds(offer, line)]
+        if not lines or not _is_valid(offer, now_us):
+            continue
+        budget = None if offer.budget is None else math.floor(offer.budget * 100 + 0.5) - spent.by_offer.get(offer.offer_id, 0)
+        amount = None if offer.amount is None else math.floor(offer.amount * 100 + 0.5)
+        terms = {name: value for name in ("title", "code", "currency") if (value := getattr(offer, name)) is not None}
+        yield Offer(offer.offer_id, _sum(lines), offer.percent, amount, smallest(left_of_all, budget), terms)
+
+
+def _is_valid(offer: CatalogOffer, now_us: int) -> bool:
+    begun = offer.valid_from_us is None or offer.valid_from_us <= now_us
+    return offer.active and begun and (offer.valid_until_us is None or now_us < offer.valid_until_us)
+
+
+def _holds(offer: CatalogOffer, line: _Line) -> bool:
+    """Whether an offer is about an item of the cart."""
+    if offer.item_ids or offer.categories:
+        return line.item_id in offer.item_ids or line.category in offer.categories
+    return offer.min_price is None or (line.cents is not None and line.cents >= round(offer.min_price * 100))
+
+
+def _details(item: CatalogItem) -> dict[str, Any]:
+    told = {"title": item.title, "url": item.url, "price": item.price, "category": item.category}
+    return {name: value for name, value in told.items() if value is not None}

@@ -1,0 +1,1 @@
+"""Worker: duties, each a fold or a delivery that follows the log."""

@@ -1,0 +1,118 @@
+"""The duty that keeps the action weights up to date: new events, released ones, and actions whose horizon has passed.
+
+For every visitor concerned it folds that visitor's history again (`models.weights.action_outcomes`) and replaces what it had
+kept, in one transaction with its place in the log. So a late event, a second run or a kill at any moment changes nothing in
+what comes out, and `flows.fold_actions`, which folds the whole log at once, comes to the same.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import apsw
+import msgspec
+
+from infra.settings import Settings
+from infra.store.connection import connect, rows
+from infra.store.statements import action_weights as action_weight_tables
+from infra.store.statements import log as tables
+from infra.store.statements.action_weights import CURSOR
+from models.weights import action_outcomes
+from models.weights import actions as action_weights
+from models.weights.actions import PARAMS, ActionParams
+from services.worker.features import event_frame
+
+POLL_S: Final = 2.0
+REFRESH_US: Final = 15_000_000  # the posterior is made anew at most so often, unless there is nothing else to do
+EVENTS_A_STEP: Final = 5_000
+DUE_A_STEP: Final = 1_000
+# A release is dated when it begins and seen when it is over, and many are folded in portions; folding one again does no harm.
+MARGIN_US: Final = 3_600_000_000
+
+
+class WeightsDuty:
+    """Stands somewhere in the log and brings the action weights up to its end, and to the present.
+
+    Parameters
+    ----------
+    connection
+        Of the store; used by one thread.
+    """
+
+    name = CURSOR
+    poll_s = POLL_S
+
+    def __init__(self, connection: apsw.Connection, params: ActionParams = PARAMS) -> None:
+        self._connection = connection
+        self._params = params
+        self._changed: set[tuple[int, int]] = set()  # in quarantine: what this process has folded since
+        self._made_at_us = 0
+        self._is_stale = True  # what is kept may have been changed by a process before, or by a flow
+
+    def step(self, now_us: int) -> int:
+        """Fold the next events, at most `EVENTS_A_STEP`, what is due, and what quarantine has held back or released.
+
+        Returns
+        -------
+        How many visitors were folded; 0 when all is done.
+        """
+        position = self._position()
+        until = max(position, min(self._end(), position + EVENTS_A_STEP))
+        users = {user for (user,) in rows(self._connection, action_weight_tables.TOUCHED, (position, until))}
+        users.update(user for (user,) in rows(self._connection, action_weight_tables.DUE, (now_us, DUE_A_STEP)))
+        changed = {
+            (seq, at_us): user for seq, at_us, user in rows(self._connection, action_weight_tables.CHANGED, (MARGIN_US,))
+        }
+        new = [one for one in changed if one not in self._changed][:DUE_A_STEP]
+        users.update(changed[one] for one in new)
+        if users or until > position:
+            self._fold(sorted(users), until, now_us)
+            self._is_stale = True
+        self._changed = (self._changed & changed.keys()).union(new)
+        if self._is_stale and (not users or now_us - self._made_at_us >= REFRESH_US):
+            self.refresh(now_us)
+        return len(users)
+
+    def _position(self) -> int:
+        found = rows(self._connection, "SELECT seq FROM cursors WHERE name = ?", (CURSOR,))
+        return min(int(found[0][0]), self._end()) if found else 0
+
+    def _end(self) -> int:
+        ((end,),) = rows(self._connection, "SELECT coalesce(max(seq), 0) FROM events")
+        return int(end)
+
+    def _fold(self, users: Sequence[str], until: int, now_us: int) -> None:
+        asked = _json(users)
+        busy = {user for (user,) in rows(self._connection, tables.BUSY_USERS, (asked, action_outcomes.MOST_EVENTS))}
+        read = _json([user for user in users if user not in busy])
+        frame = event_frame(rows(self._connection, tables.READ_USERS, (read, until)))
+        found = action_outcomes.of_frame(frame, now_us, self._params)
+        browser = {user for (user,) in rows(self._connection, action_weight_tables.BROWSER_ONLY, (read, until))}
+        with self._connection:
+            self._connection.execute(action_weight_tables.FORGET_OBSERVATIONS, (asked,))
+            self._connection.execute(action_weight_tables.FORGET_DUE, (asked,))
+            self._connection.executemany(
+                action_weight_tables.KEEP_OBSERVATION, [(*row, row[0] in browser) for row in found.observations]
+            )
+            self._connection.executemany(action_weight_tables.KEEP_DUE, found.due)
+            self._connection.execute(tables.MOVE_CURSOR, (CURSOR, until, now_us))
+
+    def refresh(self, now_us: int) -> None:
+        """Make the posterior from what is kept; the services look for it.
+
+        It is written only where it changed, so that nobody loads it in vain.
+        """
+        counts = action_weights.of_sums(rows(self._connection, action_weight_tables.SUMS), self._params)
+        text = _json(action_weights.counts_to_lists(counts))
+        kept = rows(self._connection, action_weight_tables.POSTERIOR)
+        if not kept or kept[0][2] != text:
+            self._connection.execute(action_weight_tables.SET_POSTERIOR, (self._position(), now_us, text))
+        self._made_at_us, self._is_stale = now_us, False
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def open_duty(settings: Settings) -> WeightsDuty:
+    """Stand ready at a home's log."""
+    return WeightsDuty(connect(settings.home))

@@ -1,0 +1,145 @@
+"""What the worker process does: duties, each in a thread of its own, so that a slow one does not hold the others up.
+
+A duty keeps its place in the table `cursors` and moves it in the transaction that holds its effect. So it may be killed at any
+moment, and a step that failed is simply done again.
+"""
+
+import logging
+import sqlite3
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from typing import Final, Protocol, runtime_checkable
+
+import apsw
+
+import feature_repo  # noqa: F401 - before Feast, whose import it shortens
+from infra.settings import Settings
+
+REST_S: Final = 2.0  # after a store that could not be read or written
+LONGEST_REST_S: Final = 60.0  # after a step that fails again and again for a reason nobody foresaw
+PATIENCE_S: Final = 10.0  # for steps under way when the worker is told to stop
+log = logging.getLogger("attune.worker")
+
+
+class Duty(Protocol):
+    """Something that has to be done again and again."""
+
+    @property
+    def name(self) -> str:
+        """For the log, and usually its cursor."""
+        ...
+
+    @property
+    def poll_s(self) -> float:
+        """How long to wait when there was nothing to do, seconds."""
+        ...
+
+    def step(self, now_us: int) -> int:
+        """Do some of it, in about a second at most; called from one thread, on a connection of its own.
+
+        Returns
+        -------
+        How much was done; 0 if there was nothing to do.
+        """
+        ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A duty that holds something open beside its connection."""
+
+    def close(self) -> None:
+        """Let go of it; called in the duty's thread after its last step."""
+        ...
+
+
+def duties(settings: Settings) -> list[Duty]:
+    """Everything the worker does. Takes seconds: Feast's import.
+
+    A duty opens connections of its own here. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
+    """
+    from services.privacy import erasure, retention
+    from services.worker import action_weights as weights_duty
+    from services.worker import cleanup as upkeep
+    from services.worker import delivery
+    from services.worker import features as feature_tail
+    from services.worker import rewards as reward_duty
+    from services.worker import signals as signal_duty
+
+    return [
+        feature_tail.open_tail(settings),
+        weights_duty.open_duty(settings),
+        signal_duty.open_signals(settings),
+        delivery.open_delivery(settings),
+        reward_duty.open_duty(settings),
+        upkeep.open_upkeep(settings),
+        erasure.open_completion(settings),
+        retention.open_retention(settings),
+    ]
+
+
+def store_failures() -> tuple[type[Exception], ...]:
+    """Exceptions by which a store says that it cannot be reached now. Takes seconds: Feast's import."""
+    from feast.errors import FeastError
+    from redis.exceptions import RedisError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (apsw.Error, OSError, sqlite3.Error, SQLAlchemyError, RedisError, FeastError)
+
+
+def follow(duty: Duty, stopped: threading.Event, failures: tuple[type[Exception], ...], now_us: Callable[[], int]) -> None:
+    """Do a duty until `stopped`, resting after failures.
+
+    A store that cannot be reached is asked again after `REST_S`. An error that nobody foresaw must not take the other duties
+    with it: it is logged, and the duty rests twice as long each time.
+    """
+    rest_s = REST_S
+    while not stopped.is_set():
+        try:
+            done = duty.step(now_us())
+        except failures as error:
+            log.warning("%s is tried again in %g s: %s", duty.name, REST_S, type(error).__name__)
+            stopped.wait(REST_S)
+            continue
+        except Exception as error:
+            # Without its message, which may hold a value of a partner's.
+            what = f"{type(error).__name__} at {_place(error)}"
+            log.error(
+                "%s stands still for %g s: unforeseen %s", duty.name, rest_s, what, exc_info=log.isEnabledFor(logging.DEBUG)
+            )
+            stopped.wait(rest_s)
+            rest_s = min(2 * rest_s, LONGEST_REST_S)
+            continue
+        rest_s = REST_S
+        if not done:
+            stopped.wait(duty.poll_s)
+    if isinstance(duty, Holding):
+        duty.close()
+
+
+def _place(error: Exception) -> str:
+    """File and line where an error came up."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{PurePath(last.filename).name}:{last.lineno}"
+
+
+def follow_all(
+    all_duties: Sequence[Duty],
+    stopped: threading.Event,
+    failures: tuple[type[Exception], ...],
+    now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+) -> None:
+    """Do all duties, each in its thread, until `stopped`; steps under way get `PATIENCE_S` to end."""
+    threads = [
+        threading.Thread(target=follow, args=(duty, stopped, failures, now_us), name=duty.name, daemon=True)
+        for duty in all_duties
+    ]
+    for thread in threads:
+        thread.start()
+    stopped.wait()
+    until = time.monotonic() + PATIENCE_S
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))

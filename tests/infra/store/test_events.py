@@ -1,0 +1,144 @@
+"""The event log's store: nothing twice, nothing lost, one secret."""
+
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from infra.layout import SECRET, STORE
+from infra.secret import secret
+from infra.store import events as store
+from infra.store.connection import connect
+from models.schema import EVENT_COLUMNS, MEASURES
+
+
+def events(*ids, at=1_000_000):
+    frame = pd.DataFrame({name: pd.Series([None] * len(ids), dtype=object) for name in EVENT_COLUMNS})
+    frame["event_id"] = list(ids)
+    frame["user_id"] = "u"
+    frame["event_type"] = "search"
+    frame["occurred_at_us"] = at
+    for name in MEASURES:
+        frame[name] = np.nan
+    frame["price"] = 0.1
+    frame["utc_offset_min"] = np.int16(60)
+    return frame
+
+
+@pytest.fixture
+def conn(tmp_path):
+    opened = connect(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_what_is_appended_is_read_back_bit_for_bit(conn):
+    frame = events("a", "b")
+    assert store.append_events(conn, frame, "shop", 5) == (2, 0)
+    back = store.read_events(conn)
+    assert back["seq"].tolist() == [1, 2]
+    assert back["partner"].tolist() == ["shop", "shop"]
+    assert back["received_at_us"].tolist() == [5, 5]
+    pd.testing.assert_frame_equal(back[list(EVENT_COLUMNS)], frame, check_dtype=False)
+    assert (back["utc_offset_min"].dtype, back["price"].dtype) == (np.int16, np.float64)
+
+
+def test_an_event_id_counts_once_per_partner(conn):
+    assert store.append_events(conn, events("a", "a", "b"), "shop", 5) == (2, 1)
+    assert store.append_events(conn, events("b", "c"), "shop", 6) == (1, 1)
+    assert store.append_events(conn, events("a"), "other", 6) == (1, 0)
+
+
+def test_an_empty_log_reads_as_an_empty_event_frame(conn):
+    back = store.read_events(conn)
+    assert len(back) == 0
+    assert list(back.columns) == ["seq", "partner", *EVENT_COLUMNS, "received_at_us"]
+
+
+def test_reading_starts_after_a_sequence_number_and_ends_at_an_instant(conn):
+    store.append_events(conn, pd.concat([events("a", at=1), events("b", at=2), events("c", at=3)]), "shop", 5)
+    assert store.read_events(conn, after_seq=1)["event_id"].tolist() == ["b", "c"]
+    assert store.read_events(conn, until_us=2)["event_id"].tolist() == ["a", "b"]
+
+
+def test_chunks_together_are_the_whole_log(conn):
+    store.append_events(conn, events(*map(str, range(7))), "shop", 5)
+    chunks = list(store.event_chunks(conn, n_rows=3))
+    assert [len(chunk) for chunk in chunks] == [3, 3, 1]
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), store.read_events(conn))
+
+
+def test_a_quarantined_event_is_left_out_and_comes_back_when_refused_again(conn):
+    store.append_events(conn, events("a", "b"), "shop", 5)
+    assert store.quarantine_events(conn, [(1, "too fast")]) == 1
+    assert store.quarantine_events(conn, [(1, "too fast")]) == 0
+    assert store.read_events(conn)["event_id"].tolist() == ["b"]
+    conn.execute("UPDATE quarantine SET replayed_at_us = 9")
+    assert store.read_events(conn)["event_id"].tolist() == ["a", "b"]
+    assert store.quarantine_events(conn, [(1, "too fast")]) == 1
+    assert store.read_events(conn)["event_id"].tolist() == ["b"]
+
+
+def test_a_refused_row_is_kept_once(conn):
+    row = store.Refused("shop", "f.csv", "taobao", 3, "{}", "why")
+    assert store.quarantine(conn, [row, row._replace(line=4)]) == 2
+    assert store.quarantine(conn, [row]) == 0
+
+
+def test_a_cursor_stays_where_it_was_moved(conn):
+    assert store.cursor(conn, "worker") == 0
+    store.move_cursor(conn, "worker", 7)
+    store.move_cursor(conn, "worker", 9)
+    assert store.cursor(conn, "worker") == 9
+
+
+def test_the_log_is_durable_and_shared(tmp_path, conn):
+    assert conn.pragma("journal_mode") == "wal"
+    assert conn.pragma("synchronous") == 2
+    other = connect(tmp_path)
+    store.append_events(other, events("a"), "shop", 5)
+    other.close()
+    assert len(store.read_events(conn)) == 1
+
+
+def test_many_processes_agree_on_one_secret(tmp_path):
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(secret(tmp_path))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert set(found) == {(tmp_path / SECRET).read_bytes()}
+    assert (tmp_path / SECRET).stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in tmp_path.iterdir()] == [SECRET]
+
+
+def test_a_damaged_secret_is_refused(tmp_path):
+    (tmp_path / SECRET).write_bytes(b"short")
+    with pytest.raises(ValueError, match="must hold 32 bytes, found 5: restore it"):
+        secret(tmp_path)
+
+
+def test_a_store_of_before_gets_the_tables_it_lacks(tmp_path):
+    with closing(connect(tmp_path)) as conn:
+        conn.execute("DROP TABLE rewards")
+        conn.pragma("user_version", 0)  # what a store says that was made before there were marks
+    with closing(connect(tmp_path)) as conn:
+        assert conn.execute("SELECT count(*) FROM rewards").get == 0
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path):
+    (tmp_path / STORE).write_text("hello, this is no database" * 100)
+    with pytest.raises(ValueError, match="no Attune store"):
+        connect(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        connect(tmp_path / "file" / "home")
+    assert Path(tmp_path / "file").is_file()

@@ -1,0 +1,246 @@
+"""What arrives after the build changes the answers as another build would."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.associations import model as associations
+from models.associations.live import LiveAssociations, changed_sessions
+from models.associations.model import AssociationParams, AssociationStore, build
+from models.events.encode import EVENT_DTYPE, NO_CODE, TYPE_CODE
+from models.features.sessions import sessionize, starts
+from models.schema import N_EVENT_TYPES
+from models.weight_profile import STATIC
+
+NOTHING_DROPPED = AssociationParams(min_llr=0.0, max_targets=10_000, n_popular=10_000)
+# No decay by time and no gate: what is left can be computed in the head.
+PLAIN = AssociationParams(
+    gap_scale_s=1e15, half_life_s=1e15, min_llr=0.0, step_power=1.0, anchor_power=1.0, popularity_power=0.0, backward=0.5,
+    self_factor=0.0, rank_decay=0.5, unmatched=0.0, age_scale_s=1e15,
+)  # fmt: skip
+DAY_US = 86_400_000_000
+
+
+def log_of(*rows) -> pd.DataFrame:
+    """A log of (user, item, type, second), in the order of arrival."""
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "event_type", "second"])
+    at_us = (frame.pop("second").astype(float) * 1e6).astype(np.int64) + 10 * DAY_US
+    return frame.assign(occurred_at_us=at_us, session_id=None, partner="p", seq=np.arange(1, len(frame) + 1))
+
+
+def built(log: pd.DataFrame, params: AssociationParams = NOTHING_DROPPED) -> AssociationStore:
+    log = sessionize(log)
+    events = np.zeros(len(log), dtype=EVENT_DTYPE)
+    events["item"], ids = pd.factorize(log["item_id"])
+    events["event_type"], events["occurred_at_us"] = log["event_type"].map(TYPE_CODE), log["occurred_at_us"]
+    return build(events, starts(log), ids.astype(object), params)
+
+
+def followed(store: AssociationStore, log: pd.DataFrame, after: int, step: int) -> LiveAssociations:
+    """The store, brought up to date in batches as a tail reader would."""
+    live = LiveAssociations(store)
+    for first in range(after, len(log), step):
+        users = log["user_id"][first : first + step]
+        known = log[: first + step]
+        known = known[known["user_id"].isin(users)]
+        live.fold(known, (known["seq"] > first).to_numpy())
+    return live
+
+
+def entries(store: AssociationStore) -> dict:
+    """Strength by anchor, source, target and target type, wherever it stands."""
+    found, x, o = {}, store.index, store.overlay
+    for anchor in range(store.n_items):
+        slot = o.slot[anchor] if len(o.slot) else 0
+        arrays, factor = (o, o.overlay_factor) if slot else (x, o.index_factor)
+        first, last = o.span[slot] if slot else x.offsets[anchor : anchor + 2] if anchor + 1 < len(x.offsets) else (0, 0)
+        for e in range(first, last):
+            target, types = int(arrays.target[e]), int(arrays.types[e])
+            ratio = o.ratio[o.slot[target], types & 15] if len(o.slot) else 1.0
+            key = (store.item_ids[anchor], types >> 4, store.item_ids[target], types & 15)
+            found[key] = float(factor * ratio * arrays.strength[e])
+    return found
+
+
+def scores(store: AssociationStore, *items: str) -> dict:
+    codes = np.array([store.code(item) for item in items], np.int64)
+    ranked = store.recommend(codes, np.zeros(len(items), np.int8), np.zeros(len(items)), STATIC.base, 1000)
+    pairs = zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)
+    return {store.item_ids[code]: score for code, score in list(pairs)[: ranked.n_associated]}
+
+
+def popular(store: AssociationStore) -> dict:
+    ranked = store.popular(1000)
+    return {store.item_ids[code]: score for code, score in zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)}
+
+
+def same(one: AssociationStore, two: AssociationStore) -> None:
+    assert entries(one) == pytest.approx(entries(two), rel=1e-4)
+    assert popular(one) == pytest.approx(popular(two), rel=1e-4)
+    for item in two.item_ids:
+        assert scores(one, item) == pytest.approx(scores(two, item), rel=1e-4)
+    assert one.built_to_us == two.built_to_us
+
+
+def test_a_new_pair_and_a_new_item_are_there_at_once():
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 1), ("v", "a", "item_view", 2), ("v", "c", "purchase", 3))
+    store = built(log[:2], PLAIN)
+    assert scores(store, "a") == pytest.approx({"b": 0.2 * 0.2})
+    live = followed(store, log, 2, 1)
+    # a was seen in two sessions now: each neighbour counts half; c is bought
+    assert scores(live.view, "a") == pytest.approx({"b": 0.2 * 0.2 / 2, "c": 0.2 * 1.0 / 2})
+    assert (live.view.n_items, live.view.item_ids[live.view.code("c")], live.view.code("d")) == (3, "c", NO_CODE)
+    assert popular(live.view) == pytest.approx({"c": 1.0, "a": 0.4, "b": 0.2})
+    same(live.view, built(log, PLAIN))
+
+
+def test_a_session_that_goes_on_after_the_build_keeps_what_went_before():
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 10))
+    live = followed(built(log[:1]), log, 1, 1)
+    assert set(entries(live.view)) == {("a", 0, "b", 0), ("b", 0, "a", 0)}
+    same(live.view, built(log))
+
+
+def test_a_late_event_moves_apart_what_was_side_by_side():
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 20), ("u", "c", "item_view", 10))
+    live = followed(built(log[:2], PLAIN), log, 2, 1)
+    assert entries(live.view)["a", 0, "b", 0] == pytest.approx(0.5)  # two steps on
+    same(live.view, built(log, PLAIN))
+
+
+def test_a_late_event_joins_two_sessions():
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 3000), ("u", "c", "item_view", 1500))
+    store = built(log[:2])
+    assert entries(store) == {}
+    same(followed(store, log, 2, 1).view, built(log))
+
+
+def test_earlier_views_stay_as_they_were():
+    log = log_of(*(("uv"[k % 2], "abcde"[k % 5], "item_view", k) for k in range(20)))
+    live = LiveAssociations(built(log[:5]))
+    views, told = [live.view], [scores(live.view, "a")]
+    for first in range(5, 20, 3):
+        known = log[: first + 3]
+        live.fold(known, (known["seq"] > first).to_numpy())
+        views.append(live.view)
+        told.append(scores(live.view, "a"))
+    live.settle()
+    assert [scores(view, "a") for view in views] == told
+    assert told[0] != told[-1]
+
+
+def test_a_store_of_another_decade_fades_as_it_would_in_a_build():
+    now = 11 * 365 * 86_400
+    old = ("u", "a", "item_view", 0), ("u", "b", "item_view", 1)
+    log = log_of(*old, ("v", "a", "item_view", now), ("v", "c", "item_view", now + 1))
+    live = followed(built(log[:2]), log, 2, 1)
+    assert list(scores(live.view, "a")) == ["c", "b"][: len(scores(live.view, "a"))]
+    assert scores(live.view, "a")["c"] == pytest.approx(scores(built(log), "a")["c"], rel=1e-4)
+    assert np.isfinite(list(scores(live.view, "a", "c").values())).all()
+
+
+def test_an_empty_store_fills_up():
+    log = log_of(*(("uv"[k % 2], "abcde"[k % 5], "item_view", k) for k in range(20)))
+    same(followed(built(log[:0]), log, 0, 7).view, built(log))
+
+
+def test_reasons_come_from_the_overlay_too():
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 1), ("v", "a", "item_view", 2), ("v", "c", "purchase", 3))
+    view = followed(built(log[:2], PLAIN), log, 2, 2).view
+    session = np.array([view.code("a")]), np.zeros(1, np.int8), np.zeros(1)
+    ranked = view.recommend(*session, STATIC.base, 2)
+    because = view.explain(ranked, *session, STATIC.base)
+    assert [[c["item_id"] for c in each] for each in because] == [["a"], ["a"]]
+    assert because[0][0] == {"item_id": "a", "source_event": "item_view", "target_event": "purchase", "share": 1.0}
+
+
+def test_events_without_items_only_let_time_pass():
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 1), ("v", None, "search", 86_400))
+    same(followed(built(log[:2]), log, 2, 1).view, built(log))
+
+
+def test_pairs_that_were_pruned_begin_at_zero_and_the_others_are_exact():
+    log = log_of(*((f"u{k // 4}", f"i{k * 7 % 11}", "item_view", 10 * k) for k in range(80)))
+    few = AssociationParams(min_llr=0.0, max_targets=3)
+    all_of = AssociationParams(min_llr=0.0, max_targets=10_000)
+    store = built(log[:60], few)
+    live, exact = entries(followed(store, log, 60, 4).view), entries(built(log, all_of))
+    kept = live.keys() & entries(store).keys()
+    assert len(kept) > 10
+    assert {key: live[key] for key in kept} == pytest.approx({key: exact[key] for key in kept}, rel=1e-4)
+    assert all(live[key] <= exact[key] * 1.0001 for key in live)
+
+
+def test_a_store_without_a_ledger_says_so():
+    store = built(log_of(("u", "a", "item_view", 0)))
+    parts = associations.to_parts(store)
+    old = associations.from_parts(parts._replace(arrays={k: v for k, v in parts.arrays.items() if k != "support"}))
+    with pytest.raises(ValueError, match="ledger"):
+        LiveAssociations(old)
+    back = associations.from_parts(parts)
+    assert LiveAssociations(back).view.popular(1).items.tolist() == [0]
+
+
+def test_unchanged_sessions_are_left_alone():
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 9000), ("u", "c", "item_view", 9001))
+    after, before = changed_sessions(log, np.array([False, False, True]), np.array([7, 8, 9]))
+    assert (after.events["item"].tolist(), after.starts.tolist()) == ([8, 9], [True, False])
+    assert (before.events["item"].tolist(), before.starts.tolist()) == ([8], [True])
+
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from("uvw"),
+        st.sampled_from("abcdef"),
+        st.sampled_from(["item_view", "add_to_cart", "purchase"]),
+        st.integers(0, 9000),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(events, st.integers(0, 40), st.integers(1, 9))
+def test_any_tail_in_any_batches_equals_a_rebuild(rows, cut, step):
+    log = log_of(*rows)
+    live = followed(built(log[:cut]), log, cut, step)
+    same(live.view, built(log))
+    same(live.settle(), built(log))
+
+
+@settings(max_examples=30, deadline=None)
+@given(events, st.integers(1, 9))
+def test_gates_and_pruning_are_those_of_a_rebuild_where_the_store_has_dropped_nothing(rows, step):
+    log, params = log_of(*rows), AssociationParams()
+    same(followed(built(log[:0], params), log, 0, step).settle(), built(log, params))
+
+
+@settings(max_examples=30, deadline=None)
+@given(events, st.integers(0, 40), st.integers(1, 9), st.integers(1, 9))
+def test_a_replay_of_the_tail_gives_the_same_state_however_it_is_cut(rows, cut, step, other_step):
+    log = log_of(*rows)
+    store = built(log[:cut], AssociationParams(max_targets=2, n_popular=3))
+    one, two = followed(store, log, cut, step).settle(), followed(store, log, cut, other_step).settle()
+    assert list(one.item_ids) == list(two.item_ids)
+    assert entries(one) == pytest.approx(entries(two), rel=1e-6)
+    assert popular(one) == pytest.approx(popular(two), rel=1e-6)
+
+
+def test_weights_that_are_refused_are_refused_here_too():
+    live = LiveAssociations(built(log_of(("u", "a", "item_view", 0))))
+    with pytest.raises(ValueError, match="finite"):
+        live.view.popular(3, np.full(N_EVENT_TYPES, np.nan))
+
+
+def test_relation_counts_for_items_of_the_build_and_leaves_later_ones_as_they_are():
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 1), ("v", "a", "item_view", 0), ("v", "c", "item_view", 1))
+    view = followed(built(log[:2], PLAIN), log, 2, 2).view  # a and b have a category, the same; c came later
+    session = np.array([view.code("a")]), np.zeros(1, np.int8), np.zeros(1)
+    plain, related = (view.recommend(*session, STATIC.base, 2, None, relation) for relation in (None, np.array([3.0, 9.0])))
+    score = [dict(zip(answer.items.tolist(), answer.scores.tolist(), strict=True)) for answer in (plain, related)]
+    b, c = view.code("b"), view.code("c")
+    assert score[1][b] == pytest.approx(3.0 * score[0][b])
+    assert score[1][c] == score[0][c]

@@ -1,0 +1,125 @@
+"""The shared classifier, its calibration, the single-row call and the report tables."""
+
+import json
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+from models.evaluation import classification as report
+from models.learners import boosting
+from models.learners.single_row import SingleRow
+from models.learners.trees import BoostParams
+from models.statistics import calibration
+
+
+def booster(n_classes, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(500, 6))
+    label = rng.integers(n_classes, size=500)
+    params = {"objective": "multiclass", "num_class": n_classes} if n_classes > 2 else {"objective": "binary"}
+    return lgb.train({**params, "verbose": -1, "num_threads": 1}, lgb.Dataset(x, label=label), 10), x
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_the_single_row_call_equals_the_booster(n_classes):
+    trained, x = booster(n_classes)
+    x[::7, 2] = np.nan
+    score = SingleRow(trained, 6)
+    assert np.array_equal([score(row) for row in x], trained.predict(x, raw_score=True).reshape(len(x), -1))
+
+
+def test_single_rows_of_two_boosters_do_not_mix():
+    (first, x), (second, _) = booster(4), booster(4, seed=1)
+    one, other = SingleRow(first, 6), SingleRow(second, 6)
+    kept = one(x[0])
+    other(x[0])
+    assert np.array_equal(kept, one(x[0]))
+    assert not np.array_equal(kept, other(x[0]))
+
+
+def test_a_row_of_the_wrong_width_is_refused():
+    trained, x = booster(2)
+    with pytest.raises(ValueError, match="6 features, expected 5"):
+        SingleRow(trained, 5)
+    with pytest.raises(ValueError, match="broadcast"):
+        SingleRow(trained, 6)(x[0, :5])
+
+
+def test_the_booster_outlives_its_owner_as_long_as_the_call_does():
+    trained, x = booster(2)
+    expected = trained.predict(x[:1], raw_score=True)
+    score = SingleRow(trained, 6)
+    del trained
+    assert score(x[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        (np.array([0, 4]), "class codes must lie in 0 … 3"),
+        (np.zeros((2, 3)), "4 probabilities"),
+        (np.zeros(3, int), "one target"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(targets, says):
+    with pytest.raises(ValueError, match=says):
+        boosting.fit(np.zeros((2, 3), np.float32), targets, 4, BoostParams())
+
+
+def test_features_of_another_width_are_refused():
+    model = boosting.fit(np.zeros((0, 3), np.float32), np.zeros(0, int), 4, BoostParams())
+    with pytest.raises(ValueError, match="rows of 3 features"):
+        model.predict(np.zeros((1, 2), np.float32))
+
+
+def test_held_out_rows_are_not_learned_from():
+    x = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    codes = (x[:, 0] > 0).astype(int)
+    valid = np.arange(400) >= 300
+    spoilt = np.where(valid, 2, codes)
+    model = boosting.fit(x, spoilt, 3, BoostParams(n_rounds=5), valid=valid)
+    assert model.classes.tolist() == [0, 1]
+
+
+def test_later_rows_keep_a_session_on_one_side():
+    started_us = np.array([1, 1, 1, 2, 2, 3, 3, 3, 3, 4])
+    later = boosting.later_rows(started_us, 0.5)
+    assert all(len(set(later[started_us == s])) == 1 for s in (1, 2, 3, 4))
+    assert later[-1]
+    assert not later[0]
+
+
+def test_a_share_outside_zero_and_one_is_refused():
+    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
+        boosting.later_rows(np.arange(3), 1)
+
+
+def test_calibration_recovers_known_scale_and_shift():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(20_000, 3)) * 2
+    p = calibration.apply(calibration.Scaling(0.5, np.array([0.6, 0.0, -0.6])), scores)
+    drawn = (p.cumsum(axis=1) < rng.random((len(p), 1))).sum(axis=1)
+    found = calibration.fit(scores, np.eye(3)[drawn])
+    assert found.scale == pytest.approx(0.5, abs=0.03)
+    assert found.shift - found.shift.mean() == pytest.approx([0.6, 0.0, -0.6], abs=0.05)
+
+
+def test_calibration_without_rows_changes_nothing():
+    scaling = calibration.fit(np.empty((0, 3)), np.empty((0, 3)))
+    scores = np.array([1.0, 2.0, 3.0])
+    assert np.array_equal(calibration.apply(scaling, scores), calibration.softmax(scores))
+
+
+def test_tables_are_json_without_nan():
+    p = np.array([[0.7, 0.3], [0.6, 0.4]])
+    table = report.early_decision({"model": p}, np.array([0, 0]), np.array([1, 2]), ("a", "b"), (1, 2, 3))
+    text = json.dumps({"t": table, "y": report.yes_no(p[:, 0], np.array([True, True]))}, allow_nan=False)
+    assert table["after_3"]["model"] == {"n_rows": 0}
+    assert table["after_1"]["model"]["macro_f1"] == 1.0
+    assert json.loads(text)["y"]["roc_auc"] is None
+
+
+def test_calibration_table_says_what_was_said_and_what_came():
+    rows = report.calibration_table(np.array([0.2, 0.2, 0.8, 0.8]), np.array([False, False, True, False]), 2)
+    assert rows == [{"n_rows": 2, "mean_p": 0.2, "hit_rate": 0.0}, {"n_rows": 2, "mean_p": 0.8, "hit_rate": 0.5}]

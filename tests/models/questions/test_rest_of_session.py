@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.events.encode import EVENT_DTYPE, NO_CODE
+from models.questions import rest_of_session
+from models.questions.rest_of_session import Prefixes
+from models.schema import N_EVENT_TYPES, EventType
+
+VIEW, CART, BUY, SEARCH = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE, EventType.SEARCH
+
+
+def events_of(*sessions):
+    rows = [event for session in sessions for event in session]
+    events = np.zeros(len(rows), EVENT_DTYPE)
+    events["event_type"], events["item"] = [r[0] for r in rows], [r[1] for r in rows]
+    starts = np.zeros(len(rows), dtype=bool)
+    starts[np.cumsum([0, *map(len, sessions)])[:-1]] = True
+    return events, starts
+
+
+def targets_of(asked):
+    return sorted(zip(asked.last[asked.prefix].tolist(), asked.kind.tolist(), asked.item.tolist(), strict=True))
+
+
+def test_targets_are_the_other_items_of_the_rest_of_the_same_session_once_per_kind():
+    events, starts = events_of([(VIEW, 1), (VIEW, 2), (CART, 2), (VIEW, 2), (BUY, 1)], [(VIEW, 3)])
+    asked = rest_of_session.prefixes(events, starts, 100, np.random.default_rng(0))
+    # Item 1 is in hand first; after the views of item 2 only the purchase of item 1 is about another item.
+    assert targets_of(asked) == [(0, 0, 2), (0, 1, 2), (1, 2, 1), (2, 2, 1), (3, 2, 1)]
+
+
+def test_search_before_any_item_is_no_question():
+    events, starts = events_of([(SEARCH, NO_CODE), (VIEW, 1), (SEARCH, NO_CODE), (VIEW, 2)])
+    asked = rest_of_session.prefixes(events, starts, 100, np.random.default_rng(0))
+    assert (asked.last.tolist(), asked.at_hand.tolist()) == ([1, 2], [1, 1])
+
+
+def test_empty_log_asks_nothing():
+    asked = rest_of_session.prefixes(np.zeros(0, EVENT_DTYPE), np.zeros(0, bool), 5, np.random.default_rng(0))
+    assert len(asked.last) == len(asked.item) == 0
+
+
+def test_met_before_tells_items_of_the_prefix_from_new_ones():
+    events, starts = events_of([(VIEW, 1), (VIEW, 2), (VIEW, 1), (VIEW, 4)])
+    asked = rest_of_session.prefixes(events, starts, 100, np.random.default_rng(0))
+    met = rest_of_session.met_before(asked, events["item"])
+    assert dict(zip(targets_of(asked), met.tolist(), strict=True)) == {
+        (0, 0, 2): False, (0, 0, 4): False, (1, 0, 1): True, (1, 0, 4): False, (2, 0, 4): False,
+    }  # fmt: skip
+
+
+def test_measures_by_hand():
+    one = np.zeros(2, dtype=np.int64)
+    asked = Prefixes(one, one, one, np.array([0, 0, 1]), np.zeros(3, dtype=np.int64), np.array([5, 6, 7]))
+    rows, values = rest_of_session.measures(np.array([1, 3, 0]), asked, 0)
+    gained, ideal = 1 + 1 / np.log2(4), 1 + 1 / np.log2(3)
+    assert rows.tolist() == [0, 1]
+    np.testing.assert_allclose(values, [[1.0, 1.0, gained / ideal], [0.0, 0.0, 0.0]])
+
+
+def test_unknown_item_is_a_miss_even_where_the_list_is_short():
+    asked = Prefixes(*(np.zeros(1, dtype=np.int64),) * 6)
+    lists = np.full((1, rest_of_session.LIMIT), NO_CODE)
+    assert rest_of_session.ranks(lists, asked, np.array([NO_CODE])).tolist() == [0]
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, N_EVENT_TYPES - 1), st.integers(-1, 4)), min_size=1, max_size=6),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_every_target_lies_in_the_rest_and_never_is_the_item_in_hand(sessions):
+    events, starts = events_of(*sessions)
+    asked = rest_of_session.prefixes(events, starts, 1000, np.random.default_rng(0))
+    ends = np.append(np.flatnonzero(starts)[1:], len(events))[np.cumsum(starts) - 1]
+    for prefix, item in zip(asked.prefix, asked.item, strict=True):
+        last = asked.last[prefix]
+        assert item != asked.at_hand[prefix]
+        assert item in events["item"][last + 1 : ends[last]]
+    assert set(asked.prefix.tolist()) == set(range(len(asked.last)))
+
+
+def test_ranks_count_from_one():
+    asked = Prefixes(*(np.zeros(2, dtype=np.int64),) * 6)
+    lists = np.full((1, rest_of_session.LIMIT), NO_CODE)
+    lists[0, :2] = [8, 9]
+    assert rest_of_session.ranks(lists, asked, np.array([9, 4])).tolist() == pytest.approx([2, 0])
+
+
+def test_a_machines_session_of_thousands_wants_a_few_after_each_event():
+    """Without a limit the pairs would grow with the square of its length: 12 million here."""
+    events = np.zeros(5000, EVENT_DTYPE)
+    events["item"] = np.arange(5000)
+    asked = rest_of_session.prefixes(events, np.arange(5000) == 0, 10_000, np.random.default_rng(0))
+    assert np.bincount(asked.prefix).max() == rest_of_session.LONGEST_REST
+    np.testing.assert_array_equal(asked.item[asked.prefix == 7], 8 + np.arange(rest_of_session.LONGEST_REST))

@@ -1,0 +1,243 @@
+"""The ranker: its trees answer as LightGBM's, and it learns a rule that the counts alone do not show."""
+
+from dataclasses import replace
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.artifact import Parts
+from models.events.encode import EVENT_DTYPE
+from models.ranker import item_traits
+from models.ranker import kernels as ranker_kernels
+from models.ranker import model as ranker
+from models.ranker import training as ranker_training
+from models.ranker import trees as ranker_trees
+from models.ranker.model import SourceParams
+from models.ranker.training import GrowParams
+from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
+
+WEIGHTS = np.eye(N_EVENT_TYPES)[0]
+SMALL = GrowParams(n_trees=20, n_leaves=7, max_depth=4, min_rows_in_leaf=5)
+
+
+def log(sessions):
+    events = np.zeros(sum(map(len, sessions)), EVENT_DTYPE)
+    events["item"] = [item for session in sessions for item in session]
+    starts = np.zeros(len(events), bool)
+    starts[(np.cumsum([0, *map(len, sessions)])[:-1])[[len(s) > 0 for s in sessions]]] = True
+    events["occurred_at_us"] = np.cumsum(starts) * 1_000_000
+    return events, starts
+
+
+def names(n):
+    return np.array([f"i{k}" for k in range(n)], object)
+
+
+def back_to_the_first(n_sessions=400, n_items=30):
+    """After two items, visitors return to the first: items are random, so that pairs cannot tell."""
+    rng = np.random.default_rng(3)
+    return [[int(a), int(b), int(a)] for a, b in (rng.choice(n_items, 2, replace=False) for _ in range(n_sessions))]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ranker_training.fit(*log(back_to_the_first()), names(30), WEIGHTS, grow=SMALL)
+
+
+def rank(model, session, limit=5, exclude=None):
+    items = np.array(session, np.int64)
+    return model.rank(items, np.zeros(len(items), np.int8), WEIGHTS, limit, exclude)
+
+
+def test_learns_what_visitors_do_next(model):
+    assert model.fallback == ""
+    pairs = np.random.default_rng(9).permuted(np.tile(np.arange(30), (20, 1)), axis=1)[:, :2]
+    assert np.mean([rank(model, pair).items[0] == pair[0] for pair in pairs]) > 0.9
+
+
+def test_answers_fall_differ_and_keep_to_limit_and_exclusion(model):
+    answer = rank(model, [3, 4], 10, np.array([3, 4, 7]))
+    assert len(answer.items) == len(set(answer.items.tolist())) == 10
+    assert not {3, 4, 7} & set(answer.items.tolist())
+    assert np.all(np.diff(answer.scores) <= 0)
+    assert len(rank(model, [3], 0).items) == 0
+
+
+@pytest.mark.parametrize("session", [[], [-1], [99, -5]])
+def test_popular_items_answer_an_unknown_session(model, session):
+    answer = rank(model, session)
+    assert len(answer.items) == 5
+    assert answer.n_ranked == 0
+
+
+def test_long_sessions_and_repeats_are_answered(model):
+    assert len(rank(model, [1] * 500).items) == 5
+    assert len(rank(model, list(range(30)) * 170).items) == 5
+
+
+def test_two_answers_do_not_touch_each_other(model):
+    first = rank(model, [3, 4])
+    kept = first.items.copy()
+    rank(model, [8, 9])
+    assert first.items.tolist() == kept.tolist() == rank(model, [3, 4]).items.tolist()
+
+
+def test_same_seed_same_ranker(model):
+    again = ranker_training.fit(*log(back_to_the_first()), names(30), WEIGHTS, grow=SMALL)
+    assert all(np.array_equal(a, b) for a, b in zip(model.trees, again.trees, strict=True))
+
+
+def test_parts_read_only_answer_the_same(model, tmp_path):
+    parts = ranker.to_parts(model)
+    for name, array in parts.arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    loaded = ranker.from_parts(Parts(parts.meta, {n: np.load(tmp_path / f"{n}.npy", mmap_mode="r") for n in parts.arrays}))
+    for session in ([3, 4], [5], []):
+        expected, found = rank(model, session, 20), rank(loaded, session, 20)
+        assert expected.items.tolist() == found.items.tolist()
+        assert expected.scores.tolist() == found.scores.tolist()
+    assert loaded.params == model.params
+    assert loaded.code("i7") == 7
+
+
+def test_other_features_are_refused(model):
+    parts = ranker.to_parts(model)
+    with pytest.raises(ValueError, match="other features"):
+        ranker.from_parts(Parts({**parts.meta, "features": ["place"]}, parts.arrays))
+
+
+@pytest.mark.parametrize("sessions", [[], [[0]], [[0, 1]], [[0], [0], [0]], [[0, 1, 2]] * 3])
+def test_too_little_to_learn_from_is_a_named_fallback(sessions):
+    found = ranker_training.fit(*log(sessions), names(3), WEIGHTS)
+    assert found.fallback == "too_few_questions"
+    assert found.trees is None
+    assert set(rank(found, [0]).items.tolist()) <= {0, 1, 2}
+    again = ranker.from_parts(ranker.to_parts(found))
+    assert again.fallback == found.fallback
+
+
+def test_an_empty_catalogue_answers_nothing():
+    found = ranker_training.fit(*log([]), names(0), WEIGHTS)
+    assert len(rank(found, [0]).items) == 0
+
+
+def test_input_is_left_alone():
+    events, starts = log(back_to_the_first(60))
+    before = events.copy(), starts.copy()
+    ranker_training.fit(events, starts, names(30), WEIGHTS, grow=SMALL)
+    assert np.array_equal(events, before[0])
+    assert np.array_equal(starts, before[1])
+
+
+def test_arguments_that_do_not_fit_are_refused(model):
+    with pytest.raises(ValueError, match="as long"):
+        model.rank(np.array([1]), np.zeros(2, np.int8), WEIGHTS, 5)
+    with pytest.raises(ValueError, match="weights"):
+        model.rank(np.array([1]), np.zeros(1, np.int8), WEIGHTS[:3], 5)
+    with pytest.raises(ValueError, match="limit"):
+        rank(model, [1], -1)
+    with pytest.raises(ValueError, match="counts"):
+        SourceParams(n_candidates=0)
+
+
+def test_every_feature_is_finite(model):
+    for session in ([], [1], [1, 1, 2], [5, 6, 5, 6]):
+        items = np.array(session, np.int64)
+        _, features, n = model.candidates(items, np.zeros(len(items), np.int8), WEIGHTS)
+        assert np.isfinite(features[:n]).all()
+
+
+def test_questions_are_asked_of_sources_that_do_not_know_the_answer():
+    sessions = [[0, 1]] * 20 + [[2, 3]] * 5  # the pair 2, 3 occurs in the learning part only
+    grow = GrowParams(learn_share=0.2, n_blocks=1)
+    events, starts = log(sessions)
+    known = ranker_training.Known(np.tile(WEIGHTS, (len(events), 1)), np.zeros((len(events), N_INTENTS)))
+    rows = ranker_training.collect(events, starts, names(4), known, SourceParams(), grow, np.random.default_rng(0))
+    assert rows.n_asked == 5
+    assert len(rows.sizes) == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(1, 70))
+@settings(max_examples=15, deadline=None)
+def test_trees_answer_as_lightgbm(seed, n_leaves, n_rows):
+    rng = np.random.default_rng(seed)
+    features = np.round(rng.normal(size=(400, 5)), 1).astype(np.float32)
+    settings_ = {"num_leaves": n_leaves, "max_depth": 6, "verbose": -1, "min_data_in_leaf": 3, "use_missing": False, "seed": 1}
+    booster = lgb.train(
+        {**settings_, "objective": "regression", "boost_from_average": False},
+        lgb.Dataset(features, features[:, 0] * features[:, 1] + rng.normal(size=400)), 8,
+    )  # fmt: skip
+    trees, out = ranker_training.flatten(booster), np.empty(n_rows)
+    ranker_trees.score(trees, np.ascontiguousarray(features[:n_rows]), n_rows, out)
+    assert out == pytest.approx(booster.predict(features[:n_rows].astype(np.float64)), abs=1e-9)
+
+
+def test_trees_of_one_leaf_are_constants():
+    booster = lgb.train(
+        {"objective": "regression", "verbose": -1, "min_data_in_leaf": 500}, lgb.Dataset(np.zeros((50, 2)), np.ones(50)), 2
+    )
+    out = np.empty(3)
+    ranker_trees.score(ranker_training.flatten(booster), np.zeros((3, 2), np.float32), 3, out)
+    assert out == pytest.approx(booster.predict(np.zeros((3, 2))))
+
+
+def test_intent_decides_where_nothing_else_tells():
+    """Half of the visitors, whose intent is known, return to the first item, the others to one of its category."""
+    rng = np.random.default_rng(4)
+    sessions, intents = [], rng.integers(0, 2, 600)
+    for returns in intents:
+        a, b = (int(k) for k in rng.choice(15, 2, replace=False) * 2)  # even items; the odd one after each is of its category
+        sessions.append([a, b, a if returns else b + 1])
+    events, starts = log(sessions)
+    events["category"] = events["item"] // 2
+    p = np.eye(N_INTENTS)[np.repeat(intents, 3)]
+    known = ranker_training.fit(events, starts, names(30), WEIGHTS, grow=SMALL, p_intent=p)
+    asked = np.array([4, 8]), np.zeros(2, np.int8), WEIGHTS, 1, None
+    assert [known.rank(*asked, np.eye(N_INTENTS)[z]).items[0] for z in (1, 0)] == [4, 9]
+    with pytest.raises(ValueError, match="p_intent"):
+        known.rank(*asked, np.ones(3))
+
+
+def feature(model, session, name, code, p_intent=None):
+    items = np.array(session, np.int64)
+    codes, features, n = model.candidates(items, np.zeros(len(items), np.int8), np.ones(N_EVENT_TYPES), p_intent)
+    return float(features[:n][codes[:n] == code][0, ranker_kernels.FEATURES.index(name)])
+
+
+def test_features_of_types_prices_and_categories_by_hand():
+    """Item 0 leads to a cart with 1, a purchase of 2, and a view of 3."""
+    events, starts = log([[0, 1], [0, 2], [0, 3]] * 10)
+    events["event_type"][1::2] = [EventType.ADD_TO_CART, EventType.PURCHASE, EventType.ITEM_VIEW] * 10
+    events["price"] = np.array([np.e - 1, np.e**2 - 1, np.nan, 1.0])[events["item"]]
+    events["category"] = np.array([5, 5, 6, -1])[events["item"]]
+    params = SourceParams(n_dims=2, wide=replace(ranker.WIDE, min_llr=0.0))
+    model = ranker.Ranker(ranker.build_sources(events, starts, names(4), params), None, params)
+    carts, buys = ([feature(model, [0], name, k) > 0 for k in (1, 2, 3)] for name in ("cart_sum", "purchase_sum"))
+    assert carts == [True, False, False]
+    assert buys == [False, True, False]
+    assert [feature(model, [0], "same_category", k) for k in (1, 2, 3)] == [1.0, 0.0, -1.0]
+    assert feature(model, [0], "price_ratio", 1) == pytest.approx(1.0)  # e times as dear
+    assert feature(model, [0], "price_ratio", 2) == 0.0  # no price known
+    p = np.array([0.1, 0.2, 0.3, 0.4])
+    names_of_intents = [name for name in ranker_kernels.FEATURES if name.startswith("p_")]
+    assert [feature(model, [0], name, 1, p) for name in names_of_intents] == pytest.approx(p)
+    assert feature(model, [0], "cart_weight", 1) == 1.0
+
+
+def test_price_and_conversion_rate_by_hand():
+    events, _ = log([[0, 0, 1, 1]])
+    events["event_type"][1] = EventType.PURCHASE
+    events["price"] = [9.0, np.e - 1, np.nan, 0.0]
+    found = item_traits.offers(events, 3)
+    np.testing.assert_allclose(found[:, 0], [1.0, 0.0, 0.0])
+    np.testing.assert_allclose(found[:, 1], [(1 + 5) / 22, 5 / 22, 5 / 20])
+    assert item_traits.offers(events[:0], 2).tolist() == [[0.0, 0.0]] * 2
+
+
+def test_a_log_of_bare_sequences_asks_for_nothing_that_it_does_not_have(model):
+    absent = {"cart_sum", "purchase_sum", "price", "conversion_rate", "same_category", "price_ratio", "cart_weight"}
+    used = {ranker_kernels.FEATURES[k] for k in model.trees.feature[model.trees.value == 0.0]}
+    assert not used & (absent | {name for name in used if name.startswith("p_")})

@@ -1,0 +1,95 @@
+"""What the intent says of where associations lead is served: in recommendations, in their reasons, in a nudge's products."""
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+import pytest
+from services.answering import answers, engagement_answers
+
+from models import weight_profile as weights
+from models.associations import model as associations
+from models.associations.model import AssociationParams
+from models.events.encode import EVENT_DTYPE
+from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
+from models.known import Known
+from models.model_set import ModelSet
+from models.ranker.model import Ranker, SourceParams, build_sources
+from models.schema import N_INTENTS
+from services.api import wire
+from services.api.session_data import LiveSession, live_session
+
+NOW_US = 1_700_000_000_000_000
+DAY_US = 86_400_000_000
+USERS = {assign(DYNAMIC_VS_STATIC, f"u-{n}"): f"u-{n}" for n in range(99)}
+SHOES, BAGS = 0, 1
+
+
+def store() -> associations.AssociationStore:
+    """Boot goes with sandal, both shoes, as often as with bag."""
+    events = np.zeros(40, EVENT_DTYPE)
+    events["item"] = [0, 1, 0, 2] * 10
+    events["category"] = [SHOES, SHOES, SHOES, BAGS] * 10
+    events["occurred_at_us"] = NOW_US - DAY_US
+    ids = np.array(["boot", "sandal", "bag"], dtype=object)
+    return associations.build(events, np.arange(40) % 2 == 0, ids, AssociationParams(min_llr=0.0))
+
+
+def champions(within: float, beyond: float) -> ModelSet:
+    """Weights by which every intent counts what stays in the category, and what leaves it, so much."""
+    related = np.tile([within, beyond], (N_INTENTS, 1))
+    profile = weights.profile(weights.STATIC.base, weights.STATIC.factors, related)
+    return ModelSet(associations=store(), weights=profile, versions=MappingProxyType({}))
+
+
+def looking_at(item: str) -> LiveSession:
+    events = [{"type": "item_view", "item_id": item, "ts": "2023-11-14T10:00:00Z"}]
+    return live_session(msgspec.convert({"events": events}, wire.SessionData), NOW_US)
+
+
+def answer(models: ModelSet, variant: str = "dynamic") -> list[wire.RankedItem]:
+    request = wire.RecommendationRequest(user_id="u", explain=True, exclude_seen=True)
+    return answers.recommend(request, looking_at("boot"), models, Known(), "d", USERS[variant], NOW_US).reply.items
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "order"), [(2.0, 0.5, ["sandal", "bag"]), (0.5, 2.0, ["bag", "sandal"]), (1.0, 0.0, ["sandal"])]
+)
+def test_the_relation_decides_between_items_that_are_associated_alike(within: float, beyond: float, order: list[str]) -> None:
+    because = {item.item_id: item.because for item in answer(champions(within, beyond))}
+    assert [item_id for item_id, reasons in because.items() if reasons] == order
+
+
+def test_a_nudge_offers_what_a_recommendation_would() -> None:
+    for within, beyond, first in ((2.0, 0.5, "sandal"), (0.5, 2.0, "bag")):
+        weighing = answers.Weighing(weights.STATIC.base, np.array([within, beyond]))
+        found = engagement_answers._products(looking_at("boot"), store(), None, weighing, "boot")
+        assert found[0] == first
+
+
+def test_the_static_arm_of_the_experiment_knows_no_relation() -> None:
+    scores = {item.item_id: item.score for item in answer(champions(2.0, 0.5), "static")}
+    assert scores["sandal"] == pytest.approx(scores["bag"])
+
+
+class Listening(Ranker):
+    """Remembers which intent it was told."""
+
+    told: ClassVar[list[np.ndarray]] = []
+
+    def rank(self, *asked: Any) -> Any:
+        self.told.append(asked[-1])
+        return super().rank(*asked)
+
+
+def test_the_ranker_is_told_the_intent_that_the_answer_shows() -> None:
+    events = np.zeros(4, EVENT_DTYPE)
+    events["item"] = [0, 1, 0, 1]
+    params = SourceParams(n_dims=2)
+    sources = build_sources(events, np.arange(4) % 2 == 0, np.array(["boot", "bag"], dtype=object), params)
+    models = replace(champions(1.0, 1.0), ranker=Listening(sources, None, params))
+    request = wire.RecommendationRequest(user_id="u", ranker=True)
+    reply = answers.recommend(request, looking_at("boot"), models, Known(), "d", "u-1", NOW_US).reply
+    assert list(reply.intent.probabilities.values()) == pytest.approx(Listening.told[-1])

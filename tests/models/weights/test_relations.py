@@ -1,0 +1,87 @@
+import numpy as np
+
+from models import weight_profile as weights
+from models.associations import model as associations
+from models.associations.model import AssociationParams
+from models.evaluation import ablation
+from models.evaluation.ablation import Later
+from models.events.encode import EVENT_DTYPE
+from models.questions import rest_of_session
+from models.schema import N_INTENTS, EventType
+from models.weights import learning as weight_learning
+from models.weights import relations
+
+# Items 0-4 are of category 0, items 5-9 of category 1.
+N_ITEMS = 10
+COMPARES, BUYS = 1, 2  # intents
+
+
+def log(pairs):
+    """Sessions of two views."""
+    events = np.zeros(2 * len(pairs), EVENT_DTYPE)
+    events["item"] = np.array(pairs).ravel()
+    events["category"] = events["item"] // 5
+    events["event_type"] = EventType.ITEM_VIEW
+    events["occurred_at_us"] = np.arange(len(events)) * 1_000_000
+    return events, np.arange(len(events)) % 2 == 0
+
+
+def visits(n, influence, seed):
+    """Pairs of items and the intent: those who compare stay in the category, those who buy leave it; or by chance."""
+    rng = np.random.default_rng(seed)
+    intent, first = rng.choice([COMPARES, BUYS], n), rng.integers(0, N_ITEMS, n)
+    stays = np.where(intent == COMPARES, rng.random(n) < 0.9, rng.random(n) < 0.1) if influence else rng.random(n) < 0.5
+    category = np.where(stays, first // 5, 1 - first // 5)
+    second = 5 * category + (first + rng.integers(1, 5, n)) % 5
+    return np.column_stack((first, second)), intent
+
+
+def shop(influence):
+    """A store and later sessions, in which the intent is known with 80 %."""
+    ids = np.array([f"i{k}" for k in range(N_ITEMS)], dtype=object)
+    store = associations.build(*log(visits(400, influence, 1)[0]), ids, AssociationParams(min_llr=0.0))
+    pairs, intent = visits(600, influence, 2)
+    events, starts = log(pairs)
+    p = np.full((len(intent), N_INTENTS), 0.2 / 3)
+    p[np.arange(len(intent)), intent] = 0.8
+    users = np.repeat(np.arange(len(intent)), 2)
+    return store, Later(events, starts, users, events["item"].copy(), np.repeat(p, 2, axis=0))
+
+
+def asked_of(later):
+    return rest_of_session.prefixes(later.events, later.starts, 10_000, np.random.default_rng(0))
+
+
+def test_intent_that_decides_where_visitors_go_is_learned_and_mixed_by_the_mean_is_one():
+    store, later = shop(influence=True)
+    asked = asked_of(later)
+    found = relations.learn(store, later, asked, np.random.default_rng(0))
+    assert found[COMPARES, 0] > 1.5 > 1.0 > found[BUYS, 0]
+    assert found[BUYS, 1] > 1.5 > 1.0 > found[COMPARES, 1]
+    np.testing.assert_allclose(later.p_intent[asked.last].mean(axis=0) @ found, 1.0)
+
+
+def test_intent_that_decides_nothing_leaves_all_at_one():
+    store, later = shop(influence=False)
+    np.testing.assert_array_equal(relations.learn(store, later, asked_of(later), np.random.default_rng(0)), relations.NEUTRAL)
+
+
+def test_log_without_categories_leaves_all_at_one():
+    store, later = shop(influence=True)
+    unknown = associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, bool), np.array(store.item_ids, dtype=object))
+    np.testing.assert_array_equal(relations.learn(unknown, later, asked_of(later), np.random.default_rng(0)), relations.NEUTRAL)
+
+
+def test_learned_relations_rank_better_than_static_and_without_influence_are_static():
+    store, later = shop(influence=True)
+    learned = weight_learning.learn(store, later, np.random.default_rng(0))
+    asked = asked_of(later)
+
+    def reciprocal_rank(profile):
+        lists = ablation.answers(store, later, asked, profile)
+        return float((1 / np.maximum(rest_of_session.ranks(lists, asked, asked.item), 1)).mean())
+
+    assert reciprocal_rank(learned.static_related) > reciprocal_rank(weights.STATIC) + 0.05
+    store, later = shop(influence=False)
+    learned = weight_learning.learn(store, later, np.random.default_rng(0))
+    np.testing.assert_array_equal(learned.static_related.relations, weights.STATIC.relations)

@@ -1,0 +1,48 @@
+"""Bodies that come slowly or not at all, and connections that are no requests."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from infra.settings import Settings
+from services.api.app import build_app
+from services.http import asgi
+from services.http.problems import Refusal
+
+
+class Sender:
+    """A client that sends some pieces of a body and then nothing."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+
+    async def receive(self) -> dict[str, Any]:
+        if not self.pieces:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": self.pieces.pop(0), "more_body": True}
+
+
+@pytest.mark.parametrize("pieces", [(), (b"{",)])
+def test_a_body_that_does_not_come_is_refused_before_the_server_gives_up(pieces: tuple[bytes, ...]) -> None:
+    with pytest.raises(Refusal, match="must come within") as refusal:
+        asyncio.run(asgi.read_body(Sender(*pieces).receive, 10, within_s=0.05))
+    assert refusal.value.problem.status == 408
+    assert asgi.BODY_S < 5  # `services.service.TIMEOUT_S`, of which nothing explains anything
+
+
+def test_a_body_that_is_too_large_is_not_waited_for() -> None:
+    async def announced() -> None:
+        await asgi.require_length({b"content-length": b"11"}, Sender(b"x").receive, 10)
+
+    with pytest.raises(Refusal) as refusal:
+        asyncio.run(asyncio.wait_for(announced(), 60))
+    assert refusal.value.problem.status == 413
+
+
+def test_a_web_socket_is_closed(tmp_path: Any) -> None:
+    client = TestClient(build_app(Settings(home=tmp_path)))
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/signals/stream"):
+        pass

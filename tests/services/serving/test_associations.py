@@ -1,0 +1,161 @@
+"""An event that was accepted changes the recommendations in every process, and after a new start.
+
+How soon is measured by `benchmarks.live_associations`.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from starlette.testclient import TestClient
+
+from infra import layout
+from infra.settings import Settings
+from infra.store.connection import connect
+from infra.store.statements import log as tables
+from infra.store.writer import LogWriter
+from models.associations import model as associations
+from models.associations.model import AssociationParams, AssociationStore
+from models.events.encode import EVENT_DTYPE, TYPE_CODE
+from models.events.rules import parse_instant_us, to_row
+from models.features.sessions import sessionize, starts
+from models.weight_profile import STATIC
+from services.api.app import App, build_app
+from services.http.guard import OpenDoor
+from services.serving.associations import LiveChampions, Tail
+from services.serving.features import NoFeatures
+from services.serving.model_watch import ChampionWatcher
+from tests.waiting import PATIENCE_S, until
+
+NOW_US = parse_instant_us("2026-11-21T12:00:00Z")
+
+
+def app_of(home: Path) -> App:
+    return build_app(Settings(home=home), authenticator=OpenDoor(), online=NoFeatures(), now_us=lambda: NOW_US)
+
+
+def post(client: TestClient, path: str, body: Any) -> Any:
+    return client.post(path, content=json.dumps(body).encode(), headers={"content-type": "application/json"})
+
+
+def view(event_id: str, item: str, second: int, user: str = "u", kind: str = "item_view") -> dict[str, Any]:
+    return {"event_id": event_id, "user_id": user, "type": kind, "item_id": item, "ts": f"2026-11-21T11:00:{second:02}Z"}
+
+
+def beside(client: TestClient, item: str) -> dict[str, float]:
+    session = {"events": [{"type": "item_view", "item_id": item, "ts": "2026-11-21T11:59:00Z"}]}
+    answer = post(client, "/v1/recommendations", {"user_id": "w", "session_data": session}).json()
+    return {found["item_id"]: found["score"] for found in answer["items"]}
+
+
+def leads_to(client: TestClient, item: str, first: str) -> bool:
+    """Whether this stands first beside an item."""
+    return next(iter(beside(client, item))) == first
+
+
+def test_an_accepted_event_changes_the_answers_of_every_process(crowned: Path, tmp_path: Path) -> None:
+    home = shutil.copytree(crowned, tmp_path / "home")
+    with TestClient(app_of(home)) as one, TestClient(app_of(home)) as two:
+        assert "shade" not in beside(one, "lamp")
+        events = [view("1", "lamp", 1), view("2", "shade", 9, kind="add_to_cart")]
+        assert post(one, "/v1/events", {"events": events}).json()["accepted"] == 2
+        for client in (one, two):
+            until(lambda client=client: leads_to(client, "lamp", "shade"), "the answers did not change")
+        until(lambda: beside(one, "lamp") == beside(two, "lamp"), "the gates did not settle alike")
+        scores = beside(one, "lamp")
+    with TestClient(app_of(home)) as again:  # snapshot and tail give the same after a new start
+        until(lambda: beside(again, "lamp") == pytest.approx(scores), "a new start gives another answer")
+
+
+def put(home: Path, *events: dict[str, Any]) -> None:
+    writer = LogWriter(home, lambda: NOW_US)
+    writer.append("shop", [to_row(event, event["user_id"]) for event in events]).result(PATIENCE_S)
+    writer.close()
+
+
+def rebuilt(home: Path, *, to_seq: int = 2**62, as_of_us: int | None = None) -> AssociationStore:
+    """What the flow would build from the log."""
+    rows = connect(home).execute(tables.READ_EVENTS, (0, 2**62 if as_of_us is None else as_of_us, -1)).fetchall()
+    frame = pd.DataFrame(rows, columns=["seq", *tables.LOG_COLUMNS])
+    frame = sessionize(frame[frame["seq"] <= to_seq])
+    events = np.zeros(len(frame), dtype=EVENT_DTYPE)
+    events["item"], ids = pd.factorize(frame["item_id"])
+    events["event_type"], events["occurred_at_us"] = frame["event_type"].map(TYPE_CODE), frame["occurred_at_us"]
+    store = associations.build(events, starts(frame), ids.astype(object), AssociationParams(min_llr=0.0))
+    seq = int(frame["seq"].max()) if len(frame) else 0
+    return associations.from_parts(
+        associations.to_parts(store)._replace(
+            meta={**associations.to_parts(store).meta, "built_to_seq": seq, "as_of_us": as_of_us},
+        )
+    )
+
+
+def told(store: AssociationStore, item: str) -> dict[str, float]:
+    ranked = store.recommend(np.array([store.code(item)]), np.zeros(1, np.int8), np.zeros(1), STATIC.base, 50)
+    return {store.item_ids[code]: score for code, score in zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)}
+
+
+LOG = [view(f"e{k}", "abcde"[k * k % 5], k, "uvw"[k % 3], ("item_view", "purchase")[k % 4 == 0]) for k in range(24)]
+
+
+@pytest.mark.parametrize("built_to", [0, 1, 11, 23])
+def test_snapshot_and_tail_equal_a_build_of_the_whole_log(tmp_path: Path, built_to: int) -> None:
+    put(tmp_path, *LOG[:12])
+    tail = Tail(connect(tmp_path), rebuilt(tmp_path, to_seq=built_to))
+    tail.step()
+    put(tmp_path, *LOG[12:])
+    assert tail.step() is False
+    for item in "abcde":
+        assert told(tail.live.view, item) == pytest.approx(told(rebuilt(tmp_path), item), rel=1e-5)
+
+
+def test_a_build_as_of_an_instant_is_brought_up_to_date_as_well(tmp_path: Path) -> None:
+    put(tmp_path, *reversed(LOG))  # what is older has the higher numbers
+    store = rebuilt(tmp_path, as_of_us=parse_instant_us("2026-11-21T11:00:07Z"))
+    tail = Tail(connect(tmp_path), store)
+    tail.step()
+    assert told(tail.live.view, "a") == pytest.approx(told(rebuilt(tmp_path), "a"), rel=1e-5)
+
+
+def test_what_is_in_quarantine_is_not_counted(tmp_path: Path) -> None:
+    put(tmp_path, *LOG[:6])
+    connection = connect(tmp_path)
+    connection.execute(tables.QUARANTINE_EVENT, ("price", "key", NOW_US, 2))
+    tail = Tail(connection, rebuilt(tmp_path, to_seq=0))
+    tail.step()
+    assert told(tail.live.view, "a") == pytest.approx(told(rebuilt(tmp_path), "a"), rel=1e-5)
+
+
+def test_a_machine_is_left_to_the_next_build(tmp_path: Path) -> None:
+    put(tmp_path, view("1", "a", 1), view("2", "b", 2), view("3", "c", 3), view("4", "a", 1, "v"), view("5", "b", 2, "v"))
+    tail = Tail(connect(tmp_path), rebuilt(tmp_path, to_seq=0), most_events=2)
+    assert tail.step() is False
+    assert set(tail.live.view.item_ids) == {"a", "b"}
+
+
+def test_a_champion_that_cannot_follow_serves_as_it_is_and_the_problem_is_named(crowned: Path, tmp_path: Path) -> None:
+    home = shutil.copytree(crowned, tmp_path / "home")
+    for ledger in home.rglob("support.npy"):  # as a file of an earlier version
+        ledger.unlink()
+        (ledger.parent / layout.SUMS_FILE).unlink()
+    watcher = ChampionWatcher(home)
+    watcher.refresh(connect(home))
+    source = LiveChampions(home, watcher)
+    assert source.follow(connect(home)) is False
+    assert source.current().associations is watcher.current().associations
+    assert "attune retrain" in source.problems()["associations"]
+
+
+def test_gates_settle_when_there_is_time(tmp_path: Path) -> None:
+    put(tmp_path, *LOG[:6])
+    tail = Tail(connect(tmp_path), rebuilt(tmp_path, to_seq=3))
+    tail.step()
+    assert not tail.live.is_settled
+    tail.settle(now_s=0.5)
+    assert not tail.live.is_settled
+    tail.settle(now_s=100.0)
+    assert tail.live.is_settled

@@ -1,0 +1,132 @@
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infra import layout, registry
+from models import weight_profile as weights
+from models.schema import MODEL_NAMES, NEEDED_MODELS
+from services.serving.model_watch import ChampionWatcher, load
+from tests.waiting import until
+
+
+@pytest.fixture
+def home(crowned: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(crowned, tmp_path / "home"))
+
+
+@pytest.fixture
+def watcher(home: Path) -> Iterator[ChampionWatcher]:
+    watching = ChampionWatcher(home, poll_s=0.02)
+    watching.start()
+    yield watching
+    watching.stop()
+
+
+def is_mapped(array: Any) -> bool:
+    while array is not None and not isinstance(array, np.memmap):
+        array = array.base if isinstance(array, np.ndarray) else None
+    return array is not None
+
+
+def save_weights(home: Path, view: float) -> int:
+    base = weights.base_weights()
+    base[0] = view
+    return registry.save(home, "weights", weights.to_parts(weights.profile(base, weights.heuristic_factors())), {})
+
+
+def crown(home: Path, **versions: int) -> None:
+    registry.set_alias(home, "champion", versions, action="promote", actor="test", reason="test")
+
+
+def test_the_champions_of_a_home_are_loaded_with_mapped_arrays(watcher: ChampionWatcher) -> None:
+    now = watcher.current()
+    assert now.versions == dict.fromkeys(MODEL_NAMES, 1)
+    assert now.associations is not None
+    assert is_mapped(now.associations.index.strength)
+    assert now.ranker is not None
+    assert is_mapped(now.ranker.sources.vectors)
+    assert watcher.problems() == {}
+
+
+def test_a_promotion_is_seen_without_a_restart_and_a_rollback_too(home: Path, watcher: ChampionWatcher) -> None:
+    before = watcher.current()
+    crown(home, weights=save_weights(home, 0.123))
+    until(lambda: watcher.current().versions["weights"] == 2)
+    now = watcher.current()
+    assert now.weights is not None
+    assert now.weights.base[0] == 0.123
+    assert now.intent is before.intent
+    assert before.versions["weights"] == 1
+    registry.rollback(home, "weights")
+    until(lambda: watcher.current().versions["weights"] == 1)
+
+
+def test_an_artifact_that_cannot_be_loaded_leaves_the_one_before(home: Path, watcher: ChampionWatcher) -> None:
+    version = save_weights(home, 0.2)
+    (registry.folder_of(home, "weights", version) / layout.META_FILE).write_text("{")
+    crown(home, weights=version)
+    until(lambda: "weights" in watcher.problems())
+    assert watcher.current().versions["weights"] == 1
+    crown(home, weights=save_weights(home, 0.3))
+    until(lambda: watcher.current().versions["weights"] == 3)
+    assert watcher.problems() == {}
+
+
+@pytest.mark.parametrize(("name", "file"), [("intent", "meta.json"), ("associations", "*.npy"), ("ranker", "*.npy")])
+def test_a_damaged_file_is_refused_before_a_library_reads_it(
+    home: Path, watcher: ChampionWatcher, name: str, file: str
+) -> None:
+    """LightGBM ends the process on a model text that breaks off, a kernel on an index that points outside."""
+    version = registry.save(home, name, registry.load(home, name, 1), {})
+    path = max(registry.folder_of(home, name, version).glob(file), key=lambda one: one.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 8] = b"99999999"
+    path.write_bytes(content)
+    crown(home, **{name: version})
+    until(lambda: name in watcher.problems())
+    assert watcher.problems()[name] == f"{name}:{version} could not be loaded: ValueError: damaged or missing: {path.name}"
+    assert watcher.current().versions[name] == 1
+    crown(home, **{name: 1})
+    until(lambda: watcher.problems() == {})
+
+
+def test_a_file_that_is_gone_is_told_without_its_path(home: Path, watcher: ChampionWatcher) -> None:
+    version = registry.save(home, "intent", registry.load(home, "intent", 1), {})
+    for path in registry.folder_of(home, "intent", version).iterdir():
+        path.unlink()
+    crown(home, intent=version)
+    until(lambda: "intent" in watcher.problems())
+    assert str(home) not in watcher.problems()["intent"]
+    crown(home, intent=1)
+
+
+def test_predictions_that_differ_from_the_golden_ones_are_refused(home: Path) -> None:
+    folder = registry.folder_of(home, "intent", 1)
+    golden = json.loads((folder / layout.GOLDEN_FILE).read_text())
+    golden["predictions"][0][0] += 0.01
+    (folder / layout.GOLDEN_FILE).write_text(json.dumps(golden))
+    (folder / layout.SUMS_FILE).unlink()  # as if a library answered differently, not the file
+    with pytest.raises(ValueError, match="golden predictions"):
+        load("intent", folder)
+
+
+def test_a_home_of_before_there_was_a_ranker_or_an_engagement_score_serves_without(home: Path) -> None:
+    registry.set_alias(home, "champion", {"ranker": None, "engagement": None}, action="test", actor="test", reason="test")
+    watching = ChampionWatcher(home)
+    watching.start()
+    watching.stop()
+    assert set(watching.current().versions) == set(NEEDED_MODELS)
+    assert watching.current().ranker is None
+    assert watching.problems() == {}
+
+
+def test_a_home_without_models_has_no_champions(tmp_path: Path) -> None:
+    watching = ChampionWatcher(tmp_path / "new")
+    watching.start()
+    watching.stop()
+    assert watching.current().versions == {}

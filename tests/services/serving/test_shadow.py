@@ -1,0 +1,140 @@
+"""The shadow: what a challenger would have answered is summed up, and the visitor's answer stays what it was."""
+
+import asyncio
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from flows.evaluate import shadowed
+from infra import registry
+from infra.settings import Settings
+from infra.store.connection import connect, rows
+from infra.store.statements import shadow as shadow_tables
+from models import weight_profile as weights
+from models.model_set import ModelSet
+from services.api import wire
+from services.api.app import build_app
+from services.http import openapi
+from services.http.calls import Call
+from services.http.guard import OpenDoor
+from services.http.partners import SCOPES, Caller
+from services.serving.model_watch import ChampionWatcher
+from services.serving.shadow import MAX_WAITING, Shadow, likeness
+from tests.waiting import until
+
+EXAMPLE = msgspec.json.encode(openapi.EXAMPLES["/v1/recommendations"])
+
+
+@pytest.fixture
+def home(crowned: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(crowned, tmp_path / "home"))
+
+
+def challenge(home: Path, view: float = 0.9) -> None:
+    """A challenger with other weights."""
+    base = weights.base_weights()
+    base[0] = view
+    version = registry.save(home, "weights", weights.to_parts(weights.profile(base, weights.heuristic_factors())), {})
+    registry.set_alias(home, "challenger", {"weights": version}, action="train", actor="test", reason="test")
+
+
+@pytest.fixture
+def champions(home: Path) -> Iterator[ChampionWatcher]:
+    watcher = ChampionWatcher(home)
+    watcher.start()
+    yield watcher
+    watcher.stop()
+
+
+def recommendation(label: str, *items: str) -> wire.Recommendation:
+    p = {"exploratory": 0.25, "research": 0.25, **{label: 0.5}}
+    found = [wire.RankedItem(item, 1.0) for item in items]
+    return wire.Recommendation("d", wire.IntentEstimate(label, p), {}, found, wire.Assignment("e", "v"), {}, [])
+
+
+def test_answers_are_compared_by_label_items_and_probabilities() -> None:
+    ours = recommendation("exploratory", "a", "b", "c", "d")
+    assert likeness(ours, ours) == (True, 1.0, 0.0)
+    assert likeness(ours, recommendation("research", "a", "x")) == (False, 0.25, 0.25)
+    assert likeness(recommendation("research"), recommendation("research")).overlap == 1.0
+
+
+def test_requests_are_scored_by_the_challenger_and_the_answers_stay_the_champions(home: Path) -> None:
+    settings = Settings(home=home, shadow_share=1.0)
+    outcomes: list[str] = []
+    app = build_app(settings, authenticator=OpenDoor(), shadowed=outcomes.append)
+    call = Call(Caller("local", frozenset(SCOPES), "sk"), EXAMPLE, {}, {}, {}, time.time_ns() // 1000)
+
+    async def ask() -> wire.Recommendation:
+        answer: wire.Recommendation = await app.endpoints["POST", "/v1/recommendations"].answer(call)
+        return answer
+
+    async def session() -> None:
+        await app.start()
+        before = await ask()
+        assert not app.shadow.wants()  # there is no challenger yet
+        challenge(home)
+        await asyncio.to_thread(until, app.shadow.wants)
+        answers = [await ask() for _ in range(5)]
+        assert all(one.models == before.models and one.items == before.items for one in answers)
+        await asyncio.to_thread(until, lambda: len(outcomes) == 5)
+        await app.stop()
+
+    asyncio.run(session())
+    assert outcomes == ["same_label"] * 5  # the weights differ, the intent model does not
+    ((kind, *sums),) = rows(connect(home), shadow_tables.READ, (challenger_set(home),))
+    found = shadow_tables.summary(tuple(sums))
+    assert (kind, found["n_requests"], found["n_failed"], found["label_agreement"]) == ("recommendations", 5, 0, 1.0)
+    assert found["probability_distance"] == 0.0
+    assert found["challenger_ms"] > 0  # type: ignore[operator]
+    assert set(shadowed(home, {"weights": 2})) == {"recommendations"}  # whatever else served with them
+    assert shadowed(home, {"weights": 3}) == shadowed(home, {"weights": 2, "oracle": 1}) == {}
+
+
+def challenger_set(home: Path) -> str:
+    return shadow_tables.named({**registry.champions(home), **registry.aliased(home, "challenger")})
+
+
+def test_a_challenger_that_fails_is_counted_and_harms_nobody(home: Path, champions: ChampionWatcher) -> None:
+    challenge(home)
+    outcomes: list[str] = []
+    shadow = Shadow(home, 1.0, champions, random.Random(1), outcomes.append)
+    shadow.start()
+    until(shadow.wants)
+
+    def score(models: ModelSet) -> wire.Recommendation:
+        if models.versions["weights"] > 1:
+            raise IndexError("beyond the table")
+        return recommendation("research")
+
+    shadow.offer("recommendations", score)
+    until(lambda: outcomes == ["failed"])
+    shadow.stop()
+    ((n, n_failed),) = rows(connect(home), "SELECT n_requests, n_failed FROM shadow")
+    assert (n, n_failed) == (1, 1)
+
+
+def test_a_full_queue_drops_and_a_share_of_nothing_starts_nothing(home: Path, champions: ChampionWatcher) -> None:
+    outcomes: list[str] = []
+    shadow = Shadow(home, 0.0, champions, random.Random(1), outcomes.append)
+    shadow.start()
+    for _ in range(MAX_WAITING + 3):
+        shadow.offer("recommendations", lambda models: recommendation("research"))
+    assert outcomes == ["dropped"] * 3
+    shadow.stop()
+
+
+def test_a_challenger_that_lost_its_alias_is_let_go(home: Path) -> None:
+    challenge(home)
+    watcher = ChampionWatcher(home, poll_s=0.02, alias="challenger")
+    watcher.start()
+    assert watcher.current().versions == {"weights": 2}
+    registry.set_alias(home, "challenger", {"weights": None}, action="test", actor="test", reason="test")
+    until(lambda: watcher.current().versions == {})
+    assert watcher.current().weights is None
+    watcher.stop()

@@ -1,0 +1,144 @@
+"""Live is flow: whatever order and portions events come in, the worker's duty keeps what one fold of the whole log gives."""
+
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.fold_actions import rebuild
+from flows.quarantine import replay
+from infra.store.connection import connect, rows
+from infra.store.events import append_events, quarantine_events
+from infra.store.statements.action_weights import CURSOR, FREEZE, MARK_BROWSER, SERVING, THAW
+from models.simulator import ShopConfig, simulate
+from models.weights import actions as aw
+from services.worker.action_weights import WeightsDuty
+
+HOUR_US = 3_600_000_000
+KEPT = ("action_observations", "action_due")
+
+
+@pytest.fixture(scope="module")
+def shop() -> pd.DataFrame:
+    return simulate(ShopConfig(n_users=60, n_days=3, n_items=60, n_categories=4, seed=3)).events
+
+
+def kept(home: Path) -> dict[str, Any]:
+    connection = connect(home)
+    tables = {
+        name: rows(
+            connection, f"SELECT * FROM {name} ORDER BY 1, 2, 3, 4" if name == KEPT[0] else f"SELECT * FROM {name} ORDER BY 1"
+        )
+        for name in KEPT
+    }
+    ((_, _, _, counts),) = rows(connection, SERVING)
+    return {**tables, "counts": counts}
+
+
+def all_steps(duty: WeightsDuty, now_us: int) -> None:
+    while duty.step(now_us):
+        pass
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_duty_keeps_what_the_flow_makes_of_the_whole_log(shop: pd.DataFrame, tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    events = shop.iloc[rng.permutation(len(shop))]  # as late and as mixed up as can be
+    end_us = int(shop["occurred_at_us"].max())
+    cuts = [0, *sorted(rng.integers(0, len(events), 4).tolist()), len(events)]
+    duty = WeightsDuty(connect(tmp_path))
+    for k, (a, b) in enumerate(pairwise(cuts)):
+        append_events(connect(tmp_path), events.iloc[a:b], "shop", 0)
+        all_steps(duty, end_us - (4 - k) * HOUR_US)
+        if k == 2:
+            duty = WeightsDuty(connect(tmp_path))  # a worker that died, and came back
+    clock_us = end_us + HOUR_US // 2
+    all_steps(duty, clock_us)
+    live = kept(tmp_path)
+    rebuild(tmp_path, clock_us)
+    assert kept(tmp_path) == live
+    assert live["action_due"]
+    assert len(live["action_observations"]) > 100
+
+
+def test_a_pending_action_is_decided_when_its_horizon_has_passed_without_a_new_event(
+    shop: pd.DataFrame, tmp_path: Path
+) -> None:
+    append_events(connect(tmp_path), shop, "shop", 0)
+    end_us = int(shop["occurred_at_us"].max())
+    duty = WeightsDuty(connect(tmp_path))
+    all_steps(duty, end_us)
+    before = kept(tmp_path)
+    assert before["action_due"]
+    assert duty.step(end_us) == 0
+    all_steps(duty, end_us + 2 * HOUR_US)
+    after = kept(tmp_path)
+    assert after["action_due"] == []
+    assert len(after["action_observations"]) >= len(before["action_observations"])
+    assert after["counts"] != before["counts"]
+
+
+def test_what_quarantine_holds_back_or_releases_behind_the_cursor_is_folded_again_once(
+    shop: pd.DataFrame, tmp_path: Path
+) -> None:
+    connection = connect(tmp_path)
+    append_events(connection, shop, "shop", 0)
+    clock_us = int(shop["occurred_at_us"].max()) + 2 * HOUR_US
+    assert clock_us < time.time_ns() // 1_000  # quarantine's clock is ahead of the duty's: it must not fold for ever
+    duty = WeightsDuty(connect(tmp_path))
+    all_steps(duty, clock_us)
+    whole = kept(tmp_path)
+    bought = rows(connection, "SELECT seq, user_id FROM events WHERE event_type = 'purchase'")
+    quarantine_events(connection, [(seq, "odd") for seq, _ in bought])
+    assert [duty.step(clock_us), duty.step(clock_us)] == [len({user for _, user in bought}), 0]
+    held = kept(tmp_path)
+    assert held["counts"] != whole["counts"]
+    rebuild(tmp_path, clock_us)
+    assert kept(tmp_path) == held
+    assert replay(tmp_path).accepted == len(bought)
+    assert [duty.step(clock_us), duty.step(clock_us)] == [len({user for _, user in bought}), 0]
+    assert kept(tmp_path) == whole
+
+
+def test_visitors_known_by_browser_keys_only_are_counted_apart(shop: pd.DataFrame, tmp_path: Path) -> None:
+    connection = connect(tmp_path)
+    append_events(connection, shop, "shop", 0)
+    user = shop["user_id"].iloc[0]
+    for event_id in shop.loc[shop["user_id"] == user, "event_id"]:
+        connection.execute(MARK_BROWSER, ("shop", event_id))
+    other = shop[shop["user_id"] != user]
+    connection.execute(MARK_BROWSER, ("shop", other["event_id"].iloc[0]))  # one event of many: known by a server key too
+    all_steps(WeightsDuty(connection), int(shop["occurred_at_us"].max()))
+    found = rows(connection, "SELECT DISTINCT user_id FROM action_observations WHERE browser = 1")
+    assert found == [(user,)]
+
+
+def test_a_freeze_keeps_what_serves_until_the_thaw(shop: pd.DataFrame, tmp_path: Path) -> None:
+    connection = connect(tmp_path)
+    duty = WeightsDuty(connection)
+    end_us = int(shop["occurred_at_us"].max()) + 2 * HOUR_US
+    append_events(connection, shop.iloc[: len(shop) // 2], "shop", 0)
+    all_steps(duty, end_us)
+    connection.execute(FREEZE, (end_us,))
+    frozen = rows(connection, SERVING)
+    assert frozen[0][0] == 1
+    append_events(connection, shop.iloc[len(shop) // 2 :], "shop", 0)
+    all_steps(duty, end_us)
+    assert rows(connection, SERVING) == frozen
+    connection.execute(THAW)
+    assert rows(connection, SERVING) != frozen
+
+
+def test_a_log_that_ends_earlier_than_the_cursor_and_an_empty_one_do_no_harm(tmp_path: Path) -> None:
+    connection = connect(tmp_path)
+    duty = WeightsDuty(connection)
+    assert duty.step(HOUR_US) == 0
+    assert rows(connection, SERVING) == [(0, 0, HOUR_US, "[]")]
+    connection.execute("INSERT INTO cursors VALUES (?, 99, 0)", (CURSOR,))
+    assert duty.step(HOUR_US) == 0
+    assert aw.ready(aw.posterior(aw.counts_from_lists([])), 0).is_heuristic
+    assert rebuild(tmp_path, HOUR_US) == {"observations": 0, "pending": 0}

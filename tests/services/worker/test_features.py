@@ -1,0 +1,146 @@
+"""The worker: a new event is in the online features, as a rebuild would have it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from infra.store.connection import connect
+from infra.store.statements import log as tables
+from infra.store.writer import LogWriter
+from models.events.encode import encode
+from models.events.rules import to_row
+from models.features import tables as feature_tables
+from models.features.sessions import sessionize
+from models.schema import USER_FEATURES, USER_RECENT_ITEMS
+from services.worker.features import MATERIALIZED, Tail, event_frame
+from tests.waiting import PATIENCE_S
+
+
+class Shelf:
+    """An online store in memory: the newest row of each user and view."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], dict[str, object]] = {}
+
+    def write_to_online_store(self, feature_view_name: str, df: pd.DataFrame) -> None:
+        for row in df.to_dict("records"):
+            self.rows[feature_view_name, row["user_id"]] = row
+
+
+def view(event_id: str, item: str, second: int) -> tuple[object, ...]:
+    event = {"event_id": event_id, "type": "item_view", "item_id": item, "price": 5.0, "ts": f"2026-11-21T10:00:{second:02}Z"}
+    return to_row(event, "p-" + event_id[0])
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> LogWriter:
+    return LogWriter(tmp_path, lambda: 7)
+
+
+def put(writer: LogWriter, *rows: tuple[object, ...]) -> None:
+    writer.append("shop", rows).result(PATIENCE_S)
+
+
+def materialized(home: Path, seq: int) -> None:
+    connect(home).execute(tables.MOVE_CURSOR, (MATERIALIZED, seq, 7))
+
+
+def test_it_waits_for_the_first_materialization(tmp_path: Path, writer: LogWriter) -> None:
+    put(writer, view("a1", "x", 1))
+    tail = Tail(connect(tmp_path), shelf := Shelf())
+    assert tail.step(7) == 0
+    assert shelf.rows == {}
+    materialized(tmp_path, 0)
+    assert (tail.step(7), tail.step(7)) == (1, 0)
+    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["x"]
+
+
+def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tmp_path: Path, writer: LogWriter) -> None:
+    materialized(tmp_path, 0)
+    tail = Tail(connect(tmp_path), shelf := Shelf())
+    for row in (view("a1", "x", 1), view("b1", "y", 2), view("a3", "z", 9), view("a2", "y", 4)):
+        put(writer, row)
+        tail.step(7)
+    frame = sessionize(event_frame(connect(tmp_path).execute(tables.READ_EVENTS, (0, 2**62, -1)).fetchall()))
+    encoded = encode(frame)
+    features, recent = feature_tables.of_users(frame, encoded.events, encoded.item_ids)
+    for user in ("p-a", "p-b"):
+        expected = features[features["user_id"] == user].iloc[-1]
+        found = shelf.rows["user_features", user]
+        np.testing.assert_array_equal(
+            np.array([found[n] for n in USER_FEATURES]), expected[list(USER_FEATURES)].to_numpy(float)
+        )
+    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["z", "y", "x"]
+    assert len(recent) == 2
+
+
+def test_it_goes_back_when_a_materialization_wrote_an_older_state(tmp_path: Path, writer: LogWriter) -> None:
+    materialized(tmp_path, 0)
+    tail = Tail(connect(tmp_path), shelf := Shelf())
+    put(writer, view("a1", "x", 1), view("a2", "y", 2))
+    assert tail.step(7) == 2
+    shelf.rows.clear()  # overwritten by the fold up to the first event
+    materialized(tmp_path, 1)
+    assert tail.step(7) == 1
+    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["y", "x"]
+
+
+class Failing(Shelf):
+    """An online store that cannot be reached once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = False
+
+    def write_to_online_store(self, feature_view_name: str, df: pd.DataFrame) -> None:
+        if self.fails:
+            self.fails = False
+            raise OSError("unreachable")
+        super().write_to_online_store(feature_view_name, df)
+
+
+def test_it_goes_back_although_the_first_attempt_failed(tmp_path: Path, writer: LogWriter) -> None:
+    materialized(tmp_path, 0)
+    tail = Tail(connect(tmp_path), shelf := Failing())
+    put(writer, view("a1", "x", 1), view("a2", "y", 2))
+    tail.step(7)
+    shelf.rows.clear()
+    shelf.fails = True
+    materialized(tmp_path, 1)
+    with pytest.raises(OSError, match="unreachable"):
+        tail.step(7)
+    tail.step(7)
+    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["y", "x"]
+
+
+def test_where_nothing_is_new_nothing_is_written(tmp_path: Path, writer: LogWriter) -> None:
+    materialized(tmp_path, 0)
+    put(writer, view("a1", "x", 1))
+    tail = Tail(connection := connect(tmp_path), Shelf())
+    tail.step(7)
+    before = connection.total_changes()
+    assert tail.step(8) == 0
+    assert connection.total_changes() == before
+
+
+def test_a_worker_that_starts_again_goes_on_where_it_stood(tmp_path: Path, writer: LogWriter) -> None:
+    materialized(tmp_path, 0)
+    put(writer, view("a1", "x", 1))
+    assert Tail(connect(tmp_path), Shelf()).step(7) == 1
+    assert Tail(connect(tmp_path), shelf := Shelf()).step(7) == 1  # what came after the materialization, once more
+    put(writer, view("b1", "y", 2))
+    assert Tail(connect(tmp_path), shelf).step(7) == 2
+    assert {user for _, user in shelf.rows} == {"p-a", "p-b"}
+
+
+def test_a_quarantined_event_is_in_no_feature(tmp_path: Path, writer: LogWriter) -> None:
+    materialized(tmp_path, 0)
+    put(writer, view("a1", "x", 1), view("a2", "y", 2))
+    connect(tmp_path).execute(
+        "INSERT INTO quarantine (partner, source, format, seq, reason, content_key, quarantined_at_us) "
+        "VALUES ('shop', 'log', 'event', 2, 'a test', 'k', 7)"
+    )
+    Tail(connect(tmp_path), shelf := Shelf()).step(7)
+    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["x"]

@@ -1,0 +1,237 @@
+"""What was shown and then wanted is credited once, to one decision; the bandit learns from decisions whose time is over."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from infra import registry
+from infra.store.connection import connect
+from infra.store.statements.decisions import KEEP_SNAPSHOT, LOG_DECISION, NAME_DECISION
+from infra.store.statements.log import APPEND_EVENT
+from models import weight_profile as weights
+from models.bandit import arms
+from models.bandit.rewards import RewardParams
+from models.bandit.thompson import BanditParams
+from models.events.rules import to_row
+from models.experiments.assignment import INTERLEAVED
+from models.model_set import ModelSet
+from models.weight_profile import HEURISTIC, STATIC, profile
+from services.serving.decision_log import Decision, as_row
+from services.serving.profiles import Profiles, newest, replay
+from services.worker.rewards import RewardDuty
+
+S = 1_000_000
+T0 = 1_700_000_000 * S
+HEURISTIC_ARM, STATIC_ARM = arms.arm_id("heuristic", HEURISTIC), arms.arm_id("static", STATIC)
+
+
+class Shop:
+    """A home in which decisions are taken and events arrive."""
+
+    def __init__(self, home: Path, **bandit: Any) -> None:
+        self.home = home
+        self.connection = connect(home)
+        self.bandit = BanditParams(**bandit)
+        self.duty = self.hire()
+        self.now_us = T0
+
+    def hire(self) -> RewardDuty:
+        return RewardDuty(self.home, connect(self.home), RewardParams(window_s=3600), self.bandit)
+
+    def decide(self, name: str, at_s: int, *items: str, **other: Any) -> None:
+        one = Decision(
+            name, "shop", "p", None, T0 + at_s * S, "e", "dynamic", HEURISTIC_ARM, 0.5, {"device": "app"}, {}, items, 9, [], 1
+        )
+        self.connection.execute(LOG_DECISION, as_row(one._replace(**other)))
+
+    def event(
+        self, name: str, kind: str, item: str, at_s: int, user: str = "p", price: float = 3.0, cause: str | None = None
+    ) -> None:
+        told = {"event_id": name, "type": kind, "item_id": item, "price": price, "ts": _rfc3339(at_s)}
+        self.connection.execute(APPEND_EVENT, ("shop", *to_row(told, user), T0 + at_s * S))
+        if cause:
+            self.connection.execute(NAME_DECISION, (cause, "shop", name))
+
+    def work(self, at_s: int) -> None:
+        while self.duty.step(T0 + at_s * S):
+            pass
+
+    def rewards(self) -> dict[str, tuple[float, float]]:
+        rows: Any = self.connection.execute("SELECT decision_id, reward, revenue FROM rewards ORDER BY decision_id")
+        return {name: (reward, revenue) for name, reward, revenue in rows}
+
+
+def _rfc3339(at_s: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(T0 // S + at_s, UTC).isoformat()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def test_the_last_decision_that_showed_the_item_gets_the_credit(shop: Shop) -> None:
+    shop.decide("d-1", 0, "a", "b")
+    shop.decide("d-2", 10, "b", "c")
+    shop.decide("d-3", 20, "c")
+    shop.event("e-1", "add_to_cart", "b", 30)
+    shop.event("e-2", "purchase", "b", 40)
+    shop.event("e-3", "item_view", "c", 50)
+    shop.work(100)
+    assert shop.rewards() == {"d-2": (1.0, 3.0)}
+
+
+def test_the_decision_that_an_event_names_gets_the_credit_if_it_was_that_users(shop: Shop) -> None:
+    shop.decide("d-1", 0, "a")
+    shop.decide("d-2", 10, "a")
+    shop.decide("theirs", 10, "z", user_id="q")
+    shop.event("e-1", "add_to_cart", "a", 30, cause="d-1")
+    shop.event("e-2", "add_to_cart", "a", 31, cause="theirs")
+    shop.event("e-3", "add_to_cart", "z", 32, cause="no such decision")
+    shop.work(100)
+    assert shop.rewards() == {"d-1": (0.5, 0.0), "d-2": (0.5, 0.0)}
+
+
+def test_only_what_happens_within_the_window_counts(shop: Shop) -> None:
+    shop.decide("d-1", 0, "a")
+    shop.event("before", "purchase", "a", -1)
+    shop.event("after", "purchase", "a", 3601)
+    shop.event("someone", "purchase", "a", 60, user="q")
+    shop.work(4000)
+    assert shop.rewards() == {}
+    shop.event("just", "purchase", "a", 3600)
+    shop.work(8000)
+    assert shop.rewards() == {"d-1": (1.0, 3.0)}
+
+
+def test_events_of_the_last_seconds_wait_for_their_decision(shop: Shop) -> None:
+    shop.event("e-1", "purchase", "a", 10)
+    shop.work(12)
+    shop.decide("d-1", 9, "a")  # the decision log gathers for a moment
+    shop.work(20)
+    assert shop.rewards() == {"d-1": (1.0, 3.0)}
+
+
+def test_an_event_counts_once_when_it_is_sent_twice_and_when_the_worker_dies_at_the_commit(shop: Shop) -> None:
+    shop.decide("d-1", 0, "a", "b")
+    shop.event("e-1", "purchase", "a", 30)
+    shop.event("e-1", "purchase", "a", 30)
+    shop.duty._connection.set_commit_hook(lambda: True)  # nothing it writes gets to the disk
+    with pytest.raises(apsw.ConstraintError):
+        shop.duty.step(T0 + 100 * S)
+    assert shop.rewards() == {}
+    shop.duty = shop.hire()
+    shop.work(100)
+    shop.connection.execute("UPDATE cursors SET seq = 0 WHERE name = 'rewards'")
+    shop.event("e-2", "purchase", "b", 40)
+    shop.work(101)
+    assert shop.rewards() == {"d-1": (1.0, 6.0)}
+
+
+def test_a_quarantined_event_counts_when_it_is_released(shop: Shop) -> None:
+    shop.decide("d-1", 0, "a")
+    shop.event("e-1", "purchase", "a", 30)
+    shop.connection.execute(
+        "INSERT INTO quarantine (partner, source, format, seq, reason, content_key, quarantined_at_us) "
+        "SELECT partner, 'validation', 'log', seq, 'odd', 'k', 0 FROM events"
+    )
+    shop.work(100)
+    assert shop.rewards() == {}
+    shop.connection.execute("UPDATE quarantine SET replayed_at_us = ?", (T0 + 150 * S,))
+    shop.event("e-2", "search", "a", 160)
+    shop.work(200)
+    assert shop.rewards() == {"d-1": (1.0, 3.0)}
+
+
+def test_posteriors_come_from_decisions_whose_time_is_over_and_late_rewards_reach_them(shop: Shop) -> None:
+    for k in range(12):
+        shop.decide(f"d-{k}", k, "a", user_id=f"u-{k}", profile=(HEURISTIC_ARM, STATIC_ARM)[k % 2])
+    shop.event("e-0", "purchase", "a", 60, user="u-0")
+    shop.work(600)
+    first = newest(shop.connection)
+    assert first is not None
+    assert first.rows[""].a == (1.0, 1.0)  # static, heuristic: nothing is known yet
+    shop.work(3700)
+    second = newest(shop.connection)
+    assert second is not None
+    usual = 2 / 14  # one of twelve was rewarded, and Laplace's rule
+    assert second.rows[""].a == pytest.approx((2 * usual, 2 * usual + 1))
+    assert second.rows[""].b == pytest.approx((2 - 2 * usual + 6, 2 - 2 * usual + 5))
+    shop.event("late", "purchase", "a", 61, user="u-1")
+    shop.connection.execute("UPDATE events SET received_at_us = ? WHERE event_id = 'late'", (T0 + 7000 * S,))
+    shop.work(7100)
+    again = newest(shop.connection)
+    assert again is not None
+    assert again.rows[""].a == pytest.approx((2 * 3 / 14 + 1, 2 * 3 / 14 + 1))
+    shop.duty = shop.hire()
+    shop.work(7200)
+    assert newest(shop.connection) == again  # a worker that begins anew knows the same
+
+
+def test_one_visitor_alone_hardly_moves_the_posteriors(shop: Shop) -> None:
+    with shop.connection:
+        for k in range(150):
+            shop.decide(f"d-{k}", k, "a")
+    shop.work(4000)
+    now = newest(shop.connection)
+    assert now is not None
+    assert sum(now.rows[""].b) + sum(now.rows[""].a) == pytest.approx(4 + 10)
+
+
+def test_interleaved_lists_move_no_posteriors(shop: Shop) -> None:
+    shop.decide("d-1", 0, "a", experiment=INTERLEAVED, variant="interleaved")
+    shop.event("e-1", "purchase", "a", 30)
+    shop.work(4000)
+    now = newest(shop.connection)
+    assert now is not None
+    assert sum(now.rows[""].b) + sum(now.rows[""].a) == 4.0  # the prior's
+    assert shop.rewards() == {"d-1": (1.0, 3.0)}
+
+
+def test_a_new_champion_brings_new_arms_and_those_that_stayed_keep_what_was_learned(crowned: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(crowned, home)
+    shop = Shop(home)
+    shop.decide("d-1", 0, "a")
+    shop.event("e-1", "purchase", "a", 30)
+    shop.work(4000)
+    before = newest(shop.connection)
+    assert before is not None
+    changed = profile(HEURISTIC.base, HEURISTIC.factors * 1.5)
+    version = registry.save(home, "weights", weights.to_parts(changed), {})
+    registry.promote(home, f"weights:{version}")
+    shop.work(4001)
+    after = newest(shop.connection)
+    assert after is not None
+    assert after.profiles == (*before.profiles, arms.arm_id("learned", changed))
+    place = after.profiles.index(HEURISTIC_ARM)
+    assert after.rows[""].a[place] == before.rows[""].a[place] == pytest.approx(1 + 2 * 2 / 3)
+    bandit = Profiles(home).current(ModelSet(weights=changed), 0.0)
+    assert tuple(bandit.arms.profiles) == after.profiles
+    assert bandit.snapshot == after
+
+
+def test_a_replay_repeats_every_decision_and_finds_one_that_was_altered(shop: Shop) -> None:
+    shop.work(0)
+    bandit = Profiles(shop.home).current(ModelSet(), 0.0)
+    for k in range(50):
+        dealt = arms.deal(bandit, {"device": "app"}, f"d-{k}")
+        shop.decide(f"d-{k}", k, "a", profile=dealt.profile, propensity=dealt.propensity, snapshot=dealt.snapshot)
+    assert replay(shop.home) == (50, [])
+    shop.connection.execute("UPDATE decisions SET propensity = 0.9 WHERE decision_id = 'd-7'")
+    assert replay(shop.home) == (50, ["d-7"])
+
+
+@pytest.mark.parametrize("body", ['{"snapshot": {"kind": "beta"}}', "[]", "{"])
+def test_a_snapshot_of_another_schema_stops_neither_answers_nor_the_worker(shop: Shop, body: str) -> None:
+    shop.connection.execute(KEEP_SNAPSHOT, (body, 0, T0))
+    assert Profiles(shop.home).current(ModelSet(), 0.0).snapshot is None
+    shop.work(0)
+    bandit = Profiles(shop.home).current(ModelSet(), 0.0)
+    assert bandit.snapshot is not None
+    assert bandit.snapshot.version == 2

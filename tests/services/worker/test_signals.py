@@ -1,0 +1,271 @@
+"""The signal duty: one signal per cause, within caps and budget, whatever happens."""
+
+import json
+import random
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+import numpy as np
+import pytest
+
+from infra.settings import Settings
+from infra.store.connection import connect
+from infra.store.statements import log as tables
+from infra.store.statements.signals import PUT_POLICY
+from infra.store.writer import LogWriter
+from models.events.rules import to_row
+from models.inference.next_action import Outlook
+from models.model_set import ModelSet
+from models.schema import NEXT_ACTIONS
+from services.serving.features import NoFeatures
+from services.signals.catalog import CatalogOffer
+from services.signals.policies import PolicyBody, QuietHours, Thresholds
+from services.signals.shelf import Empty
+from services.worker.signals import SignalDuty, open_signals
+from tests.waiting import PATIENCE_S, until
+
+NOON_US = 1_790_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_000
+EAGER = PolicyBody(
+    thresholds=Thresholds(min_score_product=0.0, min_score_discount=0.0), holdout_share=0.0, cool_down_s=0, max_per_day=1000
+)
+
+
+class Leaving:
+    """A next-action model that sees everybody leave without a purchase."""
+
+    def predict_one(self, row: Any) -> dict[str, Outlook]:
+        p = np.zeros(len(NEXT_ACTIONS))
+        p[NEXT_ACTIONS.index("leave")] = 1
+        return {name: Outlook(p, np.float64(0.1)) for name in ("short_term", "medium_term")}  # type: ignore[arg-type]
+
+
+class Models:
+    """ModelSet that never change."""
+
+    def __init__(self, **models: Any) -> None:
+        self._champions = ModelSet(**models)
+
+    def current(self) -> ModelSet:
+        return self._champions
+
+    def problems(self) -> dict[str, str]:
+        return {}
+
+
+class Shop(Empty):
+    """A catalogue with one offer of two euros and a budget."""
+
+    def __init__(self, budget: float | None = None) -> None:
+        self._offer = CatalogOffer("two", "Two off", None, 2.0, None, None, budget, None, (), (), None, None, True)
+
+    def offers(self, partner: str) -> Sequence[CatalogOffer]:
+        return [self._offer]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    allow(tmp_path, EAGER)
+    return tmp_path
+
+
+def allow(home: Path, policy: PolicyBody) -> None:
+    connect(home).execute(PUT_POLICY, ("shop", msgspec.json.encode(policy).decode(), 1))
+
+
+def put(home: Path, *events: tuple[str, str, int], at_us: int = NOON_US) -> None:
+    """Log events of (user, type, how many seconds after `at_us`)."""
+    rows = []
+    for n, (user, kind, second) in enumerate(events):
+        ts = np.datetime64(at_us + second * 1_000_000, "us").item().isoformat() + "Z"
+        fields = {"type": kind, "item_id": "sku", "price": 20.0, "ts": ts, "session_id": f"s-{user}"}
+        rows.append(to_row({"event_id": f"{user}-{second}-{n}-{at_us}", **fields}, user))
+    writer = LogWriter(home, lambda: at_us + max(second for _, _, second in events) * 1_000_000)
+    writer.append("shop", rows).result(PATIENCE_S)
+    writer.close()
+
+
+def duty(home: Path, goods: Any = None, **models: Any) -> SignalDuty:
+    shelf = goods or Empty()
+    return SignalDuty(connect(home), Models(**models), lambda _: NoFeatures(), lambda _: shelf, random.Random(0))
+
+
+def leaving(home: Path, budget: float | None = None) -> SignalDuty:
+    return duty(home, Shop(budget), next_action=Leaving())
+
+
+def table(home: Path, statement: str) -> list[tuple[Any, ...]]:
+    return list(connect(home).execute(statement))
+
+
+SIGNALS = "SELECT user_id, sequence, type, cause_seq FROM signals ORDER BY seq"
+
+
+def test_a_fresh_event_causes_one_signal_and_is_not_looked_at_again(home: Path) -> None:
+    put(home, ("a", "add_to_cart", 0))
+    worker = leaving(home)
+    assert (worker.step(NOON_US + 1), worker.step(NOON_US + 2)) == (1, 0)
+    assert table(home, SIGNALS) == [("a", 1, "offer_discount", 1)]
+    ((payload, action),) = table(home, "SELECT payload, predicted_action FROM signals")
+    assert json.loads(payload) == {
+        "reason": "cart_at_risk",
+        "offer_id": "two",
+        "amount": 2.0,
+        "title": "Two off",
+        "cart_item_ids": ["sku"],
+    }
+    assert action == "leave"
+    assert leaving(home).step(NOON_US + 3) == 0  # a worker that starts again goes on where the first one stood
+
+
+def test_sequences_of_a_user_have_no_gap(home: Path) -> None:
+    worker = leaving(home)
+    for second in range(4):
+        put(home, ("a", "add_to_cart", second), ("b", "add_to_cart", second))
+        worker.step(NOON_US + second * 1_000_000 + 1)
+    found = table(home, "SELECT user_id, sequence FROM signals ORDER BY user_id, seq")
+    assert found == [(user, n) for user in "ab" for n in (1, 2, 3, 4)]
+
+
+def test_a_stale_event_causes_nothing_but_is_passed(home: Path) -> None:
+    put(home, ("a", "add_to_cart", 0))
+    worker = leaving(home)
+    assert worker.step(NOON_US + 301_000_000) == 1
+    assert table(home, SIGNALS) == []
+    put(home, ("a", "add_to_cart", 302))
+    worker.step(NOON_US + 303_000_000)
+    assert [row[3] for row in table(home, SIGNALS)] == [2]
+
+
+def test_caps_and_cool_down_hold_and_the_score_is_kept(home: Path) -> None:
+    allow(home, msgspec.structs.replace(EAGER, cool_down_s=60, max_per_day=2))
+    worker = leaving(home)
+    for second in (0, 30, 61, 200):
+        put(home, ("a", "add_to_cart", second))
+        worker.step(NOON_US + second * 1_000_000)
+    assert [row[3] for row in table(home, SIGNALS)] == [1, 3]
+    ((score, at_us, n),) = table(home, "SELECT score, scored_at_us, n_that_day FROM signal_users")
+    assert 0 < score < 1
+    assert (at_us, n) == (NOON_US + 200_000_000, 2)
+
+
+def test_quiet_hours_are_those_of_the_users_clock(home: Path) -> None:
+    allow(home, msgspec.structs.replace(EAGER, quiet_hours=QuietHours("20:00", "08:00")))
+    put(home, *((zone, "add_to_cart", 0) for zone in ("UTC", "Tokyo", "Honolulu")))
+    store = connect(home)
+    for zone, offset in (("Tokyo", 540), ("Honolulu", -600)):
+        store.execute("UPDATE events SET utc_offset_min = ? WHERE user_id = ?", (offset, zone))
+    leaving(home).step(NOON_US)
+    assert [row[0] for row in table(home, SIGNALS)] == ["UTC"]  # it is 21:00 in Tokyo, 02:00 in Honolulu
+
+
+def test_the_hold_out_group_gets_nothing_and_is_on_record(home: Path) -> None:
+    allow(home, msgspec.structs.replace(EAGER, holdout_share=0.5))
+    users = [f"u{n}" for n in range(40)]
+    worker = leaving(home)
+    for second in (0, 1):
+        put(home, *((user, "add_to_cart", second) for user in users))
+        worker.step(NOON_US + second * 1_000_000)
+    sent = {row[0] for row in table(home, SIGNALS)}
+    held = {user for (user,) in table(home, "SELECT user_id FROM holdout")}
+    assert sent | held == set(users)
+    assert sent & held == set()
+    assert min(len(sent), len(held)) > 8
+    assert table(home, "SELECT sum(n_signals) FROM offer_spend") == [(2 * len(sent),)]  # who is held out costs nothing
+
+
+def test_the_budget_is_never_overspent_by_workers_at_once(home: Path) -> None:
+    put(home, *((f"u{n}", "add_to_cart", 0) for n in range(50)))
+    workers = [leaving(home, budget=15.0) for _ in range(4)]
+
+    def work(one: SignalDuty) -> None:
+        while True:
+            try:
+                if one.step(NOON_US + 1) == 0:
+                    return
+            except apsw.BusyError:
+                continue
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert table(home, "SELECT type, count(*) FROM signals GROUP BY type ORDER BY type") == [
+        ("offer_discount", 7),
+        ("start_workflow", 43),
+    ]
+    assert table(home, "SELECT sum(spent_cents) FROM offer_spend") == [(1400,)]
+
+
+@pytest.mark.parametrize(
+    "statement", ["INSERT INTO signals", "INSERT INTO offer_spend", "INSERT INTO signal_users", "INSERT INTO cursors", "COMMIT"]
+)
+def test_a_step_that_fails_anywhere_leaves_nothing_and_is_done_again(home: Path, statement: str) -> None:
+    put(home, ("a", "add_to_cart", 0), ("b", "add_to_cart", 0))
+    connection = connect(home)
+
+    def trip(cursor: apsw.Cursor, text: str, bindings: Any) -> bool:
+        if text.startswith(statement):
+            raise apsw.FullError("disk full")
+        return True
+
+    worker = SignalDuty(connection, Models(next_action=Leaving()), lambda _: NoFeatures(), lambda _: Shop(), random.Random(0))
+    connection.exec_trace = trip
+    with pytest.raises(apsw.FullError):
+        worker.step(NOON_US + 1)
+    for name in ("signals", "offer_spend", "signal_users", "cursors"):
+        assert table(home, f"SELECT count(*) FROM {name}") == [(0,)]
+    connection.exec_trace = None
+    assert worker.step(NOON_US + 1) == 2
+    assert [row[:2] for row in table(home, SIGNALS)] == [("a", 1), ("b", 1)]
+
+
+class Erasing(Leaving):
+    """Somebody erases a user while the worker thinks."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def predict_one(self, row: Any) -> dict[str, Outlook]:
+        connect(self._home).execute("DELETE FROM events WHERE user_id = 'a'")
+        return super().predict_one(row)
+
+
+def test_an_event_that_is_erased_meanwhile_causes_nothing(home: Path) -> None:
+    put(home, ("a", "add_to_cart", 0), ("b", "add_to_cart", 0))
+    duty(home, Shop(), next_action=Erasing(home)).step(NOON_US)
+    assert [row[0] for row in table(home, SIGNALS)] == ["b"]
+    assert table(home, "SELECT user_id FROM signal_users") == [("b",)]
+
+
+def test_a_quarantined_event_causes_nothing(home: Path) -> None:
+    put(home, ("a", "add_to_cart", 0), ("b", "add_to_cart", 0))
+    connect(home).execute(tables.QUARANTINE_EVENT, ("a test", "k", 7, 1))
+    assert leaving(home).step(NOON_US) == 2
+    assert [row[0] for row in table(home, SIGNALS)] == ["b"]
+
+
+def test_a_cursor_that_was_set_back_sends_nothing_twice(home: Path) -> None:
+    put(home, ("a", "add_to_cart", 0))
+    leaving(home).step(NOON_US)
+    connect(home).execute("DELETE FROM cursors")
+    assert leaving(home).step(NOON_US + 1) == 1
+    assert len(table(home, SIGNALS)) == 1
+
+
+def test_opened_duty_ranks_with_what_has_happened_since_the_build_until_it_is_closed(crowned: Path, tmp_path: Path) -> None:
+    home = shutil.copytree(crowned, tmp_path / "home")
+    before = {*threading.enumerate()}
+    duty = open_signals(Settings(home=home))
+    writer = LogWriter(home, lambda: NOON_US)
+    seen = {"event_id": "new", "user_id": "u", "type": "item_view", "item_id": "lamp", "ts": "2026-11-21T11:00:00Z"}
+    writer.append("shop", [to_row(seen, "u")]).result(PATIENCE_S)
+    writer.close()
+    until(lambda: "lamp" in {*duty.champions().associations.item_ids}, "it was not taken in")
+    duty.close()
+    assert not [thread for thread in {*threading.enumerate()} - before if thread.name == "associations"]
