@@ -15,29 +15,27 @@ from feast.types import Array, Float32, Int64, String
 
 from infra.layout import OFFLINE
 from models.schema import (
+    ENGAGEMENT_SERVICE,
+    FEATURE_SERVICES,
+    INSTANT,
     ITEM_FEATURES,
+    ITEMS_VIEW,
     LAST_EVENT_AT,
     RECENT_ITEMS_AT,
+    RECENT_ITEMS_VIEW,
     SESSION_FEATURES,
     SESSION_IDLE_S,
+    SESSIONS_VIEW,
     USER_FEATURES,
     USER_RECENT_ITEMS,
+    USERS_VIEW,
+    VIEW_KEY,
 )
 
 PROJECT: Final = "attune"
-INSTANT: Final = "occurred_at"  # timestamp column of every table, UTC, microseconds
-KEYS: Final = {"session": "session_id", "user": "user_id", "item": "item_id"}  # entity -> join key
-KEY_OF_VIEW: Final = {
-    "session_features": KEYS["session"],
-    "user_features": KEYS["user"],
-    "user_recent_items": KEYS["user"],
-    "item_features": KEYS["item"],
-}
-TABLE: Final = {view: f"{view}.parquet" for view in KEY_OF_VIEW}
-ONLINE_VIEWS: Final = ("user_features", "user_recent_items", "item_features")
-# The feature service each model version is trained from and served with; a change of a view's columns starts a new number.
-SERVICES: Final = {"intent": "intent_v1", "next_action": "next_action_v1", "associations": "associations_v1"}
-ENGAGEMENT: Final = "engagement_v1"  # the part of next_action_v1 that is read online
+KEYS: Final = {"session": VIEW_KEY[SESSIONS_VIEW], "user": VIEW_KEY[USERS_VIEW], "item": VIEW_KEY[ITEMS_VIEW]}  # entity -> key
+TABLE: Final = {view: f"{view}.parquet" for view in VIEW_KEY}
+ONLINE_VIEWS: Final = (USERS_VIEW, RECENT_ITEMS_VIEW, ITEMS_VIEW)
 
 
 class Declared(NamedTuple):
@@ -71,16 +69,16 @@ def declare(offline: Path) -> Declared:
             online=name in ONLINE_VIEWS,
         )
 
-    sessions = view("session_features", session, _floats(SESSION_FEATURES), SESSION_IDLE_S)
-    users = view("user_features", user, [*_floats(USER_FEATURES), Field(name=LAST_EVENT_AT, dtype=Int64)])
+    sessions = view(SESSIONS_VIEW, session, _floats(SESSION_FEATURES), SESSION_IDLE_S)
+    users = view(USERS_VIEW, user, [*_floats(USER_FEATURES), Field(name=LAST_EVENT_AT, dtype=Int64)])
     recent_fields = [Field(name=USER_RECENT_ITEMS, dtype=Array(String)), Field(name=RECENT_ITEMS_AT, dtype=Int64)]
-    recent = view("user_recent_items", user, recent_fields)
-    items = view("item_features", item, _floats(ITEM_FEATURES))
+    recent = view(RECENT_ITEMS_VIEW, user, recent_fields)
+    items = view(ITEMS_VIEW, item, _floats(ITEM_FEATURES))
     services = [
-        FeatureService(name=SERVICES["intent"], features=[sessions]),
-        FeatureService(name=SERVICES["next_action"], features=[sessions, users, items]),
-        FeatureService(name=SERVICES["associations"], features=[recent]),
-        FeatureService(name=ENGAGEMENT, features=[users, items]),
+        FeatureService(name=FEATURE_SERVICES["intent"], features=[sessions]),
+        FeatureService(name=FEATURE_SERVICES["next_action"], features=[sessions, users, items]),
+        FeatureService(name=FEATURE_SERVICES["associations"], features=[recent]),
+        FeatureService(name=ENGAGEMENT_SERVICE, features=[users, items]),
     ]
     return Declared([session, user, item], [sessions, users, recent, items], services)
 

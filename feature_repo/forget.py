@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from feature_repo.features import KEY_OF_VIEW, KEYS, ONLINE_VIEWS, TABLE
+from feature_repo.features import KEYS, ONLINE_VIEWS, TABLE
+from models.schema import SESSIONS_VIEW, VIEW_KEY
 
 if TYPE_CHECKING:  # Feast takes seconds to import
     from feast import FeatureStore
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
-USER_VIEWS: Final = tuple(view for view in ONLINE_VIEWS if KEY_OF_VIEW[view] == KEYS["user"])
-OFFLINE_USER_TABLES: Final = tuple(TABLE[view] for view, key in KEY_OF_VIEW.items() if key == KEYS["user"])
-SESSION_TABLE: Final = TABLE["session_features"]
+USER_VIEWS: Final = tuple(view for view in ONLINE_VIEWS if VIEW_KEY[view] == KEYS["user"])
+OFFLINE_USER_TABLES: Final = tuple(TABLE[view] for view, key in VIEW_KEY.items() if key == KEYS["user"])
+SESSION_TABLE: Final = TABLE[SESSIONS_VIEW]
 
 
 def forget_online(store: "FeatureStore", user_id: str) -> None:

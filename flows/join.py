@@ -7,7 +7,7 @@ import pandas as pd
 
 from feature_repo.store import Profile, open_store
 from models.features import tables as feature_tables
-from models.schema import ITEM_FEATURES, LAST_EVENT_AT, SESSION_FEATURES, USER_FEATURES
+from models.schema import INSTANT, ITEMS_VIEW, LAST_EVENT_AT, SESSIONS_VIEW, USERS_VIEW, VIEW_FEATURES, VIEW_KEY
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -16,9 +16,9 @@ ENTITY_COLUMNS: Final = ("row_id", "session_id", "user_id", "item_id")
 ROWS_AT_ONCE: Final = 200_000  # bounds the memory of one join
 _JUST_BEFORE: Final = pd.Timedelta(1, "us")
 _VIEWS: Final = {
-    "session_features": ("session_id", SESSION_FEATURES),
-    "user_features": ("user_id", (*USER_FEATURES, LAST_EVENT_AT)),
-    "item_features": ("item_id", ITEM_FEATURES),
+    SESSIONS_VIEW: VIEW_FEATURES[SESSIONS_VIEW],
+    USERS_VIEW: (*VIEW_FEATURES[USERS_VIEW], LAST_EVENT_AT),
+    ITEMS_VIEW: VIEW_FEATURES[ITEMS_VIEW],
 }
 
 
@@ -31,9 +31,11 @@ def training_set(
     strictly *before* it. Values come as they were stored: a user still has to age to the row's instant
     (`models.features.users.as_of`).
 
-    Parameters ---------- entities Columns ``row_id`` (unique), `session_id` (as `models.features.sessions.sessionize` makes
-    it), `user_id`, `item_id` (None where there is none), and the instant: ``occurred_at`` (UTC timestamps) or
-    ``occurred_at_us`` (int64).
+    Parameters
+    ----------
+    entities
+        Columns ``row_id`` (unique), `session_id` (as `models.features.sessions.sessionize` makes it), `user_id`, `item_id`
+        (None where there is none), and the instant: ``occurred_at`` (UTC timestamps) or ``occurred_at_us`` (int64).
 
     Returns
     -------
@@ -55,13 +57,10 @@ def training_set(
 
 def _joined(store: "FeatureStore", rows: pd.DataFrame) -> pd.DataFrame:
     parts: list[pd.DataFrame] = [rows[["row_id"]].reset_index(drop=True)]
-    at = (
-        rows[feature_tables.INSTANT]
-        if feature_tables.INSTANT in rows
-        else feature_tables.instants(rows["occurred_at_us"].to_numpy())
-    )
-    for view, (key, names) in _VIEWS.items():
-        instant = at if view == "session_features" else at - _JUST_BEFORE
+    at = rows[INSTANT] if INSTANT in rows else feature_tables.instants(rows["occurred_at_us"].to_numpy())
+    for view, names in _VIEWS.items():
+        key = VIEW_KEY[view]
+        instant = at if view == SESSIONS_VIEW else at - _JUST_BEFORE
         wanted = pd.DataFrame(
             {"row_id": rows["row_id"].to_numpy(), key: rows[key].to_numpy(dtype=object), "event_timestamp": instant.array}
         )

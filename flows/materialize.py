@@ -27,7 +27,7 @@ from infra.store.events import cursor, move_cursor, read_events, released_since
 from models.events.encode import encode
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
-from models.schema import EVENT_COLUMNS
+from models.schema import EVENT_COLUMNS, ITEMS_VIEW, RECENT_ITEMS_VIEW, SESSIONS_VIEW, USERS_VIEW
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -136,12 +136,12 @@ def _tables(frame: pd.DataFrame, as_of_us: int) -> Iterator[tuple[str, pd.DataFr
     frame = sessionize(frame)[["seq", "partner", *EVENT_COLUMNS]]
     encoded = encode(frame)
     frame = frame[["session_id", "user_id"]]
-    yield "session_features", feature_tables.of_sessions(frame, encoded.events)
+    yield SESSIONS_VIEW, feature_tables.of_sessions(frame, encoded.events)
     users, recent = feature_tables.of_users(frame, encoded.events, encoded.item_ids)
-    yield "user_features", users
-    yield "user_recent_items", recent
+    yield USERS_VIEW, users
+    yield RECENT_ITEMS_VIEW, recent
     del users, recent
-    yield "item_features", feature_tables.of_items(encoded.events, encoded.item_ids, as_of_us)
+    yield ITEMS_VIEW, feature_tables.of_items(encoded.events, encoded.item_ids, as_of_us)
 
 
 @contextmanager

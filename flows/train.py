@@ -33,7 +33,7 @@ from models.inference import examples, intent, next_action
 from models.inference.examples import ExampleParams, Examples
 from models.ranker import from_log as log_ranker
 from models.ranker import model as ranker
-from models.schema import HORIZONS_S, MODEL_NAMES
+from models.schema import FEATURE_SERVICES, HORIZONS_S, MODEL_NAMES
 from models.weights import from_log as log_weights
 
 LOG: Final = "log"
@@ -41,7 +41,6 @@ EXAMPLES: Final = "examples"
 MODELS: Final = "models"
 INCUMBENT: Final = "incumbent"  # the weights that serve
 RETRIES: Final[dict[str, Any]] = {"retries": 1, "retry_delay_seconds": 1, "cache_policy": NO_CACHE}
-FEATURE_SERVICES: Final = {"intent": "intent_v1", "next_action": "next_action_v1", "associations": "associations_v1"}
 
 
 @flow(name="train")

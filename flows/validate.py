@@ -26,20 +26,13 @@ from infra.layout import DATA_DOCS, REPORTS
 from infra.store.connection import connect
 from infra.store.events import cursor, event_chunks, move_cursor, quarantine_events, released_since
 from models.events.quality import TOLERANCE, feature_bounds, summary, with_checks
-from models.features import tables as feature_tables
-from models.schema import ITEM_FEATURES, SESSION_FEATURES, USER_FEATURES
+from models.schema import INSTANT, VIEW_FEATURES, VIEW_KEY
 
 CURSOR: Final = "validate"
 ROWS_AT_ONCE: Final = 200_000
-TABLES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "session_features": ("session_id", SESSION_FEATURES),
-    "user_features": ("user_id", USER_FEATURES),
-    "user_recent_items": ("user_id", ()),
-    "item_features": ("item_id", ITEM_FEATURES),
-}
+TABLES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {v: (VIEW_KEY[v], VIEW_FEATURES[v]) for v in VIEW_KEY}
 _KEYS: Final = (
-    f"SELECT count(*), count(DISTINCT ({{key}}, {feature_tables.INSTANT})), "
-    f"coalesce(max(epoch_us({feature_tables.INSTANT})), 0) FROM read_parquet(?)"
+    f"SELECT count(*), count(DISTINCT ({{key}}, {INSTANT})), coalesce(max(epoch_us({INSTANT})), 0) FROM read_parquet(?)"
 )
 _COLUMN_SUMMARY: Final = ["n_missing", "n_not_finite", "lowest", "highest", "lowest_allowed", "highest_allowed"]
 

@@ -181,6 +181,23 @@ ITEM_FEATURES: Final = (
     "item_price_band",  # 0 cheapest fifth of the catalogue … 4 dearest, -1 unknown
 )
 
+# Feast views (tables of features): join key, and the numeric features, all float32.
+INSTANT: Final = "occurred_at"  # timestamp column of every table, UTC, microseconds
+SESSIONS_VIEW: Final = "session_features"
+USERS_VIEW: Final = "user_features"
+RECENT_ITEMS_VIEW: Final = "user_recent_items"
+ITEMS_VIEW: Final = "item_features"
+VIEW_KEY: Final = {SESSIONS_VIEW: "session_id", USERS_VIEW: "user_id", RECENT_ITEMS_VIEW: "user_id", ITEMS_VIEW: "item_id"}
+VIEW_FEATURES: Final[dict[str, tuple[str, ...]]] = {
+    SESSIONS_VIEW: SESSION_FEATURES,
+    USERS_VIEW: USER_FEATURES,
+    RECENT_ITEMS_VIEW: (),
+    ITEMS_VIEW: ITEM_FEATURES,
+}
+# The feature service each model version is trained from and served with; a change of a view's columns starts a new number.
+FEATURE_SERVICES: Final = {"intent": "intent_v1", "next_action": "next_action_v1", "associations": "associations_v1"}
+ENGAGEMENT_SERVICE: Final = "engagement_v1"  # the part of next_action_v1 that is read online
+
 NEXT_ACTION_FEATURES: Final = (*SESSION_FEATURES, *USER_FEATURES, *ITEM_FEATURES)
 INTENT_FEATURES: Final = SESSION_FEATURES
 

@@ -4,17 +4,21 @@ Each table has its key, the instant from which a row was known, and float32 feat
 row of the last one stands for it.
 """
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from models.events.encode import NO_CODE, EventArray
 from models.features import items, sessions, users
-from models.schema import ITEM_FEATURES, LAST_EVENT_AT, RECENT_ITEMS_AT, SESSION_FEATURES, USER_FEATURES, USER_RECENT_ITEMS
-
-INSTANT: Final = "occurred_at"  # timestamp column of every table, UTC, microseconds
+from models.schema import (
+    INSTANT,
+    ITEM_FEATURES,
+    LAST_EVENT_AT,
+    RECENT_ITEMS_AT,
+    SESSION_FEATURES,
+    USER_FEATURES,
+    USER_RECENT_ITEMS,
+)
 
 Texts = npt.NDArray[np.object_]
 

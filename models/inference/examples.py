@@ -17,7 +17,7 @@ from models.artifact import Parts
 from models.events.encode import NO_CODE, EventArray, encode
 from models.features import items, sessions, users
 from models.inference import labels
-from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, SESSION_FEATURES, USER_FEATURES
+from models.schema import HORIZONS_S, INSTANT, ITEM_FEATURES, LAST_EVENT_AT, SESSION_FEATURES, USER_FEATURES
 from models.statistics import split
 
 Features = npt.NDArray[np.float32]
@@ -148,9 +148,7 @@ def entities(log: Log, frame: pd.DataFrame, rows: Ints) -> pd.DataFrame:
             "session_id": frame["session_id"].to_numpy(dtype=object)[rows],
             "user_id": frame["user_id"].to_numpy(dtype=object)[rows],
             "item_id": texts[at],
-            "occurred_at": pd.to_datetime(log.events["occurred_at_us"][rows], unit="us", utc=True).astype(
-                "datetime64[us, UTC]"
-            ),
+            INSTANT: pd.to_datetime(log.events["occurred_at_us"][rows], unit="us", utc=True).astype("datetime64[us, UTC]"),
         }
     )
 

@@ -15,12 +15,21 @@ import numpy.typing as npt
 
 from infra.settings import Settings
 from models.known import RecentItems, UserFeatures
-from models.schema import ITEM_FEATURES, LAST_EVENT_AT, RECENT_ITEMS_AT, USER_FEATURES, USER_RECENT_ITEMS
+from models.schema import (
+    ITEM_FEATURES,
+    ITEMS_VIEW,
+    LAST_EVENT_AT,
+    RECENT_ITEMS_AT,
+    RECENT_ITEMS_VIEW,
+    USER_FEATURES,
+    USER_RECENT_ITEMS,
+    USERS_VIEW,
+)
 
 REST_S: Final = 1.0
-_USER: Final = [f"user_features:{name}" for name in (*USER_FEATURES, LAST_EVENT_AT)]
-_RECENT: Final = [f"user_recent_items:{name}" for name in (USER_RECENT_ITEMS, RECENT_ITEMS_AT)]
-_ITEM: Final = [f"item_features:{name}" for name in ITEM_FEATURES]
+_USER: Final = [f"{USERS_VIEW}:{name}" for name in (*USER_FEATURES, LAST_EVENT_AT)]
+_RECENT: Final = [f"{RECENT_ITEMS_VIEW}:{name}" for name in (USER_RECENT_ITEMS, RECENT_ITEMS_AT)]
+_ITEM: Final = [f"{ITEMS_VIEW}:{name}" for name in ITEM_FEATURES]
 log = logging.getLogger("attune.online")
 
 

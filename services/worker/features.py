@@ -23,7 +23,7 @@ from infra.store.statements import log as tables
 from models.events.encode import encode
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
-from models.schema import EVENT_COLUMNS, MEASURES
+from models.schema import EVENT_COLUMNS, MEASURES, RECENT_ITEMS_VIEW, USERS_VIEW
 
 CURSOR: Final = "online_features"
 MATERIALIZED: Final = "materialize"  # the cursor that flows/materialize moves
@@ -101,8 +101,8 @@ class Tail:
             return
         features, recent = newest(event_frame(found))
         with redirect_stdout(StringIO()):  # Feast prints its progress
-            self._online.write_to_online_store("user_features", features)
-            self._online.write_to_online_store("user_recent_items", recent)
+            self._online.write_to_online_store(USERS_VIEW, features)
+            self._online.write_to_online_store(RECENT_ITEMS_VIEW, recent)
 
 
 def event_frame(found: Sequence[tuple[Any, ...]]) -> pd.DataFrame:

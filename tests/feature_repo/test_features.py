@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from feature_repo import features
-from models.features import tables as feature_tables
 from models.schema import (
+    ENGAGEMENT_SERVICE,
+    FEATURE_SERVICES,
     INTENT_FEATURES,
     ITEM_FEATURES,
     LAST_EVENT_AT,
@@ -48,11 +49,7 @@ def test_a_service_per_model_holds_the_models_columns_in_their_order():
     assert SERVICES["intent_v1"] == list(INTENT_FEATURES)
     assert [name for name in SERVICES["next_action_v1"] if name != LAST_EVENT_AT] == list(NEXT_ACTION_FEATURES)
     assert SERVICES["associations_v1"] == [USER_RECENT_ITEMS, RECENT_ITEMS_AT]
-    assert set(features.SERVICES.values()) | {features.ENGAGEMENT} == set(SERVICES)
-
-
-def test_tables_and_views_agree_on_the_instant():
-    assert features.INSTANT == feature_tables.INSTANT
+    assert {*FEATURE_SERVICES.values(), ENGAGEMENT_SERVICE} == set(SERVICES)
 
 
 def test_feast_apply_would_find_every_object_once(monkeypatch):

@@ -8,11 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feature_repo.features import INSTANT, declare
+from feature_repo.features import declare
 from feature_repo.forget import forget_offline, forget_online
 from feature_repo.registry import AtomicRegistryStore
 from feature_repo.store import DEFAULT_REDIS_URL, open_store
-from models.schema import ITEM_FEATURES, LAST_EVENT_AT, RECENT_ITEMS_AT, SESSION_FEATURES, USER_FEATURES, USER_RECENT_ITEMS
+from models.schema import (
+    INSTANT,
+    ITEM_FEATURES,
+    LAST_EVENT_AT,
+    RECENT_ITEMS_AT,
+    SESSION_FEATURES,
+    USER_FEATURES,
+    USER_RECENT_ITEMS,
+)
 
 AT = pd.Timestamp("2026-11-20T10:00:00.000001Z").as_unit("us")
 
