@@ -1,12 +1,26 @@
-"""The disk cache of compiled kernels must notice a changed vocabulary."""
+"""The disk cache of compiled kernels must notice an edit of whatever a kernel was compiled from, in its own file or another."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numba import float64
-from numba.core.registry import cpu_target
 
-from models.kernels import VOCABULARY, VocabularyCache, kernel, nth_smallest
+from models.associations import query
+from models.features import kernel as session_kernel
+from models.kernels import kernel, nth_smallest, sources_of
+
+ROOT = Path(__file__).parents[2]
+SHOP = {
+    "prices": "FLOOR = 2.0",
+    "taxes": "from models.kernels import kernel\n\n\n@kernel\ndef tax(x):\n    return 3.0 * x\n",
+    "sales": "from models.kernels import kernel\nfrom shop.prices import FLOOR\nfrom shop.taxes import tax\n\n\n"
+    "@kernel\ndef sale(x):\n    return tax(x) + FLOOR\n",
+}
 
 
 @kernel
@@ -19,9 +33,42 @@ def quotient(x: float, y: float) -> float:
     return x / y
 
 
-def test_the_vocabulary_is_part_of_the_cache_key() -> None:
-    cache = VocabularyCache(half.py_func)  # type: ignore[attr-defined]
-    assert VOCABULARY in cache._index_key((float64,), cpu_target.target_context.codegen())
+@pytest.fixture
+def shop(tmp_path):
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    for name, source in {"__init__": "", **SHOP}.items():
+        (folder / f"{name}.py").write_text(source)
+    return folder
+
+
+def answer(shop):
+    """What the kernels say in a new process, and which of them it had to compile."""
+    code = (
+        f"import sys; sys.path[:0] = {[str(shop.parent), str(ROOT)]!r}\n"
+        "from shop.sales import sale, tax\n"
+        "print(sale(1.0), tax(1.0), *[name for name in ('sale', 'tax') if globals()[name].stats.cache_misses])"
+    )
+    own_cache = {**os.environ, "NUMBA_CACHE_DIR": str(shop.parent / "cache")}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own_cache)
+    sale, tax, *compiled = ran.stdout.split()
+    return float(sale), float(tax), compiled
+
+
+def test_an_edit_compiles_again_what_can_see_it_and_nothing_else(shop):
+    assert answer(shop) == (5.0, 3.0, ["sale", "tax"])
+    assert answer(shop) == (5.0, 3.0, [])
+    (shop / "prices.py").write_text("FLOOR = 7.0")
+    assert answer(shop) == (10.0, 3.0, ["sale"])
+    (shop / "taxes.py").write_text(SHOP["taxes"].replace("3.0", "4.0"))
+    assert answer(shop) == (11.0, 4.0, ["sale", "tax"])
+
+
+def test_a_kernel_is_compiled_from_its_module_and_what_that_imports_of_ours():
+    sources = sources_of(query.__name__)
+    assert {"models.associations.query", "models.associations.kernels", "models.kernels"} <= sources
+    assert "models.schema" in sources_of(session_kernel.__name__)
+    assert all(name.startswith("models.") for name in sources)
 
 
 def test_a_kernel_is_a_plain_function_to_its_caller() -> None:
