@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from infra import registry
+from infra import promotion, registry
 from models import weight_profile as weights
-from models.artifact import flat
+from models.artifact import Golden, flat
 from models.associations import model as associations
 from models.engagement import from_log as log_engagement
 from models.engagement import model as engagement_model
@@ -33,9 +33,10 @@ from models.inference.examples import Log
 from models.inference.next_action import NextActionParams, Targets
 from models.learners import boosting
 from models.learners.boosting import BoostParams
+from models.model_specs import MODEL_NAMES
 from models.ranker import from_log as log_ranker
 from models.ranker import model as ranker
-from models.schema import HORIZONS_S, MODEL_NAMES
+from models.schema import HORIZONS_S
 from models.simulator.config import ShopConfig
 from models.simulator.simulation import simulate
 
@@ -94,7 +95,7 @@ def crown(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[str, int]:
     for name in MODEL_NAMES:
         golden = None
         if name in models:
-            golden = registry.Golden(rows[name].tolist(), [flat(models[name].predict_one(row)).tolist() for row in rows[name]])
+            golden = Golden(rows[name].tolist(), [flat(models[name].predict_one(row)).tolist() for row in rows[name]])
         versions[name] = registry.save(home, name, parts[name], {}, golden=golden)
     registry.set_alias(home, registry.CHAMPION, versions, action="promote", actor="benchmark", reason="to serve")
     return versions
@@ -204,13 +205,13 @@ async def swaps(home: Path, port: int, requests: list[bytes], server: int, copie
     for _ in range(ROUNDS):
         for name, version in copies.items():
             for action, move in (
-                ("promote", lambda n=name, v=version: registry.promote(home, f"{n}:{v}")),
-                ("rollback", lambda n=name: registry.rollback(home, n)),
+                ("promote", lambda n=name, v=version: promotion.promote(home, f"{n}:{v}")),
+                ("rollback", lambda n=name: promotion.rollback(home, n)),
             ):
                 began_s = time.perf_counter()
                 moved = await asyncio.to_thread(move)
                 await asyncio.sleep(BETWEEN_S)
-                took[action].append(swap_s(load.seen, worker, name, moved["to_version"], began_s))
+                took[action].append(swap_s(load.seen, worker, name, moved.to_version, began_s))
     load.stopping.set()
     await asyncio.gather(*streams)
     ms = np.array([one.received_s - one.sent_s for one in load.seen]) * 1e3
@@ -243,10 +244,8 @@ def main(words: list[str]) -> None:
             crown(home, config)
         key = partners.add(home, "local", time.time_ns() // 1000)
         requests = [post(PATH, body, key) for body in bodies(config, 100)]
-        copies = {
-            name: registry.save(home, name, registry.load(home, name), {}, golden=registry.load_golden(home, name))
-            for name in registry.champions(home)
-        }
+        champions = {name: registry.load_artifact(home, name) for name in registry.champions(home)}
+        copies = {name: registry.save(home, name, one.parts, {}, golden=one.golden) for name, one in champions.items()}
         port = free_port()
         command = [sys.executable, "-m", "services.cli", "serve", "--port", str(port), "--workers", str(WORKERS)]
         child = subprocess.Popen(command, env={**os.environ, "ATTUNE_HOME": str(home)}, stdout=sys.stderr)

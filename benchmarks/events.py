@@ -23,7 +23,8 @@ import msgspec
 from benchmarks.load import measure, post
 from benchmarks.serve import HOST, free_port, processor_s, stop
 from infra.store.connection import connect
-from infra.store.statements.log import APPEND_EVENT, SCHEMA
+from infra.store.embedded.migrate import migrate
+from infra.store.statements.events import APPEND_EVENT
 from models.events.rules import to_row
 from services.http import partners
 
@@ -76,9 +77,8 @@ def rows_floor(folder: Path) -> float:
     connection = apsw.Connection(str(folder / "floor.db"))
     for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
-    for statement in SCHEMA:
-        connection.execute(statement)
-    batches = [[("p", *to_row(event, "f" * 32), 1) for event in events(n)] for n in range(FLOOR_BATCHES)]
+    migrate(connection)
+    batches = [[("p", *to_row(event, "f" * 32), 1, None, 0) for event in events(n)] for n in range(FLOOR_BATCHES)]
     began = time.perf_counter()
     for batch in batches:
         with connection:

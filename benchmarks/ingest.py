@@ -19,7 +19,7 @@ import numpy as np
 from flows.append import Counts, ingest_file
 from infra.store import events as store
 from infra.store.connection import connect
-from infra.store.statements.log import APPEND_EVENT, LOG_COLUMNS
+from infra.store.statements.events import APPEND_COLUMNS, APPEND_EVENT, LOG_COLUMNS
 from models.schema import EVENT_TYPES
 
 N_EVENTS = 200_000
@@ -84,7 +84,7 @@ def measure(folder: Path, format: str, write: Callable[[Path, np.random.Generato
         raise ValueError(f"{format}: expected {N_EVENTS} events once, got {counts} and {again}")
     with closing(connect(home)) as conn:
         events, reading = timed(lambda: store.read_events(conn))
-        rows = conn.execute(f"SELECT {', '.join(LOG_COLUMNS)} FROM events ORDER BY seq").fetchall()
+        rows = conn.execute(f"SELECT {', '.join(APPEND_COLUMNS)} FROM events ORDER BY seq").fetchall()
         _, fetching = timed(lambda: conn.execute(f"SELECT seq, {', '.join(LOG_COLUMNS)} FROM events ORDER BY seq").fetchall())
     _, floor = timed(lambda: plain_append(folder / f"floor-{format}", rows))
     return {

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models import events
 from models.evaluation import classification as report
+from models.events.encode import encode
 from models.features import sessions
 from models.inference import intent, labels
 from models.learners import boosting
@@ -36,7 +36,7 @@ def measure(n_users: int, n_days: int, seed: int) -> dict[str, Any]:
     truth = (
         shop.truth.set_index("event_id")["intent"].loc[frame["event_id"]].map({n: k for k, n in enumerate(INTENTS)}).to_numpy()
     )
-    rows, starts = events.encode(frame).events, sessions.starts(frame)
+    rows, starts = encode(frame).events, sessions.starts(frame)
     features = sessions.fold(rows, starts)
     weak = labels.intent_probabilities(rows, starts)
     started_us = rows["occurred_at_us"][np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))]

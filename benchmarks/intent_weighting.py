@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from models import events
 from models.associations import model as associations
 from models.evaluation import ablation
 from models.evaluation.ablation import AblationParams, Later
+from models.events.encode import encode
 from models.features import sessions
 from models.inference import intent, labels
 from models.learners import boosting
@@ -37,7 +37,7 @@ from models.simulator import ShopConfig, simulate
 from models.statistics import split
 from models.statistics.bootstrap import NO_DIFFERENCE
 from models.weight_profile import HEURISTIC, WeightProfile, profile
-from models.weights import learning as weight_learning
+from models.tuning import learning as weight_learning
 
 DECIDES = ("intent_related", "static")
 PAIRS = (
@@ -64,7 +64,7 @@ def measure(config: ShopConfig, at_most: int) -> dict[str, Any]:
     """The ablation of one simulated shop, with the learner's control in which intent has no influence."""
     began = time.perf_counter()
     frame = sessions.sessionize(simulate(config).events)
-    starts, encoded = sessions.starts(frame), events.encode(frame)
+    starts, encoded = sessions.starts(frame), encode(frame)
     rows = encoded.events
     started_us = split.session_starts_us(np.ascontiguousarray(rows["occurred_at_us"]), starts)
     early, later = np.quantile(started_us, [0.5, 0.7])

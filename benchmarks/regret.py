@@ -27,10 +27,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models import events
 from models.associations import model as associations
 from models.bandit import thompson as profile_bandit
 from models.bandit.thompson import BanditParams, Outcomes
+from models.events.encode import encode
 from models.features import sessions
 from models.inference import intent
 from models.schema import EVENT_TYPES, INTENTS, N_EVENT_TYPES, N_INTENTS
@@ -70,7 +70,7 @@ def click_chances(config: ShopConfig, rng: np.random.Generator) -> Floats:
     """How likely one of the recommended items is clicked, by moment and profile, shape (n_moments, n_profiles)."""
     simulated, shop = simulate(config), open_shop(config, np.random.default_rng([config.seed, 2]))
     frame = sessions.sessionize(simulated.events)
-    starts, encoded = sessions.starts(frame), events.encode(frame)
+    starts, encoded = sessions.starts(frame), encode(frame)
     rows, features = encoded.events, sessions.fold(encoded.events, starts)
     began = np.flatnonzero(starts)[np.cumsum(starts) - 1]
     early = rows["occurred_at_us"][began] < np.quantile(rows["occurred_at_us"], 0.6)

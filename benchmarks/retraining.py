@@ -25,7 +25,7 @@ from models.questions import next_item
 from models.simulator import ShopConfig, simulate
 from models.statistics import bootstrap, split
 from models.weight_profile import STATIC, WeightProfile
-from models.weights import from_log as log_weights
+from models.tuning import from_log as log_weights
 
 SHARES = (0.8, 1.0)
 N_QUESTIONS = 2_000

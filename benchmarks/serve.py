@@ -86,8 +86,8 @@ def wait_until_ready(port: int, path: str, child: "subprocess.Popen[bytes]", sec
 
 def bodies(config: Any, n: int) -> list[bytes]:
     """Requests made of the first events of simulated sessions that have at least `N_EVENTS`."""
-    from models.events import MEASURES
     from models.features.sessions import sessionize
+    from models.schema import MEASURES
     from models.simulator.simulation import simulate
 
     frame = sessionize(simulate(config).events)

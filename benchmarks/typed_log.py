@@ -41,7 +41,7 @@ from models.inference import examples, intent, labels
 from models.learners import boosting
 from models.schema import ITEM_FEATURES, N_EVENT_TYPES, EventType
 from models.statistics import bootstrap, logistic, metrics, split
-from models.weights import learning as weight_learning
+from models.tuning import learning as weight_learning
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -51,7 +51,7 @@ def fold(events: EventArray, session: npt.NDArray[np.int64], user: npt.NDArray[n
 
     Examples
     --------
-    >>> from models.events import EVENT_DTYPE
+    >>> from models.events.encode import EVENT_DTYPE
     >>> events = np.zeros(3, EVENT_DTYPE)
     >>> events["event_type"] = [EventType.ADD_TO_CART, EventType.ITEM_VIEW, EventType.ITEM_VIEW]
     >>> events["occurred_at_us"] = [0, 10_000_000, 20_000_000]

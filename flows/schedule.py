@@ -21,7 +21,7 @@ from infra.lock import held
 from infra.settings import prepare
 
 # Beside the packages in a checkout; inside this one in an installed wheel.
-DECLARED: Final = (Path(__file__).parents[1] / "infra" / "prefect" / "prefect.yaml", Path(__file__).with_name("prefect.yaml"))
+DECLARED: Final = (Path(__file__).parents[1] / "infra" / "deploy" / "prefect.yaml", Path(__file__).with_name("prefect.yaml"))
 SCHEDULE_LOCK: Final = "schedule.lock"
 POLL_S: Final = 5
 HOME: Final = "{{ $ATTUNE_HOME }}"

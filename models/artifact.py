@@ -1,7 +1,7 @@
 """The one shape in which every learned object is kept: JSON-able metadata and named arrays.
 
-A module that learns something offers ``to_parts(model) -> Parts`` and ``from_parts(parts) -> model``. The flows write parts as
-``meta.json`` and ``<name>.npy``; the services map the arrays read-only, so that all workers share one copy in memory.
+A module that learns something offers ``to_parts(model) -> Parts`` and ``from_parts(parts) -> model``. Kept as
+``meta.json`` and ``<name>.npy``, the arrays are mapped read-only, so that all workers share one copy in memory.
 """
 
 import zlib
@@ -58,6 +58,19 @@ def require_whole(files: Mapping[str, npt.NDArray[np.uint8]], noted: Mapping[str
     wrong = [name for name, value in noted.items() if found.get(name) != value]
     if wrong:
         raise ValueError(f"damaged or missing: {', '.join(wrong)}")
+
+
+class Golden(NamedTuple):
+    """Rows that a model must answer the same way wherever it is loaded; both JSON-able lists.
+
+    Attributes
+    ----------
+    predictions
+        Its answers as `flat` writes them.
+    """
+
+    rows: list[Any]
+    predictions: list[Any]
 
 
 N_GOLDEN: Final = 16  # rows kept beside a model, which it must answer the same way wherever it is loaded

@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from models import degraded
 from models.engagement import formula
+from models.events.encode import EventArray
 from models.features import items, users
 from models.inference.next_action import Outlook
 from models.item_ranking import Asked, rank_items, weigh
 from models.known import Known
 from models.live_session import LiveSession, in_cart
-from models.model_set import ModelSet
+from models.model_set import ModelSet, required
 from models.recommend import profile_of, situate
 from models.weight_profile import STATIC
 from models.weights.contextual import in_context
@@ -71,8 +72,7 @@ def assess(session: LiveSession, models: ModelSet, known: Known, item_id: str | 
     """
     told = list(known.missing)
     features, p_intent = situate(session, models, told)
-    profile = in_context(profile_of(models, told), models.actions, session.events, p_intent, now_us)
-    weighing = weigh(profile, p_intent)
+    weighing = weigh(profile_of(models, told), models.actions, session.events, p_intent, now_us)
     at_us = int(session.events["occurred_at_us"][-1]) if len(session.events) else now_us
     outlook = None
     if models.next_action is None:
@@ -85,13 +85,40 @@ def assess(session: LiveSession, models: ModelSet, known: Known, item_id: str | 
         immediate = formula.immediate(features, weighing.weights)
         score = formula.score(immediate, predicted or 0.0)
     else:
-        sample = in_context(STATIC, models.actions, session.events, p_intent, now_us, sampled=True)
-        immediate = float(models.engagement.immediate(features[None, :], sample.base)[0])
+        immediate = float(immediates(models, session.events[-1:], features[None, :], p_intent[None, :], now_us)[0])
         score = models.engagement.score(immediate, predicted)
     products: list[str] = []
     if models.associations is not None:
         products = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
     return Assessment(score, immediate, predicted or 0.0, features, outlook, products, in_cart(session), told)
+
+
+def immediates(models: ModelSet, newest: EventArray, features: Floats32, p_intent: Floats, now_us: int = 0) -> Floats:
+    """P(purchase within the hour) by what visitors do, by the learned score and one Thompson sample of the action weights.
+
+    Parameters
+    ----------
+    newest
+        The last event of each session, shape (n_rows,); none where the one session is empty.
+    features, p_intent
+        Of the sessions, shapes (n_rows, n_session_features) and (n_rows, n_intents).
+    now_us
+        Tells the hour, in UTC, where the session is empty.
+
+    Returns
+    -------
+    Shape (n_rows,); that of a row does not depend on the others.
+
+    Raises
+    ------
+    ValueError
+        If the set has no engagement score.
+    """
+    sampled = [
+        in_context(STATIC, models.actions, newest[k : k + 1], p, now_us, sampled=True).base for k, p in enumerate(p_intent)
+    ]
+    model = required(models.engagement, "an engagement score")
+    return model.immediate(features, np.array(sampled).reshape(len(features), -1))
 
 
 def next_action_row(features: Floats32, known: Known, at_us: int) -> Floats32:

@@ -1,6 +1,8 @@
 """Item ranking: from a session and a weighing of its events to items, by the associations or by the ranker.
 
-Every list of items that Attune shows or judges comes from `rank_items`.
+Every list of items that Attune shows or judges comes from here: a request goes through `rank_items`; whoever asks the same again
+and again under other weights (`models.replay`) puts the question once, with `inquire`, and then calls what `rank_items` calls,
+`weigh` and `by_associations` or `by_ranker`.
 """
 
 from collections.abc import Sequence
@@ -12,13 +14,16 @@ import numpy.typing as npt
 
 from models import degraded
 from models.associations.model import AssociationStore, Contribution, Ranked
-from models.events.encode import NO_CODE
-from models.known import Codes, ItemCodes, Known, RecentItems
+from models.events.encode import NO_CODE, EventArray
+from models.known import Codes, ItemCodes, Known, RecentItems, item_codes
 from models.live_session import LiveSession, cart_and_bought, last_item
 from models.model_set import ModelSet
+from models.ranker.model import Ranked as RankedByTrees
 from models.ranker.model import Ranker
 from models.schema import EventType
 from models.weight_profile import WeightProfile
+from models.weights.actions import ActionWeights
+from models.weights.contextual import in_context
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,10 +62,17 @@ class Query(NamedTuple):
     ages_s: Floats
 
 
+class Inquiry(NamedTuple):
+    """A question as one model is asked it, whatever the weights: what about, and the codes that must not come back."""
+
+    query: Query
+    left_out: Codes
+
+
 class Weighing(NamedTuple):
     """What a profile makes of the session's intent: a weight per event type, and how much counts by where it leads.
 
-    Shapes (n_event_types,), (2,) as `AssociationStore.recommend` has it, and (n_intents,): the ranker is told the intent itself.
+    Shapes (n_event_types,), (2,) as `AssociationStore.recommend` has it, and (n_intents,), which the ranker is told.
     """
 
     weights: Floats
@@ -87,9 +99,22 @@ class ItemRanking(NamedTuple):
 NO_ITEMS = ItemRanking([], [])
 
 
-def weigh(profile: WeightProfile, p_intent: Floats) -> Weighing:
-    """Weighing of a session: the profile under its intent, shape (n_intents,)."""
-    return Weighing(profile.scaled(p_intent), profile.related(p_intent), p_intent)
+def weigh(
+    profile: WeightProfile, actions: ActionWeights | None, events: EventArray, p_intent: Floats, now_us: int
+) -> Weighing:  # fmt: skip
+    """Weighing of a session: a profile, moved by the action weights of the visitor's context, under the session's intent.
+
+    Parameters
+    ----------
+    events
+        The session so far, shape (n_events,); its newest event is enough.
+    p_intent
+        Shape (n_intents,).
+    now_us
+        Tells the hour, in UTC, where the session is empty.
+    """
+    moved = in_context(profile, actions, events, p_intent, now_us)
+    return Weighing(moved.scaled(p_intent), moved.related(p_intent), p_intent)
 
 
 def rank_items(
@@ -108,38 +133,35 @@ def rank_items(
     if store is None and (ranker is None or asked.explain):
         told.append(degraded.ASSOCIATIONS_MISSING)
     if ranker is not None:
-        return _by_ranker(asked, session, ranker, store, known, weighing, told)
-    return NO_ITEMS if store is None else _by_associations(asked, session, store, known, weighing, told)
+        return _of_ranker(asked, session, ranker, store, known, weighing, told)
+    return NO_ITEMS if store is None else _of_associations(asked, session, store, known, weighing, told)
 
 
-def _by_associations(
+def _of_associations(
     asked: Asked, session: LiveSession, store: AssociationStore, known: Known, weighing: Weighing, told: list[str]
 ) -> ItemRanking:
-    query = _query(asked, session, store, known.recent, told)
-    shut = _left_out(asked, session, store, known)
-    ranked = store.recommend(*query, weighing.weights, asked.limit, shut, weighing.relation)
+    inquiry = inquire(asked, session, store, known, told)
+    ranked = by_associations(store, inquiry, weighing, asked.limit)
     if ranked.n_associated < len(ranked.items):
         told.append(degraded.FILLED_WITH_POPULAR)
-    because = store.explain(ranked, *query, *weighing[:2]) if asked.explain else None
+    because = store.explain(ranked, *inquiry.query, *weighing[:2]) if asked.explain else None
     return _named(ranked.items, ranked.scores, store.item_ids, because)
 
 
-def _by_ranker(
+def _of_ranker(
     asked: Asked, session: LiveSession, ranker: Ranker, store: AssociationStore | None, known: Known, weighing: Weighing,
     told: list[str],
 ) -> ItemRanking:  # fmt: skip
     """What the ranker answers; where the associations tie an item to the session, they say why."""
-    query = _query(asked, session, ranker, known.recent, told)
-    shut = _left_out(asked, session, ranker, known)
-    ranked = ranker.rank(query.items, query.types, weighing.weights, asked.limit, shut, weighing.p_intent)
+    ranked = by_ranker(ranker, inquire(asked, session, ranker, known, told), weighing, asked.limit)
     if ranked.n_ranked < len(ranked.items):
         told.append(degraded.FILLED_WITH_POPULAR)
-    ids = ranker.sources.wide.item_ids
+    ids = ranker.item_ids
     if not asked.explain:
         return _named(ranked.items, ranked.scores, ids)
     because: list[list[Contribution]] = [[] for _ in ranked.items]
     if store is not None:
-        codes = np.array([store.code(ids[code]) for code in ranked.items.tolist()], dtype=np.int64)
+        codes = item_codes(store, [ids[code] for code in ranked.items.tolist()])[:-1]
         shared = np.flatnonzero(codes != NO_CODE)  # each model has a catalogue of its own
         wanted = Ranked(codes[shared], ranked.scores[shared], len(shared))
         reasons = store.explain(wanted, *query_of(session, store, asked.item_id, known.recent), *weighing[:2])
@@ -154,12 +176,28 @@ def _named(
     return ItemRanking([ids[code] for code in codes.tolist()], scores.tolist(), because)
 
 
-def _query(asked: Asked, session: LiveSession, model: ItemCodes, recent: RecentItems | None, told: list[str]) -> Query:
+def by_associations(store: AssociationStore, inquiry: Inquiry, weighing: Weighing, limit: int) -> Ranked:
+    """What the associations answer."""
+    return store.recommend(*inquiry.query, weighing.weights, limit, inquiry.left_out, weighing.relation)
+
+
+def by_ranker(ranker: Ranker, inquiry: Inquiry, weighing: Weighing, limit: int) -> RankedByTrees:
+    """What the ranker answers; it is told the intent itself."""
+    items, types, _ = inquiry.query
+    return ranker.rank(items, types, weighing.weights, limit, inquiry.left_out, weighing.p_intent)
+
+
+def inquire(asked: Asked, session: LiveSession, model: ItemCodes, known: Known, told: list[str]) -> Inquiry:
+    """Put a question into the codes of a model; fallbacks that were taken are added to `told`."""
     if asked.item_id is not None and model.code(asked.item_id) == NO_CODE:
         told.append(degraded.UNKNOWN_ITEM)
-    if recent is not None and not session.item_ids:
+    if known.recent is not None and not session.item_ids:
         told.append(degraded.RECENT_ITEMS)
-    return query_of(session, model, asked.item_id, recent)
+    left_out = items_left_out(session, model, asked.item_id, asked.exclude_seen)
+    sold_out = () if known.sold_out is None else known.sold_out(model)
+    if len(sold_out):
+        left_out = np.concatenate((left_out, sold_out))
+    return Inquiry(query_of(session, model, asked.item_id, known.recent), left_out)
 
 
 def query_of(session: LiveSession, model: ItemCodes, item_id: str | None, recent: RecentItems | None) -> Query:
@@ -169,8 +207,8 @@ def query_of(session: LiveSession, model: ItemCodes, item_id: str | None, recent
     """
     events = session.events
     at_us = events["occurred_at_us"]
-    codes = np.array([*map(model.code, session.item_ids), NO_CODE])[events["item"]]  # an event without item takes the last
-    query = Query(codes, events["event_type"], (at_us[-1:] - at_us) / 1e6 if len(events) else np.zeros(0))
+    codes = item_codes(model, session.item_ids)[events["item"]]
+    query = Query(codes, np.ascontiguousarray(events["event_type"]), (at_us[-1:] - at_us) / 1e6 if len(events) else np.zeros(0))
     if recent is not None and not session.item_ids:
         now_us = int(at_us[-1]) if len(events) else recent.at_us
         earlier = [model.code(i) for i in reversed(recent.item_ids)]
@@ -188,18 +226,12 @@ def _extended(query: Query, codes: list[int], age_s: float, *, first: bool) -> Q
     return Query(np.concatenate((a.items, b.items)), np.concatenate((a.types, b.types)), np.concatenate((a.ages_s, b.ages_s)))
 
 
-def _left_out(asked: Asked, session: LiveSession, model: ItemCodes, known: Known) -> Codes:
-    codes = items_left_out(session, model, asked.item_id, asked.exclude_seen)
-    sold_out = () if known.sold_out is None else known.sold_out(model)
-    return np.concatenate((codes, sold_out)) if len(sold_out) else codes
-
-
 def items_left_out(session: LiveSession, model: ItemCodes, item_id: str | None, seen: bool = False) -> Codes:
     """Codes that must not be recommended: in the cart, bought, on screen, and if told so all of the session."""
     if seen:
         ids = session.item_ids if item_id is None else [*session.item_ids, item_id]
     else:
-        cart, bought = cart_and_bought(session)
+        cart, bought = cart_and_bought(session.events)
         on_screen = item_id if item_id is not None else last_item(session)
         ids = [session.item_ids[item] for item in (*cart, *bought)]
         if on_screen is not None:

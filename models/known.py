@@ -1,10 +1,12 @@
 """Known about a visitor: what the stores told before an answer, handed to the pure core as values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from models.events.encode import NO_CODE
 
 Floats32 = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
@@ -16,6 +18,14 @@ class ItemCodes(Protocol):
     def code(self, item_id: str | None) -> int:
         """Code of an item, `NO_CODE` if unknown."""
         ...
+
+
+def item_codes(model: ItemCodes, item_ids: Iterable[str]) -> Codes:
+    """Codes of some items in a model, in order, and one more that stands for no item: `NO_CODE` taken as a place finds it.
+
+    Shape (n_items + 1,); `NO_CODE` for what the model does not know.
+    """
+    return np.array([*map(model.code, item_ids), NO_CODE], dtype=np.int64)
 
 
 class UserFeatures(NamedTuple):

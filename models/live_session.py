@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from models.events.encode import EVENT_DTYPE, EncodedEvents, EventArray
+from models.events.encode import EVENT_DTYPE, EventArray
 from models.schema import EVENT_TYPES, EventType
 
-_CART_EVENTS: Final = np.zeros(len(EVENT_TYPES), dtype=np.bool_)
-_CART_EVENTS[[EventType.ADD_TO_CART, EventType.REMOVE_FROM_CART, EventType.PURCHASE]] = True
+Texts = Sequence[str] | npt.NDArray[np.object_]
+CART_EVENTS: Final = np.zeros(len(EVENT_TYPES), dtype=np.bool_)  # by event type: what changes the cart, or buys
+CART_EVENTS[[EventType.ADD_TO_CART, EventType.REMOVE_FROM_CART, EventType.PURCHASE]] = True
 
 
 class LiveSession(NamedTuple):
@@ -33,26 +35,34 @@ class LiveSession(NamedTuple):
 EMPTY: Final = LiveSession(np.zeros(0, dtype=EVENT_DTYPE), [], [])
 
 
-def cut(encoded: EncodedEvents, rows: slice) -> LiveSession:
+def cut(events: EventArray, item_ids: Texts, categories: Texts | None = None) -> LiveSession:
     """One session out of many, its items and categories counted from 0 in order of first appearance.
+
+    Parameters
+    ----------
+    events
+        Of the session, shape (n_events,).
+    item_ids, categories
+        Texts behind all codes. Without categories, the session names none.
 
     Examples
     --------
     >>> events = np.zeros(3, dtype=EVENT_DTYPE)
     >>> events["item"], events["category"] = [7, 4, 7], -1
-    >>> texts = np.array([f"sku-{k}" for k in range(9)], dtype=object)
-    >>> session = cut(EncodedEvents(events, texts, texts), slice(1, 3))
+    >>> session = cut(events[1:3], [f"sku-{k}" for k in range(9)])
     >>> session.item_ids, session.events["item"].tolist()
     (['sku-4', 'sku-7'], [0, 1])
     """
-    events = encoded.events[rows].copy()
-    texts = []
-    for name, known in (("item", encoded.item_ids), ("category", encoded.categories)):
-        codes: Sequence[int] = events[name].tolist()
-        own = {code: place for place, code in enumerate(dict.fromkeys(code for code in codes if code >= 0))}
-        events[name] = [own.get(code, -1) for code in codes]
-        texts.append([str(known[code]) for code in own])
-    return LiveSession(events, *texts)
+    own = events.copy()
+    return LiveSession(own, _recoded(own, "item", item_ids), _recoded(own, "category", categories))
+
+
+def _recoded(events: EventArray, name: str, texts: Texts | None) -> list[str]:
+    """Count the codes of a column from 0, in place; the texts behind them."""
+    codes: Sequence[int] = events[name].tolist()
+    place = {code: k for k, code in enumerate(dict.fromkeys(code for code in codes if code >= 0))}
+    events[name] = [place.get(code, -1) for code in codes]
+    return [] if texts is None else [str(texts[code]) for code in place]
 
 
 def last_item(session: LiveSession) -> str | None:
@@ -62,12 +72,11 @@ def last_item(session: LiveSession) -> str | None:
     return session.item_ids[int(known[-1])] if len(known) else None
 
 
-def cart_and_bought(session: LiveSession) -> tuple[list[int], set[int]]:
-    """Codes of the items that lie in the cart at the session's end, newest first, and of those that were bought."""
+def cart_and_bought(events: EventArray) -> tuple[list[int], set[int]]:
+    """Codes of the items that lie in the cart after some events of a session, newest first, and of those that were bought."""
     cart: dict[int, None] = {}
     bought: set[int] = set()
-    events = session.events
-    for row in np.flatnonzero(_CART_EVENTS[events["event_type"]]):
+    for row in np.flatnonzero(CART_EVENTS[events["event_type"]]):
         item, kind = int(events["item"][row]), int(events["event_type"][row])
         cart.pop(item, None)
         if kind == EventType.ADD_TO_CART:
@@ -79,4 +88,4 @@ def cart_and_bought(session: LiveSession) -> tuple[list[int], set[int]]:
 
 def in_cart(session: LiveSession) -> list[str]:
     """Items that lie in the cart at the session's end, newest first."""
-    return [session.item_ids[item] for item in cart_and_bought(session)[0]]
+    return [session.item_ids[item] for item in cart_and_bought(session.events)[0]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from models.associations.model import AssociationStore
 from models.bandit.profiles import ProfileSet
@@ -11,6 +12,8 @@ from models.inference.next_action import NextActionModel
 from models.ranker.model import Ranker
 from models.weight_profile import WeightProfile
 from models.weights.actions import ActionWeights
+
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,16 @@ class ModelSet:
 
 
 NO_MODELS = ModelSet()
+
+
+def required(model: Model | None, name: str) -> Model:
+    """A model of a set, where nothing stands in for it.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if model is None:
+        raise ValueError(f"expected a set of models with {name}, got one without")
+    return model

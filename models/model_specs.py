@@ -1,18 +1,138 @@
-"""The models that serve: how each is made from its parts, and the proof that a loaded one still answers as it did."""
+"""Models, one row each: how it is fitted, made from its parts and checked, what it needs, and what an answer is without it.
 
-from collections.abc import Callable, Mapping, Sequence
+Flows, services, registry and reports take their list of models from `SPECS`. A new model is a row here, its module, and its
+field in `models.model_set.ModelSet`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from lightgbm.basic import LightGBMError
 
-from models import weight_profile as weights
-from models.artifact import Parts, flat
+from models import degraded, weight_profile
+from models.artifact import Golden, Parts, flat
+from models.associations import from_log as log_associations
 from models.associations import model as associations
 from models.bandit import profiles
-from models.engagement import model as engagement_model
+from models.engagement import from_log as log_engagement
+from models.engagement import model as engagement
 from models.inference import intent, next_action
+from models.inference.examples import Examples, Features
+from models.inference.training import TrainingInput
+from models.ranker import from_log as log_ranker
 from models.ranker import model as ranker
+from models.schema import FEATURE_SERVICES
+from models.tuning import from_log as log_weights
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that the rest of the house must know of one model.
+
+    Attributes
+    ----------
+    name
+        Also its field in `models.model_set.ModelSet`.
+    load
+        The model from its parts.
+    fit
+        Its parts from a training input; None for a model that a retraining does not fit.
+    step
+        What its fit is called among the tasks of a flow.
+    needs
+        Models that are fitted before it, and given to its fit.
+    beside_incumbent
+        Whether its fit is given the version that serves.
+    golden
+        Rows that its `predict_one` is asked; some are kept as golden rows, and the gate takes its time with them. None for a
+        model that is not asked row by row.
+    is_needed
+        Whether a set of models without it is none.
+    without
+        Reason of `models.degraded` that an answer admits where it is missing; None where nothing is lost.
+    """
+
+    name: str
+    load: Callable[[Parts], Any]
+    fit: Callable[[TrainingInput], Parts] | None
+    step: str
+    needs: tuple[str, ...] = ()
+    beside_incumbent: bool = False
+    golden: Callable[[Examples], Features] | None = None
+    is_needed: bool = True
+    without: str | None = None
+
+    @property
+    def feature_service(self) -> str | None:
+        """The feature service whose features it learns from."""
+        return FEATURE_SERVICES.get(self.name)
+
+
+SPECS: Final = (
+    ModelSpec(
+        "intent",
+        load=intent.from_parts,
+        fit=intent.fit_on,
+        step="fit intent",
+        golden=lambda examples: examples.session_features,
+        without=degraded.INTENT_BY_RULES,
+    ),
+    ModelSpec(
+        "next_action",
+        load=next_action.from_parts,
+        fit=next_action.fit_on,
+        step="fit next action",
+        golden=Examples.next_action_features,
+        without=degraded.NEXT_ACTION_MODEL_MISSING,
+    ),
+    ModelSpec(
+        "associations",
+        load=associations.from_parts,
+        fit=log_associations.fit_on,
+        step="build associations",
+        without=degraded.ASSOCIATIONS_MISSING,
+    ),
+    ModelSpec(
+        "weights",
+        load=weight_profile.from_parts,
+        fit=log_weights.fit_on,
+        step="learn weights",
+        needs=("intent",),
+        beside_incumbent=True,
+        without=degraded.WEIGHTS_HEURISTIC,
+    ),
+    ModelSpec(
+        "ranker",
+        load=ranker.from_parts,
+        fit=log_ranker.fit_on,
+        step="fit ranker",
+        needs=("intent", "weights"),
+        is_needed=False,  # in homes of before there was one, the associations answer
+        without=degraded.RANKER_MISSING,
+    ),
+    ModelSpec(
+        "engagement",
+        load=engagement.from_parts,
+        fit=log_engagement.fit_on,
+        step="fit engagement",
+        needs=("next_action",),
+        is_needed=False,
+        without=degraded.ENGAGEMENT_BY_FORMULA,
+    ),
+    ModelSpec(
+        "profiles",
+        load=profiles.from_parts,
+        fit=None,  # tuned, by flows.tune
+        step="tune profiles",
+        is_needed=False,
+    ),
+)
+SPEC: Final = {spec.name: spec for spec in SPECS}
+KEPT_MODELS: Final = tuple(SPEC)
+MODEL_NAMES: Final = tuple(spec.name for spec in SPECS if spec.fit)  # fitted by a retraining, in an order that `needs` allows
+NEEDED_MODELS: Final = tuple(spec.name for spec in SPECS if spec.is_needed)
 
 # Whatever may come of files that were damaged or written by another program.
 FAULTS: Final = (
@@ -27,50 +147,43 @@ FAULTS: Final = (
     LightGBMError,
 )
 TOLERANCE: Final = 1e-6  # of a golden prediction, absolute
-LOADERS: Final[Mapping[str, Callable[[Parts], Any]]] = {
-    "intent": intent.from_parts,
-    "next_action": next_action.from_parts,
-    "associations": associations.from_parts,
-    "weights": weights.from_parts,
-    "ranker": ranker.from_parts,
-    "engagement": engagement_model.from_parts,
-    "profiles": profiles.from_parts,
-}
 
 
-def golden_misses(model: Any, rows: Sequence[Any], predictions: Sequence[Any]) -> int:
+def golden_misses(model: Any, golden: Golden) -> int:
     """Golden rows that a loaded model answers differently, or with answers of another shape.
 
     Parameters
     ----------
     model
         With ``predict_one``.
-    rows, predictions
-        What was kept beside it: inputs, and its answers as `models.artifact.flat` writes them.
     """
-    answers = [flat(model.predict_one(row)) for row in np.array(rows, dtype=np.float32)]
+    answers = [flat(model.predict_one(row)) for row in np.array(golden.rows, dtype=np.float32)]
     return sum(
         found.shape != (len(expected),) or not np.allclose(found, expected, rtol=0, atol=TOLERANCE)
-        for found, expected in zip(answers, predictions, strict=True)
+        for found, expected in zip(answers, golden.predictions, strict=True)
     )
 
 
-def made(name: str, parts: Parts, golden: Mapping[str, Any] | None) -> Any:
+def made(name: str, parts: Parts, golden: Golden | None) -> Any:
     """Make a model from its parts and let it repeat its golden predictions.
 
     Parameters
     ----------
     name
-        One of `KEPT_MODELS`.
-    golden
-        ``{"rows", "predictions"}``, where there are any.
+        Of a row of `SPECS`.
 
     Raises
     ------
     ValueError
-        If the parts are of another schema, or its predictions differ from the recorded ones.
+        If the parts are of another schema or format, or its predictions differ from the recorded ones.
     """
-    model = LOADERS[name](parts)
-    if golden is not None and golden_misses(model, golden["rows"], golden["predictions"]):
+    try:
+        model = SPEC[name].load(parts)
+    except (LookupError, TypeError, AttributeError) as error:  # the files are whole: they were written for another version
+        raise ValueError(
+            f"{name} was kept by another version of Attune ({type(error).__name__}: {error}); "
+            "train it again with attune retrain"
+        ) from error
+    if golden is not None and golden_misses(model, golden):
         raise ValueError("golden predictions are not repeated: the file or a library has changed")
     return model

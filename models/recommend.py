@@ -1,8 +1,8 @@
 """Recommend: the one function that answers a request for items, and that evaluation, gate, tuner, shadow and replay call too.
 
 Request, models and features in, an answer out: no clock, no network, no store. Live action weights, stock, consent and the
-bandit's snapshot are arguments, so that what is judged is bit for bit what would have been served. What is missing is replaced by
-something useful, and `degraded` names the replacement (`models.degraded`).
+bandit's snapshot are arguments, so that what is judged is bit for bit what would have been served. What is missing is replaced
+by something useful, and `degraded` names the replacement (`models.degraded`).
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ from models.live_session import LiveSession
 from models.model_set import ModelSet
 from models.schema import DEVICES, INTENTS, EventType
 from models.weight_profile import HEURISTIC, WeightProfile
-from models.weights.contextual import in_context
+from models.weights.actions import ActionWeights
 
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
@@ -111,11 +111,10 @@ def recommend(
     context = context_of(session, situation.features, INTENTS[int(p_intent.argmax())], now_us)
     variant = assignment.assign(DYNAMIC_VS_STATIC, who.user_id) if variant is None else variant
     dealt = _dealt(variant, models, bandit, context, who.decision_id, told)
-    profile = dealt.weights
-    if variant != assignment.STATIC and models.actions is not None:
-        profile = in_context(profile, models.actions, session.events, p_intent, now_us)
-        context["action_weights"] = models.actions.seq  # which state of them, for a replay
-    weighing = weigh(profile, p_intent)
+    actions = actions_of(models, variant)
+    if actions is not None:
+        context["action_weights"] = actions.seq  # which state of them, for a replay
+    weighing = weigh(dealt.weights, actions, session.events, p_intent, now_us)
     assigned = assigned_to(asked, models, variant)
     if assigned.name == assignment.INTERLEAVED:
         ours, theirs = (rank_items(replace(asked, ranker=r), session, models, known, weighing, told) for r in (False, True))
@@ -139,6 +138,11 @@ def _intent_of(features: Floats32, session: LiveSession, models: ModelSet, told:
     told.append(degraded.INTENT_BY_RULES)
     p: Floats = intent.by_rules(features[None, :])[0]
     return p
+
+
+def actions_of(models: ModelSet, variant: str) -> ActionWeights | None:
+    """The action weights that move a variant's profile: never that of the static one."""
+    return None if variant == assignment.STATIC else models.actions
 
 
 def assigned_to(asked: Asked, models: ModelSet, variant: str) -> Assignment:

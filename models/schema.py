@@ -200,7 +200,3 @@ ENGAGEMENT_SERVICE: Final = "engagement_v1"  # the part of next_action_v1 that i
 
 NEXT_ACTION_FEATURES: Final = (*SESSION_FEATURES, *USER_FEATURES, *ITEM_FEATURES)
 INTENT_FEATURES: Final = SESSION_FEATURES
-
-MODEL_NAMES: Final = ("intent", "next_action", "associations", "weights", "ranker", "engagement")
-KEPT_MODELS: Final = (*MODEL_NAMES, "profiles")  # profiles are not trained with the others, but tuned
-NEEDED_MODELS: Final = MODEL_NAMES[:4]  # without a ranker, as in homes of before there was one, the associations answer

@@ -20,7 +20,7 @@ from models.inference import labels
 from models.ranker import model as ranker
 from models.ranker.trees import Trees
 from models.schema import N_EVENT_TYPES, N_INTENTS
-from models.weights import learning as weight_learning
+from models.tuning import learning as weight_learning
 
 
 def rehearse_folds() -> None:

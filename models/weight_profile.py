@@ -70,7 +70,8 @@ def intent_scaled(base: Floats, factors: Floats, p_intent: Floats) -> Floats:
     factors
         Intent scaling factors, shape (n_intents, n_event_types), unitless, 1 = unchanged.
     p_intent
-        Probability of each intent, shape (n_intents,), sums to 1.
+        Probability of each intent, shape (n_intents,), sums to 1; or one row per session, shape (n_rows, n_intents). Learners
+        ask for rows; what serves or is judged asks one by one, because a row may be rounded differently among others.
 
     Raises
     ------
@@ -82,9 +83,9 @@ def intent_scaled(base: Floats, factors: Floats, p_intent: Floats) -> Floats:
     >>> intent_scaled(np.array([0.2, 1.0]), np.array([[2.0, 0.5], [1.0, 1.0]]), np.array([0.5, 0.5]))
     array([0.3 , 0.75])
     """
-    total = float(p_intent.sum())
-    if not abs(total - 1.0) <= 1e-6:
-        raise ValueError(f"the intent probabilities must sum to 1, got {total:.6g}")
+    totals = p_intent.sum(axis=-1)
+    if not (abs(totals - 1.0) <= 1e-6).all():
+        raise ValueError(f"the intent probabilities must sum to 1, got {np.min(totals):.6g} to {np.max(totals):.6g}")
     scaled: Floats = base * (p_intent @ factors)
     return scaled
 
@@ -108,11 +109,11 @@ class WeightProfile(NamedTuple):
     relations: Floats
 
     def scaled(self, p_intent: Floats) -> Floats:
-        """The weights under these intent probabilities, shape (n_event_types,); see `intent_scaled`."""
+        """The weights under these intent probabilities, shape (n_event_types,) or one row per session; see `intent_scaled`."""
         return intent_scaled(self.base, self.factors, p_intent)
 
     def related(self, p_intent: Floats) -> Floats:
-        """The relations under these intent probabilities, shape (2,), or (n, 2) for n rows of probabilities."""
+        """The relations under these intent probabilities, shape (2,)."""
         mixed: Floats = p_intent @ self.relations
         return mixed
 

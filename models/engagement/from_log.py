@@ -2,26 +2,27 @@
 
 import numpy as np
 
+from models.artifact import Parts
 from models.engagement import model as engagement_model
 from models.engagement.model import PARAMS, EngagementModel, EngagementParams, Rows
 from models.inference.examples import Log
-from models.weights import action_outcomes, markov
-from models.weights import actions as action_weights
-from models.weights.actions import Floats, Posterior
+from models.inference.training import TrainingInput
+from models.schema import HORIZONS_S
+from models.weights import markov
+from models.weights.actions_from_log import weights_of
 
 
-def weights_of(log: Log, clock_us: int) -> Floats:
-    """Action weights of a log, as an instant knows its outcomes; shape (n_event_types,)."""
-    return action_weights.weights(posterior_of(log, clock_us))
-
-
-def posterior_of(log: Log, clock_us: int) -> Posterior:
-    """What a log tells of its actions, as an instant knows their outcomes."""
-    user = np.unique(log.user_codes, return_inverse=True)[1].astype(np.int64)
-    seen = action_outcomes.fold(log.events, log.starts, user, clock_us)
-    server = np.zeros_like(seen.day)
-    counts = action_weights.faded(seen.day, seen.event_type, seen.context, server, seen.trials, seen.rewards)
-    return action_weights.posterior(counts)
+def fit_on(data: TrainingInput) -> Parts:
+    """Learn the score, with the fitted next-action model, calibrated on the validation period; nothing in it is random."""
+    examples, early, medium = data.examples, ~data.split.test, list(HORIZONS_S).index("medium_term")
+    valid, valid_from_us = data.split.valid[early], data.split.valid_from_us
+    purchase = data.fitted["next_action"].horizons["medium_term"].purchase
+    predicted = np.zeros(len(valid))
+    predicted[valid] = purchase.predict(examples.next_action_features()[early][valid])[:, 1]
+    rows = Rows(
+        examples.session_features[early], examples.purchase[early, medium], valid, examples.started_us[early], predicted
+    ).where(examples.covered[early, medium])
+    return engagement_model.to_parts(learn(data.log.before(valid_from_us), rows, valid_from_us))
 
 
 def learn(earlier: Log, rows: Rows, clock_us: int, params: EngagementParams = PARAMS) -> EngagementModel | None:

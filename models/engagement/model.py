@@ -127,9 +127,13 @@ class EngagementModel(NamedTuple):
 
 
 def inputs(features: Floats32, weights: Floats, sequence: Floats, at_start: float) -> Floats:
-    """What the score is a function of, shape (n_rows, 3): faded and whole weighted count, and the sequence's log odds."""
-    counts = np.fmax(features[:, _COUNT].astype(np.float64), 0.0)
-    recent = np.fmax(features[:, _RECENT].astype(np.float64), 0.0)
+    """What the score is a function of, shape (n_rows, 3): faded and whole weighted count, and the sequence's log odds.
+
+    A row is added up in one order, whether it comes alone or among others: what is judged is bit for bit what is served.
+    """
+    counts, recent = (
+        np.fmax(np.ascontiguousarray(features[:, columns], dtype=np.float64), 0.0) for columns in (_COUNT, _RECENT)
+    )
     last, before = features[:, _LAST].astype(np.int64), features[:, _BEFORE].astype(np.int64)
     pair = sequence[np.where(before >= 0, before, START), np.maximum(last, 0)]
     return np.column_stack(

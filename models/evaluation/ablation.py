@@ -2,7 +2,7 @@
 
 purchase_only counts purchases and nothing else; uniform counts every type alike; static has the base weights 1.0 / 0.5 / 0.2;
 intent_weighted multiplies them by the heuristic factors, mixed by the inferred intent; learned has a profile that was fitted on
-earlier sessions (`models.weights.learning`).
+earlier sessions (`models.tuning.learning`).
 
 Every arm is compared with static on the same prefixes, whole users drawn together. An arm wins on a kind of target if its
 interval lies above zero at a level that allows for the number of arms compared (Bonferroni); otherwise there is no difference.

@@ -28,7 +28,7 @@ from models.schema import HORIZONS_S, INTENT_FEATURES, INTENTS, N_EVENT_TYPES, N
 from models.statistics import bootstrap, logistic
 from models.statistics.split import Split
 from models.weights import action_report as action_weight_report
-from models.weights import from_log as log_weights
+from models.tuning import from_log as log_weights
 from models.weights import markov, sequence_report
 
 Floats = npt.NDArray[np.float64]

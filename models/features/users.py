@@ -244,7 +244,7 @@ def as_of(features: Features, last_event_at_us: npt.NDArray[np.int64] | int, now
 
     Examples
     --------
-    >>> from models.events import EVENT_DTYPE
+    >>> from models.events.encode import EVENT_DTYPE
     >>> once = fold(np.zeros(1, dtype=EVENT_DTYPE), np.zeros(1, dtype=np.int64)).features[0]
     >>> aged = as_of(once, 0, 3 * 86_400_000_000)
     >>> float(once[USER_FEATURES.index("decayed_item_view")]), float(aged[USER_FEATURES.index("decayed_item_view")])

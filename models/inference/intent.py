@@ -7,7 +7,7 @@ Where one intent must be named it is the most probable one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from models.artifact import Parts
 from models.inference import intent_rules, label_kernels
+from models.inference.training import TrainingInput
 from models.learners import boosting
 from models.learners.boosting import Classifier
 from models.learners.trees import BoostParams, Features, Progress
@@ -93,6 +94,14 @@ def fit(
         "n_rows": len(features),
     }
     return IntentModel(classifier, meta)
+
+
+def fit_on(data: TrainingInput) -> Parts:
+    """Fit on the sessions before the held-out period."""
+    early = ~data.split.test
+    params = replace(DEFAULT_PARAMS, num_threads=1)  # the next-action model, which takes longest, fits beside it
+    rows = data.examples.session_features[early], data.examples.p_intent[early]
+    return to_parts(fit(*rows, params, valid=data.split.valid[early], seed=data.seed))
 
 
 def to_parts(model: IntentModel) -> Parts:

@@ -46,7 +46,7 @@ def intents(events: EventArray, starts: Flags, rules: LabelRules = RULES) -> npt
 
     Examples
     --------
-    >>> from models.events import EVENT_DTYPE
+    >>> from models.events.encode import EVENT_DTYPE
     >>> from models.schema import Intent
     >>> events = np.zeros(3, EVENT_DTYPE)
     >>> events["event_type"] = [EventType.CART_VIEW, EventType.CHECKOUT_VIEW, EventType.PURCHASE]
@@ -162,7 +162,7 @@ def next_actions(events: EventArray, starts: Flags, horizon_s: float) -> npt.NDA
 
     Examples
     --------
-    >>> from models.events import EVENT_DTYPE
+    >>> from models.events.encode import EVENT_DTYPE
     >>> events = np.zeros(3, EVENT_DTYPE)
     >>> events["event_type"] = [EventType.SEARCH, EventType.ITEM_VIEW, EventType.PURCHASE]
     >>> events["occurred_at_us"] = [0, 10_000_000, 900_000_000]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.artifact import Parts
+from models.inference.training import TrainingInput
 from models.learners import boosting
 from models.learners.boosting import Classifier
 from models.learners.trees import BoostParams, Features
@@ -171,6 +172,17 @@ def _meta(horizons: Mapping[str, HorizonModel], shape: tuple[int, ...], params: 
         },
         "n_rows": shape[0],
     }
+
+
+def fit_on(data: TrainingInput) -> Parts:
+    """Fit both horizons on the sessions before the held-out period."""
+    rows, early = data.examples, ~data.split.test
+    targets = {
+        name: Targets(rows.next_action[early, k].astype(np.int64), rows.purchase[early, k]) for k, name in enumerate(HORIZONS_S)
+    }
+    covered = {name: rows.covered[early, k] for k, name in enumerate(HORIZONS_S)}
+    features = rows.next_action_features()[early]
+    return to_parts(fit(features, targets, valid=data.split.valid[early], rows=covered, seed=data.seed))
 
 
 def to_parts(model: NextActionModel) -> Parts:

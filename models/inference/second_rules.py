@@ -41,7 +41,7 @@ def label(events: EventArray, starts: Flags) -> npt.NDArray[np.int8]:
 
     Examples
     --------
-    >>> from models.events import EVENT_DTYPE
+    >>> from models.events.encode import EVENT_DTYPE
     >>> events = np.zeros(3, EVENT_DTYPE)
     >>> events["event_type"] = [EventType.SEARCH, EventType.ITEM_VIEW, EventType.ADD_TO_CART]
     >>> label(events, np.array([True, False, False])).tolist()

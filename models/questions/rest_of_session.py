@@ -1,8 +1,8 @@
 """What is still to come in a session, per kind of event, and how well a ranking foresees it.
 
 A prefix ends at some event of a session that already had an item in hand; wanted are the items that will be viewed, put into
-the cart, or bought in the rest of that session, as far as its next `LONGEST_REST` such events. The item in hand itself is
-neither answered nor wanted.
+the cart, or bought in the rest of that session, as far as its next `LONGEST_REST` such events. The item in hand is neither
+answered nor wanted, nor is what lies in the cart or was bought when the prefix ends.
 """
 
 from typing import Final, NamedTuple
@@ -10,16 +10,14 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.associations.model import AssociationStore
 from models.events.encode import NO_CODE, EventArray
+from models.questions.answers import LIMIT, LONGEST, answerable
 from models.schema import EventType
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-LIMIT: Final = 20
-LONGEST_PREFIX: Final = 50  # events before that cannot matter to the first 20
 LONGEST_REST: Final = 50  # wanted events after a prefix: a machine's session of thousands would want millions in all
 MEASURES: Final = ("recall_20", "mrr_20", "ndcg_20")
 TARGETS: Final = {  # looking closer is looking: some logs have no plain views
@@ -64,7 +62,7 @@ def prefixes(events: EventArray, starts: Flags, at_most: int, rng: np.random.Gen
 
     Examples
     --------
-    >>> from models.events import EVENT_DTYPE
+    >>> from models.events.encode import EVENT_DTYPE
     >>> events = np.zeros(4, EVENT_DTYPE)
     >>> events["item"] = [7, -1, 8, 7]
     >>> events["event_type"] = [EventType.ITEM_VIEW, EventType.SEARCH, EventType.ITEM_VIEW, EventType.PURCHASE]
@@ -82,7 +80,8 @@ def prefixes(events: EventArray, starts: Flags, at_most: int, rng: np.random.Gen
     is_target = (kind_of >= 0) & (events["item"] != NO_CODE)
     at_hand = _item_at_hand(events["item"], starts)
     following = np.append(np.cumsum(is_target[::-1])[::-1], 0)
-    asked = np.flatnonzero((at_hand != NO_CODE) & (following[rows + 1] > following[end])) if n else rows
+    wanting = (at_hand != NO_CODE) & (following[rows + 1] > following[end]) & (rows - begin < LONGEST) if n else rows
+    asked = np.flatnonzero(wanting)
     if len(asked) > at_most:
         asked = np.sort(rng.choice(asked, at_most, replace=False))
     prefix, target = _pairs(asked + 1, end[asked], is_target)
@@ -90,10 +89,11 @@ def prefixes(events: EventArray, starts: Flags, at_most: int, rng: np.random.Gen
     prefix, target = prefix[wanted], target[wanted]
     width = int(events["item"].max(initial=0)) + 1
     key, item = np.divmod(np.unique((prefix * len(TARGETS) + kind_of[target]) * width + events["item"][target]), width)
+    may = answerable(events, begin[asked], asked, key // len(TARGETS), item)
+    key, item = key[may], item[may]
     kept, prefix = np.unique(key // len(TARGETS), return_inverse=True)
     asked = asked[kept]
-    first = np.maximum(begin[asked], asked - LONGEST_PREFIX + 1)
-    return Prefixes(first, asked, at_hand[asked], prefix.astype(np.int64), key % len(TARGETS), item)
+    return Prefixes(begin[asked], asked, at_hand[asked], prefix.astype(np.int64), key % len(TARGETS), item)
 
 
 def _kinds(types: npt.NDArray[np.int8]) -> Ints:
@@ -119,14 +119,15 @@ def _pairs(low: Ints, high: Ints, is_target: Flags) -> tuple[Ints, Ints]:
 
 
 def met_before(asked: Prefixes, item: Ints) -> Flags:
-    """Whether each target was already met in its prefix, shape (n_targets,).
+    """Whether each target was already met in the last `LONGEST_REST` events of its prefix, shape (n_targets,).
 
     Parameters
     ----------
     item
         Item of every event, shape (n_events,).
     """
-    prefix, row = _pairs(asked.first, asked.last + 1, item != NO_CODE)
+    end = asked.last + 1
+    prefix, row = _pairs(np.maximum(asked.first, end - LONGEST_REST), end, item != NO_CODE)
     width = int(max(item.max(initial=0), asked.item.max(initial=0))) + 1
     return np.isin(asked.prefix * width + asked.item, prefix * width + item[row])
 
@@ -134,48 +135,6 @@ def met_before(asked: Prefixes, item: Ints) -> Flags:
 def only(asked: Prefixes, targets: Flags) -> Prefixes:
     """The same prefixes with some of their targets; prefixes may be left without any."""
     return asked._replace(prefix=asked.prefix[targets], kind=asked.kind[targets], item=asked.item[targets])
-
-
-def answers(
-    store: AssociationStore, events: EventArray, codes: Ints, asked: Prefixes, weights: Floats, relation: Floats | None = None
-) -> Ints:
-    """The store's answer to each prefix: item codes, best first, `NO_CODE` where there are fewer; shape (n_prefixes, LIMIT).
-
-    Parameters
-    ----------
-    codes
-        Code in the store of each event's item, shape (n_events,).
-    weights
-        Weight of each event type for each prefix, shape (n_prefixes, n_event_types).
-    relation
-        As `AssociationStore.recommend` has it, for each prefix, shape (n_prefixes, 2).
-    """
-    found = np.full((len(asked.last), LIMIT), NO_CODE, dtype=np.int64)
-    at_us, types, item = events["occurred_at_us"], np.ascontiguousarray(events["event_type"]), events["item"]
-    at_us = np.ascontiguousarray(at_us)
-    for k, (first, last, hand) in enumerate(
-        zip(asked.first.tolist(), asked.last.tolist(), asked.at_hand.tolist(), strict=True)
-    ):
-        rows = slice(first, last + 1)
-        in_hand = codes[rows][item[rows] == hand][-1:]
-        ages_s, related = (at_us[last] - at_us[rows]) / 1e6, None if relation is None else relation[k]
-        answer = store.recommend(codes[rows], types[rows], ages_s, weights[k], LIMIT, in_hand, related)
-        found[k, : len(answer.items)] = answer.items
-    return found
-
-
-def ranks(lists: Ints, asked: Prefixes, code_of: Ints) -> npt.NDArray[np.int64]:
-    """Rank of each target in the answer to its prefix, 1 to `LIMIT`, 0 if it is not there; shape (n_targets,).
-
-    Parameters
-    ----------
-    lists
-        From `answers`.
-    code_of
-        Code in the store of each target's item, `NO_CODE` if the store does not know it, shape (n_targets,).
-    """
-    same = (lists[asked.prefix] == code_of[:, None]) & (code_of != NO_CODE)[:, None]
-    return np.where(same.any(axis=1), same.argmax(axis=1) + 1, 0).astype(np.int64)
 
 
 def measures(rank: Ints, asked: Prefixes, kind: int) -> tuple[Ints, Floats]:

@@ -18,7 +18,7 @@ follow the log live. Whoever needs an item of the last minutes asks the associat
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
@@ -138,6 +138,11 @@ class Ranker:
     def n_items(self) -> int:
         """Size of the catalogue."""
         return self.sources.wide.n_items
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """Text of each item code."""
+        return self.sources.wide.item_ids
 
     def code(self, item_id: str | None) -> int:
         """Code of an item, `NO_CODE` if unknown."""
@@ -275,7 +280,7 @@ def sequences(events: EventArray, starts: Flags) -> tuple[Ints, Ints]:
 
     Examples
     --------
-    >>> from models.events import EVENT_DTYPE
+    >>> from models.events.encode import EVENT_DTYPE
     >>> events = np.zeros(4, EVENT_DTYPE)
     >>> events["item"] = [5, -1, 6, 7]
     >>> items, offsets = sequences(events, np.array([True, False, False, True]))

@@ -160,7 +160,7 @@ def questions(events: EventArray, begins: Ints, first_session: int, moves_only: 
 
     Examples
     --------
-    >>> from models.events import EVENT_DTYPE
+    >>> from models.events.encode import EVENT_DTYPE
     >>> events = np.zeros(5, EVENT_DTYPE)
     >>> events["item"] = [7, 8, 7, -1, 8]
     >>> [rows.tolist() for rows in questions(events, np.array([0, 2, 5]), 0)]

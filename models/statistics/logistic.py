@@ -29,8 +29,8 @@ class Logistic(NamedTuple):
     coefficients: Floats
 
     def predict(self, rows: npt.NDArray[np.floating]) -> Floats:
-        """Probability of the positive class, shape (n_rows,)."""
-        return np.asarray(expit(_design(rows, self.mean, self.scale) @ self.coefficients))
+        """Probability of the positive class, shape (n_rows,); that of a row does not depend on the others, not by a bit."""
+        return np.asarray(expit((_design(rows, self.mean, self.scale) * self.coefficients).sum(axis=1)))
 
 
 def fit(rows: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_], l2: float = 1.0) -> Logistic:

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from models.associations.model import AssociationStore
-from models.evaluation.ablation import Later
-from models.events.encode import NO_CODE
+from models.known import item_codes
+from models.questions.later import Later
 from models.questions.rest_of_session import TARGETS, Prefixes
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
-from models.weight_profile import WeightProfile, profile
+from models.weight_profile import WeightProfile, intent_scaled, profile
 from models.weights import fit_kernels as weight_kernels
 
 Floats = npt.NDArray[np.float64]
@@ -47,14 +47,14 @@ def choices_of(store: AssociationStore, sessions: Later, asked: Prefixes) -> Cho
     order = np.argsort(asked.prefix, kind="stable")
     prefix, kind = asked.prefix[order], asked.kind[order]
     wanted_at = np.searchsorted(prefix, np.arange(len(asked.first) + 1))
-    in_hand, wanted = codes_of(asked.at_hand, sessions), codes_of(asked.item[order], sessions)
+    codes, events = item_codes(store, sessions.log.item_ids), sessions.log.events
     p, index = store.params, store.index
     pairs = weight_kernels.Pairs(
         index.offsets, index.target, index.types, index.strength, p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched
     )
-    events = sessions.events
     total, hit = weight_kernels.shares(
-        pairs, weight_kernels.Asked(asked.first, asked.last, in_hand, wanted_at, wanted), sessions.codes,
+        pairs, weight_kernels.Asked(asked.first, asked.last, codes[asked.at_hand], wanted_at, codes[asked.item[order]]),
+        codes[events["item"]],
         np.ascontiguousarray(events["event_type"]), np.ascontiguousarray(events["occurred_at_us"]),
     )  # fmt: skip
     known = hit.any(axis=(1, 2))
@@ -88,7 +88,7 @@ def fit(choices: Choices, start: WeightProfile, l2_base: float, l2_factor: float
 def choice_loss(choices: Choices, logs: Floats) -> tuple[float, Floats]:
     """Loss and gradient in the logarithms of base (n_event_types) and factors (n_intents * n_event_types, by intent)."""
     base, factors = np.exp(logs[:N_EVENT_TYPES]), np.exp(logs[N_EVENT_TYPES:]).reshape(N_INTENTS, N_EVENT_TYPES)
-    w = base * (choices.p_intent @ factors)  # (n_prefixes, n_types)
+    w = intent_scaled(base, factors, choices.p_intent)  # (n_prefixes, n_types)
     all_grad = np.einsum("qab,qb->qa", choices.total, w)
     own = w[choices.prefix]
     hit_grad = np.einsum("tab,tb->ta", choices.hit, own)
@@ -102,10 +102,3 @@ def choice_loss(choices: Choices, logs: Floats) -> tuple[float, Floats]:
     to_base = (to_w * w).sum(axis=0)
     to_factors = factors * (choices.p_intent.T @ (to_w * base))
     return float(value), np.concatenate((to_base, to_factors.ravel()))
-
-
-def codes_of(item: Ints, sessions: Later) -> Ints:
-    """Code in the store of each item of the sessions."""
-    table = np.full(int(sessions.events["item"].max(initial=0)) + 2, NO_CODE, dtype=np.int64)
-    table[sessions.events["item"]] = sessions.codes
-    return table[item]

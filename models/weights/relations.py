@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models.associations.model import AssociationStore
-from models.evaluation.ablation import Later
 from models.events.encode import NO_CODE
+from models.known import item_codes
 from models.questions import rest_of_session
+from models.questions.later import Later
 from models.questions.rest_of_session import Prefixes
 from models.schema import N_INTENTS
 from models.statistics import bootstrap
@@ -52,9 +53,9 @@ def learn(store: AssociationStore, sessions: Later, asked: Prefixes, rng: np.ran
     Shape (n_intents, 2), > 0.
     """
     cls = _classes(store, sessions, asked)
-    known = (cls >= 0) & ~rest_of_session.met_before(asked, sessions.events["item"])
+    known = (cls >= 0) & ~rest_of_session.met_before(asked, sessions.log.events["item"])
     cls, last = cls[known], asked.last[asked.prefix[known]]
-    p, users = sessions.p_intent[last], sessions.users[last]
+    p, users = sessions.p_intent[last], sessions.log.user_codes[last]
     teaches = users % 2 == 0
     if not teaches.any() or teaches.all():
         return NEUTRAL.copy()
@@ -90,8 +91,7 @@ def shares(p_intent: Floats, cls: Ints) -> Floats:
 
 def _classes(store: AssociationStore, sessions: Later, asked: Prefixes) -> Ints:
     """Of each wanted item: 0 if it is of the same category as the item in hand, 1 if of another, -1 if one is unknown."""
-    code_of = np.full(int(sessions.events["item"].max(initial=0)) + 2, NO_CODE, dtype=np.int64)
-    code_of[sessions.events["item"]] = sessions.codes
+    code_of = item_codes(store, sessions.log.item_ids)
     category = np.full(store.n_items + 1, NO_CODE, dtype=np.int64)  # the last for what the store does not know
     category[: len(store.index.category)] = store.index.category
     wanted, hand = category[code_of[asked.item]], category[code_of[asked.at_hand[asked.prefix]]]

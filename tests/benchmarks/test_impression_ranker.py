@@ -8,7 +8,7 @@ import pytest
 from benchmarks import impression_ranker as impressions
 from benchmarks.impression_ranker import COLUMNS
 
-DATA = Path(os.environ.get("ATTUNE_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+DATA = Path(os.environ.get("ATTUNE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 HEAD = ("user_id", "session_id", "timestamp", "action_type", "reference", "device", "current_filters", "impressions", "prices")
 
 

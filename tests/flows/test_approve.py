@@ -83,7 +83,7 @@ def test_nothing_serves_before_somebody_approves(home: Path) -> None:
     assert approve.answer(home, approved=True, by="ada") == {"versions": VERSIONS, "approved": True, "by": "ada"}
     assert run.ended() == {"promote": True, "approval": "approved by ada", "by": "ada"}
     assert registry.champions(home) == VERSIONS
-    assert registry.audit(home)[-1]["actor"] == "ada"
+    assert registry.audit(home)[-1].actor == "ada"
     assert state_of(left) == "COMPLETED"
 
 

@@ -13,7 +13,7 @@ from infra.artifacts import read_parts
 from infra.store.connection import connect
 from infra.store.events import append_events
 from models.artifact import Parts
-from models.schema import MODEL_NAMES
+from models.model_specs import MODEL_NAMES
 from models.simulator import ShopConfig, simulate
 
 SHOP = ShopConfig(n_users=90, n_days=6, seed=8)
@@ -26,16 +26,8 @@ def trained(home: Path, events: Any, as_of_us: int | None) -> dict[str, Parts]:
         append_events(connection, events, "shop", SHOP.end_us)
     materialize(home, THAT_DAY_US)
     folder = train.prepare.fn(str(home), as_of_us, 100_000)
-    # In the flow's order: weights ask the models before them, and so does the ranker.
-    for fit in (
-        train.fit_next_action,
-        train.fit_associations,
-        train.fit_intent,
-        train.fit_weights,
-        train.fit_ranker,
-        train.fit_engagement,
-    ):
-        fit.fn(folder, 0)
+    for name in MODEL_NAMES:  # in the flow's order: some ask the models before them
+        train.fit.fn(folder, name, 0)
     return {name: read_parts(Path(folder) / train.MODELS / name) for name in MODEL_NAMES}
 
 

@@ -16,7 +16,7 @@ from flows import retrain
 from flows.simulate import write_shop
 from infra import layout, registry
 from infra.lock import held
-from models.schema import MODEL_NAMES
+from models.model_specs import MODEL_NAMES
 from models.simulator import ShopConfig
 from tests.waiting import PATIENCE_S
 
@@ -75,7 +75,7 @@ def test_every_step_says_what_it_took(first: dict[str, Any]) -> None:
 
 
 def test_a_version_tells_where_it_comes_from(first: dict[str, Any], home: Path) -> None:
-    lineage = {row["name"]: row["lineage"] for row in registry.versions(home)}["next_action"]
+    lineage = {row.name: row.lineage for row in registry.versions(home)}["next_action"]
     assert lineage["window"]["n_events"] == first["counts"]["accepted"]
     assert lineage["periods"]["valid_from_us"] < lineage["periods"]["test_from_us"] < lineage["window"]["last_event_us"]
     assert lineage["validation"]["passed"]
@@ -133,7 +133,7 @@ def test_a_killed_run_leaves_the_champion(first: dict[str, Any], home: Path, aft
 def test_the_run_after_the_kills_is_clean(first: dict[str, Any], home: Path) -> None:
     """Runs last: it moves the champion. The champion is one of before there was a ranker."""
     registry.set_alias(home, "champion", {"ranker": None}, action="test", actor="test", reason="an older home")
-    (home / layout.ARTIFACTS / "models" / "intent" / "half-written").mkdir()
+    (home / layout.ARTIFACTS / "intent" / "half-written").mkdir()
     (home / layout.RUNS / "of-a-killed-run").mkdir(parents=True, exist_ok=True)
     summary = finished(started(home))
     assert summary["verdict"] == "pass", summary["rules"]

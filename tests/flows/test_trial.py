@@ -10,11 +10,11 @@ import pytest
 from benchmarks.champions import crown
 from benchmarks.regret import NAMES, PROFILES, click_chances
 from flows import off_policy, promote, train, trial
-from infra import registry
+from infra import promotion, registry
 from infra.artifacts import write_parts
 from infra.store.connection import connect
-from infra.store.statements.decisions import LOG_DECISION, NAME_DECISION
-from infra.store.statements.log import APPEND_EVENT
+from infra.store.statements.decisions import LOG_DECISION
+from infra.store.statements.events import APPEND_EVENT
 from models import weight_profile as weights
 from models.artifact import Parts
 from models.bandit import arms, profiles
@@ -27,7 +27,8 @@ from models.evaluation import gate
 from models.events.rules import to_row
 from models.inference import examples
 from models.model_set import ModelSet
-from models.schema import HORIZONS_S, INTENTS, ITEM_FEATURES, MODEL_NAMES, SESSION_FEATURES, USER_FEATURES
+from models.model_specs import MODEL_NAMES
+from models.schema import HORIZONS_S, INTENTS, ITEM_FEATURES, SESSION_FEATURES, USER_FEATURES
 from models.simulator import ShopConfig
 from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import Profiles, replay
@@ -100,8 +101,7 @@ class Site:
         if self.rng.random() < self.chances[self.rng.integers(len(self.chances)), arm]:
             at = datetime.fromtimestamp(self.now_us / S + 30, UTC).isoformat()
             event = {"event_id": f"e-{self.n}", "type": "add_to_cart", "item_id": "a", "ts": at}
-            self.connection.execute(APPEND_EVENT, ("shop", *to_row(event, user), self.now_us + 30 * S))
-            self.connection.execute(NAME_DECISION, (name, "shop", f"e-{self.n}"))
+            self.connection.execute(APPEND_EVENT, ("shop", *to_row(event, user), self.now_us + 30 * S, name, 0))
 
     def dealt(self) -> dict[str, int]:
         """How often each profile was dealt."""
@@ -263,15 +263,7 @@ def test_a_challenger_that_cannot_be_loaded_is_not_dealt(site: Site) -> None:
 
 def written(home: Path, name: str, as_of_us: int | None = None) -> str:
     """A working folder of a training whose models are the champions once more."""
-    n, n_horizons = 4, len(HORIZONS_S)
-    features = (np.zeros((n, len(columns)), dtype=np.float32) for columns in (SESSION_FEATURES, USER_FEATURES, ITEM_FEATURES))
-    instants, labels = np.zeros(n, dtype=np.int64), np.zeros((n, n_horizons), dtype=np.bool_)
-    p_intent = np.full((n, len(INTENTS)), 1 / len(INTENTS))
-    none = np.zeros((n, n_horizons), dtype=np.int8)
-    found = examples.Examples(*features, np.ones(n, dtype=np.bool_), instants, instants, p_intent, none, labels, labels)
-    parts = examples.to_parts(found)
-    told = {"window": {"as_of_us": as_of_us}, "params": {}, "valid_from_us": 0, "test_from_us": 0}
-    write_parts(home / name / train.EXAMPLES, Parts({**parts.meta, **told}, parts.arrays))
+    write_run(home / name, empty_rows(4), window={"as_of_us": as_of_us, "last_seq": 0})
     for model in MODEL_NAMES:
         write_parts(home / name / train.MODELS / model, registry.load(home, model, 1))
     return str(home / name)
@@ -291,7 +283,7 @@ def test_weights_on_trial_are_judged_before_there_are_new_ones_and_the_other_mod
     trial.settle(tmp_path, verdict)
     assert registry.champions(tmp_path) == {**tried, "weights": 1}
     assert registry.aliased(tmp_path, "challenger") == {"weights": 3}
-    said = {row["version"]: row["verdict"] for row in registry.versions(tmp_path, "weights")}
+    said = {row.version: row.verdict for row in registry.versions(tmp_path, "weights")}
     assert said[3] == gate.THIN
     assert gate.in_words(verdict) == "pass, promoted, without weights (on trial)"
     then = train.keep.fn(home, written(tmp_path, "d", as_of_us=5), 0, None)
@@ -303,9 +295,9 @@ def test_weights_on_trial_are_judged_before_there_are_new_ones_and_the_other_mod
 
 def test_what_a_person_promotes_and_takes_back_is_not_tried_again(site: Site) -> None:
     site.challenge(weights=weights.to_parts(PROFILES["carts"]))
-    registry.promote(site.home, "weights:2")
+    promotion.promote(site.home, "weights:2")
     assert trial.running(site.home) == {}
-    registry.rollback(site.home, "weights")
+    promotion.rollback(site.home, "weights")
     assert (trial.running(site.home), registry.champions(site.home)["weights"]) == ({}, 1)
     site.work()
     assert site.bandit().arms.on_trial == frozenset()

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.champions import crown
 from flows.tune import tune
 from flows.weigh import freeze, inspect, sequence_lines, sequences, thaw, weight_lines
-from infra import registry
+from infra import promotion, registry
 from infra.store.connection import connect
 from infra.store.events import append_events
 from models.schema import EVENT_TYPES
@@ -29,7 +29,7 @@ def test_a_tuned_set_is_kept_promoted_and_served(home: Path) -> None:
     assert found["version"] == 1
     assert {"static", "heuristic"} < set(found["profiles"])
     assert registry.aliased(home, "challenger") == {"profiles": 1}
-    registry.promote(home, "profiles")
+    promotion.promote(home, "profiles")
     watcher = ChampionWatcher(home)
     watcher.start()
     watcher.stop()

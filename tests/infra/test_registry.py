@@ -10,11 +10,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from infra import layout, registry
+from infra import layout, promotion, registry
 from infra.lock import held
+from infra.promotion import Move
+from infra.registry import Reason
 from infra.store.connection import connect
 from models import weight_profile as weights
-from models.artifact import Parts
+from models.artifact import Golden, Parts
 from services import cli
 
 LINEAGE = {"seed": 1}
@@ -33,35 +35,35 @@ def saved(home: Path, name: str, n: int) -> None:
 
 
 def test_a_saved_version_comes_back_unchanged_and_read_only(tmp_path: Path) -> None:
-    version = registry.save(tmp_path, "weights", parts(0.5), LINEAGE, golden=registry.Golden([[1.0]], [[0.5]]))
-    found = registry.load(tmp_path, "weights", version)
+    version = registry.save(tmp_path, "weights", parts(0.5), LINEAGE, golden=Golden([[1.0]], [[0.5]]))
+    found, golden = registry.load_artifact(tmp_path, "weights", version)
     assert version == 1
     assert found.meta == parts(0.5).meta
     assert found.arrays["base"][0] == 0.5
     assert not found.arrays["base"].flags.writeable
-    assert registry.load_golden(tmp_path, "weights", version) == registry.Golden([[1.0]], [[0.5]])
+    assert golden == Golden([[1.0]], [[0.5]])
 
 
 def test_versions_count_up_for_each_name_and_are_listed_newest_first(tmp_path: Path) -> None:
     saved(tmp_path, "intent", 2)
     saved(tmp_path, "weights", 1)
-    assert [(row["name"], row["version"]) for row in registry.versions(tmp_path)] == [
+    assert [(row.name, row.version) for row in registry.versions(tmp_path)] == [
         ("intent", 2),
         ("intent", 1),
         ("weights", 1),
     ]
-    assert registry.versions(tmp_path, "weights")[0]["lineage"] == LINEAGE
+    assert registry.versions(tmp_path, "weights")[0].lineage == LINEAGE
 
 
 def test_a_name_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no model is named 'oracle'"):
+    with pytest.raises(ValueError, match="there is no model oracle; models are intent"):
         registry.save(tmp_path, "oracle", parts(1.0), LINEAGE)
 
 
 def test_promote_takes_the_newest_or_the_named_version(tmp_path: Path) -> None:
     saved(tmp_path, "weights", 3)
-    assert registry.promote(tmp_path, "weights:2") == {"name": "weights", "from_version": None, "to_version": 2}
-    assert registry.promote(tmp_path, "weights") == {"name": "weights", "from_version": 2, "to_version": 3}
+    assert promotion.promote(tmp_path, "weights:2") == Move("weights", None, 2)
+    assert promotion.promote(tmp_path, "weights") == Move("weights", 2, 3)
     assert registry.champions(tmp_path) == {"weights": 3}
     assert registry.load(tmp_path, "weights").arrays["base"][0] == 2.0
 
@@ -70,36 +72,36 @@ def test_promote_takes_the_newest_or_the_named_version(tmp_path: Path) -> None:
 def test_promoting_what_does_not_exist_is_refused(tmp_path: Path, model: str) -> None:
     saved(tmp_path, "weights", 1)
     with pytest.raises(ValueError, match=f"there is no {model}"):
-        registry.promote(tmp_path, model)
+        promotion.promote(tmp_path, model)
 
 
 def test_rollback_goes_back_step_by_step_and_stops_at_the_first_champion(tmp_path: Path) -> None:
     saved(tmp_path, "weights", 3)
     for version in (1, 2, 3):
-        registry.promote(tmp_path, f"weights:{version}")
-    assert registry.rollback(tmp_path, "weights") == {"name": "weights", "from_version": 3, "to_version": 2}
-    assert registry.rollback(tmp_path, "weights")["to_version"] == 1
+        promotion.promote(tmp_path, f"weights:{version}")
+    assert promotion.rollback(tmp_path, "weights") == Move("weights", 3, 2)
+    assert promotion.rollback(tmp_path, "weights").to_version == 1
     with pytest.raises(ValueError, match="no earlier champion"):
-        registry.rollback(tmp_path, "weights")
+        promotion.rollback(tmp_path, "weights")
 
 
 def test_after_a_rollback_the_next_promotion_can_be_taken_back_too(tmp_path: Path) -> None:
     saved(tmp_path, "weights", 3)
-    registry.promote(tmp_path, "weights:1")
-    registry.promote(tmp_path, "weights:2")
-    registry.rollback(tmp_path, "weights")
-    registry.promote(tmp_path, "weights:3")
-    assert registry.rollback(tmp_path, "weights")["to_version"] == 1
+    promotion.promote(tmp_path, "weights:1")
+    promotion.promote(tmp_path, "weights:2")
+    promotion.rollback(tmp_path, "weights")
+    promotion.promote(tmp_path, "weights:3")
+    assert promotion.rollback(tmp_path, "weights").to_version == 1
 
 
 @pytest.mark.parametrize(
-    "refused", [lambda home: registry.promote(home, "weights:2"), lambda home: registry.rollback(home, "weights")]
+    "refused", [lambda home: promotion.promote(home, "weights:2"), lambda home: promotion.rollback(home, "weights")]
 )
 @pytest.mark.parametrize("file", [layout.META_FILE, "base.npy"])
 def test_a_damaged_version_never_becomes_the_champion(tmp_path: Path, refused: Callable[[Path], object], file: str) -> None:
     saved(tmp_path, "weights", 3)
-    registry.promote(tmp_path, "weights:2")
-    registry.promote(tmp_path, "weights:1")
+    promotion.promote(tmp_path, "weights:2")
+    promotion.promote(tmp_path, "weights:1")
     (registry.folder_of(tmp_path, "weights", 2) / file).write_bytes(b"{")
     with pytest.raises(ValueError, match="weights:2 cannot serve, nothing has moved"):
         refused(tmp_path)
@@ -109,9 +111,9 @@ def test_a_damaged_version_never_becomes_the_champion(tmp_path: Path, refused: C
 @pytest.mark.parametrize(("name", "says"), [("weights", "no earlier champion"), ("oracle", "there is no oracle")])
 def test_where_there_is_nothing_to_return_to_a_rollback_says_so(tmp_path: Path, name: str, says: str) -> None:
     saved(tmp_path, "weights", 2)
-    registry.promote(tmp_path, "weights:1")
+    promotion.promote(tmp_path, "weights:1")
     with pytest.raises(ValueError, match=says):
-        registry.rollback(tmp_path, name)
+        promotion.rollback(tmp_path, name)
     assert registry.champions(tmp_path) == {"weights": 1}
 
 
@@ -125,10 +127,10 @@ def test_an_alias_moves_for_all_models_or_for_none(tmp_path: Path) -> None:
 
 def test_the_audit_holds_until_somebody_alters_it(tmp_path: Path) -> None:
     saved(tmp_path, "weights", 2)
-    registry.promote(tmp_path, "weights:1", actor="gate", reason="first version")
-    registry.promote(tmp_path, "weights:2")
+    promotion.promote(tmp_path, "weights:1", actor="gate", reason="first version")
+    promotion.promote(tmp_path, "weights:2")
     assert registry.verify_audit(tmp_path) == 2
-    assert registry.audit(tmp_path)[0]["reason"] == "first version"
+    assert registry.audit(tmp_path)[0].reason == "first version"
     for attempt in ("UPDATE model_audit SET actor = 'nobody' WHERE id = 2", "DELETE FROM model_audit"):
         with pytest.raises(apsw.ConstraintError, match="append-only"):
             connect(tmp_path).execute(attempt)
@@ -145,8 +147,8 @@ def test_the_audit_holds_until_somebody_alters_it(tmp_path: Path) -> None:
 )
 def test_an_audit_that_does_not_end_where_the_aliases_are_is_not_trusted(tmp_path: Path, behind_its_back: str) -> None:
     saved(tmp_path, "weights", 2)
-    registry.promote(tmp_path, "weights:1")
-    registry.promote(tmp_path, "weights:2")
+    promotion.promote(tmp_path, "weights:1")
+    promotion.promote(tmp_path, "weights:2")
     with closing(connect(tmp_path)) as store:
         store.execute("DROP TRIGGER model_audit_no_delete")
         store.execute(behind_its_back)
@@ -158,16 +160,17 @@ def test_metrics_and_verdict_follow_a_version_later(tmp_path: Path) -> None:
     saved(tmp_path, "intent", 1)
     registry.record(tmp_path, "intent", 1, metrics={"macro_f1": 0.6}, verdict={"verdict": "pass"})
     row = registry.versions(tmp_path)[0]
-    assert (row["metrics"], row["verdict"], row["lineage"]) == ({"macro_f1": 0.6}, "pass", LINEAGE)
+    assert (row.metrics, row.verdict, row.lineage) == ({"macro_f1": 0.6}, "pass", LINEAGE)
 
 
 def test_an_orphaned_artifact_is_harmless_and_swept(tmp_path: Path) -> None:
     saved(tmp_path, "intent", 1)
-    orphan = tmp_path / "bentoml" / "models" / "intent" / "half-written"
-    orphan.mkdir()
+    places = (tmp_path / layout.ARTIFACTS / "intent", tmp_path / layout.BENTOML / "models" / "intent")
+    for place in places:
+        (place / "half-written").mkdir(parents=True)
     saved(tmp_path, "intent", 1)
-    assert registry.sweep(tmp_path) == 1
-    assert not orphan.exists()
+    assert registry.sweep(tmp_path) == 2
+    assert not any((place / "half-written").exists() for place in places)
     assert registry.load(tmp_path, "intent", 1).arrays["base"][0] == 0.0
 
 
@@ -201,7 +204,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], says: str
 ) -> None:
     saved(tmp_path, "weights", 1)
-    registry.promote(tmp_path, "weights")
+    promotion.promote(tmp_path, "weights")
     monkeypatch.setenv("ATTUNE_HOME", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["attune", *words])
     with pytest.raises(SystemExit) as ended:
@@ -224,14 +227,14 @@ def test_a_promotion_by_hand_says_so_in_the_audit(
     assert ended.value.code == 0
     assert capsys.readouterr().out == "weights: champion None -> 1\n"
     (row,) = registry.audit(tmp_path)
-    assert (row["action"], row["actor"], row["reason"]) == ("promote", "operator", "by hand")
+    assert (row.action, row.actor, row.reason) == ("promote", "operator", "by hand")
 
 
 def test_the_history_of_aliases_is_printed_and_its_chain_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved(tmp_path, "weights", 1)
-    registry.promote(tmp_path, "weights", actor="ada", reason="looks good")
+    promotion.promote(tmp_path, "weights", actor="ada", reason="looks good")
     monkeypatch.setenv("ATTUNE_HOME", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["attune", "models", "--audit"])
     with pytest.raises(SystemExit) as ended:
@@ -245,9 +248,9 @@ def test_the_history_of_aliases_is_printed_and_its_chain_checked(
 def test_a_rollback_that_another_change_overtakes_is_refused(tmp_path: Path) -> None:
     saved(tmp_path, "weights", 3)
     for version in (1, 2, 3):  # the third while the second is being taken back
-        registry.promote(tmp_path, f"weights:{version}")
+        promotion.promote(tmp_path, f"weights:{version}")
     with pytest.raises(ValueError, match="was moved meanwhile"):
-        registry._moved_back(tmp_path, "weights", [1, 2], ("rollback", "ada", "looks bad"))
+        promotion._moved_back(tmp_path, "weights", [1, 2], Reason("rollback", "ada", "looks bad"))
     assert registry.champions(tmp_path) == {"weights": 3}
-    assert registry.rollback(tmp_path, "weights")["to_version"] == 2
+    assert promotion.rollback(tmp_path, "weights").to_version == 2
     registry.verify_audit(tmp_path)

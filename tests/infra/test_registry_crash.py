@@ -65,7 +65,7 @@ for n in range(int(sys.argv[2]), 10_000, int(sys.argv[3])):
         "audit": registry.verify_audit(home),
         "orphans": registry.sweep(home),
         "swept": registry.sweep(home),
-        "rows": all((home / row["artifact"]).is_dir() for row in registry.versions(home)),
+        "rows": all((home / row.artifact).is_dir() for row in registry.versions(home)),
     })
     if not killed:
         break

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from infra.store.connection import connect
-from models.schema import EVENT_TYPES, INTENTS, MODEL_NAMES
+from models.model_specs import MODEL_NAMES
+from models.schema import EVENT_TYPES, INTENTS
 from tests.waiting import free_port
 
 DATA = Path(os.environ.get("ATTUNE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

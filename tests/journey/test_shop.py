@@ -16,7 +16,7 @@ import pytest
 from infra.secret import secret
 from infra.store.connection import connect
 from models.events.identity import partner_key, pseudonym
-from models.schema import MODEL_NAMES
+from models.model_specs import MODEL_NAMES
 from tests import canary
 from tests.journey.path import Started, command, is_whole, up
 from tests.waiting import PATIENCE_S, free_port, until

@@ -14,7 +14,6 @@ from models.weights import actions as action_weights
 from services.api import wire
 from services.api.session_data import EMPTY, LiveSession, live_session
 from services.serving.features import UserFeatures
-from services.serving.model_watch import load
 
 NOW_US = 1_700_000_000_000_000
 
@@ -43,7 +42,7 @@ def test_engagement_without_model_rests_on_the_session() -> None:
 
 
 def test_engagement_reads_user_and_item_features(crowned: Path) -> None:
-    model = load("next_action", registry.folder_of(crowned, "next_action", 1))
+    model = registry.load_model(crowned, "next_action", 1)
     champions = ModelSet(next_action=model)
     user = UserFeatures(np.ones(len(USER_FEATURES), dtype=np.float32), NOW_US - 10**9)
     item = np.ones(len(ITEM_FEATURES), dtype=np.float32)
@@ -55,7 +54,7 @@ def test_engagement_reads_user_and_item_features(crowned: Path) -> None:
 
 
 def test_the_learned_score_answers_with_a_probability_under_sampled_weights(crowned: Path) -> None:
-    model = load("engagement", registry.folder_of(crowned, "engagement", 1))
+    model = registry.load_model(crowned, "engagement", 1)
     assert model is not None
     champions = ModelSet(engagement=model)
     view, cart = seen(("item_view", "a")), seen(("item_view", "a"), ("add_to_cart", "a"))

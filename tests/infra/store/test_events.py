@@ -4,6 +4,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from infra.layout import SECRET, STORE
 from infra.secret import secret
 from infra.store import events as store
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
+from infra.store.embedded.migrate import revisions
 from models.schema import EVENT_COLUMNS, MEASURES
 
 
@@ -124,9 +126,9 @@ def test_a_damaged_secret_is_refused(tmp_path):
 
 
 def test_a_store_of_before_gets_the_tables_it_lacks(tmp_path):
-    with closing(connect(tmp_path)) as conn:
-        conn.execute("DROP TABLE rewards")
-        conn.pragma("user_version", 0)  # what a store says that was made before there were marks
+    with closing(apsw.Connection(str(tmp_path / STORE))) as conn:
+        conn.execute(revisions()[0].sql)
+        conn.execute("DROP TABLE rewards")  # and its mark is 0, as before there were marks
     with closing(connect(tmp_path)) as conn:
         assert conn.execute("SELECT count(*) FROM rewards").get == 0
 

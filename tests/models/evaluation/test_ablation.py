@@ -13,7 +13,7 @@ from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
 from models.weight_profile import HEURISTIC, STATIC, profile
 from models.weights import fit as weight_fit
 from models.weights import fit_kernels as weight_kernels
-from models.weights import learning as weight_learning
+from models.tuning import learning as weight_learning
 
 VIEW, CART, BUY = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE
 EVEN = np.full(N_INTENTS, 1 / N_INTENTS)

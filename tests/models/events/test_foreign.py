@@ -28,7 +28,7 @@ EVENTS = st.dictionaries(st.sampled_from(WORDS), JSON | NAMED, max_size=8)
 
 @pytest.mark.parametrize(("name", "table"), [("Segment", SEGMENT), ("Google Retail", RETAIL)])
 def test_the_document_shows_every_name(name: str, table: dict[str, str]) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "events.md").read_text()
     section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
     assert dict(re.findall(r"^\| ([^|]+?) \| ([a-z_]+) \|$", section, re.M)) == table
 

@@ -33,7 +33,7 @@ def one(name, row):
 
 
 def test_the_document_shows_every_mapping_table():
-    text = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "sources.md").read_text()
     sections = dict(zip(re.findall(r"^## (\S+)$", text, re.M), re.split(r"^## \S+$", text, flags=re.M)[1:], strict=True))
     assert list(sections) == list(SOURCES)
     for name, adapter in SOURCES.items():

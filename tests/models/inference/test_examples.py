@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from models.events import MEASURES
 from models.features import items, users
 from models.inference import examples
 from models.inference.examples import ExampleParams
-from models.schema import EVENT_COLUMNS, ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
+from models.schema import EVENT_COLUMNS, ITEM_FEATURES, LAST_EVENT_AT, MEASURES, USER_FEATURES
 
 MINUTE_US = 60_000_000
 

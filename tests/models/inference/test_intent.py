@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models import events
 from models.evaluation import classification as report
+from models.events.encode import encode
 from models.features import sessions
 from models.inference import intent, labels
 from models.learners import boosting
@@ -20,7 +20,7 @@ def judged():
     frame = sessions.sessionize(shop.events)
     latent = shop.truth.set_index("event_id")["intent"].loc[frame["event_id"]]
     truth = latent.map({name: code for code, name in enumerate(INTENTS)}).to_numpy()
-    rows, starts = events.encode(frame).events, sessions.starts(frame)
+    rows, starts = encode(frame).events, sessions.starts(frame)
     features, weak = sessions.fold(rows, starts), labels.intent_probabilities(rows, starts)
     began_us = rows["occurred_at_us"][np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))]
     test = boosting.later_rows(began_us, 0.4)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from models.events.encode import EVENT_DTYPE
 from models.schema import EVENT_TYPES, N_EVENT_TYPES, EventType
 from models.weight_profile import HEURISTIC, base_weights
-from models.weights import action_outcomes
+from models.weights import action_outcomes, contextual
 from models.weights import action_report as action_weight_report
 from models.weights import actions as aw
 from models.weights.actions import Counts
@@ -199,7 +199,7 @@ def test_visitors_may_be_folded_together_or_one_by_one(histories, clock_us):
 def test_action_weights_move_a_learned_profile_as_far_as_the_heuristic_one():
     w = BASE.copy()
     w[VIEW] *= 2
-    moved = aw.applied(HEURISTIC._replace(base=BASE * 0.5), w)
+    moved = contextual.applied(HEURISTIC._replace(base=BASE * 0.5), w)
     assert moved.base[VIEW] == pytest.approx(BASE[VIEW])
     assert moved.base[CART] == pytest.approx(BASE[CART] / 2)
 
@@ -209,5 +209,5 @@ def test_the_context_of_a_session_is_the_one_that_the_fold_gives_its_next_action
     visit, p_intent = events((hour * HOUR_US, VIEW))[0], np.eye(4)[intent]
     visit["device"], visit["utc_offset_min"] = device, offset_min
     local_hour = (hour * 60 + offset_min) // 60 % 24
-    assert aw.code_at(visit, p_intent, 0) == aw.context(1 + intent, device, local_hour)
-    assert aw.code_at(visit[:0], p_intent, hour * HOUR_US) == aw.context(0, 0, hour)
+    assert contextual.code_at(visit, p_intent, 0) == aw.context(1 + intent, device, local_hour)
+    assert contextual.code_at(visit[:0], p_intent, hour * HOUR_US) == aw.context(0, 0, hour)

@@ -8,7 +8,7 @@ from models.evaluation.ablation import Later
 from models.events.encode import EVENT_DTYPE
 from models.questions import rest_of_session
 from models.schema import N_INTENTS, EventType
-from models.weights import learning as weight_learning
+from models.tuning import learning as weight_learning
 from models.weights import relations
 
 # Items 0-4 are of category 0, items 5-9 of category 1.

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from infra import registry
 from infra.settings import Settings
 from models.events.rules import parse_instant_us
-from models.schema import MODEL_NAMES
+from models.model_specs import MODEL_NAMES
 from services.api import wire
 from services.api.app import App, build_app
 from services.http import partners

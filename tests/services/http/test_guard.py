@@ -347,4 +347,4 @@ def test_foreign_names_are_read_as_ours(door: Door) -> None:
 def test_an_event_may_name_the_decision_that_led_to_it(door: Door) -> None:
     answer = door.ask(batch(event("a", decision_id="d-1"), event("b", decision_id=7), event("c"))).json()
     assert [(r["status"], r.get("pointer")) for r in answer["results"]][1] == ("rejected", "/events/1/decision_id")
-    assert connect(door.home).execute("SELECT seq, decision_id FROM event_decisions").fetchall() == [(1, "d-1")]
+    assert connect(door.home).execute("SELECT event_id, decision_id FROM events").fetchall() == [("a", "d-1"), ("c", None)]

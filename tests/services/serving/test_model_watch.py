@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infra import layout, registry
+from infra import artifacts, layout, promotion, registry
 from models import weight_profile as weights
-from models.schema import MODEL_NAMES, NEEDED_MODELS
-from services.serving.model_watch import ChampionWatcher, load
+from models.artifact import sums
+from models.model_specs import MODEL_NAMES, NEEDED_MODELS
+from services.serving.model_watch import ChampionWatcher
 from tests.waiting import until
 
 
@@ -62,7 +63,7 @@ def test_a_promotion_is_seen_without_a_restart_and_a_rollback_too(home: Path, wa
     assert now.weights.base[0] == 0.123
     assert now.intent is before.intent
     assert before.versions["weights"] == 1
-    registry.rollback(home, "weights")
+    promotion.rollback(home, "weights")
     until(lambda: watcher.current().versions["weights"] == 1)
 
 
@@ -111,8 +112,9 @@ def test_predictions_that_differ_from_the_golden_ones_are_refused(home: Path) ->
     golden["predictions"][0][0] += 0.01
     (folder / layout.GOLDEN_FILE).write_text(json.dumps(golden))
     (folder / layout.SUMS_FILE).unlink()  # as if a library answered differently, not the file
+    (folder / layout.SUMS_FILE).write_text(json.dumps(sums(artifacts.contents(folder))))
     with pytest.raises(ValueError, match="golden predictions"):
-        load("intent", folder)
+        registry.load_model(home, "intent", 1)
 
 
 def test_a_home_of_before_there_was_a_ranker_or_an_engagement_score_serves_without(home: Path) -> None:

@@ -28,7 +28,6 @@ from services.http.calls import Call
 from services.http.partners import SCOPES, Caller
 from services.http.reader import Reader
 from services.serving.features import NoFeatures
-from services.serving.model_watch import load
 from services.signals.catalog import Catalog
 from services.signals.shelf import UNSPENT, Empty, Spent, fill
 from services.worker.signals import SignalDuty
@@ -138,7 +137,7 @@ def test_what_is_left_is_the_smallest_of_all_budgets(
 
 
 def test_the_worker_sends_what_the_api_says_it_would_send(crowned: Path, tmp_path: Path) -> None:
-    models = {name: load(name, registry.folder_of(crowned, name, 1)) for name in ("intent", "next_action", "associations")}
+    models = {name: registry.load_model(crowned, name, 1) for name in ("intent", "next_action", "associations")}
     champions = ModelSet(**models, versions=dict.fromkeys(models, 1))
     early = '"min_score_product": 0.01, "min_p_leave": 0.01, "n_search_refines_support": 2'
     policy = f'{{"thresholds": {{{early}}}, "holdout_share": 0.2, "cool_down_s": 0, "max_per_day": 1000}}'

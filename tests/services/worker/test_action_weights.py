@@ -13,7 +13,7 @@ from flows.fold_actions import rebuild
 from flows.quarantine import replay
 from infra.store.connection import connect, rows
 from infra.store.events import append_events, quarantine_events
-from infra.store.statements.action_weights import CURSOR, FREEZE, MARK_BROWSER, SERVING, THAW
+from infra.store.statements.action_weights import CURSOR, FREEZE, SERVING, THAW
 from models.simulator import ShopConfig, simulate
 from models.weights import actions as aw
 from services.worker.action_weights import WeightsDuty
@@ -104,14 +104,17 @@ def test_what_quarantine_holds_back_or_releases_behind_the_cursor_is_folded_agai
     assert kept(tmp_path) == whole
 
 
+SET_BROWSER = "UPDATE events SET browser = 1 WHERE event_id = ?"
+
+
 def test_visitors_known_by_browser_keys_only_are_counted_apart(shop: pd.DataFrame, tmp_path: Path) -> None:
     connection = connect(tmp_path)
     append_events(connection, shop, "shop", 0)
     user = shop["user_id"].iloc[0]
     for event_id in shop.loc[shop["user_id"] == user, "event_id"]:
-        connection.execute(MARK_BROWSER, ("shop", event_id))
+        connection.execute(SET_BROWSER, (event_id,))
     other = shop[shop["user_id"] != user]
-    connection.execute(MARK_BROWSER, ("shop", other["event_id"].iloc[0]))  # one event of many: known by a server key too
+    connection.execute(SET_BROWSER, (other["event_id"].iloc[0],))  # one event of many: known by a server key too
     all_steps(WeightsDuty(connection), int(shop["occurred_at_us"].max()))
     found = rows(connection, "SELECT DISTINCT user_id FROM action_observations WHERE browser = 1")
     assert found == [(user,)]

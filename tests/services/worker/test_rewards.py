@@ -7,10 +7,10 @@ from typing import Any
 import apsw
 import pytest
 
-from infra import registry
+from infra import promotion, registry
 from infra.store.connection import connect
-from infra.store.statements.decisions import KEEP_SNAPSHOT, LOG_DECISION, NAME_DECISION
-from infra.store.statements.log import APPEND_EVENT
+from infra.store.statements.decisions import KEEP_SNAPSHOT, LOG_DECISION
+from infra.store.statements.events import APPEND_EVENT
 from models import weight_profile as weights
 from models.bandit import arms
 from models.bandit.rewards import RewardParams
@@ -51,9 +51,7 @@ class Shop:
         self, name: str, kind: str, item: str, at_s: int, user: str = "p", price: float = 3.0, cause: str | None = None
     ) -> None:
         told = {"event_id": name, "type": kind, "item_id": item, "price": price, "ts": _rfc3339(at_s)}
-        self.connection.execute(APPEND_EVENT, ("shop", *to_row(told, user), T0 + at_s * S))
-        if cause:
-            self.connection.execute(NAME_DECISION, (cause, "shop", name))
+        self.connection.execute(APPEND_EVENT, ("shop", *to_row(told, user), T0 + at_s * S, cause, 0))
 
     def work(self, at_s: int) -> None:
         while self.duty.step(T0 + at_s * S):
@@ -204,7 +202,7 @@ def test_a_new_champion_brings_new_arms_and_those_that_stayed_keep_what_was_lear
     assert before is not None
     changed = profile(HEURISTIC.base, HEURISTIC.factors * 1.5)
     version = registry.save(home, "weights", weights.to_parts(changed), {})
-    registry.promote(home, f"weights:{version}")
+    promotion.promote(home, f"weights:{version}")
     shop.work(4001)
     after = newest(shop.connection)
     assert after is not None

@@ -63,7 +63,7 @@ def test_an_unforeseen_error_stops_neither_its_duty_nor_the_others(caplog: pytes
     runner.join(PATIENCE_S)
     assert not runner.is_alive()
     assert bad.threads.isdisjoint(good.threads)
-    assert "unforeseen KeyError at test_duties.py" in caplog.text
+    assert "unforeseen KeyError at test_runner.py" in caplog.text
     assert "u-1" not in caplog.text
 
 

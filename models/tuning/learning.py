@@ -1,10 +1,10 @@
 """Learn how much each event type counts, and what intent does to it, from sessions before the ones that judge.
 
-The weights are fitted by `models.weights.fit`; several penalties and both starts (no influence of intent, the
-heuristic) are tried. Each half of the users is judged by what the other half taught (cross-validation; Stone, "Cross-validatory
-choice and assessment of statistical predictions", 1974), the simpler first: learned base weights only where they are surely
-better than the static ones, then learned or heuristic factors only where they are surely better still. What is answered is then
-fitted to everybody. Surely better means that the interval of the difference in NDCG@20 lies above zero over all prefixes, each
+The weights are fitted by `models.weights.fit` and judged by what they would have shown (`models.replay`); several penalties and
+both starts (no influence of intent, the heuristic) are tried. Each half of the users is judged by what the other half taught
+(cross-validation; Stone, "Cross-validatory choice and assessment of statistical predictions", 1974), the simpler first: learned
+base weights only where they are surely better than the static ones, then learned or heuristic factors only where they are surely
+better still. What is answered is then fitted to everybody. Surely better means that the interval of the difference in NDCG@20 lies above zero over all prefixes, each
 counting the same as at the gate, and below zero for no kind of target. A mean over the kinds would be nearly all noise of the
 purchases: they are a twentieth of the prefixes, and one half of the users alone tells so little that the choice changed from
 retraining to retraining although the learned weights were better in each.
@@ -27,16 +27,18 @@ import numpy as np
 import numpy.typing as npt
 
 from models.associations.model import AssociationStore
-from models.evaluation import ablation
-from models.evaluation.ablation import Later
+from models.model_set import ModelSet, required
 from models.questions import rest_of_session
+from models.questions.answers import ranks
+from models.questions.later import Later
 from models.questions.rest_of_session import TARGETS, Prefixes
+from models.replay import Replay, replay
 from models.schema import N_INTENTS
 from models.statistics import bootstrap
 from models.statistics.metrics import Interval
 from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
 from models.weights import relations
-from models.weights.fit import Choices, choices_of, codes_of, fit
+from models.weights.fit import Choices, choices_of, fit
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -94,6 +96,7 @@ class Learned(NamedTuple):
 class _Trial(NamedTuple):
     """Who is asked, and what has been found."""
 
+    replay: Replay
     store: AssociationStore
     sessions: Later
     asked: Prefixes
@@ -109,38 +112,43 @@ class _Trial(NamedTuple):
         return self.answer(name, (recipe(second), recipe(first)))
 
     def answer(self, name: str, by_half: Halves) -> Floats:
-        lists = np.empty((len(self.asked.last), rest_of_session.LIMIT), dtype=np.int64)
-        for half, weights in zip(self.halves, by_half, strict=True):
-            lists[half] = ablation.answers(self.store, self.sessions, _part(self.asked, half), weights)
-        self.tried[name], self.rows[name] = by_half, _ndcg(lists, self.asked, self.sessions)
+        first, second = (self.replay.answers(weights, rows=half) for half, weights in zip(self.halves, by_half, strict=True))
+        lists = np.empty((len(self.asked.last), first.shape[1]), dtype=np.int64)
+        lists[self.halves[0]], lists[self.halves[1]] = first, second
+        self.tried[name], self.rows[name] = by_half, _ndcg(lists, self.asked)
         return self.rows[name]
 
+    @property
+    def users(self) -> Ints:
+        return self.sessions.log.user_codes[self.asked.last]
+
     def better(self, simple: str, others: list[str]) -> str:
-        return _better(self.rows, simple, others, self.sessions.users[self.asked.last], self.asked, self.rng)
+        return _better(self.rows, simple, others, self.users, self.asked, self.rng)
 
     def costs(self, name: str, simple: str) -> bool:
-        gain = self.rows[name] - self.rows[simple]
-        return _costs(gain, self.sessions.users[self.asked.last], self.asked, self.rng)
+        return _costs(self.rows[name] - self.rows[simple], self.users, self.asked, self.rng)
 
 
 def learn(
-    store: AssociationStore, sessions: Later, rng: np.random.Generator, params: LearnParams | None = None,
+    models: ModelSet, sessions: Later, rng: np.random.Generator, params: LearnParams | None = None,
     incumbent: WeightProfile | None = None,
 ) -> Learned:  # fmt: skip
-    """Learn from sessions that are not in the store: a session's own pairs would give its items away.
+    """Learn from sessions that the associations do not know: a session's own pairs would give its items away.
 
     Parameters
     ----------
-    store
-        Built on sessions before `sessions`.
+    models
+        Associations, and action weights beside which a profile will serve, built on sessions before `sessions`.
     incumbent
         What serves; it has the advantage where it was fitted to some of these sessions.
     """
     params = params or LearnParams()
-    asked = rest_of_session.prefixes(sessions.events, sessions.starts, params.at_most, rng)
-    odd = sessions.users[asked.last] % 2 == 1
+    log, store = sessions.log, required(models.associations, "associations")
+    asked = rest_of_session.prefixes(log.events, log.starts, params.at_most, rng)
+    odd = log.user_codes[asked.last] % 2 == 1
     choices = choices_of(store, sessions, _part(asked, ~odd)), choices_of(store, sessions, _part(asked, odd))
-    trial = _Trial(store, sessions, asked, (~odd, odd), choices, rng, {}, {})
+    asks = replay(models, sessions, asked.first, asked.last)
+    trial = _Trial(asks, store, sessions, asked, (~odd, odd), choices, rng, {}, {})
     recipes = _recipes(params)
     for name, recipe in recipes.items():
         trial.ask(name, recipe)
@@ -184,7 +192,8 @@ def _mild(control: Recipe, p_intent: Floats, power: float, choices: Choices) -> 
 
 def _relations(trial: _Trial, chosen: str, at_most: int) -> Floats:
     """What intent says of relations, where it does not surely cost anything; `relations.NEUTRAL` itself else."""
-    many = rest_of_session.prefixes(trial.sessions.events, trial.sessions.starts, _MORE * at_most, trial.rng)
+    log = trial.sessions.log
+    many = rest_of_session.prefixes(log.events, log.starts, _MORE * at_most, trial.rng)
     related = relations.learn(trial.store, trial.sessions, many, trial.rng)
     first, second = trial.tried[chosen]
     trial.answer("and relations", (_related(first, related), _related(second, related)))
@@ -215,19 +224,21 @@ def shrunk(base: Floats, p_intent: Floats, power: float) -> WeightProfile:
 
 
 def alternatives(
-    store: AssociationStore, sessions: Later, rng: np.random.Generator, params: LearnParams
+    models: ModelSet, sessions: Later, rng: np.random.Generator, params: LearnParams
 ) -> dict[str, tuple[WeightProfile, float]]:
     """Profiles that may compete, with their NDCG@20 on the choosing half: static, heuristic, and tuned from the heuristic one.
 
     Each penalty of `l2_factors` gives one; a factor about which the sessions say nothing stays as the heuristic table has it.
     """
-    asked = rest_of_session.prefixes(sessions.events, sessions.starts, params.at_most, rng)
-    teaches = sessions.users[asked.last] % 2 == 0
+    log, store = sessions.log, required(models.associations, "associations")
+    asked = rest_of_session.prefixes(log.events, log.starts, params.at_most, rng)
+    teaches = log.user_codes[asked.last] % 2 == 0
     choices, judging = choices_of(store, sessions, _part(asked, teaches)), _part(asked, ~teaches)
     found = {"static": STATIC, "heuristic": HEURISTIC}
     if len(choices.hit):
         found |= {f"tuned_{l2:g}": fit(choices, HEURISTIC, params.l2_base, l2) for l2 in params.l2_factors}
-    judged = {name: _ndcg(ablation.answers(store, sessions, judging, one), judging, sessions) for name, one in found.items()}
+    asks = replay(models, sessions, judging.first, judging.last)
+    judged = {name: _ndcg(asks.answers(one), judging) for name, one in found.items()}
     return {name: (one, _over_kinds(judged[name], judging)) for name, one in found.items()}
 
 
@@ -266,9 +277,9 @@ def _rows_by_kind(asked: Prefixes) -> list[Ints]:
     return [np.unique(asked.prefix[asked.kind == kind]) for kind in range(len(TARGETS))]
 
 
-def _ndcg(lists: Ints, asked: Prefixes, sessions: Later) -> Floats:
+def _ndcg(lists: Ints, asked: Prefixes) -> Floats:
     """NDCG@20 of the answers, a row per kind of target and prefix that wants it, kind by kind; shape (n_rows,)."""
-    rank = rest_of_session.ranks(lists, asked, codes_of(asked.item, sessions))
+    rank = ranks(lists[asked.prefix], asked.item)
     return np.concatenate([rest_of_session.measures(rank, asked, kind)[1][:, -1] for kind in range(len(TARGETS))])
 
 

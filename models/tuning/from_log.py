@@ -1,23 +1,27 @@
 """Learn from an event log how much each event type counts, and where intent leads visitors; judged on sessions that came later.
 
-Pairs are counted before the validation period and the profile is learned within it, so that a promotion is judged on a period
-that the profile does not know.
+Pairs and action weights are counted before the validation period and the profile is learned within it, so that a promotion is
+judged on a period that the profile does not know.
 """
 
+from dataclasses import asdict
 from typing import Final
 
 import numpy as np
 
+from models import weight_profile
+from models.artifact import Parts
 from models.associations import model as associations
-from models.associations.model import AssociationParams, AssociationStore
-from models.evaluation import ablation
-from models.evaluation.ablation import Later
-from models.features import sessions
+from models.associations.model import AssociationParams
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
+from models.inference.training import TrainingInput
+from models.model_set import ModelSet
+from models.questions.later import later
+from models.tuning import learning as weight_learning
+from models.tuning.learning import Learned, LearnParams
 from models.weight_profile import WeightProfile
-from models.weights import learning as weight_learning
-from models.weights.learning import Learned, LearnParams
+from models.weights import actions_from_log
 
 PARAMS: Final = LearnParams(at_most=4_000)  # a retraining waits for it
 
@@ -43,12 +47,22 @@ def learn(
     valid_from_us, test_from_us = periods_us
     earlier, between = log.before(valid_from_us), log.since(valid_from_us).before(test_from_us)
     store = associations.build(earlier.events, earlier.starts, np.array(log.item_ids, dtype=object), shaping)
-    rng, taught = np.random.default_rng(seed), later(model, store, between)
-    return weight_learning.learn(store, taught, rng, params or PARAMS, incumbent)
+    models = ModelSet(associations=store, actions=actions_from_log.ready_of(earlier, valid_from_us))
+    rng = np.random.default_rng(seed)
+    return weight_learning.learn(models, later(model, between), rng, params or PARAMS, incumbent)
 
 
-def later(model: IntentModel, store: AssociationStore, log: Log) -> Later:
-    """Sessions of a log as the learner and the ablation read them: items by the store's codes, intent inferred by the model."""
-    p_intent = model.predict(sessions.fold(log.events, log.starts))
-    codes = ablation.store_codes(store, log.item_ids, log.events["item"])
-    return Later(log.events, log.starts, log.user_codes, codes, p_intent)
+def fit_on(data: TrainingInput) -> Parts:
+    """Learn the profile on the validation period, with the fitted intent model, beside what serves."""
+    serves = data.incumbent
+    periods_us = data.split.valid_from_us, data.split.test_from_us
+    incumbent = serves.model if serves else None
+    learned = learn(data.log, data.fitted["intent"], periods_us, seed=data.seed, incumbent=incumbent)
+    parts = weight_profile.to_parts(learned.weights)
+    told = {
+        "incumbent": serves.version if serves else None,
+        "chosen": learned.chosen,
+        "ndcg_20": dict(learned.ndcg_20),
+        **asdict(PARAMS),
+    }
+    return Parts({**parts.meta, "params": told}, parts.arrays)

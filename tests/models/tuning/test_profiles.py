@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.bandit import tuning as profile_tuning
-from models.bandit.tuning import PARAMS, Tuned
+from models.tuning import profiles as profile_tuning
+from models.tuning.profiles import PARAMS, Tuned
 from models.features import sessions
 from models.inference import examples, intent, labels
 from models.inference.examples import Log

@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import events
 from models import weight_profile as weights
+from models.events.encode import encode
 from models.features import sessions
 from models.inference import examples, intent, labels
 from models.inference.intent import IntentModel
@@ -13,8 +13,8 @@ from models.schema import N_INTENTS
 from models.simulator import ShopConfig, simulate
 from models.statistics import split
 from models.weight_profile import STATIC
-from models.weights import from_log as log_weights
-from models.weights.learning import LearnParams
+from models.tuning import from_log as log_weights
+from models.tuning.learning import LearnParams
 
 FEW = LearnParams(at_most=2_500, l2_factors=(0.1,))
 Cuts = tuple[int, int]
@@ -23,7 +23,7 @@ Cuts = tuple[int, int]
 @pytest.fixture(scope="module")
 def shop() -> tuple[examples.Log, IntentModel, Cuts]:
     frame = sessions.sessionize(simulate(ShopConfig(600, 14, 5)).events)
-    starts, encoded = sessions.starts(frame), events.encode(frame)
+    starts, encoded = sessions.starts(frame), encode(frame)
     started_us = split.session_starts_us(np.ascontiguousarray(encoded.events["occurred_at_us"]), starts)
     users = np.unique(frame["user_id"].to_numpy(dtype=str), return_inverse=True)[1]
     log = examples.Log(encoded.events, starts, started_us, users, [str(i) for i in encoded.item_ids])

@@ -1,4 +1,4 @@
-"""Tune weight profiles on a log: pairs of items from its earlier sessions, wanted items from the later ones."""
+"""Tune weight profiles on a log: pairs and action weights from its earlier sessions, wanted items from the later ones."""
 
 from typing import Final, NamedTuple
 
@@ -8,9 +8,11 @@ from models.associations import model as associations
 from models.bandit.profiles import ProfileSet, profile_set
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
-from models.weights import from_log as log_weights
-from models.weights import learning as weight_learning
-from models.weights.learning import LearnParams
+from models.model_set import ModelSet
+from models.questions.later import later as later_sessions
+from models.tuning import learning as weight_learning
+from models.tuning.learning import LearnParams
+from models.weights import actions_from_log
 
 PARAMS: Final = LearnParams(l2_factors=(0.003, 0.03, 0.3))  # from "the data says" to "the heuristic, hardly moved"
 LATER_SHARE: Final = 0.4  # of the events, by the start of their session
@@ -54,6 +56,7 @@ def tune(log: Log, model: IntentModel, rng: np.random.Generator, params: LearnPa
     if not len(earlier.events):
         raise ValueError("expected sessions that began at different instants, one to learn pairs from and one to learn weights")
     store = associations.build(earlier.events, earlier.starts, np.array(log.item_ids, dtype=object))
-    found = weight_learning.alternatives(store, log_weights.later(model, store, later), rng, params)
+    models = ModelSet(associations=store, actions=actions_from_log.ready_of(earlier, cut_us))
+    found = weight_learning.alternatives(models, later_sessions(model, later), rng, params)
     named = profile_set(tuple(found), tuple(one for one, _ in found.values()))
     return Tuned(named, {name: round(value, 4) for name, (_, value) in found.items()}, int(later.starts.sum()))

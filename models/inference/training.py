@@ -1,0 +1,47 @@
+"""Training input: the one value that every model of a retraining is fitted on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from models.inference.examples import Examples, Log
+from models.statistics.split import Split
+
+
+class Incumbent(NamedTuple):
+    """The version of a model that serves while a new one is fitted."""
+
+    version: int
+    model: Any
+
+
+@dataclass(frozen=True)
+class TrainingInput:
+    """What a model is fitted on; a fit reads it and nothing else, so equal inputs give equal models.
+
+    Attributes
+    ----------
+    examples
+        Rows with features and labels, of all periods.
+    log
+        The whole log.
+    split
+        Periods of the examples. What is judged on the last one must not learn from it.
+    last_seq, as_of_us
+        Which events of the log are in it: up to this number, and to this instant if one was given.
+    fitted
+        Models of this retraining that the model's row of `models.model_specs.SPECS` needs, by name.
+    incumbent
+        What serves, learned without the last period; None where there is none, or the row does not ask for it.
+    seed
+        Of all that is random.
+    """
+
+    examples: Examples
+    log: Log
+    split: Split
+    last_seq: int = 0
+    as_of_us: int | None = None
+    fitted: Mapping[str, Any] = field(default_factory=dict)
+    incumbent: Incumbent | None = None
+    seed: int = 0

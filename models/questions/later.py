@@ -1,0 +1,30 @@
+"""Later sessions: those on which answers are judged that rest on earlier ones."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.features import sessions
+from models.inference.examples import Log
+from models.inference.intent import IntentModel
+
+Floats = npt.NDArray[np.float64]
+
+
+class Later(NamedTuple):
+    """Whole sessions and what each of their events let a model infer.
+
+    Attributes
+    ----------
+    p_intent
+        Of the prefix that ends with each event, shape (n_events, n_intents).
+    """
+
+    log: Log
+    p_intent: Floats
+
+
+def later(model: IntentModel, log: Log) -> Later:
+    """Sessions of a log with the intent inferred at each event, bit for bit as one session at a time has it inferred."""
+    return Later(log, model.predict(sessions.fold(log.events, log.starts)))

@@ -1,0 +1,131 @@
+"""Replay: which items would have been shown at many moments of later sessions, by the functions that answer a request.
+
+A moment is cut out of its session and put into the codes of the model that is asked once; any number of weight profiles then
+rank from there, through `models.item_ranking`. A log does not hold what the online store knew or the partner could not deliver:
+a moment is asked with nothing known about the visitor but the session. Learners of weights, evaluation and gate all ask here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.associations.model import AssociationStore
+from models.events.encode import NO_CODE, EventArray
+from models.experiments.assignment import DYNAMIC
+from models.item_ranking import Asked, Inquiry, by_associations, by_ranker, inquire, weigh
+from models.known import NOTHING_KNOWN, item_codes
+from models.live_session import cut
+from models.model_set import ModelSet, required
+from models.questions.answers import LIMIT
+from models.questions.later import Later
+from models.ranker.model import Ranker
+from models.recommend import actions_of
+from models.weight_profile import WeightProfile
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+class Moment(NamedTuple):
+    """A prefix of a session as it is answered.
+
+    Attributes
+    ----------
+    newest
+        Its last event, shape (1,).
+    p_intent
+        Shape (n_intents,).
+    """
+
+    newest: EventArray
+    p_intent: Floats
+    inquiry: Inquiry
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Moments at which one model is asked, whatever weighs the events.
+
+    Attributes
+    ----------
+    models
+        Their weight profile is not asked: each call brings the one under test.
+    asked
+        Which model answers, and how many items at most.
+    items
+        Item of the log behind each code of the model that answers, the last for none.
+    """
+
+    models: ModelSet
+    asked: Asked
+    moments: Sequence[Moment]
+    items: Ints
+
+    def answers(self, weights: WeightProfile, variant: str = DYNAMIC, rows: npt.NDArray[np.bool_] | None = None) -> Ints:
+        """What would have been shown under a profile, in the log's item codes, best first, `NO_CODE` where there are fewer.
+
+        Parameters
+        ----------
+        variant
+            The static one is moved by no action weights.
+        rows
+            Which moments are asked, shape (n_moments,); all if None.
+
+        Returns
+        -------
+        Shape (n, limit).
+        """
+        asked = self.moments if rows is None else [self.moments[k] for k in np.flatnonzero(rows)]
+        model, actions, limit = _model(self.models, self.asked), actions_of(self.models, variant), self.asked.limit
+        weighed = ((weigh(weights, actions, newest, p_intent, 0), inquiry) for newest, p_intent, inquiry in asked)
+        if isinstance(model, Ranker):
+            return self._in_log((by_ranker(model, inquiry, one, limit).items for one, inquiry in weighed), len(asked))
+        return self._in_log((by_associations(model, inquiry, one, limit).items for one, inquiry in weighed), len(asked))
+
+    def popular(self) -> Ints:
+        """What popularity alone would answer, with the same items left out; as `answers`."""
+        model = _model(self.models, self.asked)
+        store = model.sources.wide if isinstance(model, Ranker) else model
+        popular = (store.popular(self.asked.limit, exclude=one.inquiry.left_out).items for one in self.moments)
+        return self._in_log(popular, len(self.moments))
+
+    def _in_log(self, answers: Iterable[Ints], n: int) -> Ints:
+        found = np.full((n, self.asked.limit), NO_CODE, dtype=np.int64)
+        for place, items in enumerate(answers):
+            found[place, : len(items)] = self.items[items]
+        return found
+
+
+def replay(models: ModelSet, later: Later, first: Ints, last: Ints, asked: Asked | None = None) -> Replay:
+    """Make ready to ask a set of models at moments of later sessions.
+
+    Parameters
+    ----------
+    first, last
+        Rows of each moment's session's first event and of its newest, shape (n_moments,).
+    asked
+        The associations for `LIMIT` items, if not given.
+
+    Raises
+    ------
+    ValueError
+        If the model that is asked is missing.
+    """
+    asked = asked or Asked(limit=LIMIT)
+    model, log = _model(models, asked), later.log
+    moments = []
+    for begin, end in zip(first.tolist(), (last + 1).tolist(), strict=True):
+        session = cut(log.events[begin:end], log.item_ids)
+        inquiry = inquire(asked, session, model, NOTHING_KNOWN, [])
+        moments.append(Moment(log.events[end - 1 : end], later.p_intent[end - 1], inquiry))
+    items = np.full(model.n_items + 1, NO_CODE, dtype=np.int64)
+    codes = item_codes(model, log.item_ids)[:-1]
+    items[codes[codes != NO_CODE]] = np.flatnonzero(codes != NO_CODE)
+    return Replay(models, asked, moments, items)
+
+
+def _model(models: ModelSet, asked: Asked) -> AssociationStore | Ranker:
+    return required(models.ranker, "ranker") if asked.ranker else required(models.associations, "associations")

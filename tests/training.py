@@ -1,0 +1,33 @@
+"""Small inputs of a training: rows without anything in them, and the working folder of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows import train
+from infra.artifacts import write_parts
+from models.artifact import Parts
+from models.inference import examples
+from models.inference.examples import Examples, Log
+from models.schema import HORIZONS_S, INTENTS, ITEM_FEATURES, SESSION_FEATURES, USER_FEATURES
+
+WINDOW = {"as_of_us": None, "last_seq": 0}
+
+
+def empty_rows(n: int) -> Examples:
+    """Sessions of one event each, of which nothing is known and nothing came."""
+    features = (np.zeros((n, len(columns)), dtype=np.float32) for columns in (SESSION_FEATURES, USER_FEATURES, ITEM_FEATURES))
+    instants, labels = np.zeros(n, dtype=np.int64), np.zeros((n, len(HORIZONS_S)), dtype=np.bool_)
+    p_intent, none = np.full((n, len(INTENTS)), 1 / len(INTENTS)), np.zeros((n, len(HORIZONS_S)), dtype=np.int8)
+    return Examples(*features, np.ones(n, dtype=np.bool_), instants, instants, p_intent, none, labels, labels)
+
+
+def write_run(folder: Path, rows: Examples, log: Log | None = None, **told: Any) -> Path:
+    """Write what `flows.train.prepare` leaves in a working folder."""
+    parts = examples.to_parts(rows)
+    meta = {"window": WINDOW, "params": {}, "valid_from_us": 0, "test_from_us": 0, **told}
+    write_parts(folder / train.EXAMPLES, Parts({**parts.meta, **meta}, parts.arrays))
+    if log is not None:
+        write_parts(folder / train.LOG, examples.log_to_parts(log))
+    return folder
