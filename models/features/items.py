@@ -130,6 +130,12 @@ def _priced(states: Any) -> Floats:
 
 
 @kernel
+def _hour(at_us: int) -> int:
+    """Number of the hour that an instant falls into; its end belongs to it, so that no two rows of an item share an instant."""
+    return (at_us + HOUR_US - 1) // HOUR_US
+
+
+@kernel
 def _fold(
     states: Any, events: EventArray, rows: Codes, until_us: int, items: Codes, hour_end_us: Codes, features: Features
 ) -> int:
@@ -139,7 +145,7 @@ def _fold(
     first = 0  # of the hour's rows in the output
     for i in range(len(rows)):
         event = events[rows[i]]
-        hour = event.occurred_at_us // HOUR_US
+        hour = _hour(event.occurred_at_us)
         state = states[event.item]
         unpriced = state.n_prices == 0.0
         if state.hour != hour:
@@ -148,11 +154,11 @@ def _fold(
             n_rows += 1
         _advance(state, event)
         n_priced += unpriced and state.n_prices > 0.0
-        if i == len(rows) - 1 or events[rows[i + 1]].occurred_at_us // HOUR_US != hour:
+        if i == len(rows) - 1 or _hour(events[rows[i + 1]].occurred_at_us) != hour:
             if n_priced > 0 and (hour - drawn_in >= _DAY_HOURS or n_priced > 1.1 * n_priced_then):
                 edges = _edges(_priced(states))
                 n_priced_then, drawn_in = n_priced, hour
-            end_us = min((hour + 1) * HOUR_US, until_us)
+            end_us = min(hour * HOUR_US, until_us)
             for row in range(first, n_rows):
                 _fade(states[items[row]], end_us)
                 _emit(states[items[row]], edges, features[row])

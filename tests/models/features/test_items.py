@@ -63,6 +63,13 @@ def test_the_unfinished_hour_is_told_as_of_now_and_later_events_are_left_out() -
     assert (history.items.tolist(), history.hour_end_us.tolist()) == ([0], [100])
 
 
+def test_an_event_on_the_full_hour_belongs_to_the_hour_that_ends_there() -> None:
+    history = items.fold(events_of(("item_view", 0, 0, np.nan), ("item_view", HOUR_US, 0, np.nan)), until_us=HOUR_US)
+    assert history.hour_end_us.tolist() == [0, HOUR_US]
+    seen = items.fold(events_of(("item_view", 10, 0, np.nan), ("item_view", HOUR_US, 0, np.nan)), until_us=HOUR_US)
+    assert (seen.items.tolist(), seen.hour_end_us.tolist()) == ([0], [HOUR_US])
+
+
 def test_an_unknown_type_code_is_refused() -> None:
     broken = events_of(("search", 0, 0, np.nan))
     broken["event_type"] = -1
@@ -87,7 +94,7 @@ ROW = st.tuples(
 @given(st.lists(ROW, max_size=30), st.integers(0, 72))
 def test_what_happens_later_changes_no_row_of_an_earlier_hour(rows: list[tuple[str, int, int, float]], hour: int) -> None:
     whole = items.fold(events_of(*rows))
-    past = items.fold(events_of(*(row for row in rows if row[1] < hour * HOUR_US)))
+    past = items.fold(events_of(*(row for row in rows if row[1] <= hour * HOUR_US)))
     known = whole.hour_end_us <= hour * HOUR_US
     assert np.isfinite(whole.features).all()
     assert_array_equal(whole.items[known], past.items)
