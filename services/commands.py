@@ -168,6 +168,19 @@ def decisions_replay(as_json: Json = False) -> None:
 
 
 @app.command()
+def migrate(as_json: Json = False) -> None:
+    """Bring the store to the revision of this Attune; every command does so when it opens a home."""
+    from infra.store.embedded.connection import migrated
+
+    connection, done = migrated(_home())
+    connection.close()
+    if as_json:
+        typer.echo(msgspec.json.encode({"from": done.before, "to": done.after, "applied": done.applied}))
+    else:
+        typer.echo(f"revision {done.after}: {', '.join(done.applied) or 'nothing to do'}")
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Say how every part is, and how to mend what is not well."""
     from services.doctor import examine

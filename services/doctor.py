@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from infra import audit, layout
+from infra import artifacts, layout, registry
 from infra.secret import SECRET_BYTES
-from infra.store.connection import OLDEST_SAFE_SQLITE, connect, rows
-from infra.store.statements import log as tables
+from infra.store.connection import connect, rows
+from infra.store.embedded.connection import found_revision, sqlite_is_safe, sqlite_version
+from infra.store.embedded.migrate import newest
 
 LEAST_DISK: Final = 1 << 30  # bytes
 STALE_DAYS: Final = 7
@@ -50,6 +51,10 @@ def examine(home: Path, url: str | None = None) -> list[Finding]:
     findings = [*_machine(home)]
     if not (home / layout.STORE).exists():
         return [*findings, Finding("event log", "warn", "there is no store yet", "attune up")]
+    revision = _revision(home)
+    if revision.state != "ok":  # what its tables mean is not known here, or not yet
+        return [*findings, revision, _service(url or _started_at(home))]
+    findings.append(revision)
     parts: tuple[Callable[[apsw.Connection, Path], Iterator[Finding]], ...] = (_log, _models, _features, _keys)
     try:
         connection = connect(home)
@@ -63,9 +68,8 @@ def examine(home: Path, url: str | None = None) -> list[Finding]:
 def _machine(home: Path) -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", "ok" if sys.version_info >= (3, 11) else "fail", version, "")
-    sqlite = apsw.sqlite_lib_version()
-    safe = tuple(map(int, sqlite.split("."))) >= OLDEST_SAFE_SQLITE
-    yield Finding("sqlite", "ok" if safe else "fail", sqlite, "" if safe else "install apsw 3.54 or newer")
+    safe = sqlite_is_safe()
+    yield Finding("sqlite", "ok" if safe else "fail", sqlite_version(), "" if safe else "install apsw 3.54 or newer")
     folder = next(p for p in (home, *home.parents) if p.exists())
     writable = folder.is_dir() and os.access(folder, os.W_OK)
     yield Finding(
@@ -74,6 +78,19 @@ def _machine(home: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     enough = free >= LEAST_DISK
     yield Finding("disk", "ok" if enough else "warn", f"{free / 2**30:.1f} GiB free", "" if enough else "free at least 1 GiB")
+
+
+def _revision(home: Path) -> Finding:
+    """Look at the store's revision as it lies there: the doctor migrates nothing."""
+    try:
+        found = found_revision(home)
+    except OSError as error:
+        return Finding("store", "fail", f"cannot be read ({type(error).__name__})", f"restore {home / layout.STORE}")
+    if found > newest():
+        return Finding("store", "fail", f"revision {found}; this Attune knows {newest()}", "upgrade Attune")
+    if found < newest():
+        return Finding("store", "warn", f"revision {found} of {newest()}", "attune migrate")
+    return Finding("store", "ok", f"revision {found}")
 
 
 def _log(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
@@ -101,26 +118,24 @@ def _secret(path: Path) -> Iterator[Finding]:
 
 
 def _models(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
-    champions = rows(connection, tables.CHAMPIONS)
+    champions = registry.carriers(connection, registry.CHAMPION)
     if not champions:
         yield Finding("models", "warn", "no champion yet", "attune retrain")
-    for name, version, artifact in champions:
-        yield _model(name, version, home / artifact)
-    moves, aliases = rows(connection, audit.AUDIT), rows(connection, audit.ALIASES_NOW)
-    wrong = audit.what_is_wrong(moves, aliases)
+    for name, one in champions.items():
+        yield _model(name, one.version, home / one.artifact)
+    n_moves, wrong = registry.audited(connection)
     if wrong:
         yield Finding("audit", "fail", wrong, "compare with a backup of the store")
-    elif moves:
-        yield Finding("audit", "ok", f"{len(moves)} rows, the chain holds")
+    elif n_moves:
+        yield Finding("audit", "ok", f"{n_moves} rows, the chain holds")
 
 
 def _model(name: str, version: int, folder: Path) -> Finding:
     """Load a champion as a worker does, golden predictions and all."""
-    from models.model_specs import FAULTS
-    from services.serving.model_watch import load
+    from models.model_specs import FAULTS, made
 
     try:
-        load(name, folder)
+        made(name, *artifacts.load(folder))
     except FAULTS as error:
         says = f"version {version} cannot be loaded ({type(error).__name__}): {error}"
         return Finding(f"model {name}", "fail", says, f"attune rollback {name}, or attune retrain")

@@ -31,7 +31,7 @@ def prepare(home: Path, fresh: bool) -> None:
 
 
 class Metrics:
-    """What is counted. Build one per process, after `prepare`."""
+    """Counters and histograms of a process; an `Observer`. Build one per process, after `prepare`."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -41,7 +41,7 @@ class Metrics:
         self.seconds = Histogram(
             "attune_request_seconds", "Time to answer, in seconds.", ("route",), registry=own, buckets=SECONDS
         )
-        self.events = Counter("attune_events", "Events by the verdict at the door.", ("status",), registry=own)
+        self.events = Counter("attune_events", "Events by the verdict.", ("status",), registry=own)
         self.decisions = Counter(
             "attune_decisions",
             "Decisions logged, or dropped by a log that was full; and requests that failed instead.",
@@ -67,7 +67,7 @@ class Metrics:
         duration.observe(seconds)
 
     def judged(self, status: str, n: int) -> None:
-        """Count events by the verdict at the door."""
+        """Count events by their verdict."""
         self.events.labels(status).inc(n)
 
     def decided(self, status: str, n: int) -> None:

@@ -25,6 +25,7 @@ TIMEOUT_S: Final = 5
 SWITCH_S: Final = 0.0005  # a request must not wait 5 ms for a thread that writes decisions down
 TARGET: Final = "services.service:Attune"
 API: Final = "/v1/"
+TEXT: Final = b"text/plain; charset=utf-8"
 # Addresses that BentoML would answer itself, without knowing whether models are loaded.
 OWN_PATHS: Final = frozenset({"/livez", "/readyz", "/healthz", "/schema.json", "/metrics"})
 QUIET: Final = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True"}
@@ -39,15 +40,14 @@ class Worker:
     def build(self) -> None:
         """Build the application; takes seconds."""
         from services import metrics
-        from services.api.app import HTML, Page, build_app
+        from services.api.app import build_app
+        from services.http.dispatch import Page
 
         settings = Settings()
         metrics.prepare(settings.home, fresh=False)
         counted = metrics.Metrics()
-        self.app = build_app(
-            settings, observer=counted, judged=counted.judged, decided=counted.decided, shadowed=counted.shadowed
-        )
-        self.app.pages["/metrics"] = Page(HTML.replace(b"html", b"plain"), lambda: (200, counted.text()))
+        self.app = build_app(settings, observer=counted)
+        self.app.pages["/metrics"] = Page(TEXT, lambda: (200, counted.text()))
 
     async def start(self) -> None:
         """Load and warm up; then let the collector leave alone what will live as long as the process."""
@@ -137,7 +137,7 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
         {
             f"{PREFIX}HOME": str(home),
             f"{PREFIX}WORKERS": str(workers),
-            "BENTOML_HOME": str(home / layout.ARTIFACTS),
+            "BENTOML_HOME": str(home / layout.BENTOML),
             **{name: os.environ.get(name, value) for name, value in QUIET.items()},
         }
     )

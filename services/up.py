@@ -21,9 +21,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from infra import layout
+from infra import layout, registry
 from infra.store.connection import connect
-from infra.store.statements import log as tables
 from models.schema import MEASURES
 from services.http import partners
 from services.processes import command, only_one, port_to_listen_on, spawn, stop
@@ -129,7 +128,7 @@ def say(text: str) -> None:
 
 def _bring_models(plan: Plan, crew: Crew) -> int:
     """Make sure that there is a champion which has seen the events; exit code of the step that failed, or 0."""
-    has_champion = bool(connect(plan.home).execute(tables.CHAMPIONS).fetchall())
+    has_champion = bool(registry.champions(plan.home))
     if plan.events is None and has_champion:
         say("champion found; retrain whenever you like with: attune retrain")
         return 0

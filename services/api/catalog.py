@@ -1,5 +1,6 @@
 """``PUT /v1/catalog/items`` and ``PUT /v1/offers``: a batch is taken whole or not at all, and durable when it is answered."""
 
+from datetime import date
 from typing import Annotated, Any, Final, Literal
 
 import apsw
@@ -10,10 +11,13 @@ from infra.store.connection import rows
 from infra.store.statements.catalog import ITEM_FIELDS, NEXT_CHANGE, OFFER_FIELDS, PUT_ITEM, PUT_OFFER
 from models.events.rules import parse_instant_us
 from models.schema import MEASURES
+from services.api.collaborators import Collaborators
 from services.api.wire import Id
 from services.http.calls import Call, Reply
 from services.http.decoding import decode
+from services.http.endpoints import Endpoint, Endpoints, Schemas
 from services.http.idempotency import Writes
+from services.http.openapi_schemas import INSTANT, components, optional
 from services.http.problems import Refusal
 
 BODY_LIMIT: Final = 1024 * 1024
@@ -82,8 +86,8 @@ _ITEMS: Final = msgspec.json.Decoder(ItemsPut)
 _OFFERS: Final = msgspec.json.Decoder(OffersPut)
 
 
-class CatalogDoor:
-    """Takes catalogues and offers."""
+class CatalogHandler:
+    """Handler of catalogues and offers."""
 
     def __init__(self, writes: Writes) -> None:
         self._writes = writes
@@ -131,3 +135,36 @@ def _instant_us(text: str | None, pointer: str) -> int | None:
         return None if text is None else parse_instant_us(text)
     except (ValueError, OverflowError):
         raise Refusal(422, "this must be an RFC 3339 instant with a UTC offset", pointer) from None
+
+
+def schemas(today: date) -> Schemas:
+    """Schema of an offer: its instants, and the fields that depend on each other."""
+    offer = components(OfferPut)["OfferPut"]
+    instant = optional({"type": "string", "pattern": INSTANT})
+    given, text, missing = {"type": "number"}, {"type": "string"}, {"type": "null"}
+    by_amount = {"amount": given, "percent": missing, "currency": text}
+    by_percent = {"percent": given, "amount": missing}
+    kinds = [
+        {"properties": by_amount, "required": ["amount", "currency"]},
+        {"properties": by_percent | {"budget": missing}, "required": ["percent"]},
+        {"properties": by_percent | {"budget": given, "currency": text}, "required": ["percent", "budget", "currency"]},
+    ]
+    fields = offer["properties"] | {"valid_from": instant, "valid_until": instant}
+    return {"OfferPut": offer | {"properties": fields, "oneOf": kinds}}
+
+
+def endpoints(shared: Collaborators) -> Endpoints:
+    """Endpoints of catalogue and offers."""
+    handler, scope = CatalogHandler(shared.writes), "catalog:write"
+    item = {"item_id": "sku-9", "category": "shoes", "price": 79.0, "stock": 12, "title": "Trail shoe"}
+    offer = {"offer_id": "autumn", "percent": 10, "currency": "EUR", "budget": 500, "categories": ["shoes"]}
+    return {
+        ("PUT", "/v1/catalog/items"): Endpoint(
+            handler.put_items, scope, "put_items", "What may be recommended: items and articles",
+            request=ItemsPut, answer=Stored, example={"items": [item]}, limit=BODY_LIMIT,
+        ),
+        ("PUT", "/v1/offers"): Endpoint(
+            handler.put_offers, scope, "put_offers", "Which discounts may be offered",
+            request=OffersPut, answer=Stored, example={"offers": [offer]}, limit=BODY_LIMIT, schemas=schemas,
+        ),
+    }  # fmt: skip

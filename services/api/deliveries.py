@@ -3,7 +3,7 @@
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -11,19 +11,21 @@ import apsw
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from infra.settings import Settings
 from infra.store.connection import rows
 from infra.store.statements import deliveries as sql
 from infra.store.statements import signals as signal_tables
+from services.api.collaborators import Collaborators
+from services.api.subscriptions import ONE, SCOPE
 from services.delivery import webhooks
 from services.delivery.outbound import Answer, Outbound
 from services.delivery.webhooks import Secrets
-from services.http.calls import Call, Endpoint, Reply
+from services.http.calls import Call, Reply
 from services.http.decoding import decode
+from services.http.endpoints import Endpoint, Endpoints, Parameter, Schemas, number
 from services.http.idempotency import Writes
+from services.http.openapi_schemas import INSTANT, components, words
 from services.http.problems import Refusal
 from services.http.reader import Reader
-from services.http.routes import Endpoints
 from services.signals.body import instant
 
 BODY_LIMIT: Final = 128 * 1024
@@ -98,13 +100,11 @@ class Trial(msgspec.Struct, omit_defaults=True):
 _REPLAY: Final = msgspec.json.Decoder(ReplayRequest)
 
 
-class DeliveryDoor:
-    """The handlers.
+class DeliveriesHandler:
+    """Handler of deliveries, replays and tests.
 
     Parameters
     ----------
-    reader
-        Used by the event loop's thread.
     open_outbound
         Makes the way out of a test, given its time limit in seconds.
     """
@@ -180,17 +180,6 @@ class DeliveryDoor:
             await outbound.close()
 
 
-def endpoints(settings: Settings, writes: Writes, reader: Reader) -> Endpoints:
-    """Every endpoint, by method and address."""
-    door = DeliveryDoor(reader, writes, lambda seconds: Outbound(settings.allow_private_webhooks, seconds))
-    one, scope = "/v1/subscriptions/{id}", "signals:manage"
-    return {
-        ("GET", f"{one}/deliveries"): Endpoint(scope, 200, 0, door.deliveries),
-        ("POST", f"{one}/replay"): Endpoint(scope, 202, BODY_LIMIT, door.replay),
-        ("POST", f"{one}/test"): Endpoint(scope, 200, 0, door.test),
-    }
-
-
 def _subscription(read: Read, call: Call) -> dict[str, Any]:
     found = read(signal_tables.SUBSCRIPTION, (call.partner, call.path["id"]))
     if not found:
@@ -244,3 +233,41 @@ def _record(row: tuple[Any, ...], attempts: list[Attempt]) -> DeliveryRecord:
     delivery_id, signal_id, signal_type, cause, state, created_at_us, due_at_us = row
     due = instant(due_at_us) if state == "pending" else None
     return DeliveryRecord(delivery_id, signal_id, cause, state, instant(created_at_us), attempts, signal_type, due)
+
+
+def schemas(today: date) -> Schemas:
+    """Schema of a replay: by ids, or by a span of time."""
+    replay = components(ReplayRequest)["ReplayRequest"]
+    instants = {name: {"type": "string", "pattern": INSTANT} for name in ("from", "until")}
+    return {
+        "ReplayRequest": replay
+        | {
+            "properties": replay["properties"] | instants,
+            "oneOf": [{"required": ["signal_ids"]}, {"required": ["from", "until"]}],
+            "dependentSchemas": {"signal_ids": {"properties": {"from": False, "until": False}}},
+        }
+    }
+
+
+def endpoints(shared: Collaborators) -> Endpoints:
+    """Endpoints of the deliveries."""
+    private = shared.settings.allow_private_webhooks
+    handler = DeliveriesHandler(shared.reader, shared.writes, lambda seconds: Outbound(private, seconds))
+    query = (
+        number("limit", PAGE, MAX_PAGE, "How many."),
+        number("before", 2**62, 2**62, "`next` of an earlier answer."),
+        Parameter("state", {"type": "string", **words(STATES)}, "Only deliveries in this state."),
+    )
+    return {
+        ("GET", f"{ONE}/deliveries"): Endpoint(
+            handler.deliveries, SCOPE, "deliveries", "What became of the signals, newest first",
+            answer=DeliveryList, query=query,
+        ),
+        ("POST", f"{ONE}/replay"): Endpoint(
+            handler.replay, SCOPE, "replay", "Send signals again, by id or by time", request=ReplayRequest,
+            answer=ReplayAnswer, example={"signal_ids": ["sig_1"]}, status=202, limit=BODY_LIMIT, schemas=schemas,
+        ),
+        ("POST", f"{ONE}/test"): Endpoint(
+            handler.test, SCOPE, "test_subscription", "Send a test message now", answer=Trial
+        ),
+    }  # fmt: skip

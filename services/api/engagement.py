@@ -1,6 +1,5 @@
 """``POST /v1/engagement``: score, next action, and the signal that the partner's policy would send. Nothing is written."""
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -9,79 +8,54 @@ import numpy as np
 from models import degraded
 from models.assess import Assessment, assess
 from models.engagement.policy import Moment, Nudge
-from models.events.identity import partner_keys, pseudonym
+from models.events.identity import pseudonym
 from models.known import Known
 from models.live_session import LiveSession, last_item
 from models.model_set import ModelSet
 from models.schema import NEXT_ACTIONS
 from services.api import wire
-from services.api.recommendations import consents, parse
+from services.api.collaborators import Collaborators
+from services.api.session_data import consents, parse
+from services.http import asgi
 from services.http.calls import WARM_UP, Call
-from services.http.reader import Reader
-from services.serving.features import OnlineFeatures
-from services.serving.model_watch import ChampionSource
+from services.http.endpoints import Endpoint, Endpoints
 from services.serving.reads import engagement_features
-from services.serving.shadow import Shadow
-from services.signals.catalog import Catalog
 from services.signals.nudges import Nudges
 
 _UNIFORM: Final = np.full(len(NEXT_ACTIONS), 1 / len(NEXT_ACTIONS))
-_ENGAGEMENT: Final = msgspec.json.Decoder(wire.EngagementRequest)
+_REQUEST: Final = msgspec.json.Decoder(wire.EngagementRequest)
+EXAMPLE: Final = {
+    "user_id": "u-1", "session_data": wire.EXAMPLE_SESSION, "current_state": {"category": "shoes", "item_id": "sku-9"}
+}  # fmt: skip
 
 
-class EngagementDesk:
-    """The handler.
+class EngagementHandler:
+    """Handler of questions for engagement."""
 
-    Parameters
-    ----------
-    secret
-        The installation's secret: users are known by pseudonyms.
+    def __init__(self, shared: Collaborators) -> None:
+        self._shared = shared
+        self._nudges = Nudges(shared.reader.rows, shared.catalog)
 
-    Attributes
-    ----------
-    shadow
-        Lets a challenger answer some requests a second time; may be set before the first request.
-    """
-
-    def __init__(
-        self,
-        champions: ChampionSource,
-        online: Callable[[], OnlineFeatures],
-        secret: bytes,
-        reader: Reader,
-        catalog: Catalog,
-    ) -> None:
-        self._champions = champions
-        self._online = online
-        self._key = partner_keys(secret)
-        self._catalog = catalog
-        self._nudges = Nudges(reader.rows, self._goods)
-        self.shadow: Shadow | None = None
-
-    async def engagement(self, call: Call) -> wire.EngagementAnswer:
+    async def answer(self, call: Call) -> wire.EngagementAnswer:
         """``POST /v1/engagement``."""
         now_us = call.received_at_us
-        request, session = await parse(_ENGAGEMENT, call.body, now_us)
-        user_id = pseudonym(self._key(call.partner), request.user_id)
+        request, session = await parse(_REQUEST, call)
+        user_id = pseudonym(self._shared.key(call.partner), request.user_id)
         state_item = request.current_state.item_id if request.current_state else None
-        item_id = state_item or last_item(session)
-        champions = self._champions.current()
-        if consents(call, request.session_data):
-            read = engagement_features(self._online(), user_id, item_id, bool(session.item_ids or state_item), now_us)
-            found = assess(session, champions, read, state_item, now_us)
-            nudge = self._nudges.decide(found, session, Moment(call.partner, user_id, now_us, _utc_offset_min(session)))
-            signal = signal_told(nudge)
-        else:
-            read = Known(missing=(degraded.NO_CONSENT,))
-            found = assess(session, champions, read, state_item, now_us)
-            signal = wire.Signal("no_action", {})
-        if self.shadow is not None and call.caller is not WARM_UP and self.shadow.wants():
-            self.shadow.offer("engagement", lambda models: assess(session, models, read, state_item, now_us))
-        return told(found, champions, signal)
+        models = self._shared.champions.current()
+        consent = consents(call, request.session_data)
+        known = self._known(user_id, state_item, session, now_us) if consent else Known(missing=(degraded.NO_CONSENT,))
+        found = assess(session, models, known, state_item, now_us)
+        moment = Moment(call.partner, user_id, now_us, _utc_offset_min(session))
+        signal = signal_on_wire(self._nudges.decide(found, session, moment)) if consent else wire.Signal("no_action", {})
+        if call.caller is not WARM_UP and self._shared.shadow.wants():
+            self._shared.shadow.offer("engagement", lambda models: assess(session, models, known, state_item, now_us))
+        return on_wire(found, models, signal)
 
-    def _goods(self, now_us: int) -> Catalog:
-        self._catalog.refresh(now_us / 1e6)
-        return self._catalog
+    def _known(self, user_id: str, state_item: str | None, session: LiveSession, now_us: int) -> Known:
+        """Read what the online store knows."""
+        has_items = bool(session.item_ids or state_item)
+        return engagement_features(self._shared.online.current(), user_id, state_item or last_item(session), has_items, now_us)
 
 
 def _utc_offset_min(session: LiveSession) -> int:
@@ -89,7 +63,7 @@ def _utc_offset_min(session: LiveSession) -> int:
     return int(session.events["utc_offset_min"][-1]) if len(session.events) else 0
 
 
-def told(found: Assessment, models: ModelSet, signal: wire.Signal) -> wire.EngagementAnswer:
+def on_wire(found: Assessment, models: ModelSet, signal: wire.Signal) -> wire.EngagementAnswer:
     """An assessment and its nudge as they travel."""
     short, medium = (found.outlook[name].p_action if found.outlook else _UNIFORM for name in ("short_term", "medium_term"))
     return wire.EngagementAnswer(
@@ -101,8 +75,20 @@ def told(found: Assessment, models: ModelSet, signal: wire.Signal) -> wire.Engag
     )
 
 
-def signal_told(nudge: Nudge) -> wire.Signal:
+def signal_on_wire(nudge: Nudge) -> wire.Signal:
     """A nudge as it travels: what would be sent, or else what is withheld and why."""
     if nudge.withheld is None:
         return wire.Signal(nudge.signal["type"], nudge.signal["payload"])
     return wire.Signal("no_action", {}, wire.Withheld(nudge.signal["type"], nudge.withheld))
+
+
+def endpoints(shared: Collaborators) -> Endpoints:
+    """Endpoint of the engagement."""
+    return {
+        ("POST", "/v1/engagement"): Endpoint(
+            EngagementHandler(shared).answer, "recommendations:read", "engagement",
+            "Engagement, next action, and the signal that follows", request=wire.EngagementRequest,
+            answer=wire.EngagementAnswer, example=EXAMPLE, limit=asgi.BODY_LIMIT, headers=(wire.SEC_GPC,),
+            schemas=wire.session_schemas, warm_up=(EXAMPLE,),
+        )
+    }  # fmt: skip

@@ -7,27 +7,30 @@ differs from ours by more than `SAME_CLOCK_S`, every `ts` is moved by the differ
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import apsw
 import msgspec
+from msgspec import Meta
 
-from infra.store.statements.action_weights import MARK_BROWSER
-from infra.store.statements.decisions import NAME_DECISION
 from infra.store.statements.idempotency import REJECTED_SOURCE
 from infra.store.statements.log import QUARANTINE_ROW
 from infra.store.writer import append_row
 from models.events import consent
 from models.events.foreign import own_events
-from models.events.identity import partner_keys, pseudonym
+from models.events.identity import pseudonym
 from models.events.rejected import kept_form, lateness_problem, reason_of
 from models.events.rules import Problem, event_problem, parse_instant_us, to_row
-from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH, SAME_CLOCK_S
+from models.schema import EVENT_COLUMNS, LATE_S, MAX_ID_LENGTH, SAME_CLOCK_S
+from services.api import wire
+from services.api.collaborators import Collaborators
 from services.http.calls import Call, Reply
+from services.http.endpoints import Endpoint, Endpoints, Schemas
 from services.http.idempotency import REPLAYED, Writes
 from services.http.json_text import with_whole_characters
+from services.http.openapi_schemas import INSTANT, optional, ref, words
 from services.http.problems import Refusal, of_decoding
 
 MAX_EVENTS: Final = 500
@@ -52,7 +55,7 @@ class EventResult(msgspec.Struct, omit_defaults=True):
     """
 
     event_id: str | None
-    status: str
+    status: Annotated[str, Meta(extra_json_schema=words(("accepted", "duplicate", "rejected")))]
     reason: str | None = None
     pointer: str | None = None
 
@@ -85,36 +88,34 @@ class _Judged(NamedTuple):
     def store(self, connection: apsw.Connection) -> EventsAnswer:
         """Append what is good, keep what is rejected."""
         partner, received_at_us = self.call.partner, self.call.received_at_us
+        browser = int(self.call.caller.kind == "pk")  # what anybody may send counts less in the action weights
         for place, rows, decision_id in self.good:
-            news = [append_row(connection, (partner, *row, received_at_us)) for row in rows]
-            if not any(news):
+            sent = (received_at_us, decision_id, browser)
+            if not any([append_row(connection, (partner, *row, *sent)) for row in rows]):
                 self.results[place].status = "duplicate"
-                continue
-            if self.call.caller.kind == "pk":  # what anybody may send counts less in the action weights
-                connection.executemany(MARK_BROWSER, [(partner, row[0]) for row, new in zip(rows, news, strict=True) if new])
-            if decision_id is not None:
-                connection.executemany(NAME_DECISION, [(decision_id, partner, row[0]) for row in rows])
         if self.rejected:
             connection.executemany(QUARANTINE_ROW, self.rejected)
         count = [result.status for result in self.results].count
         return EventsAnswer(count("accepted"), count("duplicate"), count("rejected"), self.results)
 
 
-class EventsDoor:
-    """Judges events and hands the good ones to the log.
+class EventsHandler:
+    """Handler of events: judges them and hands the good ones to the log.
 
     Parameters
     ----------
-    secret
-        The installation's secret: user ids become pseudonyms before anything is stored.
+    key
+        The pseudonym key of a partner: user ids become pseudonyms before anything is stored.
     counted
         Is told how many events got each verdict.
     """
 
-    def __init__(self, writes: Writes, secret: bytes, counted: Callable[[str, int], None] | None = None) -> None:
+    def __init__(
+        self, writes: Writes, key: Callable[[str], bytes], counted: Callable[[str, int], None] = lambda status, n: None
+    ) -> None:
         self._writes = writes
         self._counted = counted
-        self._key = partner_keys(secret)
+        self._key = key
         self._decoder = msgspec.json.Decoder(EventBatch)
 
     async def receive(self, call: Call) -> Reply:
@@ -134,7 +135,7 @@ class EventsDoor:
         large = len(call.body) > LARGE_BODY
         judged = await asyncio.to_thread(self._judge, batch, call) if large else self._judge(batch, call)
         reply = await self._writes.write(call, judged.store, 202)
-        if self._counted is not None and reply.headers != REPLAYED:
+        if reply.headers != REPLAYED:
             for status, n in Counter(result.status for result in judged.results).items():
                 self._counted(status, n)
         return reply
@@ -247,3 +248,52 @@ def _by_our_clock(event: dict[str, Any], ahead_us: int) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return event
     return event | {"ts": corrected.isoformat()}
+
+
+def schemas(today: date) -> Schemas:
+    """Schemas of a batch and its events, which are decoded one by one, so that each gets a verdict of its own."""
+    session = wire.session_schemas(today)
+    event = _event_schema(session["SessionEvent"])
+    judged = "What is no Event is rejected by itself and told in `results`; GA4, Segment and Google Retail names are read too."
+    batch = {
+        "type": "object",
+        "description": "What the visitors of a shop did, in any order.",
+        "required": ["events"],
+        "properties": {
+            "events": {"type": "array", "maxItems": MAX_EVENTS, "items": {"anyOf": [ref("Event"), {"description": judged}]}},
+            "sent_at": optional({"type": "string", "pattern": INSTANT})
+            | {"description": "The sender's clock when it sent the batch; where it differs from ours, every ts is corrected."},
+        },
+    }
+    return session | {"Event": event, "EventBatch": batch}
+
+
+def _event_schema(session_event: dict[str, Any]) -> dict[str, Any]:
+    """Schema of a logged event: one of a session, with the ids that place it."""
+    text = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
+    placed = {
+        "event_id": text,
+        "user_id": text,
+        "session_id": optional(text),
+        "context": optional(ref("Context")),
+        "decision_id": optional(text),
+        "ts": {"type": "string", "description": f"As in a session; at most {LATE_S // 86_400} days old."},
+    }
+    return session_event | {
+        "description": "One thing a visitor did, with the ids that place it.",
+        "title": "Event",
+        "required": ["event_id", "user_id", *session_event["required"]],
+        "properties": session_event["properties"] | placed,
+    }
+
+
+def endpoints(shared: Collaborators) -> Endpoints:
+    """Endpoint of the events."""
+    event = {"event_id": "e-1", "user_id": "u-1", "session_id": "s-81", "type": "item_view", "item_id": "sku-9"}
+    return {
+        ("POST", "/v1/events"): Endpoint(
+            EventsHandler(shared.writes, shared.key, shared.observer.judged).receive, "events:write", "events",
+            "Transmit what visitors did; 202 means durable", request="EventBatch", answer=EventsAnswer,
+            example={"events": [event]}, status=202, limit=BODY_LIMIT, headers=(wire.SEC_GPC,), schemas=schemas,
+        )
+    }  # fmt: skip

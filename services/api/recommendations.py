@@ -1,158 +1,140 @@
-"""The handlers: parse, read, call one pure function, reply.
+"""``POST /v1/recommendations``: parse, read, call one pure function, reply, record.
 
-Everything runs on the event loop's thread, because an answer takes a fraction of a millisecond. Only a large body is parsed in
-a thread, so that one session of ten thousand events does not stop the others.
+Everything runs on the event loop's thread, because an answer takes a fraction of a millisecond.
 """
 
-import asyncio
 import random
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from models import degraded
-from models.events import consent
-from models.events.identity import partner_keys, pseudonym
+from models.bandit.arms import Bandit
+from models.events.identity import pseudonym
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.item_ranking import Asked
 from models.known import NOTHING_KNOWN, Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet
-from models.recommend import Recommendation, Who, assigned_to, recommend, situate
-from models.schema import EVENT_TYPES, INTENTS
+from models.recommend import Recommendation, Who, assigned_to, recommend
+from models.schema import EVENT_TYPES
 from models.uuid7 import RANDOM_BITS, decision_id
 from services.api import wire
-from services.api.session_data import live_session
+from services.api.collaborators import Collaborators
+from services.api.intent import intent_estimate
+from services.api.session_data import consents, parse
+from services.http import asgi
 from services.http.calls import WARM_UP, Call
-from services.http.decoding import decode
-from services.serving.decision_log import Decision, DecisionLog, Failure
-from services.serving.features import OnlineFeatures
-from services.serving.model_watch import ChampionSource
-from services.serving.profiles import ProfileSource
+from services.http.endpoints import Endpoint, Endpoints
+from services.serving.decision_log import Decision, Failure
 from services.serving.reads import read_or_name
-from services.serving.shadow import TOP, Shadow
-from services.signals.catalog import Catalog
+from services.serving.shadow import TOP
 
-Floats = npt.NDArray[np.float64]
-LARGE_BODY: Final = 64 * 1024  # bytes; parsing more blocks for over a millisecond
-
-
-class HasSession(Protocol):
-    """A request that may carry a session."""
-
-    session_data: wire.SessionData | None
+_REQUEST: Final = msgspec.json.Decoder(wire.RecommendationRequest)
+EXAMPLE: Final = {
+    "user_id": "u-1", "item_id": "sku-9", "session_data": wire.EXAMPLE_SESSION, "limit": 5, "explain": True
+}  # fmt: skip
 
 
-Request = TypeVar("Request", bound=HasSession)
-_RECOMMENDATION: Final = msgspec.json.Decoder(wire.RecommendationRequest)
-_INTENT: Final = msgspec.json.Decoder(wire.IntentRequest)
-
-
-class Desk:
-    """Answers partners' questions.
-
-    Parameters
-    ----------
-    secret
-        The installation's secret: features are kept under pseudonyms.
-    noise
-        Source of random bits for decision ids.
-    profiles
-        Deals the weight profiles within the dynamic variant; without it the champion weights are used.
-    decisions
-        Where every decision goes on record, and every request that failed to lead to one.
-    goods
-        The catalogues: what is sold out is not recommended.
+class Question(NamedTuple):
+    """Question of a request, as the pure function takes it.
 
     Attributes
     ----------
-    shadow
-        Lets a challenger answer some requests a second time; may be set before the first request.
+    consent
+        Whether the visitor may be recognized and the answer kept.
     """
 
-    def __init__(
-        self,
-        champions: ChampionSource,
-        online: Callable[[], OnlineFeatures],
-        secret: bytes,
-        noise: random.Random,
-        profiles: ProfileSource | None = None,
-        decisions: DecisionLog | None = None,
-        goods: Catalog | None = None,
-    ) -> None:
-        self._champions = champions
-        self._online = online
-        self._key = partner_keys(secret)
-        self._noise = noise
-        self._goods = goods
-        self._profiles = profiles
-        self._decisions = decisions
-        self.shadow: Shadow | None = None
+    asked: Asked
+    session: LiveSession
+    session_id: str | None
+    who: Who
+    consent: bool
 
-    async def recommendations(self, call: Call) -> wire.Recommendation:
+
+class RecommendationHandler:
+    """Handler of questions for items.
+
+    Parameters
+    ----------
+    noise
+        Source of random bits for decision ids.
+    """
+
+    def __init__(self, shared: Collaborators, noise: random.Random) -> None:
+        self._shared = shared
+        self._noise = noise
+
+    async def answer(self, call: Call) -> wire.Recommendation:
         """``POST /v1/recommendations``."""
         began_ns, now_us = time.perf_counter_ns(), call.received_at_us
-        request, session = await parse(_RECOMMENDATION, call.body, now_us)
-        allowed = consents(call, request.session_data)
-        decision = decision_id(now_us, self._noise.getrandbits(RANDOM_BITS))
-        # Without consent nobody is recognized: the variant is dealt anew for every request.
-        who = Who(pseudonym(self._key(call.partner), request.user_id) if allowed else decision, decision)
-        asked = Asked(request.item_id, request.limit, request.explain, request.exclude_seen, request.ranker, request.interleave)
-        recorded = self._decisions if allowed and call.caller is not WARM_UP else None
-        champions = self._champions.current()
+        question = self._question(call, *await parse(_REQUEST, call))
+        models = self._shared.champions.current()
         try:
-            known = self._read(asked, session, who.user_id, now_us) if allowed else Known(missing=(degraded.NO_CONSENT,))
-            if self._goods is not None:
-                self._goods.refresh(now_us / 1e6)
-                known = known._replace(sold_out=partial(self._goods.sold_out_codes, call.partner))
-            bandit = self._profiles.current(champions, now_us / 1e6) if self._profiles else None
-            found = recommend(asked, session, champions, known, who, now_us, bandit)
-        except Exception as error:  # the door answers it; here it counts for the variant that the user was dealt
-            if recorded is not None:
-                assigned = assigned_to(asked, champions, assign(DYNAMIC_VS_STATIC, who.user_id))
-                recorded.append(Failure(call.partner, who.user_id, now_us, *assigned, type(error).__name__))
+            known, bandit = self._read(question, models, call.partner, now_us)
+            found = recommend(question.asked, question.session, models, known, question.who, now_us, bandit)
+        except Exception as error:  # the guard answers it; here it counts for the variant that the user was dealt
+            self._record_failure(call, question, models, error)
             raise
-        reply = told(found, who.decision_id, champions)
-        if recorded is not None:
-            session_id = request.session_data.session_id if request.session_data else None
-            place = (call.partner, who.user_id, session_id, now_us)
-            recorded.append(on_record(found, reply, place, (time.perf_counter_ns() - began_ns) // 1000))
-        if self.shadow is not None and call.caller is not WARM_UP and self.shadow.wants():
-            first = replace(asked, limit=TOP, explain=False)
-            self.shadow.offer("recommendations", lambda models: recommend(first, session, models, known, who, now_us))
+        reply = on_wire(found, question.who.decision_id, models)
+        self._record(call, question, found, reply, (time.perf_counter_ns() - began_ns) // 1000)
+        self._offer(call, question, known)
         return reply
 
-    async def intent(self, call: Call) -> wire.IntentAnswer:
-        """``POST /v1/intent``."""
-        request, session = await parse(_INTENT, call.body, call.received_at_us)
-        models, missing = self._champions.current(), list[str]()
-        p_intent = situate(session, models, missing).p_intent
-        answer = wire.IntentAnswer(intent_estimate(p_intent), dict(models.versions), missing)
-        if not consents(call, request.session_data):
-            answer.degraded.append(degraded.NO_CONSENT)
-        return answer
+    def _question(self, call: Call, request: wire.RecommendationRequest, session: LiveSession) -> Question:
+        consent = consents(call, request.session_data)
+        decision = decision_id(call.received_at_us, self._noise.getrandbits(RANDOM_BITS))
+        # Without consent nobody is recognized: the variant is dealt anew for every request.
+        user_id = pseudonym(self._shared.key(call.partner), request.user_id) if consent else decision
+        asked = Asked(request.item_id, request.limit, request.explain, request.exclude_seen, request.ranker, request.interleave)
+        session_id = request.session_data.session_id if request.session_data else None
+        return Question(asked, session, session_id, Who(user_id, decision), consent)
 
-    def _read(self, asked: Asked, session: LiveSession, user_id: str, now_us: int) -> Known:
-        if session.item_ids or asked.item_id:
+    def _read(self, question: Question, models: ModelSet, partner: str, now_us: int) -> tuple[Known, Bandit]:
+        """Read what the stores know, and what the bandit believes."""
+        shared = self._shared
+        shared.catalog.refresh(now_us / 1e6)
+        known = self._known(question, now_us)._replace(sold_out=partial(shared.catalog.sold_out_codes, partner))
+        return known, shared.profiles.current(models, now_us / 1e6)
+
+    def _known(self, question: Question, now_us: int) -> Known:
+        if not question.consent:
+            return Known(missing=(degraded.NO_CONSENT,))
+        if question.session.item_ids or question.asked.item_id:
             return NOTHING_KNOWN
         missing: list[str] = []
-        recent = read_or_name(lambda: self._online().recent_items(user_id, now_us), degraded.UNKNOWN_USER, missing)
+        online, user_id = self._shared.online.current(), question.who.user_id
+        recent = read_or_name(lambda: online.recent_items(user_id, now_us), degraded.UNKNOWN_USER, missing)
         return Known(recent=recent, missing=tuple(missing))
 
+    def _record(self, call: Call, question: Question, found: Recommendation, reply: wire.Recommendation, took_us: int) -> None:
+        if question.consent and call.caller is not WARM_UP:
+            place = (call.partner, question.who.user_id, question.session_id, call.received_at_us)
+            self._shared.decisions.append(on_record(found, reply, place, took_us))
 
-def consents(call: Call, data: wire.SessionData | None) -> bool:
-    """Whether neither the session nor the browser says that the visitor does not consent."""
-    refused = data is not None and data.context is not None and data.context.consent is False
-    return not refused and not consent.is_opted_out(call.headers)
+    def _record_failure(self, call: Call, question: Question, models: ModelSet, error: Exception) -> None:
+        if question.consent and call.caller is not WARM_UP:
+            user_id = question.who.user_id
+            assigned = assigned_to(question.asked, models, assign(DYNAMIC_VS_STATIC, user_id))
+            failure = Failure(call.partner, user_id, call.received_at_us, *assigned, type(error).__name__)
+            self._shared.decisions.append(failure)
+
+    def _offer(self, call: Call, question: Question, known: Known) -> None:
+        """Let a challenger answer too, where there is one."""
+        if call.caller is not WARM_UP and self._shared.shadow.wants():
+            asked, now_us = replace(question.asked, limit=TOP, explain=False), call.received_at_us
+            again = partial(_again, asked, question, known, now_us)
+            self._shared.shadow.offer("recommendations", again)
 
 
-def told(found: Recommendation, decision: str, models: ModelSet) -> wire.Recommendation:
+def _again(asked: Asked, question: Question, known: Known, now_us: int, models: ModelSet) -> Recommendation:
+    return recommend(asked, question.session, models, known, question.who, now_us)
+
+
+def on_wire(found: Recommendation, decision: str, models: ModelSet) -> wire.Recommendation:
     """A recommendation as it travels."""
     ids, scores, because = found.ranking
     if because is None:
@@ -173,11 +155,6 @@ def told(found: Recommendation, decision: str, models: ModelSet) -> wire.Recomme
     )
 
 
-def intent_estimate(p_intent: Floats) -> wire.IntentEstimate:
-    """Intents as they travel, from probabilities of shape (n_intents,)."""
-    return wire.IntentEstimate(INTENTS[int(p_intent.argmax())], dict(zip(INTENTS, p_intent.tolist(), strict=True)))
-
-
 def on_record(
     found: Recommendation, reply: wire.Recommendation, place: tuple[str, str, str | None, int], latency_us: int
 ) -> Decision:
@@ -194,19 +171,14 @@ def on_record(
     )  # fmt: skip
 
 
-async def parse(decoder: "msgspec.json.Decoder[Request]", body: bytes, now_us: int) -> tuple[Request, LiveSession]:
-    """Read a request and the session it brings along; a large one in a thread.
-
-    Raises
-    ------
-    Refusal
-        400 or 422.
-    """
-    if len(body) > LARGE_BODY:
-        return await asyncio.to_thread(_parse_now, decoder, body, now_us)
-    return _parse_now(decoder, body, now_us)
-
-
-def _parse_now(decoder: "msgspec.json.Decoder[Request]", body: bytes, now_us: int) -> tuple[Request, LiveSession]:
-    request = decode(decoder, body)
-    return request, live_session(request.session_data, now_us)
+def endpoints(shared: Collaborators) -> Endpoints:
+    """Endpoint of the recommendations."""
+    # Ids must differ and need not be secret: asking the system for noise lets go of the interpreter in every request.
+    handler = RecommendationHandler(shared, random.Random())
+    return {
+        ("POST", "/v1/recommendations"): Endpoint(
+            handler.answer, "recommendations:read", "recommendations", "Items that go with a session",
+            request=wire.RecommendationRequest, answer=wire.Recommendation, example=EXAMPLE, limit=asgi.BODY_LIMIT,
+            headers=(wire.SEC_GPC,), schemas=wire.session_schemas, warm_up=(EXAMPLE, {**EXAMPLE, "ranker": True}),
+        )
+    }  # fmt: skip

@@ -1,26 +1,66 @@
-"""From `session_data` on the wire to the event array that every fold runs over.
+"""Encoder of `session_data`: from the wire to the event array that every fold runs over.
 
 The rules are those of `models.events.rules.event_problem`. Packing rows with `struct` into one buffer costs a third of building
 a structured array from tuples, and this runs in every request.
 """
 
+import asyncio
+import struct
 from math import nan
-from struct import Struct
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 import numpy as np
+from msgspec.structs import asdict, astuple
 
+from models.events import consent
 from models.events.encode import DEVICE_CODE, EVENT_DTYPE, NO_CODE, REFERRER_CODE, TYPE_CODE
 from models.events.rules import event_problem, parse_instant_us, utc_offset_min
 from models.live_session import EMPTY, LiveSession
 from models.schema import CLOCK_SKEW_S, EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES
 from services.api.wire import Context, SessionData, SessionEvent
+from services.http.calls import Call
+from services.http.decoding import decode
 from services.http.problems import Refusal
 
 EVENTS_POINTER: Final = "/session_data/events"
-_pack = Struct(f"@qqq{'d' * len(MEASURES)}hbbb3x").pack  # the layout of EVENT_DTYPE; a test compares the two
+LARGE_BODY: Final = 64 * 1024  # bytes; parsing more blocks for over a millisecond
+_pack = struct.Struct(f"@qqq{'d' * len(MEASURES)}hbbb3x").pack  # the layout of EVENT_DTYPE; a test compares the two
+_FIRST_MEASURE: Final = -len(MEASURES)  # the last fields of a `SessionEvent`, in their order
 _NEEDS_ITEM: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
+
+
+class HasSession(Protocol):
+    """Request that may carry a session."""
+
+    session_data: SessionData | None
+
+
+Request = TypeVar("Request", bound=HasSession)
+
+
+async def parse(decoder: "msgspec.json.Decoder[Request]", call: Call) -> tuple[Request, LiveSession]:
+    """Read a request and the session it brings along; a large one in a thread, so that it does not stop the others.
+
+    Raises
+    ------
+    Refusal
+        400 or 422.
+    """
+    if len(call.body) > LARGE_BODY:
+        return await asyncio.to_thread(_parse_now, decoder, call)
+    return _parse_now(decoder, call)
+
+
+def _parse_now(decoder: "msgspec.json.Decoder[Request]", call: Call) -> tuple[Request, LiveSession]:
+    request = decode(decoder, call.body)
+    return request, live_session(request.session_data, call.received_at_us)
+
+
+def consents(call: Call, data: SessionData | None) -> bool:
+    """Whether neither the session nor the browser says that the visitor does not consent."""
+    refused = data is not None and data.context is not None and data.context.consent is False
+    return not refused and not consent.is_opted_out(call.headers)
 
 
 def live_session(data: SessionData | None, now_us: int) -> LiveSession:
@@ -56,7 +96,12 @@ def live_session(data: SessionData | None, now_us: int) -> LiveSession:
         category = categories.setdefault(event.category, len(categories) - 1)
         offset_min = utc_offset_min(timezone, at_us) if timezone else 0
         times.append(at_us)
-        rows.append(_pack(at_us, item, category, *_measures(event), offset_min, code, device, referrer))
+        measures = astuple(event)[_FIRST_MEASURE:]
+        try:
+            rows.append(_pack(at_us, item, category, *measures, offset_min, code, device, referrer))
+        except struct.error:  # a measure is null
+            numbers = (nan if value is None else value for value in measures)
+            rows.append(_pack(at_us, item, category, *numbers, offset_min, code, device, referrer))
     # A bytearray, because a kernel compiled for writable arrays would be compiled again for read-only ones.
     events = np.frombuffer(bytearray().join(rows), dtype=EVENT_DTYPE)
     if times != sorted(times):
@@ -70,22 +115,11 @@ def _context_codes(context: Context | None) -> tuple[str | None, int, int]:
     return context.timezone, DEVICE_CODE.get(context.device or "", 0), REFERRER_CODE.get(context.referrer or "", 0)
 
 
-def _measures(event: SessionEvent) -> tuple[float, ...]:
-    """Values of MEASURES, in that order, NaN where nothing was measured."""
-    return (
-        nan if event.price is None else event.price,
-        nan if event.dwell_ms is None else event.dwell_ms,
-        nan if event.scroll_depth is None else event.scroll_depth,
-        nan if event.zoom_level is None else event.zoom_level,
-        nan if event.cursor_distance_px is None else event.cursor_distance_px,
-        nan if event.query_length is None else event.query_length,
-    )
-
-
 def _refusal(event: SessionEvent, position: int, now_us: int) -> Refusal:
     # The quick checks above only find that something is wrong; the rule book says what. It also asks for ids that only a
     # logged event has.
-    problem = event_problem({"event_id": "-", "user_id": "-", **msgspec.structs.asdict(event)}, now_us)
+    measured = {name: value for name, value in asdict(event).items() if value == value}
+    problem = event_problem({"event_id": "-", "user_id": "-", **measured}, now_us)
     if problem is None:
         raise AssertionError("an event was refused that the rules admit")
     return Refusal(422, problem.reason, f"{EVENTS_POINTER}/{position}{problem.pointer}")

@@ -1,4 +1,4 @@
-"""``GET /v1/signals``: a partner's signals in the order they were made, for those who cannot receive webhooks.
+"""``GET /v1/signals``: signals by cursor, in the order they were made, for those who cannot receive webhooks.
 
 The cursor is the number of a signal in the outbox. Numbers count up over all partners and are committed in their order, so a
 reader that hands back `next_cursor` misses none and gets none twice.
@@ -9,7 +9,9 @@ from typing import Final
 import msgspec
 
 from infra.store.statements.signals import READ_SIGNALS
+from services.api.collaborators import Collaborators
 from services.http.calls import Call
+from services.http.endpoints import Endpoint, Endpoints, Parameter, number
 from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.signals.body import OutboxSignal, SignalBody, signal_body
@@ -17,6 +19,9 @@ from services.signals.body import OutboxSignal, SignalBody, signal_body
 PAGE: Final = 100
 MAX_PAGE: Final = 500
 MAX_DIGITS: Final = 18
+AFTER: Final = Parameter(
+    "after", {"type": "string", "pattern": f"^[0-9]{{1,{MAX_DIGITS}}}$"}, "Where to go on: `next_cursor` of an earlier answer."
+)
 
 
 class SignalPage(msgspec.Struct):
@@ -27,8 +32,8 @@ class SignalPage(msgspec.Struct):
     has_more: bool
 
 
-class SignalPull:
-    """The handler."""
+class SignalsHandler:
+    """Handler of pages of signals."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -71,3 +76,14 @@ def is_number(text: str) -> bool:
     (True, False, False, False)
     """
     return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+
+
+def endpoints(shared: Collaborators) -> Endpoints:
+    """Endpoint of the signals."""
+    return {
+        ("GET", "/v1/signals"): Endpoint(
+            SignalsHandler(shared.reader).page, "signals:manage", "signals",
+            "Signals in the order they were made, for those who cannot receive webhooks",
+            answer=SignalPage, query=(AFTER, number("limit", PAGE, MAX_PAGE, "How many.")),
+        )
+    }  # fmt: skip

@@ -20,8 +20,10 @@ import apsw
 import msgspec
 
 from infra.store.statements.signals import READ_OUTBOX, READ_SIGNALS
-from services.api.signals import cursor
+from services.api.collaborators import Collaborators
+from services.api.signals import AFTER, cursor
 from services.http.calls import Call, Stream
+from services.http.endpoints import Endpoint, Endpoints
 from services.http.partners import Caller
 from services.http.problems import Refusal
 from services.http.reader import Reader
@@ -41,15 +43,15 @@ log = logging.getLogger("attune.stream")
 
 
 class KeyCheck(Protocol):
-    """Whose key is this? `services.http.partners.Keys` is one."""
+    """Check of a key. `services.http.partners.Keys` is one."""
 
     def authenticate(self, key: str, now_s: float) -> Caller | None:
         """The caller, or None for a key that is not valid."""
         ...
 
 
-class Shelf:
-    """The newest signals of one partner: all of them behind `since`.
+class SignalBuffer:
+    """Buffer of the newest signals of one partner: all of them behind `since`.
 
     Attributes
     ----------
@@ -78,8 +80,8 @@ class Shelf:
         self.woken = asyncio.Event()
 
 
-class SignalStreams:
-    """The handler, and the one task that all streams of this process share.
+class StreamHandler:
+    """Handler of streams, and the one task that all of them share in this process.
 
     Parameters
     ----------
@@ -93,7 +95,7 @@ class SignalStreams:
         self._heartbeat_s = heartbeat_s
         self._poll_s = poll_s
         self._listeners: Counter[str] = Counter()
-        self._shelves: dict[str, Shelf] = {}
+        self._buffers: dict[str, SignalBuffer] = {}
         self._task: asyncio.Task[None] | None = None
         self._position = 0
         self._closed = False
@@ -105,47 +107,47 @@ class SignalStreams:
         asked = call.headers.get(LAST_EVENT_ID) or call.query.get("after")
         if self._task is None or self._task.done():
             self._position = self._end()
-            self._shelves.clear()
+            self._buffers.clear()
             self._task = asyncio.create_task(self._follow())
-        shelf = self._shelves.setdefault(call.partner, Shelf(self._position))
+        buffer = self._buffers.setdefault(call.partner, SignalBuffer(self._position))
         start = self._position if asked is None else cursor(asked)
-        return Stream(self._messages(call, shelf, start))
+        return Stream(self._messages(call, buffer, start))
 
     def close(self) -> None:
         """End all streams."""
         self._closed = True
-        for shelf in self._shelves.values():
-            shelf.wake()
+        for buffer in self._buffers.values():
+            buffer.wake()
 
     def _end(self) -> int:
         return int(self._reader.rows("SELECT coalesce(max(seq), 0) FROM signals")[0][0])
 
-    async def _messages(self, call: Call, shelf: Shelf, position: int) -> AsyncIterator[bytes]:
+    async def _messages(self, call: Call, buffer: SignalBuffer, position: int) -> AsyncIterator[bytes]:
         """What one listener is sent."""
         until_s = time.monotonic() + LIFETIME_S
         self._listeners[call.partner] += 1
         try:
             yield HELLO
             while not self._closed and time.monotonic() < until_s:
-                woken = shelf.woken
-                found = self._behind(call.partner, shelf, position)
-                for seq, message in found:
+                woken = buffer.woken
+                messages = self._behind(call.partner, buffer, position)
+                for seq, message in messages:
                     yield message
                     position = seq
-                if not found and not await _set_within(woken, self._heartbeat_s):
+                if not messages and not await _set_within(woken, self._heartbeat_s):
                     if not self._may_go_on(call):
                         return
                     yield HEARTBEAT
         finally:
             self._listeners[call.partner] -= 1
 
-    def _behind(self, partner: str, shelf: Shelf, position: int) -> list[tuple[int, bytes]]:
-        """The next signals behind a position: from the outbox where the shelf does not reach back so far."""
-        if position < shelf.since:
+    def _behind(self, partner: str, buffer: SignalBuffer, position: int) -> list[tuple[int, bytes]]:
+        """The next signals behind a position: from the outbox where the buffer does not reach back so far."""
+        if position < buffer.since:
             page = self._reader.rows(READ_SIGNALS, (partner, position, PAGE))
             if page:
                 return [message_of(OutboxSignal(*row)) for row in page]
-        return shelf.behind(max(position, shelf.since))
+        return buffer.behind(max(position, buffer.since))
 
     def _may_go_on(self, call: Call) -> bool:
         key = call.headers.get("authorization", "").partition(" ")[2].strip()
@@ -153,7 +155,7 @@ class SignalStreams:
         return caller is not None and caller.partner == call.partner
 
     async def _follow(self) -> None:
-        """Bring the shelves up to the end of the outbox, again and again, until nobody listens any more."""
+        """Bring the buffers up to the end of the outbox, again and again, until nobody listens any more."""
         seen, n_idle = -1, 0
         while n_idle < IDLE_ROUNDS and not self._closed:
             try:
@@ -170,16 +172,16 @@ class SignalStreams:
         self._task = None
 
     def _take_new(self) -> int:
-        """Put the next signals on the shelves of those who listen; how many there were, of everybody."""
-        found = [OutboxSignal(*row) for row in self._reader.rows(READ_OUTBOX, (self._position, PAGE))]
-        for row in found:
-            shelf = self._shelves.get(row.partner)
-            if shelf is not None:
-                shelf.add(*message_of(row))
+        """Put the next signals into the buffers of those who listen; how many there were, of everybody."""
+        signals = [OutboxSignal(*row) for row in self._reader.rows(READ_OUTBOX, (self._position, PAGE))]
+        for row in signals:
+            buffer = self._buffers.get(row.partner)
+            if buffer is not None:
+                buffer.add(*message_of(row))
             self._position = row.seq
-        for partner in {row.partner for row in found} & self._shelves.keys():
-            self._shelves[partner].wake()
-        return len(found)
+        for partner in {row.partner for row in signals} & self._buffers.keys():
+            self._buffers[partner].wake()
+        return len(signals)
 
 
 def message_of(row: OutboxSignal) -> tuple[int, bytes]:
@@ -210,3 +212,13 @@ def _server_stops() -> bool:
     whoever handles SIGTERM.
     """
     return bool(getattr(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "should_exit", False))
+
+
+def endpoints(shared: Collaborators) -> Endpoints:
+    """Endpoint of the stream."""
+    return {
+        ("GET", "/v1/signals/stream"): Endpoint(
+            StreamHandler(shared.reader, shared.authenticator).listen, "signals:manage", "stream",
+            "Signals as server-sent events", query=(AFTER,), media_type="text/event-stream",
+        )
+    }  # fmt: skip

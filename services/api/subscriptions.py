@@ -1,4 +1,4 @@
-"""``/v1/subscriptions``: where a partner wants its signals sent.
+"""``/v1/subscriptions``: webhooks, where a partner wants its signals sent.
 
 A secret is ``whsec_`` and the base64 of 32 random bytes, as Standard Webhooks wants it. It signs, so the store keeps it whole;
 partners see it once, when it is made. After a rotation the old one signs beside the new one for `OVERLAP_S`.
@@ -17,20 +17,29 @@ from infra.store.connection import rows
 from infra.store.statements import signals as sql
 from infra.store.statements.deliveries import CANCEL_PENDING, FORGET_HEALTH
 from models.engagement.policy import SENDABLE
+from services.api.collaborators import Collaborators
 from services.delivery.targets import MAX_URL, check_url
 from services.http.calls import Call, Reply
 from services.http.decoding import decode
+from services.http.endpoints import Endpoint, Endpoints
 from services.http.idempotency import Writes
+from services.http.openapi_schemas import words
 from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.signals.body import instant
 
 BODY_LIMIT: Final = 256 * 1024
+SCOPE: Final = "signals:manage"
+ONE: Final = "/v1/subscriptions/{id}"
 SECRET_BYTES: Final = 32
 OVERLAP_S: Final = 86_400
 MAX_PER_PARTNER: Final = 50
-Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL)]
-Types = Annotated[list[str], Meta(max_length=len(SENDABLE))]
+# A pattern for the document only: `check_url` says more when it refuses.
+_HOOK: Final = r"^https://([a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?\.){1,3}[a-z]{2,20}(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?$"
+_ABOUT_URL: Final = Meta(description="A public https address.", extra_json_schema={"pattern": _HOOK})
+Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL), _ABOUT_URL]
+Sendable = Annotated[str, Meta(extra_json_schema=words(SENDABLE))]
+Types = Annotated[list[Sendable], Meta(max_length=len(SENDABLE))]
 Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
@@ -81,8 +90,8 @@ def new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-class SubscriptionDoor:
-    """The handlers.
+class SubscriptionsHandler:
+    """Handler of subscriptions.
 
     Parameters
     ----------
@@ -195,3 +204,25 @@ def _told(row: tuple[Any, ...], secret: str | None = None) -> Subscription:
         previous_secret_until=None if until_us is None else instant(until_us),
         secret=secret,
     )
+
+
+def endpoints(shared: Collaborators) -> Endpoints:
+    """Endpoints of the subscriptions."""
+    handler = SubscriptionsHandler(shared.reader, shared.writes, shared.settings.allow_private_webhooks)
+    hook = {"url": "https://shop.example/attune", "signal_types": ["offer_discount"], "min_score": 0.5}
+    return {
+        ("POST", "/v1/subscriptions"): Endpoint(
+            handler.create, SCOPE, "subscribe", "Register a webhook", request=NewSubscription, answer=Subscription,
+            example=hook, status=201, limit=BODY_LIMIT,
+        ),
+        ("GET", "/v1/subscriptions"): Endpoint(handler.every, SCOPE, "subscriptions", "All webhooks", answer=SubscriptionList),
+        ("GET", ONE): Endpoint(handler.one, SCOPE, "subscription", "One webhook", answer=Subscription),
+        ("PATCH", ONE): Endpoint(
+            handler.change, SCOPE, "change_subscription", "Change a webhook, or enable it again",
+            request=SubscriptionChange, answer=Subscription, example={"state": "active"}, limit=BODY_LIMIT,
+        ),
+        ("DELETE", ONE): Endpoint(handler.delete, SCOPE, "unsubscribe", "Remove a webhook", status=204),
+        ("POST", f"{ONE}/rotate-secret"): Endpoint(
+            handler.rotate, SCOPE, "rotate_secret", "A new secret; the old one signs too for a day", answer=Subscription
+        ),
+    }  # fmt: skip

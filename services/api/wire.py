@@ -1,24 +1,39 @@
-"""What travels: the structs of requests and answers. The OpenAPI document is built from them, so it cannot tell another story.
+"""Structs of requests and answers. The OpenAPI document is built from them, so it cannot tell another story.
 
-Requests ignore unknown fields: partners send more than we ask for. Ranges come from `models.schema`.
+Requests ignore unknown fields: partners send more than we ask for. Vocabularies, measures and ranges come from
+`models.schema`; what a schema needs beyond the types stands beside the field, or in `session_schemas`.
 """
 
-from typing import Annotated, Any, Final
+from datetime import date
+from math import nan
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from models.schema import MAX_ID_LENGTH, MEASURES
+from models.schema import (
+    DEVICES,
+    EVENT_TYPES,
+    INTENTS,
+    ITEM_EVENT_TYPES,
+    MAX_ID_LENGTH,
+    MEASURES,
+    NEXT_ACTIONS,
+    REFERRERS,
+    SIGNAL_TYPES,
+)
+from services.http.endpoints import Parameter, Schemas
+from services.http.openapi_schemas import components, until, words
 
 MAX_ITEMS: Final = 100  # most items in one answer
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 Word = Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+Actions = Annotated[dict[str, float], Meta(extra_json_schema={"propertyNames": words(NEXT_ACTIONS)})]
 
 
-def _range(name: str) -> Meta:
-    low, high = MEASURES[name]
-    return Meta(ge=low, le=high)
+def _one_of(vocabulary: tuple[str, ...]) -> Meta:
+    return Meta(description=f"One of {', '.join(vocabulary)}; another counts as unknown.")
 
 
 # ---- requests ------------------------------------------------------------------------------------------------------
@@ -30,25 +45,32 @@ class Context(msgspec.Struct, gc=False):
     With `consent` false nothing about the visitor is kept or read.
     """
 
-    device: Word | None = None
+    device: Annotated[Word | None, _one_of(DEVICES)] = None
     timezone: Word | None = None
-    referrer: Word | None = None
+    referrer: Annotated[Word | None, _one_of(REFERRERS)] = None
     consent: bool | None = None
 
 
-class SessionEvent(msgspec.Struct, gc=False):
+class _Event(msgspec.Struct, gc=False):
     """One thing a visitor did. `ts` is an RFC 3339 instant with a UTC offset; `type` is one of the event types."""
 
-    type: str
+    type: Annotated[str, Meta(extra_json_schema=words(EVENT_TYPES))]
     ts: str
     item_id: Id | None = None
     category: Id | None = None
-    price: Annotated[float, _range("price")] | None = None
-    dwell_ms: Annotated[float, _range("dwell_ms")] | None = None
-    scroll_depth: Annotated[float, _range("scroll_depth")] | None = None
-    zoom_level: Annotated[float, _range("zoom_level")] | None = None
-    cursor_distance_px: Annotated[float, _range("cursor_distance_px")] | None = None
-    query_length: Annotated[float, _range("query_length")] | None = None
+
+
+if TYPE_CHECKING:
+    SessionEvent = _Event
+else:  # with a field per measure, behind the others; what was not measured is NaN, as in an event array
+    SessionEvent = msgspec.defstruct(
+        "SessionEvent",
+        [(name, Annotated[float, Meta(ge=low, le=high)] | None, nan) for name, (low, high) in MEASURES.items()],
+        bases=(_Event,),
+        module=__name__,
+        namespace={"__doc__": _Event.__doc__},
+        gc=False,
+    )
 
 
 class SessionData(msgspec.Struct, gc=False):
@@ -106,7 +128,7 @@ class EngagementRequest(msgspec.Struct):
 class IntentEstimate(msgspec.Struct, gc=False):
     """The likeliest intent, and the probability of each; they sum to 1."""
 
-    label: str
+    label: Annotated[str, Meta(extra_json_schema=words(INTENTS))]
     probabilities: dict[str, float]
 
 
@@ -165,8 +187,8 @@ class EngagementScore(msgspec.Struct, gc=False):
 class NextAction(msgspec.Struct, gc=False):
     """Probability of each next action, leaving included, within 5 minutes and within an hour."""
 
-    short_term: dict[str, float]
-    medium_term: dict[str, float]
+    short_term: Actions
+    medium_term: Actions
 
 
 class Withheld(msgspec.Struct, gc=False):
@@ -179,7 +201,7 @@ class Withheld(msgspec.Struct, gc=False):
 class Signal(msgspec.Struct, gc=False, omit_defaults=True):
     """The nudge that would be sent; with `withheld`, what the partner's policy keeps back."""
 
-    type: str
+    type: Annotated[str, Meta(extra_json_schema=words(SIGNAL_TYPES))]
     payload: dict[str, Any]
     withheld: Withheld | None = None
 
@@ -192,3 +214,36 @@ class EngagementAnswer(msgspec.Struct):
     signal: Signal
     models: dict[str, int]
     degraded: list[str]
+
+
+# ---- beyond the types ----------------------------------------------------------------------------------------------
+
+EXAMPLE_SESSION: Final = {
+    "session_id": "s-81",
+    "context": {"device": "mobile", "timezone": "Europe/Berlin", "referrer": "search"},
+    "events": [
+        {"type": "search", "query_length": 12, "ts": "2025-11-21T10:00:00Z"},
+        {"type": "item_view", "item_id": "sku-9", "category": "shoes", "price": 79.0, "ts": "2025-11-21T10:00:07Z"},
+        {
+            "type": "item_engagement", "item_id": "sku-9", "dwell_ms": 5300, "scroll_depth": 0.7, "zoom_level": 1.5,
+            "cursor_distance_px": 1200, "ts": "2025-11-21T10:00:13Z",
+        },
+    ],
+}  # fmt: skip
+SEC_GPC: Final = Parameter(
+    "Sec-GPC", {"type": "string"}, "`1`, as browsers send it: the visitor does not consent, as with `context.consent` false."
+)
+
+
+def session_schemas(today: date) -> Schemas:
+    """Schemas of a session's events: until when they may have happened, and which of them need an item."""
+    schemas = components(SessionEvent, Context)
+    event = schemas["SessionEvent"]
+    fields = event["properties"] | {name: event["properties"][name] | {"default": None} for name in MEASURES}
+    fields["ts"] |= {
+        "pattern": until(today),
+        "description": "RFC 3339, with a UTC offset; not before 1970, at most 24 hours ahead.",
+    }
+    about_items = {"properties": {"type": words(tuple(EVENT_TYPES[t] for t in sorted(ITEM_EVENT_TYPES)))}}
+    with_item = {"required": ["item_id"], "properties": {"item_id": {"type": "string"}}}
+    return schemas | {"SessionEvent": event | {"properties": fields, "if": about_items, "then": with_item}}

@@ -1,6 +1,6 @@
-"""What an endpoint is, what it is given and what it may answer. Everything around it is done by `services.api.app`."""
+"""Call and reply: what a handler is given, and what it may answer. Everything around it is done by `services.http.guard`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -45,27 +45,6 @@ class Call(NamedTuple):
     def partner(self) -> str:
         """Whose key it is."""
         return self.caller.partner
-
-
-class Endpoint(NamedTuple):
-    """One method of one address.
-
-    Attributes
-    ----------
-    scope
-        What the caller's key must be good for.
-    status
-        Of a good answer.
-    limit
-        Bytes of body at most; 0 for an endpoint that takes none.
-    answer
-        May raise `services.http.problems.Refusal`; answers a struct, None (no body), `Reply` or `Stream`.
-    """
-
-    scope: str
-    status: int
-    limit: int
-    answer: Callable[[Call], Awaitable[Any]]
 
 
 class Reply(NamedTuple):

@@ -1,11 +1,18 @@
-"""``/docs``: the OpenAPI document as one page that needs nothing from elsewhere."""
+"""Documentation page ``/docs``: the OpenAPI document as one page that needs nothing from elsewhere."""
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from services.http import openapi
+from services.http.endpoints import Endpoints
+
+HTML: Final = b"text/html; charset=utf-8"
 STYLE: Final = """
 :root{color-scheme:light dark;--soft:#566576;--line:#8883;--box:#8881;--link:#2868b0;--get:#2868b0;--put:#96590a;
 --delete:#b23a48;--post:#227042}
@@ -26,6 +33,37 @@ nav{font-size:.875rem}nav a{display:block;padding:.1rem 0}summary{cursor:pointer
 nav{position:sticky;top:1rem;align-self:start;max-height:95vh;overflow-y:auto;margin-top:2rem}}
 """
 _CODE: Final = re.compile(r"`([^`]+)`")
+
+
+class Described(NamedTuple):
+    """OpenAPI document of a day, as JSON and as a page."""
+
+    today: date
+    document: bytes
+    page: bytes
+
+
+class Documents:
+    """Documents about endpoints, made anew where another day has begun.
+
+    Parameters
+    ----------
+    now_us
+        The clock, microseconds since 1970.
+    """
+
+    def __init__(self, endpoints: Endpoints, now_us: Callable[[], int]) -> None:
+        self._endpoints = endpoints
+        self._now_us = now_us
+        self._described: Described | None = None
+
+    def current(self) -> Described:
+        """The documents of today."""
+        today = datetime.fromtimestamp(self._now_us() / 1e6, UTC).date()
+        if self._described is None or self._described.today != today:
+            document = openapi.document(self._endpoints, today)
+            self._described = Described(today, msgspec.json.encode(document), render(document).encode())
+        return self._described
 
 
 def render(document: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What stands around every endpoint: size, key, rate, scope and form of a request are checked before its handler sees it.
+"""Guard around every endpoint: size, key, rate, scope and form of a request are checked before its handler sees it.
 
 The order counts: what costs a stranger nothing is checked first. Nothing that a client sent stands in a refusal or in our log.
 """
@@ -16,9 +16,9 @@ from services.http.calls import Call, RequestHeaders, Stream, read_query
 from services.http.idempotency import as_reply, encoded
 from services.http.partners import SCOPES, Caller
 from services.http.problems import Headers, Refusal
-from services.http.rate_limits import RateLimits, Strangers
+from services.http.rate_limits import WITHOUT_KEY, PeerLimiter, RateLimiter
 from services.http.request_ids import HEADER
-from services.http.routes import Match
+from services.http.router import Match
 
 CHALLENGE: Final = ((b"www-authenticate", b"Bearer"),)
 SMALL_GZIP: Final = 8 * 1024  # bytes; expanding more is done in a thread
@@ -26,7 +26,7 @@ log = logging.getLogger("attune.app")
 
 
 class Authenticator(Protocol):
-    """Whose key is this? `services.http.partners.Keys` is one."""
+    """Source of callers by their keys. `services.http.partners.Keys` is one."""
 
     @property
     def origins(self) -> frozenset[str]:
@@ -38,8 +38,8 @@ class Authenticator(Protocol):
         ...
 
 
-class OpenDoor:
-    """Lets everyone in as the local partner: for tests and benchmarks."""
+class AdmitAll:
+    """Authenticator that admits everyone as the local partner: for tests and benchmarks."""
 
     origins: frozenset[str] = frozenset()
 
@@ -49,18 +49,22 @@ class OpenDoor:
 
 
 class Observer(Protocol):
-    """Is told about every answer. `services.metrics.Metrics` is one."""
+    """Observer of every answer. `services.metrics.Metrics` is one."""
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count one answer; `route` is a template, never a path."""
         ...
 
 
-class Gate:
-    """Leads requests to endpoints.
+class Guard:
+    """Guard that leads requests to their endpoints.
 
     Parameters
     ----------
+    requests_per_minute
+        Of a key that has no limit of its own.
+    workers
+        Processes that share the limits.
     now_us
         The clock, microseconds since 1970.
     traces
@@ -70,15 +74,15 @@ class Gate:
     def __init__(
         self,
         authenticator: Authenticator,
-        limits: RateLimits,
-        strangers: Strangers,
-        observer: Observer | None,
+        observer: Observer,
         now_us: Callable[[], int],
-        traces: bool,
+        requests_per_minute: int,
+        workers: int = 1,
+        traces: bool = False,
     ) -> None:
         self._authenticator = authenticator
-        self._limits = limits
-        self._strangers = strangers
+        self._keys = RateLimiter(requests_per_minute, workers)
+        self._peers = PeerLimiter(max(1, requests_per_minute // WITHOUT_KEY), workers)
         self._observer = observer
         self._now_us = now_us
         self._traces = traces
@@ -105,9 +109,9 @@ class Gate:
             now_us = self._now_us()
             caller = self._authenticator.authenticate(asgi.bearer(fields), now_us / 1e6)
             if caller is None:
-                self._strangers.take((scope.get("client") or ("",))[0], now_us)
+                self._peers.take((scope.get("client") or ("",))[0], now_us)
                 raise Refusal(401, "send the header Authorization: Bearer with a valid key", headers=CHALLENGE)
-            headers += self._limits.take(caller, now_us)
+            headers += self._keys.take(caller, now_us)
             if endpoint.scope not in caller.scopes:
                 raise Refusal(403, f"this needs a key with the scope {endpoint.scope}")
             cors.require_own_origin(fields, caller)
@@ -119,7 +123,7 @@ class Gate:
                 caller, body, match.path, _query(scope), RequestHeaders(fields), now_us,
                 f"{scope['method']} {scope['path']}", request_id.decode(),
             )  # fmt: skip
-            status = await _send(send, receive, status, await endpoint.answer(call), headers)
+            status = await _send(send, receive, status, await endpoint.handler(call), headers)
         except Refusal as refusal:
             status = refusal.problem.status
             await asgi.reply_problem(send, refusal, headers, request_id)
@@ -127,12 +131,11 @@ class Gate:
             status = 499  # the client went away: nobody reads an answer
         except Exception as error:  # the last resort: the cause goes to our log, never to the client
             status = 500
-            told = (type(error).__name__, match.route, request_id.decode())
-            log.error("unforeseen %s at %s, request %s", *told, exc_info=self._traces)
+            place = (type(error).__name__, match.route, request_id.decode())
+            log.error("unforeseen %s at %s, request %s", *place, exc_info=self._traces)
             fault = Refusal(500, "this is a fault of ours; the request may be sent again")
             await asgi.reply_problem(send, fault, headers, request_id)
-        if self._observer is not None:
-            self._observer.answered(match.route, status, time.perf_counter() - began)
+        self._observer.answered(match.route, status, time.perf_counter() - began)
 
     async def preflight(self, scopes: Mapping[str, str], send: Send, fields: asgi.Fields, request_id: bytes) -> None:
         """Tell a browser whether its page may call an address.

@@ -1,16 +1,12 @@
-"""The OpenAPI document, built from the endpoints and from the structs that decode requests and encode answers."""
+"""OpenAPI document, built from the endpoints and from the structs that decode requests and encode answers."""
 
 import re
 from datetime import date
 from typing import Any, Final
 
-import msgspec
-
-from services.api import wire
-from services.http.openapi_calls import CALLS, EXAMPLES, Described
-from services.http.openapi_schemas import REF, complete, ref
+from services.http.endpoints import Endpoint, Endpoints, Schemas
+from services.http.openapi_schemas import components, plain_patterns, ref
 from services.http.problems import TITLES, Problem
-from services.http.routes import Endpoints
 
 VERSION: Final = "1"
 _ABOUT: Final = """What a session is about, which items go with it, and whether a nudge is worth it.
@@ -38,17 +34,13 @@ def document(endpoints: Endpoints, today: date) -> dict[str, Any]:
     Parameters
     ----------
     endpoints
-        What the service answers; one that `openapi_calls` does not describe is left out, and a test fails.
+        By method and address.
+    today
+        Of the endpoints' own schemas: events of a session must have happened by then, or soon after.
     """
-    found = {key: CALLS[key] for key in endpoints if key in CALLS}
-    structs = {kind for call in found.values() for kind in (call.request, call.answer) if isinstance(kind, type)}
-    ordered = sorted({*structs, wire.SessionEvent, Problem}, key=lambda kind: kind.__name__)
-    _, schemas = msgspec.json.schema_components(ordered, ref_template=REF)
-    complete(schemas, today)
     paths: dict[str, Any] = {}
-    for (method, path), call in found.items():
-        endpoint = endpoints[method, path]
-        paths.setdefault(path, {})[method.lower()] = _call(path, call, endpoint.scope, endpoint.status)
+    for (method, path), endpoint in endpoints.items():
+        paths.setdefault(path, {})[method.lower()] = _operation(path, endpoint)
     for path, (summary, media) in _PAGES.items():
         paths[path] = {"get": _page(path, summary, media)}
     key = {"type": "http", "scheme": "bearer", "description": "sk_ server key; pk_ browser key, which may only send events"}
@@ -56,48 +48,62 @@ def document(endpoints: Endpoints, today: date) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Attune", "version": VERSION, "description": _ABOUT},
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": {"key": key}},
+        "components": {"schemas": _schemas(endpoints, today), "securitySchemes": {"key": key}},
     }
 
 
-def _call(path: str, call: Described, scope: str, status: int) -> dict[str, Any]:
+def _schemas(endpoints: Endpoints, today: date) -> Schemas:
+    """Schemas of all structs, and those that the endpoints make themselves."""
+    bodies = [body for endpoint in endpoints.values() for body in (endpoint.request, endpoint.answer)]
+    schemas = components(Problem, *(body for body in bodies if isinstance(body, type)))
+    for own in dict.fromkeys(endpoint.schemas for endpoint in endpoints.values()):
+        schemas |= own(today) if own is not None else {}
+    return {name: plain_patterns(schema) for name, schema in schemas.items()}
+
+
+def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
     parts = re.findall(r"\{(\w+)\}", path)
-    refusals = [*_ALWAYS, *(_WITH_BODY if call.request else ()), *(_WITH_PARTS if parts else ()), *_STATEFUL]
+    refusals = [*_ALWAYS, *(_WITH_BODY if endpoint.request else ()), *(_WITH_PARTS if parts else ()), *_STATEFUL]
     problem = {"application/problem+json": {"schema": ref("Problem")}}
-    told: dict[str, Any] = {
-        "operationId": call.name,
-        "summary": call.summary,
-        "description": f"Needs the scope `{scope}`.",
+    operation: dict[str, Any] = {
+        "operationId": endpoint.name,
+        "summary": endpoint.summary,
+        "description": f"Needs the scope `{endpoint.scope}`.",
         "security": [{"key": []}],
         "responses": {
-            str(status): {"description": "Answered."} | _content(call),
+            str(endpoint.status): {"description": "Answered."} | _content(endpoint),
             **{str(code): {"description": f"{TITLES[code]}.", "content": problem} for code in sorted(refusals)},
         },
     }
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 256}}
-        for name in parts
-    ] + [
+    if parameters := [*map(_part, parts), *_parameters(endpoint)]:
+        operation["parameters"] = parameters
+    if endpoint.request:
+        content = {"schema": ref(_name(endpoint.request)), "example": endpoint.example}
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return operation
+
+
+def _part(name: str) -> dict[str, Any]:
+    """Parameter that stands in the address."""
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 256}}
+
+
+def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    return [
         {"name": parameter.name, "in": place, "schema": parameter.schema, "description": parameter.description}
-        for place, given in (("query", call.query), ("header", call.headers))
+        for place, given in (("query", endpoint.query), ("header", endpoint.headers))
         for parameter in given
     ]
-    if parameters:
-        told["parameters"] = parameters
-    if call.request:
-        content = {"schema": ref(_name(call.request)), "example": call.example}
-        told["requestBody"] = {"required": True, "content": {"application/json": content}}
-    return told
 
 
-def _content(call: Described) -> dict[str, Any]:
-    if call.answer is None and call.media_type == "application/json":
+def _content(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.answer is None and endpoint.media_type == "application/json":
         return {}
-    return {"content": {call.media_type: {} if call.answer is None else {"schema": ref(_name(call.answer))}}}
+    return {"content": {endpoint.media_type: {} if endpoint.answer is None else {"schema": ref(_name(endpoint.answer))}}}
 
 
-def _name(kind: Any) -> str:
-    return kind if isinstance(kind, str) else str(kind.__name__)
+def _name(body: type | str) -> str:
+    return body if isinstance(body, str) else body.__name__
 
 
 def _page(path: str, summary: str, media: str) -> dict[str, Any]:
@@ -107,6 +113,3 @@ def _page(path: str, summary: str, media: str) -> dict[str, Any]:
     refused = {"application/problem+json": {"schema": ref("Problem")}}
     responses["405"] = {"description": f"{TITLES[405]}.", "content": refused}
     return {"operationId": path.strip("/").replace(".", "_"), "summary": summary, "responses": responses}
-
-
-__all__ = ["EXAMPLES", "document"]

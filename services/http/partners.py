@@ -17,6 +17,18 @@ import apsw
 import msgspec
 
 from infra.store.connection import connect, rows
+from infra.store.statements.partners import (
+    ADD_KEY,
+    ADD_PARTNER,
+    EXPIRE_OTHERS,
+    IS_KEY,
+    IS_PARTNER,
+    LIST_KEYS,
+    LISTED_COLUMNS,
+    NEWEST_KEY,
+    REVOKE_ALL,
+    VALID_KEYS,
+)
 
 SCOPES: Final = (
     "events:write",
@@ -29,11 +41,6 @@ SCOPES: Final = (
 BROWSER_SCOPES: Final = ("events:write",)
 ROTATION_OVERLAP_S: Final = 86_400
 _origin: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?").fullmatch
-# Scopes and limit of a partner's newest server key, revoked or not: (partner).
-NEWEST_KEY: Final = (
-    "SELECT k.scopes, o.requests_per_minute FROM api_keys k LEFT JOIN key_options o USING (key_hash) "
-    "WHERE partner = ? AND kind = 'sk' ORDER BY id DESC LIMIT 1"
-)
 log = logging.getLogger("attune.partners")
 
 
@@ -89,11 +96,8 @@ def add(
         require_origin(origin)
     key = f"{kind}_{secrets.token_urlsafe(32)}"
     with connect(home) as connection:
-        connection.execute("INSERT INTO partners VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_us))
-        _insert_key(connection, name, key, now_us, scopes or admitted)
-        if origins or requests_per_minute:
-            options = (key_hash(key), msgspec.json.encode(sorted(set(origins))).decode(), requests_per_minute)
-            connection.execute("INSERT INTO key_options VALUES (?, ?, ?)", options)
+        connection.execute(ADD_PARTNER, (name, now_us))
+        _insert_key(connection, name, key, now_us, scopes or admitted, origins, requests_per_minute)
     return key
 
 
@@ -118,16 +122,18 @@ def require_origin(text: str) -> str:
 def keep(home: Path, name: str, key: str, now_us: int) -> None:
     """Make sure that a key which the caller already holds is a valid server key of the partner."""
     with connect(home) as connection:
-        connection.execute("INSERT INTO partners VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_us))
-        if not connection.execute("SELECT 1 FROM api_keys WHERE key_hash = ?", (key_hash(key),)).fetchall():
+        connection.execute(ADD_PARTNER, (name, now_us))
+        if not rows(connection, IS_KEY, (key_hash(key),)):
             _insert_key(connection, name, key, now_us, SCOPES)
 
 
-def _insert_key(connection: apsw.Connection, name: str, key: str, now_us: int, scopes: Sequence[str]) -> None:
-    connection.execute(
-        "INSERT INTO api_keys (partner, kind, key_hash, hint, scopes, created_at_us) VALUES (?, ?, ?, ?, ?, ?)",
-        (name, key[:2], key_hash(key), key[:7], " ".join(dict.fromkeys(scopes)), now_us),
-    )
+def _insert_key(
+    connection: apsw.Connection, name: str, key: str, now_us: int, scopes: Sequence[str], origins: Sequence[str] = (),
+    requests_per_minute: int | None = None,
+) -> None:  # fmt: skip
+    pages = msgspec.json.encode(sorted(set(origins))).decode()
+    limits = (" ".join(dict.fromkeys(scopes)), pages, requests_per_minute)
+    connection.execute(ADD_KEY, (name, key[:2], key_hash(key), key[:7], *limits, now_us))
 
 
 def rotate(home: Path, name: str, now_us: int) -> str:
@@ -139,11 +145,7 @@ def rotate(home: Path, name: str, now_us: int) -> str:
     scopes, limit = newest[0] if newest else ("", None)
     # The new key first: whatever happens in between, the partner is never left with keys that end.
     key = add(home, name, now_us, scopes=scopes.split(), requests_per_minute=limit)
-    connection.execute(
-        "UPDATE api_keys SET expires_at_us = ?1 WHERE partner = ?2 AND kind = 'sk' AND revoked_at_us IS NULL "
-        "AND (expires_at_us IS NULL OR expires_at_us > ?1) AND key_hash <> ?3",
-        (until_us, name, key_hash(key)),
-    )
+    connection.execute(EXPIRE_OTHERS, (until_us, name, key_hash(key)))
     return key
 
 
@@ -151,27 +153,19 @@ def revoke(home: Path, name: str, now_us: int) -> int:
     """Refuse every key of a partner from now on; how many were still valid."""
     _require(home, name)
     with connect(home) as connection:
-        connection.execute("UPDATE api_keys SET revoked_at_us = ? WHERE partner = ? AND revoked_at_us IS NULL", (now_us, name))
+        connection.execute(REVOKE_ALL, (now_us, name))
         revoked = connection.changes()
     return revoked
 
 
 def listing(home: Path) -> list[dict[str, Any]]:
     """Partners with the hints of their keys, oldest first; never a key."""
-    connection = connect(home)
-    found = rows(
-        connection,
-        "SELECT p.name, k.kind, k.hint, k.scopes, o.origins, o.requests_per_minute, k.created_at_us, k.expires_at_us, "
-        "k.revoked_at_us FROM partners p LEFT JOIN api_keys k ON k.partner = p.name LEFT JOIN key_options o USING (key_hash) "
-        "ORDER BY p.created_at_us, k.id",
-    )
-    names = ("partner", "kind", "hint", "scopes", "origins", "requests_per_minute", "created_at_us", "expires_at_us")
-    named = [dict(zip((*names, "revoked_at_us"), row, strict=True)) for row in found]
+    named = [dict(zip(LISTED_COLUMNS, row, strict=True)) for row in rows(connect(home), LIST_KEYS)]
     return [row | {"origins": msgspec.json.decode(row["origins"] or "[]")} for row in named]
 
 
 def _require(home: Path, name: str) -> None:
-    if not connect(home).execute("SELECT 1 FROM partners WHERE name = ?", (name,)).fetchall():
+    if not rows(connect(home), IS_PARTNER, (name,)):
         raise KeyError(f"no partner called {name!r}; see: attune partner list")
 
 
@@ -217,14 +211,10 @@ class Keys:
         version = self._connection.pragma("data_version")
         if version == self._version:
             return
-        found = rows(
-            self._connection,
-            "SELECT key_hash, partner, scopes, kind, id, origins, requests_per_minute, expires_at_us FROM api_keys "
-            "LEFT JOIN key_options USING (key_hash) WHERE revoked_at_us IS NULL",
-        )
+        found = rows(self._connection, VALID_KEYS)
         callers: dict[str, tuple[Caller, int | None]] = {}
         for hash_, partner, scopes, kind, id_, origins, limit, expires_at_us in found:
-            allowed = frozenset(msgspec.json.decode(origins or "[]"))
+            allowed = frozenset(msgspec.json.decode(origins))
             callers[hash_] = Caller(partner, frozenset(scopes.split()), kind, id_, allowed, limit), expires_at_us
         self._callers = callers
         self.origins = frozenset().union(*(caller.origins for caller, _ in callers.values()))

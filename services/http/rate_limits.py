@@ -1,11 +1,11 @@
-"""How often a key may ask: a token bucket per key, in the memory of each worker.
+"""Token-bucket rate limiters, per key and per peer, in the memory of each worker process.
 
 Every worker admits its share of a key's limit, so a key that talks to one worker only gets that share. The headers follow the
 IETF draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers, revision 10): ``RateLimit-Policy`` names
 the quota ``q`` of a window of ``w`` seconds, ``RateLimit`` what is left of it and in how many seconds it is whole again.
 
-Who has no valid key is counted by peer, so that trying keys costs time. A valid key is never held up by what others behind the
-same peer try: else anybody in a shop's network, or behind its proxy, could lock it out.
+Requests without a valid key are counted by peer, so that trying keys costs time. A valid key is never held up by what others
+behind the same peer try: else anybody in a shop's network, or behind its proxy, could lock it out.
 """
 
 import secrets
@@ -25,8 +25,8 @@ MAX_PEERS: Final = 4096  # remembered by each worker
 _WINDOW_US: Final = WINDOW_S * 1_000_000
 
 
-class _Bucket:
-    """Tokens of one key in this worker."""
+class _TokenBucket:
+    """Token bucket of one key in this worker."""
 
     __slots__ = ("capacity", "per_us", "policy", "quota", "seen_at_us", "tokens", "workers")
 
@@ -54,8 +54,8 @@ class _Bucket:
         return b"retry-after", b"%d" % max(1, ceil((1.0 - self.tokens) / self.per_us / 1e6))
 
 
-class RateLimits:
-    """Counts the requests of every key.
+class RateLimiter:
+    """Token-bucket rate limiter, per key.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class RateLimits:
     def __init__(self, requests_per_minute: int, workers: int) -> None:
         self._default = requests_per_minute
         self._workers = workers
-        self._buckets: dict[int, _Bucket] = {}
+        self._buckets: dict[int, _TokenBucket] = {}
 
     def take(self, caller: Caller, now_us: int) -> Headers:
         """Count a request; the headers of its answer.
@@ -81,7 +81,7 @@ class RateLimits:
         quota = caller.requests_per_minute or self._default
         bucket = self._buckets.get(caller.key_id)
         if bucket is None or bucket.quota != quota:
-            bucket = self._buckets[caller.key_id] = _Bucket(quota, self._workers, now_us)
+            bucket = self._buckets[caller.key_id] = _TokenBucket(quota, self._workers, now_us)
         admitted = bucket.take(now_us)
         whole_s = ceil((bucket.capacity - bucket.tokens) / bucket.per_us / 1e6)
         left = b'"key";r=%d;t=%d' % (bucket.tokens * bucket.workers, whole_s)
@@ -91,8 +91,10 @@ class RateLimits:
         return headers
 
 
-class Strangers:
-    """Counts requests without a valid key, by peer: no address is kept, only a hash under a key that ends with the process.
+class PeerLimiter:
+    """Token-bucket rate limiter of requests without a valid key, per peer.
+
+    No address is kept, only a hash under a key that ends with the process.
 
     Parameters
     ----------
@@ -107,7 +109,7 @@ class Strangers:
         self._per_minute = per_minute
         self._most = most
         self._secret = secrets.token_bytes(16)
-        self._buckets: OrderedDict[bytes, _Bucket] = OrderedDict()  # the peer that was seen last comes last
+        self._buckets: OrderedDict[bytes, _TokenBucket] = OrderedDict()  # the peer that was seen last comes last
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -126,7 +128,7 @@ class Strangers:
             429 with ``Retry-After`` when the peer has tried too often.
         """
         name = blake2b(network_of(peer).encode(), key=self._secret, digest_size=8).digest()
-        bucket = self._buckets.pop(name, None) or _Bucket(self._per_minute, self._workers, now_us)
+        bucket = self._buckets.pop(name, None) or _TokenBucket(self._per_minute, self._workers, now_us)
         self._buckets[name] = bucket
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
@@ -136,7 +138,7 @@ class Strangers:
 
 
 def network_of(peer: str) -> str:
-    """What one owner holds of an address: IPv6 is given out in networks of 64 bits.
+    """Network of a peer, as one owner holds it: IPv6 is given out in networks of 64 bits.
 
     Examples
     --------

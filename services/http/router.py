@@ -1,12 +1,12 @@
-"""Which endpoint an address means: one look into a dictionary, or templates such as ``/v1/subscriptions/{id}`` behind it."""
+"""Router: one look into a dictionary, or templates such as ``/v1/subscriptions/{id}`` behind it."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from services.http.calls import NOTHING, Endpoint
+from services.http.calls import NOTHING
+from services.http.endpoints import Endpoint, Endpoints
 
-Endpoints = dict[tuple[str, str], Endpoint]
 MAX_PART: Final = 1024  # characters of one part of an address
 
 
@@ -18,8 +18,8 @@ class Match(NamedTuple):
     path: Mapping[str, str] = NOTHING
 
 
-class Routes:
-    """Finds endpoints.
+class Router:
+    """Router from method and address to an endpoint.
 
     Parameters
     ----------

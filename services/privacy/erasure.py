@@ -9,12 +9,10 @@ Models keep what they learned as sums over all visitors (pair counts, trees), wh
 the user.
 """
 
-import fcntl
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,20 +22,17 @@ import apsw
 import msgspec
 
 from infra import layout
+from infra.lock import held
 from infra.secret import secret
 from infra.settings import Settings
 from infra.store.connection import connect, rows
 from infra.store.statements import erasure as erasure_tables
-from models.events.identity import partner_key, partner_keys, pseudonym
+from models.events.identity import partner_key, pseudonym
 from models.schema import MAX_ID_LENGTH
-from services.http.calls import Call
-from services.http.idempotency import Writes
-from services.http.problems import Refusal
-from services.http.reader import Reader
 
 SETTLE_S: Final = 5.0  # by then a step that had read the user's events has ended
-POLL_S: Final = 2.0
 ForgetOnline = Callable[[str], None]
+Read = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 
 
 class Receipt(msgspec.Struct):
@@ -57,6 +52,11 @@ class Receipt(msgspec.Struct):
     erased_at: str
     completed: bool
     removed: dict[str, int]
+
+
+def new_receipt_id() -> str:
+    """A fresh id of a receipt."""
+    return f"er_{secrets.token_hex(12)}"
 
 
 def erase_in_store(connection: apsw.Connection, partner: str, user_id: str, receipt_id: str, now_us: int) -> Receipt:
@@ -81,6 +81,65 @@ def _remove(connection: apsw.Connection, user_id: str) -> dict[str, int]:
 
 def _text(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def receipt(read: Read, partner: str, receipt_id: str) -> Receipt | None:
+    """A receipt of a partner's; `read` answers a statement with its rows."""
+    kept = read(erasure_tables.RECEIPT, (receipt_id, partner))
+    if not kept:
+        return None
+    _, erased_at_us, completed_at_us, removed = kept[0]
+    return Receipt(receipt_id, _text(erased_at_us), completed_at_us is not None, json.loads(removed))
+
+
+class Completion:
+    """Completion of erasures: users out of the features, and what came in between out of the store.
+
+    Parameters
+    ----------
+    forget_online
+        Takes a pseudonym out of the online store.
+    """
+
+    def __init__(self, home: Path, connection: apsw.Connection, forget_online: ForgetOnline) -> None:
+        self._home = home
+        self._connection = connection
+        self._forget_online = forget_online
+
+    def complete_oldest(self, before_us: int, now_us: int) -> bool:
+        """Complete the oldest erasure of before an instant; False if there is none, or a flow runs now."""
+        waiting = rows(self._connection, erasure_tables.UNFINISHED, (before_us,))
+        if not waiting:
+            return False
+        user_id, partner, receipt_id, removed = waiting[0]
+        try:
+            with held(self._home / layout.RETRAIN_LOCK, "completion of an erasure"):
+                self._complete(user_id, partner, receipt_id, json.loads(removed), now_us)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _complete(self, user_id: str, partner: str, receipt_id: str, removed: dict[str, int], now_us: int) -> None:
+        from feature_repo.forget import forget_offline
+
+        self._forget_online(user_id)
+        n_offline = forget_offline(self._home / layout.OFFLINE, partner, user_id)
+        with self._connection:
+            late = _late(self._connection, user_id)
+            total = {name: removed.get(name, 0) + late.get(name, 0) for name in {*removed, *late}}
+            if n_offline:
+                total["offline_features"] = removed.get("offline_features", 0) + n_offline
+            self._connection.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(total), now_us, receipt_id))
+            if self._connection.changes():  # else erased again meanwhile: that erasure completes this one too
+                self._connection.execute(erasure_tables.COMPLETE_EARLIER, (now_us, user_id))
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _late(connection: apsw.Connection, user_id: str) -> dict[str, int]:
+    """What a step under way wrote after the erasure, for a user who has not come back since."""
+    if rows(connection, "SELECT 1 FROM events WHERE user_id = ? LIMIT 1", (user_id,)):
+        return {}
+    return _remove(connection, user_id)
 
 
 def require(home: Path, partner: str, user_id: str) -> None:
@@ -117,122 +176,16 @@ def erase(
     """
     connection = connect(home)
     forgotten = pseudonym(partner_key(secret(home), partner), user_id)
-    receipt_id = _receipt_id()
+    receipt_id = new_receipt_id()
     with connection:
         erase_in_store(connection, partner, forgotten, receipt_id, now_us)
     time.sleep(settle_s)
-    completion = Completion(home, connection, forget_online, settle_s=0.0)
-    while completion.step(now_us):  # older ones too
+    completion = Completion(home, connection, forget_online)
+    while completion.complete_oldest(now_us, now_us):  # older ones too
         pass
-    found = receipt(partial(rows, connection), partner, receipt_id)
-    assert found is not None  # it was written above
-    return found
-
-
-def receipt(read: Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]], partner: str, receipt_id: str) -> Receipt | None:
-    """A receipt of a partner's; `read` answers a statement with its rows."""
-    found = read(erasure_tables.RECEIPT, (receipt_id, partner))
-    if not found:
-        return None
-    _, erased_at_us, completed_at_us, removed = found[0]
-    return Receipt(receipt_id, _text(erased_at_us), completed_at_us is not None, json.loads(removed))
-
-
-class Completion:
-    """Takes erased users out of the features, and what came in between out of the store. A `Duty`.
-
-    Parameters
-    ----------
-    settle_s
-        How old an erasure must be.
-    """
-
-    name = "erasure"
-    poll_s = POLL_S
-
-    def __init__(
-        self, home: Path, connection: apsw.Connection, forget_online: ForgetOnline, settle_s: float = SETTLE_S
-    ) -> None:
-        self._home = home
-        self._connection = connection
-        self._forget_online = forget_online
-        self._settle_us = round(settle_s * 1e6)
-
-    def step(self, now_us: int) -> int:
-        """Complete the oldest erasure; 0 if there is none, or a flow runs now."""
-        waiting = rows(self._connection, erasure_tables.UNFINISHED, (now_us - self._settle_us,))
-        if not waiting:
-            return 0
-        user_id, partner, receipt_id, removed = waiting[0]
-        try:
-            with _no_flow(self._home):
-                self._complete(user_id, partner, receipt_id, json.loads(removed), now_us)
-        except BlockingIOError:
-            return 0
-        return 1
-
-    def _complete(self, user_id: str, partner: str, receipt_id: str, removed: dict[str, int], now_us: int) -> None:
-        from feature_repo.forget import forget_offline
-
-        self._forget_online(user_id)
-        n_offline = forget_offline(self._home / layout.OFFLINE, partner, user_id)
-        with self._connection:
-            late = _late(self._connection, user_id)
-            total = {name: removed.get(name, 0) + late.get(name, 0) for name in {*removed, *late}}
-            if n_offline:
-                total["offline_features"] = removed.get("offline_features", 0) + n_offline
-            self._connection.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(total), now_us, receipt_id))
-            if self._connection.changes():  # else erased again meanwhile: that erasure completes this one too
-                self._connection.execute(erasure_tables.COMPLETE_EARLIER, (now_us, user_id))
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _late(connection: apsw.Connection, user_id: str) -> dict[str, int]:
-    """What a step under way wrote after the erasure, for a user who has not come back since."""
-    if rows(connection, "SELECT 1 FROM events WHERE user_id = ? LIMIT 1", (user_id,)):
-        return {}
-    return _remove(connection, user_id)
-
-
-@contextmanager
-def _no_flow(home: Path) -> Iterator[None]:
-    """Hold the flows' lock; `BlockingIOError` if a flow runs."""
-    with (home / layout.RETRAIN_LOCK).open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-
-
-def _receipt_id() -> str:
-    return f"er_{secrets.token_hex(12)}"
-
-
-class ErasureDoor:
-    """``DELETE /v1/users/{user_id}`` and ``GET /v1/erasures/{receipt_id}``."""
-
-    def __init__(self, reader: Reader, writes: Writes, master: bytes) -> None:
-        self._reader = reader
-        self._writes = writes
-        self._key = partner_keys(master)
-
-    async def delete(self, call: Call) -> Any:
-        """Erase a user; 202 with the receipt, which is completed when no copy is left."""
-        user_id = call.path["user_id"]
-        if not 0 < len(user_id) <= MAX_ID_LENGTH:
-            raise Refusal(422, f"a user id has 1 to {MAX_ID_LENGTH} characters")
-        forgotten = pseudonym(self._key(call.partner), user_id)
-        receipt_id, now_us = _receipt_id(), call.received_at_us
-
-        def work(connection: apsw.Connection) -> Receipt:
-            return erase_in_store(connection, call.partner, forgotten, receipt_id, now_us)
-
-        return await self._writes.write(call, work, 202)
-
-    async def show(self, call: Call) -> Receipt:
-        """Show how far an erasure is."""
-        found = receipt(self._reader.rows, call.partner, call.path["receipt_id"])
-        if found is None:
-            raise Refusal(404, "there is no such receipt")
-        return found
+    written = receipt(partial(rows, connection), partner, receipt_id)
+    assert written is not None
+    return written
 
 
 def online_of(settings: Settings) -> ForgetOnline:
@@ -242,8 +195,3 @@ def online_of(settings: Settings) -> ForgetOnline:
 
     store = open_store(settings.home, settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url)
     return lambda user_id: forget_online(store, user_id)
-
-
-def open_completion(settings: Settings) -> Completion:
-    """The duty on a connection of its own."""
-    return Completion(settings.home, connect(settings.home), online_of(settings))

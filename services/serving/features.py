@@ -1,4 +1,4 @@
-"""Features of users and items from the online store, through Feast's SDK.
+"""Online features of users and items, through Feast's SDK.
 
 Feast does not judge the age of what it finds online; this module does, from the instants the features stand at. A store that
 fails is left alone for `REST_S`, so that a server which is down costs one request its timeout and not every request.
@@ -6,6 +6,7 @@ fails is left alone for `REST_S`, so that a server which is down costs one reque
 
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -27,6 +28,7 @@ from models.schema import (
 )
 
 REST_S: Final = 1.0
+REOPEN_S: Final = 10.0
 _USER: Final = [f"{USERS_VIEW}:{name}" for name in (*USER_FEATURES, LAST_EVENT_AT)]
 _RECENT: Final = [f"{RECENT_ITEMS_VIEW}:{name}" for name in (USER_RECENT_ITEMS, RECENT_ITEMS_AT)]
 _ITEM: Final = [f"{ITEMS_VIEW}:{name}" for name in ITEM_FEATURES]
@@ -38,7 +40,7 @@ class StoreUnreachable(Exception):  # noqa: N818 - a state of the world, answere
 
 
 class OnlineFeatures(Protocol):
-    """What the handlers read. None means: nothing known, or too old. Each may raise `StoreUnreachable`."""
+    """Features as handlers read them. None means: nothing known, or too old. Each may raise `StoreUnreachable`."""
 
     def user(self, user_id: str, now_us: int) -> UserFeatures | None:
         """Features of a pseudonymous user."""
@@ -54,7 +56,7 @@ class OnlineFeatures(Protocol):
 
 
 class NoFeatures:
-    """The store of a service that has none: every read finds it unreachable."""
+    """Features of a service without an online store: every read finds it unreachable."""
 
     def user(self, user_id: str, now_us: int) -> UserFeatures | None:
         """Find nothing."""
@@ -70,7 +72,7 @@ class NoFeatures:
 
 
 class FeastFeatures:
-    """Reads one entity at a time; call it from one thread.
+    """Features from Feast, one entity at a time; called from one thread.
 
     Parameters
     ----------
@@ -151,3 +153,39 @@ def open_features(settings: Settings) -> OnlineFeatures:
         log.warning("the feature store cannot be opened: %s", type(error).__name__)
         return NoFeatures()
     return FeastFeatures(store, settings.feature_max_age_s, failures)
+
+
+class OnlineSource:
+    """Source of online features that opens them again until that succeeds.
+
+    Parameters
+    ----------
+    given
+        Features that are open already; without them `start` opens those of the home.
+    """
+
+    def __init__(self, settings: Settings, given: OnlineFeatures | None = None) -> None:
+        self._settings = settings
+        self._opens = given is None
+        self._online: OnlineFeatures = given or NoFeatures()
+        self._stopping = threading.Event()
+
+    def current(self) -> OnlineFeatures:
+        """The features, or those of a service without an online store."""
+        return self._online
+
+    def start(self) -> None:
+        """Open the online store; where that fails, a daemon thread tries again every `REOPEN_S`."""
+        if not self._opens:
+            return
+        self._online = open_features(self._settings)
+        if isinstance(self._online, NoFeatures):
+            threading.Thread(target=self._reopen, name="online-features", daemon=True).start()
+
+    def stop(self) -> None:
+        """Try no more."""
+        self._stopping.set()
+
+    def _reopen(self) -> None:
+        while isinstance(self._online, NoFeatures) and not self._stopping.wait(REOPEN_S):
+            self._online = open_features(self._settings)

@@ -6,7 +6,6 @@ reference is swapped; if that fails, the version of before keeps serving and `pr
 read-only, so all workers share one copy.
 """
 
-import json
 import logging
 import threading
 from collections.abc import Collection, Mapping
@@ -16,25 +15,28 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import apsw
-import numpy as np
-import numpy.typing as npt
 
-from infra import layout
+from infra import artifacts, registry
+from infra.registry import CHAMPION
 from infra.store.connection import connect
-from infra.store.statements.log import ALIASED
 from models import model_specs
-from models.artifact import Parts, require_whole
 from models.model_set import NO_MODELS, ModelSet
 from services.serving.action_weights import LiveWeights
 
 POLL_S: Final = 0.2
-CHAMPION: Final = "champion"
-CHALLENGER: Final = "challenger"
 log = logging.getLogger("attune.champion")
 
 
 class ChampionSource(Protocol):
-    """Where a handler gets the models from."""
+    """Source of the models that serve."""
+
+    def start(self) -> None:
+        """Load the models, then keep watching."""
+        ...
+
+    def stop(self) -> None:
+        """Watch no more."""
+        ...
 
     def current(self) -> ModelSet:
         """The models that serve now."""
@@ -64,7 +66,7 @@ class AliasedModels:
         Models that could not be loaded, and why.
     """
 
-    def __init__(self, home: Path, alias: str, names: Collection[str] = model_specs.LOADERS) -> None:
+    def __init__(self, home: Path, alias: str, names: Collection[str] = model_specs.KEPT_MODELS) -> None:
         self._home, self._alias, self._names = home, alias, names
         self._failed: dict[str, int] = {}  # version that could not be loaded: not tried again until the alias moves
         self.found = NO_MODELS
@@ -73,15 +75,15 @@ class AliasedModels:
     def read(self, connection: apsw.Connection) -> ModelSet:
         """What carries the alias now, all of it exchanged at once."""
         before = self.found.versions
-        carried = connection.execute(ALIASED, (self._alias,))
-        now = {name: (int(version), artifact) for name, version, artifact in carried if name in self._names}
-        problems = {name: text for name, text in self.problems.items() if self._failed.get(name) == now.get(name, (None,))[0]}
+        now = {name: one for name, one in registry.carriers(connection, self._alias).items() if name in self._names}
+        carried = {name: one.version for name, one in now.items()}
+        problems = {name: text for name, text in self.problems.items() if self._failed.get(name) == carried.get(name)}
         loaded: dict[str, Any] = {}
         for name, (version, artifact) in now.items():
             if version in (before.get(name), self._failed.get(name)):
                 continue
             try:
-                loaded[name] = load(name, self._home / artifact)
+                loaded[name] = model_specs.made(name, *artifacts.load(self._home / artifact))
             except model_specs.FAULTS as error:
                 # Whatever is wrong with the files, the answer is the same: what served before goes on serving.
                 why = error.strerror if isinstance(error, OSError) else error  # without the path: everybody may read it
@@ -92,7 +94,7 @@ class AliasedModels:
         gone = [] if self._alias == CHAMPION else [name for name in before if name not in now or name in problems]
         if loaded or gone:
             versions = {name: version for name, version in before.items() if name not in gone}
-            versions |= {name: now[name][0] for name in loaded}
+            versions |= {name: now[name].version for name in loaded}
             self.found = replace(self.found, **dict.fromkeys(gone), **loaded, versions=versions)
             log.info("%ss are now %s", self._alias, versions)
         return self.found
@@ -156,35 +158,3 @@ class ChampionWatcher:
         models, actions = self._models.read(connection), self._actions.read(connection)
         if models.versions != self._current.versions or actions is not self._current.actions:
             self._current = replace(models, actions=actions)
-
-
-def load(name: str, folder: Path) -> Any:
-    """Load one artifact and let it repeat its golden predictions.
-
-    Parameters
-    ----------
-    name
-        One of `MODEL_NAMES`.
-    folder
-        With ``meta.json``, one ``.npy`` per array and, where there are any, the golden rows.
-
-    Raises
-    ------
-    ValueError
-        If the artifact is of another schema, or its predictions differ from the recorded ones.
-    OSError
-        If a file is missing.
-    """
-    noted = folder / layout.SUMS_FILE
-    if noted.exists():  # versions of before there were sums are taken as they are
-        require_whole(_contents(folder), json.loads(noted.read_text()))
-    arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
-    golden = folder / layout.GOLDEN_FILE
-    parts = Parts(json.loads((folder / layout.META_FILE).read_text()), arrays)
-    return model_specs.made(name, parts, json.loads(golden.read_text()) if golden.exists() else None)
-
-
-def _contents(folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
-    return {
-        path.name: np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8) for path in folder.iterdir()
-    }

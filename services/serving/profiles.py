@@ -1,4 +1,4 @@
-"""What the bandit believes, in memory: the newest snapshot of the posteriors, and the arms of champions and challengers.
+"""Profile source: the bandit in memory, of the newest snapshot of the posteriors and the arms of champions and challengers.
 
 The worker writes snapshots (`services.worker.rewards`); here SQLite's ``data_version`` is asked at most every `check_s`
 seconds, so that a request pays for a comparison of two numbers.
@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import apsw
 import msgspec
 
+from infra.registry import CHALLENGER
 from infra.store.connection import connect, rows
 from infra.store.statements.decisions import BANDIT_DECISIONS, NEWEST_SNAPSHOT, READ_SNAPSHOT
 from models.bandit import arms
@@ -18,7 +19,7 @@ from models.bandit import thompson as profile_bandit
 from models.bandit.arms import Bandit
 from models.bandit.thompson import Snapshot
 from models.model_set import NO_MODELS, ModelSet
-from services.serving.model_watch import CHALLENGER, AliasedModels
+from services.serving.model_watch import AliasedModels
 
 CHECK_S: Final = 0.2
 REPLAYED_AT_ONCE: Final = 5_000
@@ -26,7 +27,7 @@ log = logging.getLogger("attune.decisions")
 
 
 class ProfileSource(Protocol):
-    """Where a handler gets the bandit from."""
+    """Source of the bandit that deals profiles."""
 
     def current(self, champions: ModelSet, now_s: float) -> Bandit:
         """The arms of these champions and the newest posteriors."""
@@ -78,13 +79,13 @@ class Profiles:
             data_version = self._connection.pragma("data_version")
             if data_version != self._data_version:
                 self._challenger.read(self._connection)
-                self._snapshot = newest(self._connection, self._snapshot)
+                self._snapshot = newest_snapshot(self._connection, self._snapshot)
                 self._data_version = data_version
         except apsw.Error:  # locked, or the disk is full: what is known goes on serving
             return
 
 
-def newest(connection: apsw.Connection, known: Snapshot | None = None) -> Snapshot | None:
+def newest_snapshot(connection: apsw.Connection, known: Snapshot | None = None) -> Snapshot | None:
     """The newest snapshot of the store; the one already known where it is the newest, or the newest is of another schema."""
     ((version,),) = rows(connection, NEWEST_SNAPSHOT)
     if version is None or (known is not None and known.version == version):

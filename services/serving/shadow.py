@@ -20,6 +20,7 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
+from infra.registry import CHALLENGER
 from infra.store.connection import connect
 from infra.store.statements.shadow import WRITE, named
 from models.assess import Assessment
@@ -27,7 +28,7 @@ from models.model_set import ModelSet
 from models.model_specs import FAULTS
 from models.recommend import Recommendation
 from models.schema import NEXT_ACTIONS
-from services.serving.model_watch import CHALLENGER, ChampionSource, ChampionWatcher
+from services.serving.model_watch import ChampionSource, ChampionWatcher
 
 MAX_WAITING: Final = 32  # requests
 WRITE_S: Final = 2.0

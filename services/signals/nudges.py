@@ -1,9 +1,7 @@
-"""The nudge of a moment under the partner's policy: what the worker sends and what ``POST /v1/engagement`` says it would send.
+"""Nudge of a moment under the partner's policy: what the worker sends and what ``POST /v1/engagement`` says it would send.
 
 Reads only; whoever sends writes the consequences in the same transaction.
 """
-
-from collections.abc import Callable
 
 from infra.store.statements.signals import READ_SPENT, READ_STANDING
 from models.assess import Assessment
@@ -13,30 +11,31 @@ from models.live_session import LiveSession
 from models.schema import DAY_US
 from services.signals import shelf as signal_shelf
 from services.signals.policies import PolicyBook, Read
-from services.signals.shelf import Goods, Spent
+from services.signals.shelf import PartnerCatalogs, Spent
 
 
 class Nudges:
-    """Decides, on what the store says.
+    """Nudges by what the store says.
 
     Parameters
     ----------
     read
         All rows of a statement, as the store stands.
-    goods
-        The catalogues as they stand at an instant, microseconds since 1970.
+    catalogs
+        Looked at again for every nudge.
     """
 
-    def __init__(self, read: Read, goods: Callable[[int], Goods]) -> None:
+    def __init__(self, read: Read, catalogs: PartnerCatalogs) -> None:
         self._read = read
-        self._goods = goods
+        self._catalogs = catalogs
         self._policies = PolicyBook(read)
 
     def decide(self, found: Assessment, session: LiveSession, moment: Moment) -> Nudge:
         """Choose the signal of a moment, and say whether it may be sent."""
         policy = self.policy_of(moment.partner)
         spent = self._spent(moment.partner, moment.now_us)
-        shelf = signal_shelf.fill(found, session, self._goods(moment.now_us), policy, spent, moment.partner, moment.now_us)
+        self._catalogs.refresh(moment.now_us / 1e6)
+        shelf = signal_shelf.fill(found, session, self._catalogs, policy, spent, moment.partner, moment.now_us)
         standing = self.standing_of(moment)
         return signal_policy.nudge(found.score, found.p_next, found.features, shelf, policy, standing, moment)
 

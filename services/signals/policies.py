@@ -1,4 +1,4 @@
-"""``GET`` and ``PUT /v1/signals/policy``: what a partner allows, as the partner writes it and as the worker reads it.
+"""Signal policies: what a partner allows, as the partner writes it and as whoever decides reads it.
 
 Amounts are in the shop's currency here and in hundredths of it inside. The partner's JSON is what is kept; a partner who never
 set a policy has the default one.
@@ -8,24 +8,19 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-import apsw
 import msgspec
 from msgspec import Meta
 
-from infra.store.statements.signals import PUT_POLICY, READ_POLICY
+from infra.store.statements.signals import READ_POLICY
 from models.engagement.policy import DAY_MIN, SENDABLE, SignalPolicy
 from models.engagement.signals import SignalThresholds
-from services.http.calls import Call, Reply
-from services.http.decoding import decode
-from services.http.idempotency import Writes
-from services.http.problems import Refusal
-from services.http.reader import Reader
 
-BODY_LIMIT: Final = 256 * 1024
 Read = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1, le=1000)]
 Money = Annotated[float, Meta(ge=0.0, le=1e10)]
+Sendable = Annotated[str, Meta(extra_json_schema={"enum": list(SENDABLE)})]  # for the document; who sets a policy checks it
+Types = Annotated[list[Sendable], Meta(max_length=len(SENDABLE))]
 TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
 _DEFAULT: Final = SignalPolicy()
 _T: Final = _DEFAULT.thresholds
@@ -65,7 +60,7 @@ class PolicyBody(msgspec.Struct, forbid_unknown_fields=True):
     """A partner's policy. What a request leaves out is set to its default."""
 
     thresholds: Thresholds = msgspec.field(default_factory=Thresholds)
-    signal_types: Annotated[list[str], Meta(max_length=len(SENDABLE))] = msgspec.field(default_factory=lambda: list(SENDABLE))
+    signal_types: Types = msgspec.field(default_factory=lambda: list(SENDABLE))
     max_per_day: Annotated[int, Meta(ge=0, le=1000)] = _DEFAULT.max_per_day
     cool_down_s: Annotated[int, Meta(ge=0, le=30 * 86_400)] = _DEFAULT.cool_down_s
     quiet_hours: QuietHours | None = None
@@ -76,7 +71,7 @@ class PolicyBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 DEFAULT_BODY: Final = PolicyBody()
-_DECODER: Final = msgspec.json.Decoder(PolicyBody)
+DECODER: Final = msgspec.json.Decoder(PolicyBody)
 _CLOCK: Final = re.compile(r"(\d\d):(\d\d)")
 
 
@@ -122,7 +117,7 @@ def _cents(amount: float | None) -> int | None:
 
 
 class PolicyBook:
-    """The partners' policies as they stand.
+    """Policies of the partners, as they stand.
 
     Parameters
     ----------
@@ -142,44 +137,5 @@ class PolicyBook:
         text, version = found[0]
         known = self._known.get(partner)
         if known is None or known[0] != version:
-            known = self._known[partner] = (version, to_policy(_DECODER.decode(text)))
+            known = self._known[partner] = (version, to_policy(DECODER.decode(text)))
         return known[1]
-
-
-class PolicyDoor:
-    """The handlers."""
-
-    def __init__(self, reader: Reader, writes: Writes) -> None:
-        self._reader = reader
-        self._writes = writes
-
-    async def show(self, call: Call) -> PolicyBody:
-        """``GET /v1/signals/policy``."""
-        found = self._reader.rows(READ_POLICY, (call.partner,))
-        return _DECODER.decode(found[0][0]) if found else DEFAULT_BODY
-
-    async def put(self, call: Call) -> Reply:
-        """``PUT /v1/signals/policy``."""
-        body = decoded(call.body)
-        text = msgspec.json.encode(body).decode()
-
-        def work(connection: apsw.Connection) -> PolicyBody:
-            connection.execute(PUT_POLICY, (call.partner, text, call.received_at_us))
-            return body
-
-        return await self._writes.write(call, work)
-
-
-def decoded(body: bytes) -> PolicyBody:
-    """Read a policy and make sure that it can be followed.
-
-    Raises
-    ------
-    Refusal
-        400 or 422.
-    """
-    policy = decode(_DECODER, body)
-    unknown = [place for place, name in enumerate(policy.signal_types) if name not in SENDABLE]
-    if unknown:
-        raise Refusal(422, f"a signal type must be one of {', '.join(SENDABLE)}", f"/signal_types/{unknown[0]}")
-    return policy

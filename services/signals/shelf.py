@@ -1,4 +1,4 @@
-"""What a signal to a visitor may name: the shelf, filled from associations, catalogue, offers and what has been promised.
+"""Shelf of a signal: what it may name, filled from associations, catalogue, offers and what has been promised.
 
 Where a partner has no catalogue, products are what the associations know; there are then neither articles nor prices but those
 of the session's own events.
@@ -16,8 +16,12 @@ from models.live_session import LiveSession
 from services.signals.catalog import CatalogItem, CatalogOffer
 
 
-class Goods(Protocol):
-    """The partners' catalogues. `services.signals.catalog.Catalog` is one."""
+class PartnerCatalogs(Protocol):
+    """Catalogues of the partners. `services.signals.catalog.Catalog` has them."""
+
+    def refresh(self, now_s: float) -> None:
+        """Bring in what changed, as of an instant, seconds since 1970."""
+        ...
 
     def in_stock(self, partner: str, item_id: str) -> bool | None:
         """Whether the catalogue has an item and it is not sold out; None where the partner has no catalogue."""
@@ -36,8 +40,11 @@ class Goods(Protocol):
         ...
 
 
-class Empty:
-    """The catalogue of an installation that has none."""
+class NoCatalogs:
+    """Catalogues of an installation that has none."""
+
+    def refresh(self, now_s: float) -> None:
+        """Find nothing new."""
 
     def in_stock(self, partner: str, item_id: str) -> bool | None:
         """Nobody knows."""
@@ -68,28 +75,29 @@ UNSPENT: Final = Spent({}, 0, 0)
 
 
 def fill(
-    found: Assessment, session: LiveSession, goods: Goods, policy: SignalPolicy, spent: Spent, partner: str, now_us: int
-) -> Shelf:
+    found: Assessment, session: LiveSession, catalogs: PartnerCatalogs, policy: SignalPolicy, spent: Spent, partner: str,
+    now_us: int,
+) -> Shelf:  # fmt: skip
     """Fill the shelf for a visitor."""
     most = policy.thresholds.max_items
-    articles = tuple(islice(_articles(session, goods.content(partner)), most))
-    products = tuple(islice((item_id for item_id in found.product_ids if _is_for_sale(goods, partner, item_id)), most))
-    named = {item_id: goods.item(partner, item_id) for item_id in products}
+    articles = tuple(islice(_articles(session, catalogs.content(partner)), most))
+    products = tuple(islice((item_id for item_id in found.product_ids if _is_for_sale(catalogs, partner, item_id)), most))
+    named = {item_id: catalogs.item(partner, item_id) for item_id in products}
     shown = {item_id: item for item_id, item in named.items() if item is not None} | {a.item_id: a for a in articles}
-    cart = [_Line(item_id, *_known(item_id, session, goods, partner)) for item_id in found.cart_ids]
+    cart = [_Line(item_id, *_known(item_id, session, catalogs, partner)) for item_id in found.cart_ids]
     return Shelf(
         product_ids=products,
         content_ids=tuple(article.item_id for article in articles),
         cart_ids=found.cart_ids,
-        offers=tuple(_offers(goods.offers(partner), cart, policy, spent, now_us)) if cart else (),
+        offers=tuple(_offers(catalogs.offers(partner), cart, policy, spent, now_us)) if cart else (),
         cart_cents=_sum(cart),
         details={item_id: _details(item) for item_id, item in shown.items()},
     )
 
 
-def _is_for_sale(goods: Goods, partner: str, item_id: str) -> bool:
-    item = goods.item(partner, item_id)
-    return goods.in_stock(partner, item_id) is not False and (item is None or item.kind != "content")
+def _is_for_sale(catalogs: PartnerCatalogs, partner: str, item_id: str) -> bool:
+    item = catalogs.item(partner, item_id)
+    return catalogs.in_stock(partner, item_id) is not False and (item is None or item.kind != "content")
 
 
 class _Line(NamedTuple):
@@ -100,9 +108,9 @@ class _Line(NamedTuple):
     cents: int | None
 
 
-def _known(item_id: str, session: LiveSession, goods: Goods, partner: str) -> tuple[str | None, int | None]:
+def _known(item_id: str, session: LiveSession, catalogs: PartnerCatalogs, partner: str) -> tuple[str | None, int | None]:
     """Category and price of an item: the catalogue's, else those of the newest event about it that has them."""
-    item = goods.item(partner, item_id)
+    item = catalogs.item(partner, item_id)
     category, price = (item.category, item.price) if item is not None else (None, None)
     about = session.events[session.events["item"] == session.item_ids.index(item_id)]
     if price is None:

@@ -1,4 +1,4 @@
-"""The duty that keeps the action weights up to date: new events, released ones, and actions whose horizon has passed.
+"""Action-weight duty: new events, released ones, and actions whose horizon has passed become the posterior that serves.
 
 For every visitor concerned it folds that visitor's history again (`models.weights.action_outcomes`) and replaces what it had
 kept, in one transaction with its place in the log. So a late event, a second run or a kill at any moment changes nothing in
@@ -16,6 +16,7 @@ from infra.store.connection import connect, rows
 from infra.store.statements import action_weights as action_weight_tables
 from infra.store.statements import log as tables
 from infra.store.statements.action_weights import CURSOR
+from infra.store.statements.events import USERS_BETWEEN
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
 from models.weights.actions import PARAMS, ActionParams
@@ -29,8 +30,8 @@ DUE_A_STEP: Final = 1_000
 MARGIN_US: Final = 3_600_000_000
 
 
-class WeightsDuty:
-    """Stands somewhere in the log and brings the action weights up to its end, and to the present.
+class ActionWeightDuty:
+    """Duty that stands somewhere in the log and brings the action weights up to its end, and to the present.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class WeightsDuty:
         """
         position = self._position()
         until = max(position, min(self._end(), position + EVENTS_A_STEP))
-        users = {user for (user,) in rows(self._connection, action_weight_tables.TOUCHED, (position, until))}
+        users = {user for (user,) in rows(self._connection, USERS_BETWEEN, (position, until))}
         users.update(user for (user,) in rows(self._connection, action_weight_tables.DUE, (now_us, DUE_A_STEP)))
         changed = {
             (seq, at_us): user for seq, at_us, user in rows(self._connection, action_weight_tables.CHANGED, (MARGIN_US,))
@@ -86,7 +87,7 @@ class WeightsDuty:
         read = _json([user for user in users if user not in busy])
         frame = event_frame(rows(self._connection, tables.READ_USERS, (read, until)))
         found = action_outcomes.of_frame(frame, now_us, self._params)
-        browser = {user for (user,) in rows(self._connection, action_weight_tables.BROWSER_ONLY, (read, until))}
+        browser = {user for (user,) in rows(self._connection, action_weight_tables.BROWSER_ONLY_OF, (read, until))}
         with self._connection:
             self._connection.execute(action_weight_tables.FORGET_OBSERVATIONS, (asked,))
             self._connection.execute(action_weight_tables.FORGET_DUE, (asked,))
@@ -113,6 +114,6 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def open_duty(settings: Settings) -> WeightsDuty:
+def open_duty(settings: Settings) -> ActionWeightDuty:
     """Stand ready at a home's log."""
-    return WeightsDuty(connect(settings.home))
+    return ActionWeightDuty(connect(settings.home))

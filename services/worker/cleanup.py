@@ -1,4 +1,4 @@
-"""The duty that forgets: answers to repeated writes after a day, rejected events after a fortnight.
+"""Cleanup duty: answers to repeated writes go after a day, rejected events after a fortnight.
 
 A home that an early version made may hold texts of lines that were no rows; they go when the worker starts.
 """
@@ -28,8 +28,8 @@ POLL_S: Final = 60.0
 ROWS_A_STEP: Final = 1_000
 
 
-class Upkeep:
-    """Removes what the door kept for a time. A `Duty`; it needs no cursor, since it goes by age.
+class CleanupDuty:
+    """Duty that removes what requests left for a time; it needs no cursor, since it goes by age.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Upkeep:
         The pseudonym key of a partner.
     """
 
-    name = "upkeep"
+    name = "cleanup"
     poll_s = POLL_S
 
     def __init__(self, connection: apsw.Connection, key: Callable[[str], bytes]) -> None:
@@ -60,6 +60,6 @@ class Upkeep:
         return self._connection.total_changes() - before
 
 
-def open_upkeep(settings: Settings) -> Upkeep:
+def open_duty(settings: Settings) -> CleanupDuty:
     """The duty on a connection of its own."""
-    return Upkeep(connect(settings.home), partner_keys(secret(settings.home)))
+    return CleanupDuty(connect(settings.home), partner_keys(secret(settings.home)))

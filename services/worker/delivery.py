@@ -1,4 +1,4 @@
-"""The worker's duty of bringing signals to those who subscribed: at least once, under one id, for as long as the schedule says.
+"""Delivery duty: signals reach those who subscribed at least once, under one id, for as long as the schedule says.
 
 Each step writes what has come back, makes deliveries of what is new in the outbox, starts what is due and waits a moment for
 answers. Attempts run on in the duty's event loop from step to step, so an endpoint that hangs holds only its own slots. What is
@@ -33,8 +33,8 @@ LOOK_US: Final = 250_000  # how often what is due is looked for where nothing el
 log = logging.getLogger("attune.worker")
 
 
-class Endpoint(NamedTuple):
-    """Where a subscription wants its messages."""
+class Target(NamedTuple):
+    """Target of a subscription's messages."""
 
     subscription_id: str
     url: str
@@ -46,18 +46,18 @@ class Endpoint(NamedTuple):
         return self.subscription_id, self.url
 
 
-class Errand(NamedTuple):
-    """One attempt under way; `n_attempts` were made before it."""
+class Attempt(NamedTuple):
+    """Attempt under way; `n_attempts` were made before it."""
 
-    endpoint: Endpoint
+    target: Target
     delivery_id: int
     n_attempts: int
     started_at_us: int
     answer: "asyncio.Task[Answer]"
 
 
-class Delivery:
-    """Delivers what is in the outbox.
+class DeliveryDuty:
+    """Duty that delivers what is in the outbox.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Delivery:
         self._rng = rng
         self._runner = asyncio.Runner()
         self._outbound: Outbound | None = None
-        self._under_way: dict[int, Errand] = {}  # by delivery
+        self._under_way: dict[int, Attempt] = {}  # by delivery
         self._looked_at_us = -LOOK_US
         self._ended = 0  # attempts, in the step before: there are slots again
         self._slots: dict[tuple[str, str], Slots] = {}  # by subscription and address
@@ -105,7 +105,7 @@ class Delivery:
             done += self._start_due(self._outbound, now_us)
             self._looked_at_us = now_us
         if self._under_way:
-            answers = [errand.answer for errand in self._under_way.values()]
+            answers = [attempt.answer for attempt in self._under_way.values()]
             await asyncio.wait(answers, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
         self._ended = self._write_ended()
         return done + self._ended + len(self._under_way)
@@ -124,13 +124,13 @@ class Delivery:
     def _start_due(self, outbound: Outbound, now_us: int) -> int:
         """Start attempts as far as there are slots; how many."""
         before = len(self._under_way)
-        busy = Counter(errand.endpoint.subscription_id for errand in self._under_way.values())
+        busy = Counter(attempt.target.subscription_id for attempt in self._under_way.values())
         for subscription_id, url, *secrets in rows(self._connection, delivery_tables.ENDPOINTS_DUE, (now_us, now_us)):
-            endpoint = Endpoint(subscription_id, url, Secrets(*secrets))
-            slots = self._slots.get(endpoint.key, Slots())
+            target = Target(subscription_id, url, Secrets(*secrets))
+            slots = self._slots.get(target.key, Slots())
             free = min(slots.n - busy[subscription_id], self._room(slots.failing))
             if free > 0:
-                self._start(outbound, endpoint, free, free + busy[subscription_id], now_us)
+                self._start(outbound, target, free, free + busy[subscription_id], now_us)
         return len(self._under_way) - before
 
     def _room(self, failing: bool) -> int:
@@ -138,75 +138,75 @@ class Delivery:
         room = MOST_UNDER_WAY - len(self._under_way)
         if not failing:
             return room
-        held = sum(self._slots.get(errand.endpoint.key, Slots()).failing for errand in self._under_way.values())
+        held = sum(self._slots.get(attempt.target.key, Slots()).failing for attempt in self._under_way.values())
         return min(room, MOST_FAILING - held)
 
-    def _start(self, outbound: Outbound, endpoint: Endpoint, free: int, limit: int, now_us: int) -> None:
-        due = rows(self._connection, delivery_tables.DELIVERIES_DUE, (endpoint.subscription_id, now_us, limit))
+    def _start(self, outbound: Outbound, target: Target, free: int, limit: int, now_us: int) -> None:
+        due = rows(self._connection, delivery_tables.DELIVERIES_DUE, (target.subscription_id, now_us, limit))
         for delivery_id, n_attempts, *signal in [row for row in due if row[0] not in self._under_way][:free]:
             if signal[0] is None:  # erased since
                 self._connection.execute(delivery_tables.CANCELLED, (now_us, delivery_id))
                 continue
-            attempt = send(outbound, endpoint, OutboxSignal(*signal), now_us)
+            attempt = send(outbound, target, OutboxSignal(*signal), now_us)
             answer = asyncio.get_running_loop().create_task(attempt)
-            self._under_way[delivery_id] = Errand(endpoint, delivery_id, n_attempts, now_us, answer)
+            self._under_way[delivery_id] = Attempt(target, delivery_id, n_attempts, now_us, answer)
 
     def _write_ended(self) -> int:
         """Write the attempts that have ended, and what follows from each, in one transaction; how many."""
-        ended = [(errand, answer_of(errand.answer)) for errand in self._under_way.values() if errand.answer.done()]
+        ended = [(attempt, answer_of(attempt.answer)) for attempt in self._under_way.values() if attempt.answer.done()]
         if not ended:
             return 0
         with self._connection:
-            for errand, answer in ended:
-                self._write(errand, answer)
-        for errand, answer in ended:
-            del self._under_way[errand.delivery_id]
-            slots = self._slots.get(errand.endpoint.key, Slots())
-            self._slots[errand.endpoint.key] = slots.after(delivered=answer.delivered)
+            for attempt, answer in ended:
+                self._write(attempt, answer)
+        for attempt, answer in ended:
+            del self._under_way[attempt.delivery_id]
+            slots = self._slots.get(attempt.target.key, Slots())
+            self._slots[attempt.target.key] = slots.after(delivered=answer.delivered)
         return len(ended)
 
-    def _write(self, errand: Errand, answer: Answer) -> None:
-        now_us = errand.started_at_us + answer.latency_us
+    def _write(self, attempt: Attempt, answer: Answer) -> None:
+        now_us = attempt.started_at_us + answer.latency_us
         due_at_us = None
         if not answer.delivered and answer.status != GONE:
-            due_at_us = next_due_us(errand.n_attempts + 1, now_us, answer.retry_after_s, self._rng.random())
+            due_at_us = next_due_us(attempt.n_attempts + 1, now_us, answer.retry_after_s, self._rng.random())
         state = "delivered" if answer.delivered else "pending" if due_at_us is not None else "failed"
         finished_at_us = now_us if due_at_us is None else None
         execute = self._connection.execute
-        execute(delivery_tables.ATTEMPTED, (state, due_at_us, finished_at_us, errand.delivery_id))
+        execute(delivery_tables.ATTEMPTED, (state, due_at_us, finished_at_us, attempt.delivery_id))
         if not self._connection.changes():  # erased while it was under way
             return
-        made = (errand.delivery_id, errand.started_at_us, answer.latency_us, answer.outcome, answer.status, answer.text)
+        made = (attempt.delivery_id, attempt.started_at_us, answer.latency_us, answer.outcome, answer.status, answer.text)
         execute(delivery_tables.ATTEMPT, made)
-        self._judge(errand.endpoint, answer, now_us)
+        self._judge(attempt.target, answer, now_us)
 
-    def _judge(self, endpoint: Endpoint, answer: Answer, now_us: int) -> None:
+    def _judge(self, target: Target, answer: Answer, now_us: int) -> None:
         """Keep how the endpoint does; one that is gone, or has failed for long, is left alone, and GET says why."""
         execute = self._connection.execute
         if answer.delivered:
-            execute(delivery_tables.SUCCEEDED, (endpoint.subscription_id, now_us))
+            execute(delivery_tables.SUCCEEDED, (target.subscription_id, now_us))
             return
         pause_us = int(min(answer.retry_after_s, LONGEST_PAUSE_S) * 1e6)
-        execute(delivery_tables.FAILED, (endpoint.subscription_id, now_us, now_us + pause_us if pause_us else 0))
+        execute(delivery_tables.FAILED, (target.subscription_id, now_us, now_us + pause_us if pause_us else 0))
         reason = (
-            "the endpoint answered 410: it is gone" if answer.status == GONE else self._long_failure(endpoint, answer, now_us)
+            "the endpoint answered 410: it is gone" if answer.status == GONE else self._long_failure(target, answer, now_us)
         )
         if reason is not None:
-            execute(delivery_tables.DISABLE, (reason, now_us, endpoint.subscription_id, endpoint.url))
+            execute(delivery_tables.DISABLE, (reason, now_us, target.subscription_id, target.url))
 
-    def _long_failure(self, endpoint: Endpoint, answer: Answer, now_us: int) -> str | None:
-        found = rows(self._connection, delivery_tables.FAILING_SINCE, (endpoint.subscription_id,))
+    def _long_failure(self, target: Target, answer: Answer, now_us: int) -> str | None:
+        found = rows(self._connection, delivery_tables.FAILING_SINCE, (target.subscription_id,))
         if not found or not is_long_failure(found[0][0], found[0][1], now_us):
             return None
         last = f"answered {answer.status}" if answer.status is not None else f"failed: {answer.outcome}"
         return f"nothing was delivered since {instant(found[0][0])}; the last attempt {last}"
 
 
-async def send(outbound: Outbound, endpoint: Endpoint, signal: OutboxSignal, now_us: int) -> Answer:
+async def send(outbound: Outbound, target: Target, signal: OutboxSignal, now_us: int) -> Answer:
     """Make one attempt."""
     body = msgspec.json.encode(signal_body(signal))
-    headers = webhooks.headers(signal.signal_id, now_us, body, endpoint.secrets.valid(now_us))
-    return await outbound.post(endpoint.url, body, headers)
+    headers = webhooks.headers(signal.signal_id, now_us, body, target.secrets.valid(now_us))
+    return await outbound.post(target.url, body, headers)
 
 
 def answer_of(attempt: "asyncio.Task[Answer]") -> Answer:
@@ -218,7 +218,7 @@ def answer_of(attempt: "asyncio.Task[Answer]") -> Answer:
     return Answer("error", 0)
 
 
-def open_delivery(settings: Settings) -> Delivery:
+def open_duty(settings: Settings) -> DeliveryDuty:
     """Make the duty for a home."""
     allow_private = settings.allow_private_webhooks
-    return Delivery(connect(settings.home), lambda: Outbound(allow_private), random.SystemRandom())
+    return DeliveryDuty(connect(settings.home), lambda: Outbound(allow_private), random.SystemRandom())

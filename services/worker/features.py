@@ -1,4 +1,4 @@
-"""The feature duty: folds what is new in the log into the online features.
+"""Feature duty: folds what is new in the log into the online features.
 
 For every user with new events it folds that user's whole history again, with the function that materialization uses. So the
 online row is what a rebuild would write, whatever order events arrive in; doing it twice changes nothing, and a worker that is
@@ -40,8 +40,8 @@ class OnlineStore(Protocol):
         ...
 
 
-class Tail:
-    """Stands somewhere in the log and brings the online store up to its end. A `Duty`.
+class FeatureDuty:
+    """Duty that stands somewhere in the log and brings the online store up to its end.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Tail:
         found = rows(self._connection, tables.READ_USERS, (msgspec.json.encode(users).decode(), until))
         if not found:  # all of them are in quarantine
             return
-        features, recent = newest(event_frame(found))
+        features, recent = online_rows(event_frame(found))
         with redirect_stdout(StringIO()):  # Feast prints its progress
             self._online.write_to_online_store(USERS_VIEW, features)
             self._online.write_to_online_store(RECENT_ITEMS_VIEW, recent)
@@ -112,7 +112,7 @@ def event_frame(found: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     return frame.astype({**numbers, "seq": np.int64, "occurred_at_us": np.int64, "utc_offset_min": np.int16})
 
 
-def newest(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def online_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The online rows of the users in a frame that holds all of their events: features, and recent items."""
     ordered = sessionize(frame)[["seq", "partner", *EVENT_COLUMNS]]
     encoded = encode(ordered)
@@ -120,11 +120,11 @@ def newest(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return features.groupby("user_id", sort=False).tail(1), recent
 
 
-def open_tail(settings: Settings) -> Tail:
+def open_duty(settings: Settings) -> FeatureDuty:
     """Stand ready at a home's log. Takes seconds: Feast's import."""
     from feature_repo.store import open_store
 
     online: OnlineStore = open_store(
         settings.home, settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url
     )
-    return Tail(connect(settings.home), online)
+    return FeatureDuty(connect(settings.home), online)

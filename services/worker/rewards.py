@@ -1,4 +1,4 @@
-"""The duty that closes the loop: rewards are joined to decisions, and the bandit's posteriors are made anew from them.
+"""Reward duty: rewards are joined to decisions, and the bandit's posteriors are made anew from them.
 
 An event of the log is looked at once (its place is a cursor, moved in the transaction that holds the credit) and credited once
 (the event's number is the credit's key); a decision's reward is made from all its credits. So a killed worker, an event sent
@@ -15,6 +15,7 @@ import apsw
 import msgspec
 import numpy as np
 
+from infra.registry import CHALLENGER, CHAMPION
 from infra.settings import Settings
 from infra.store.connection import connect, rows
 from infra.store.statements import decisions as decision_tables
@@ -26,8 +27,8 @@ from models.bandit.arms import Arms
 from models.bandit.rewards import REWARD_OF, RewardParams
 from models.bandit.thompson import BanditParams, Snapshot
 from models.model_set import NO_MODELS, ModelSet
-from services.serving.model_watch import CHALLENGER, CHAMPION, AliasedModels
-from services.serving.profiles import WEIGHTED, newest
+from services.serving.model_watch import AliasedModels
+from services.serving.profiles import WEIGHTED, newest_snapshot
 
 CURSOR: Final = "rewards"
 POLL_S: Final = 1.0
@@ -48,7 +49,7 @@ class Credit(NamedTuple):
 
 
 class RewardDuty:
-    """Joins rewards and keeps the bandit's newest snapshot up to date.
+    """Duty that joins rewards and keeps the bandit's newest snapshot up to date.
 
     Parameters
     ----------
@@ -167,7 +168,7 @@ class RewardDuty:
     def _refresh(self, now_us: int) -> None:
         """Write a snapshot, if it says something new."""
         current = self._current_arms()
-        known = newest(self._connection, self._written)
+        known = newest_snapshot(self._connection, self._written)
         names = tuple(current.profiles)
         told = rows(self._connection, decision_tables.TRIAL_SHARE)  # the flows read it: whether there are trials at all
         is_like = known is not None and known.profiles == names and told == [(self._bandit.trial,)]

@@ -1,4 +1,4 @@
-"""What the worker process does: duties, each in a thread of its own, so that a slow one does not hold the others up.
+"""Runner of duties, each in a thread of its own, so that a slow one does not hold the others up.
 
 A duty keeps its place in the table `cursors` and moves it in the transaction that holds its effect. So it may be killed at any
 moment, and a step that failed is simply done again.
@@ -25,7 +25,7 @@ log = logging.getLogger("attune.worker")
 
 
 class Duty(Protocol):
-    """Something that has to be done again and again."""
+    """Duty: something that has to be done again and again."""
 
     @property
     def name(self) -> str:
@@ -48,8 +48,8 @@ class Duty(Protocol):
 
 
 @runtime_checkable
-class Holding(Protocol):
-    """A duty that holds something open beside its connection."""
+class Closable(Protocol):
+    """Duty that holds something open beside its connection."""
 
     def close(self) -> None:
         """Let go of it; called in the duty's thread after its last step."""
@@ -61,24 +61,10 @@ def duties(settings: Settings) -> list[Duty]:
 
     A duty opens connections of its own here. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
     """
-    from services.privacy import erasure, retention
-    from services.worker import action_weights as weights_duty
-    from services.worker import cleanup as upkeep
-    from services.worker import delivery
-    from services.worker import features as feature_tail
-    from services.worker import rewards as reward_duty
-    from services.worker import signals as signal_duty
+    from services.worker import action_weights, cleanup, delivery, erasure, features, retention, rewards, signals
 
-    return [
-        feature_tail.open_tail(settings),
-        weights_duty.open_duty(settings),
-        signal_duty.open_signals(settings),
-        delivery.open_delivery(settings),
-        reward_duty.open_duty(settings),
-        upkeep.open_upkeep(settings),
-        erasure.open_completion(settings),
-        retention.open_retention(settings),
-    ]
+    modules = (features, action_weights, signals, delivery, rewards, cleanup, erasure, retention)
+    return [module.open_duty(settings) for module in modules]
 
 
 def store_failures() -> tuple[type[Exception], ...]:
@@ -116,7 +102,7 @@ def follow(duty: Duty, stopped: threading.Event, failures: tuple[type[Exception]
         rest_s = REST_S
         if not done:
             stopped.wait(duty.poll_s)
-    if isinstance(duty, Holding):
+    if isinstance(duty, Closable):
         duty.close()
 
 

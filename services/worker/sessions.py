@@ -43,4 +43,7 @@ def sessions_at(connection: apsw.Connection, causes: Mapping[str, int], until: i
     wanted = np.flatnonzero(np.isin(seq, list(causes.values())))
     which = np.searchsorted(begin, wanted, side="right") - 1
     end = np.append(begin[1:], len(frame))
-    return {users[row]: cut(encoded, slice(begin[session], end[session])) for row, session in zip(wanted, which, strict=True)}
+    return {
+        users[row]: cut(encoded.events[begin[session] : end[session]], *encoded[1:])
+        for row, session in zip(wanted, which, strict=True)
+    }

@@ -1,4 +1,4 @@
-"""The signal duty: from new events to signals in the outbox.
+"""Signal duty: from new events to signals in the outbox.
 
 For every user with a fresh event it takes that event's session out of the log, assesses it as a request would be, lets the
 partner's policy decide, and writes the signal. Reading and thinking happen outside of any lock. Then one transaction holds
@@ -8,9 +8,8 @@ engagement. So a signal exists exactly once per cause whenever the process is ki
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import apsw
@@ -27,12 +26,12 @@ from models.model_set import ModelSet
 from models.schema import DAY_US, NEXT_ACTIONS
 from models.uuid7 import RANDOM_BITS, decision_id
 from services.serving.associations import LiveChampions
-from services.serving.features import NoFeatures, OnlineFeatures, open_features
+from services.serving.features import OnlineSource
 from services.serving.model_watch import ChampionSource, ChampionWatcher
 from services.serving.reads import engagement_features
 from services.signals.catalog import Catalog
 from services.signals.nudges import Nudges
-from services.signals.shelf import Goods
+from services.signals.shelf import PartnerCatalogs
 from services.worker.sessions import sessions_at
 
 CURSOR: Final = "signals"
@@ -41,7 +40,6 @@ EVENTS_A_STEP: Final = 5_000
 USERS_A_STEP: Final = 200
 MOST_EVENTS: Final = 20_000  # of one user: a machine
 SESSION_SPAN_US: Final = DAY_US  # how far back a live session may reach
-REOPEN_US: Final = 10_000_000
 _OF_CAUSES: Final = "seq, partner, user_id, occurred_at_us, received_at_us, utc_offset_min"
 NEW_EVENTS: Final = f"SELECT {_OF_CAUSES} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
 
@@ -70,20 +68,16 @@ class Considered(NamedTuple):
 
 
 class SignalDuty:
-    """Stands somewhere in the log and decides about signals up to its end. A `Duty`.
+    """Duty that stands somewhere in the log and decides about signals up to its end.
 
     Parameters
     ----------
     connection
         Of the store; used by one thread.
-    online
-        Where features are read at an instant.
-    goods
-        The catalogues as they stand at an instant.
+    champions, online
+        Stopped when the duty ends.
     noise
         Source of random bits for signal ids.
-    release
-        Called when the duty ends.
     """
 
     name = CURSOR
@@ -93,26 +87,24 @@ class SignalDuty:
         self,
         connection: apsw.Connection,
         champions: ChampionSource,
-        online: Callable[[int], OnlineFeatures],
-        goods: Callable[[int], Goods],
+        online: OnlineSource,
+        catalogs: PartnerCatalogs,
         noise: random.Random,
-        release: Callable[[], None] | None = None,
     ) -> None:
         self._connection = connection
-        self._release = release
         self._champions = champions
         self._online = online
         self._noise = noise
-        self._nudges = Nudges(partial(rows, connection), goods)
+        self._nudges = Nudges(partial(rows, connection), catalogs)
 
     def champions(self) -> ModelSet:
         """What it decides with now."""
         return self._champions.current()
 
     def close(self) -> None:
-        """Let go of what follows the log for it."""
-        if self._release is not None:
-            self._release()
+        """Stop what follows the store for it."""
+        self._champions.stop()
+        self._online.stop()
 
     def step(self, now_us: int) -> int:
         """Decide about the next users, at most `USERS_A_STEP`.
@@ -129,7 +121,7 @@ class SignalDuty:
         considered = self._consider(causes, until, now_us)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            if self._moved(position, until, now_us):
+            if self._claim(position, until, now_us):
                 for each in considered:
                     self._decide(each, now_us)
             self._connection.execute("COMMIT")
@@ -155,7 +147,7 @@ class SignalDuty:
         """Assess the visitors as they stand."""
         busy = rows(self._connection, tables.BUSY_USERS, (json.dumps(list(causes)), MOST_EVENTS)) if causes else []
         wanted = {user: cause.seq for user, cause in causes.items() if (user,) not in busy}
-        champions, online = self.champions(), self._online(now_us)
+        champions, online = self.champions(), self._online.current()
         considered = []
         for user, session in sessions_at(self._connection, wanted, until, now_us - SESSION_SPAN_US).items():
             item_id = last_item(session)
@@ -163,7 +155,7 @@ class SignalDuty:
             considered.append(Considered(causes[user], session, assess(session, champions, read, None, now_us)))
         return considered
 
-    def _moved(self, position: int, until: int, now_us: int) -> bool:
+    def _claim(self, position: int, until: int, now_us: int) -> bool:
         """Whether the cursor could be moved; not where another worker has been faster."""
         found = rows(self._connection, "SELECT seq FROM cursors WHERE name = ?", (CURSOR,))
         if (int(found[0][0]) if found else 0) != position:
@@ -204,38 +196,10 @@ def predicted_action(found: Assessment) -> str:
     return "unknown" if found.p_next is None else NEXT_ACTIONS[int(found.p_next.argmax())]
 
 
-class Reopening:
-    """The online features of a home; a store that could not be opened is tried again every `REOPEN_US`."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._online: OnlineFeatures = NoFeatures()
-        self._tried_at_us = -REOPEN_US
-
-    def __call__(self, now_us: int) -> OnlineFeatures:
-        """The features, or those of a store that has none."""
-        if isinstance(self._online, NoFeatures) and now_us - self._tried_at_us >= REOPEN_US:
-            self._online = open_features(self._settings)
-            self._tried_at_us = now_us
-        return self._online
-
-
-class Catalogs:
-    """The catalogues of a home, looked at again before they are used."""
-
-    def __init__(self, home: Path) -> None:
-        self._catalog = Catalog(home)
-
-    def __call__(self, now_us: int) -> Goods:
-        """The catalogues as they stand."""
-        self._catalog.refresh(now_us / 1e6)
-        return self._catalog
-
-
-def open_signals(settings: Settings) -> SignalDuty:
+def open_duty(settings: Settings) -> SignalDuty:
     """Stand ready to send signals: champions loaded and kept up to date as where requests are answered, kernels compiled."""
-    champions = LiveChampions(settings.home, ChampionWatcher(settings.home))
+    champions, online = LiveChampions(settings.home, ChampionWatcher(settings.home)), OnlineSource(settings)
     champions.start()
+    online.start()
     assess(EMPTY, champions.current(), NOTHING_KNOWN, None, 0)
-    goods, noise = Catalogs(settings.home), random.SystemRandom()
-    return SignalDuty(connect(settings.home), champions, Reopening(settings), goods, noise, champions.stop)
+    return SignalDuty(connect(settings.home), champions, online, Catalog(settings.home), random.SystemRandom())

@@ -18,9 +18,8 @@ import uvicorn
 
 from infra.settings import Settings
 from services.api.app import build_app
-from services.worker.delivery import open_delivery
+from services.worker import delivery, signals
 from services.worker.runner import follow_all
-from services.worker.signals import open_signals
 from tests.waiting import PATIENCE_S, free_port, until
 
 GUIDE = Path(__file__).parents[2] / "docs" / "partner-guide.md"
@@ -77,7 +76,7 @@ def serving(home: Path) -> Iterator[str]:
     settings = Settings(home=home, allow_private_webhooks=True)
     server = uvicorn.Server(uvicorn.Config(build_app(settings), "127.0.0.1", free_port(), log_level="warning"))
     stopped = threading.Event()
-    now = [open_signals(settings), open_delivery(settings)]
+    now = [signals.open_duty(settings), delivery.open_duty(settings)]
     threads = [threading.Thread(target=server.run), threading.Thread(target=follow_all, args=(now, stopped, (apsw.Error,)))]
     for thread in threads:
         thread.start()

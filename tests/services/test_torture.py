@@ -30,7 +30,7 @@ from models.events.rules import to_row
 from models.schema import USER_FEATURES
 from services.http import partners
 from services.signals.policies import PolicyBody, Thresholds
-from services.worker.features import event_frame, newest
+from services.worker.features import event_frame, online_rows
 from tests.services.receivers import SECRET, Receiver
 from tests.waiting import PATIENCE_S, free_port, until
 
@@ -44,11 +44,7 @@ import uvicorn
 from feature_repo import store
 from models import warm_up as warm
 from services.api import app
-from services.worker import cleanup as upkeep
-from services.worker import features as feature_tail, rewards as reward_duty, action_weights as weights_duty
-from services.worker import delivery
-from services.privacy import erasure, retention
-from services.worker import signals as signal_duty
+from services.worker import action_weights, cleanup, delivery, erasure, features, retention, rewards, signals
 from services.worker.runner import duties, follow_all, store_failures
 from services.serving.features import open_features
 from infra.settings import Settings
@@ -213,7 +209,7 @@ def check_events(home: Path, traffic: Traffic) -> None:
 def check_features(home: Path) -> None:
     """The online rows are those of one fold over the log: no event is missing in them, none counted twice."""
     found = rows(connect(home), tables.READ_USERS, (json.dumps(sorted(users_of(home))), 2**62))
-    expected = newest(event_frame(found))[0].set_index("user_id")
+    expected = online_rows(event_frame(found))[0].set_index("user_id")
     store = open_store(home)
     names = [f"user_features:{name}" for name in USER_FEATURES]
     entities = [{"user_id": user} for user in expected.index]

@@ -19,7 +19,7 @@ from infra.store.connection import connect, rows
 from models.events.identity import partner_key, pseudonym
 from services.api.app import build_app
 from services.http import partners
-from services.serving.features import NoFeatures, OnlineFeatures, RecentItems, UserFeatures
+from services.serving.features import NoFeatures, OnlineFeatures, OnlineSource, RecentItems, UserFeatures
 from services.serving.model_watch import ChampionWatcher
 from services.signals.catalog import Catalog
 from services.worker.signals import SignalDuty
@@ -161,8 +161,8 @@ def test_two_partners_cannot_join_their_users(service: Service) -> None:
     until(lambda: len(rows(connect(service.home), THEIRS.format("decisions"))) == 2, "the decisions are not on record")
     champions = ChampionWatcher(service.home)
     champions.refresh(connect(service.home))
-    goods = Catalog(service.home)
-    duty = SignalDuty(connect(service.home), champions, lambda _: NoFeatures(), lambda _: goods, random.Random(1))
+    online = OnlineSource(Settings(home=service.home), NoFeatures())
+    duty = SignalDuty(connect(service.home), champions, online, Catalog(service.home), random.Random(1))
     while duty.step(time.time_ns() // 1000):
         pass
     expected = {name: pseudonym(partner_key(secret(service.home), name), "same") for name in keys}

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from infra import layout
 from infra.settings import Settings
 from infra.store.connection import connect
 from models.bandit.thompson import DEFAULT_PARAMS
-from models.events.identity import partner_key, pseudonym
+from models.events.identity import partner_key, partner_keys, pseudonym
 from services.api.app import build_app
-from services.api.recommendations import Desk
+from services.api.recommendations import RecommendationHandler
 from services.http.calls import WARM_UP, Call
-from services.http.guard import OpenDoor
+from services.http.guard import AdmitAll
 from services.http.partners import SCOPES, Caller
 from services.serving.decision_log import DecisionLog
 from services.serving.features import NoFeatures
@@ -32,21 +33,23 @@ SHOP = Caller("shop", frozenset(SCOPES), "sk")
 
 
 class Service:
-    """A desk over a home, with its decision log and bandit."""
+    """A handler over a home, with its decision log and bandit."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         champions = ChampionWatcher(home)
         champions.refresh(connect(home))
         self.log = DecisionLog(home, gather_s=60)
-        self.desk = Desk(champions, NoFeatures, bytes(32), random.Random(1), Profiles(home, check_s=0), self.log)
+        shared = build_app(Settings(home=home), champions=champions, online=NoFeatures()).shared
+        shared = replace(shared, key=partner_keys(bytes(32)), profiles=Profiles(home, check_s=0), decisions=self.log)
+        self.handler = RecommendationHandler(shared, random.Random(1))
 
     def ask(self, user: str, caller: Caller = SHOP) -> Any:
         event = {"type": "add_to_cart", "item_id": "sku-00001", "ts": "2025-11-21T09:59:00Z"}
         context = {"device": "mobile", "timezone": "Europe/Berlin"}
         body = {"user_id": user, "limit": 3, "session_data": {"session_id": "s-1", "context": context, "events": [event]}}
         call = Call(caller, json.dumps(body).encode(), received_at_us=NOW_US)
-        return asyncio.run(self.desk.recommendations(call))
+        return asyncio.run(self.handler.answer(call))
 
     def logged(self) -> list[dict[str, Any]]:
         self.log.close()
@@ -113,7 +116,7 @@ def test_the_bandit_deals_within_the_dynamic_variant_and_a_replay_repeats_it(ser
 def test_an_event_that_names_its_decision_is_its_reward(service: Service) -> None:
     service.log.close()
     event = {"event_id": "e-1", "user_id": CANARY, "type": "purchase", "item_id": "sku-00002", "price": 9.5}
-    app = build_app(Settings(home=service.home), authenticator=OpenDoor(), online=NoFeatures(), now_us=lambda: NOW_US)
+    app = build_app(Settings(home=service.home), authenticator=AdmitAll(), online=NoFeatures(), now_us=lambda: NOW_US)
     with TestClient(app) as client:
         answer = client.post("/v1/recommendations", json={"user_id": CANARY, "item_id": "sku-00001"}).json()
         told = event | {"ts": "2025-11-21T10:00:00Z", "decision_id": answer["decision_id"]}

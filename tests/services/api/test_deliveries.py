@@ -14,8 +14,8 @@ import pytest
 
 from infra.store.connection import connect, rows
 from infra.store.writer import LogWriter
-from services.api.deliveries import MAX_REPLAYED, MAX_TESTS, DeliveryDoor
-from services.api.subscriptions import SubscriptionDoor
+from services.api.deliveries import MAX_REPLAYED, MAX_TESTS, DeliveriesHandler
+from services.api.subscriptions import SubscriptionsHandler
 from services.delivery.outbound import Outbound
 from services.http.calls import Call, Reply
 from services.http.idempotency import Writes
@@ -23,7 +23,7 @@ from services.http.partners import SCOPES, Caller
 from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.signals.body import instant
-from services.worker.delivery import Delivery
+from services.worker.delivery import DeliveryDuty
 from tests.services.receivers import Receiver, S, answer, emit, empty, hang, receiver, subscribe
 from tests.waiting import PATIENCE_S
 
@@ -31,11 +31,11 @@ __all__ = ["empty", "receiver"]  # fixtures
 
 
 class Side(NamedTuple):
-    """The doors and the worker of one home."""
+    """The handler and the worker of one home."""
 
     store: apsw.Connection
-    door: DeliveryDoor
-    duty: Delivery
+    handler: DeliveriesHandler
+    duty: DeliveryDuty
 
     def ask(self, handler: Callable[[Call], Awaitable[Any]], partner: str = "shop", body: object = None, **more: Any) -> Any:
         caller = Caller(partner, frozenset(SCOPES), "sk")
@@ -57,9 +57,9 @@ async def _awaited(handler: Callable[[Call], Awaitable[Any]], call: Call) -> Any
 def side(tmp_path: Path, empty: Path, receiver: Receiver) -> Iterator[Side]:
     shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
     writer = LogWriter(tmp_path, lambda: 100 * S)
-    door = DeliveryDoor(Reader(tmp_path), Writes(writer, bytes(32)), lambda _: Outbound(True, PATIENCE_S))
-    duty = Delivery(connect(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(7))
-    made = Side(connect(tmp_path), door, duty)
+    handler = DeliveriesHandler(Reader(tmp_path), Writes(writer, bytes(32)), lambda _: Outbound(True, PATIENCE_S))
+    duty = DeliveryDuty(connect(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(7))
+    made = Side(connect(tmp_path), handler, duty)
     subscribe(made.store, "s", f"{receiver.url}/in", '["offer_discount"]')
     yield made
     duty.close()
@@ -73,7 +73,7 @@ def test_deliveries_are_listed_newest_first_with_every_attempt(side: Side, recei
     receiver.answers["/in"] = answer(200, b"thanks")
     emit(side.store, 2)
     side.settle(11 * S)
-    second, first = side.ask(side.door.deliveries)["deliveries"]
+    second, first = side.ask(side.handler.deliveries)["deliveries"]
     assert (second["signal_id"], second["state"], second["cause"]) == ("sig_2", "delivered", "signal")
     assert "next_attempt_at" not in second
     assert (first["signal_id"], first["signal_type"], first["state"]) == ("sig_1", "offer_discount", "pending")
@@ -88,26 +88,26 @@ def test_a_list_goes_on_where_the_page_before_ended_and_may_be_narrowed(side: Si
     side.settle(10 * S)
     seen, query = [], {"limit": "2"}
     while True:
-        page = side.ask(side.door.deliveries, query=query)
+        page = side.ask(side.handler.deliveries, query=query)
         seen += [one["signal_id"] for one in page["deliveries"]]
         if page["next"] is None:
             break
         query["before"] = str(page["next"])
     assert seen == ["sig_4", "sig_3", "sig_2", "sig_1", "sig_0"]
-    assert side.ask(side.door.deliveries, query={"state": "pending"}) == {"deliveries": [], "next": None}
+    assert side.ask(side.handler.deliveries, query={"state": "pending"}) == {"deliveries": [], "next": None}
 
 
 def test_a_replay_by_id_sends_the_same_message_again(side: Side, receiver: Receiver) -> None:
     for n in (1, 2):
         emit(side.store, n)
     side.settle(10 * S)
-    found = side.ask(side.door.replay, body={"signal_ids": ["sig_1", "sig_1", "of-somebody-else"]})
+    found = side.ask(side.handler.replay, body={"signal_ids": ["sig_1", "sig_1", "of-somebody-else"]})
     assert found["queued"] == 1
     side.settle(200 * S)
     assert sorted(post.headers["webhook-id"] for post in receiver.posts[:2]) == ["sig_1", "sig_2"]
     assert receiver.posts[2].headers["webhook-id"] == "sig_1"
     assert receiver.posts[2].body in {receiver.posts[0].body, receiver.posts[1].body}
-    assert side.ask(side.door.deliveries)["deliveries"][0]["cause"] == "replay"
+    assert side.ask(side.handler.deliveries)["deliveries"][0]["cause"] == "replay"
 
 
 def test_a_replay_by_time_sends_what_was_missed_while_disabled(side: Side, receiver: Receiver) -> None:
@@ -117,10 +117,10 @@ def test_a_replay_by_time_sends_what_was_missed_while_disabled(side: Side, recei
     side.settle(10 * S)
     span = {"from": "1970-01-01T00:00:02Z", "until": "1970-01-01T01:00:05+01:00"}
     with pytest.raises(Refusal) as caught:
-        side.ask(side.door.replay, body=span)
+        side.ask(side.handler.replay, body=span)
     assert caught.value.problem.status == 409
     side.store.execute("UPDATE subscriptions SET state = 'active'")
-    assert side.ask(side.door.replay, body=span)["queued"] == 2
+    assert side.ask(side.handler.replay, body=span)["queued"] == 2
     side.settle(200 * S)
     assert sorted(post.headers["webhook-id"] for post in receiver.posts) == ["sig_2", "sig_4"]
 
@@ -129,7 +129,7 @@ def test_a_replay_sent_twice_with_one_key_is_one_replay(side: Side, receiver: Re
     emit(side.store, 1)
     side.settle(10 * S)
     once = {"body": {"signal_ids": ["sig_1"]}, "headers": {"idempotency-key": "again"}}
-    assert side.ask(side.door.replay, **once) == side.ask(side.door.replay, **once)
+    assert side.ask(side.handler.replay, **once) == side.ask(side.handler.replay, **once)
     side.settle(200 * S)
     assert len(receiver.posts) == 2
 
@@ -137,11 +137,11 @@ def test_a_replay_sent_twice_with_one_key_is_one_replay(side: Side, receiver: Re
 @pytest.mark.parametrize(("status", "outcome"), [(200, "delivered"), (410, "gone"), (500, "answered")])
 def test_a_test_is_sent_at_once_and_says_what_came_back(side: Side, receiver: Receiver, status: int, outcome: str) -> None:
     receiver.answers["/in"] = answer(status, b"seen")
-    found = side.ask(side.door.test)
+    found = side.ask(side.handler.test)
     assert (found["delivered"], found["outcome"], found["status"], found["answer"]) == (status == 200, outcome, status, "seen")
     assert json.loads(receiver.posts[0].body)["type"] == "signal.test"
     assert receiver.posts[0].headers["webhook-id"] == found["message_id"]
-    (kept,) = side.ask(side.door.deliveries)["deliveries"]
+    (kept,) = side.ask(side.handler.deliveries)["deliveries"]
     assert (kept["cause"], kept["signal_id"]) == ("test", found["message_id"])
     side.settle(200 * S)
     assert len(receiver.posts) == 1
@@ -149,21 +149,25 @@ def test_a_test_is_sent_at_once_and_says_what_came_back(side: Side, receiver: Re
 
 
 def test_a_test_with_an_idempotency_key_is_sent_once(side: Side, receiver: Receiver) -> None:
-    first, second = (side.ask(side.door.test, headers={"idempotency-key": "k"}) for _ in "ab")
+    first, second = (side.ask(side.handler.test, headers={"idempotency-key": "k"}) for _ in "ab")
     assert first == second
     assert len(receiver.posts) == 1
-    assert len(side.ask(side.door.deliveries)["deliveries"]) == 1
-    assert side.ask(side.door.test, headers={"idempotency-key": "another"})["message_id"] != first["message_id"]
+    assert len(side.ask(side.handler.deliveries)["deliveries"]) == 1
+    assert side.ask(side.handler.test, headers={"idempotency-key": "another"})["message_id"] != first["message_id"]
 
 
 def test_a_test_of_an_inside_address_is_refused_where_the_setting_does_not_allow_it(side: Side, receiver: Receiver) -> None:
-    door = DeliveryDoor(side.door._reader, side.door._writes, lambda seconds: Outbound(False, seconds))
-    assert side.ask(door.test)["outcome"] == "inside"
+    handler = DeliveriesHandler(side.handler._reader, side.handler._writes, lambda seconds: Outbound(False, seconds))
+    assert side.ask(handler.test)["outcome"] == "inside"
     assert receiver.posts == []
 
 
 def test_another_partner_finds_nothing(side: Side) -> None:
-    for handler, body in ((side.door.deliveries, None), (side.door.test, None), (side.door.replay, {"signal_ids": ["sig_1"]})):
+    for handler, body in (
+        (side.handler.deliveries, None),
+        (side.handler.test, None),
+        (side.handler.replay, {"signal_ids": ["sig_1"]}),
+    ):
         with pytest.raises(Refusal) as caught:
             side.ask(handler, partner="other", body=body)
         assert caught.value.problem.status == 404
@@ -172,7 +176,7 @@ def test_another_partner_finds_nothing(side: Side) -> None:
 def test_a_replay_reaches_only_signals_of_the_own_partner(side: Side) -> None:
     emit(side.store, 1)
     side.store.execute("UPDATE signals SET partner = 'other'")
-    assert side.ask(side.door.replay, body={"signal_ids": ["sig_1"]})["queued"] == 0
+    assert side.ask(side.handler.replay, body={"signal_ids": ["sig_1"]})["queued"] == 0
 
 
 @pytest.mark.parametrize(
@@ -191,14 +195,14 @@ def test_a_replay_reaches_only_signals_of_the_own_partner(side: Side) -> None:
 )
 def test_a_replay_of_nothing_certain_is_refused(side: Side, body: object) -> None:
     with pytest.raises(Refusal) as caught:
-        side.ask(side.door.replay, body=body)
+        side.ask(side.handler.replay, body=body)
     assert caught.value.problem.status == 422
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "201"}, {"limit": "x"}, {"before": "-1"}, {"state": "lost"}])
 def test_a_parameter_out_of_range_is_refused(side: Side, query: dict[str, str]) -> None:
     with pytest.raises(Refusal) as caught:
-        side.ask(side.door.deliveries, query=query)
+        side.ask(side.handler.deliveries, query=query)
     assert caught.value.problem.status == 422
 
 
@@ -210,7 +214,7 @@ def test_a_replay_has_a_size_and_a_larger_one_leaves_nothing(side: Side) -> None
         (MAX_REPLAYED + 1,),
     )
     with pytest.raises(Refusal) as caught:
-        side.ask(side.door.replay, body={"from": "1970-01-01T00:00:00Z", "until": "1970-01-02T00:00:00Z"})
+        side.ask(side.handler.replay, body={"from": "1970-01-01T00:00:00Z", "until": "1970-01-02T00:00:00Z"})
     assert caught.value.problem.status == 422
     assert rows(side.store, "SELECT count(*) FROM deliveries") == [(0,)]
 
@@ -218,16 +222,16 @@ def test_a_replay_has_a_size_and_a_larger_one_leaves_nothing(side: Side) -> None
 def test_a_partner_cannot_hold_more_than_some_tests_under_way(side: Side, receiver: Receiver) -> None:
     receiver.answers["/in"] = hang
     patience_s = [0.2]  # as long as nobody answers
-    door = DeliveryDoor(side.door._reader, side.door._writes, lambda _: Outbound(True, patience_s[0]))
+    handler = DeliveriesHandler(side.handler._reader, side.handler._writes, lambda _: Outbound(True, patience_s[0]))
 
     async def all_at_once() -> list[Any]:
         call = Call(Caller("shop", frozenset(SCOPES), "sk"), b"", {"id": "s"}, received_at_us=100 * S)
-        return await asyncio.gather(*(door.test(call) for _ in range(MAX_TESTS + 1)), return_exceptions=True)
+        return await asyncio.gather(*(handler.test(call) for _ in range(MAX_TESTS + 1)), return_exceptions=True)
 
     found = asyncio.run(all_at_once())
     assert [one.problem.status for one in found if isinstance(one, Refusal)] == [429]
     receiver.answers["/in"], patience_s[0] = answer(200), PATIENCE_S
-    assert side.ask(door.test)["delivered"]
+    assert side.ask(handler.test)["delivered"]
 
 
 def test_what_waits_for_a_deleted_subscription_is_cancelled(side: Side, receiver: Receiver) -> None:
@@ -235,7 +239,7 @@ def test_what_waits_for_a_deleted_subscription_is_cancelled(side: Side, receiver
     emit(side.store, 1)
     side.settle(10 * S)
     writer = LogWriter(Path(side.store.db_filename("main")).parent, lambda: 100 * S)
-    subscriptions = SubscriptionDoor(Reader(Path()), Writes(writer, bytes(32)), True)
+    subscriptions = SubscriptionsHandler(Reader(Path()), Writes(writer, bytes(32)), True)
     call = Call(Caller("shop", frozenset(SCOPES), "sk"), b"", {"id": "s"}, received_at_us=100 * S)
     asyncio.run(subscriptions.delete(call))
     writer.close()

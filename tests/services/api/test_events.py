@@ -9,8 +9,8 @@ import pytest
 
 from infra.store.connection import connect
 from infra.store.writer import LogWriter
-from models.events.identity import partner_key, pseudonym
-from services.api.events import MAX_EVENTS, MAX_ROWS, EventsAnswer, EventsDoor
+from models.events.identity import partner_key, partner_keys, pseudonym
+from services.api.events import MAX_EVENTS, MAX_ROWS, EventsAnswer, EventsHandler
 from services.http.calls import Call
 from services.http.idempotency import Writes
 from services.http.partners import Caller
@@ -26,9 +26,9 @@ def event(event_id: str = "e-1", **fields: Any) -> dict[str, Any]:
 def send(home: Path, events: Any, kind: str = "sk") -> EventsAnswer:
     writer = LogWriter(home, lambda: NOW_US)
     try:
-        door = EventsDoor(Writes(writer, bytes(32)), bytes(32))
+        handler = EventsHandler(Writes(writer, bytes(32)), partner_keys(bytes(32)))
         body = events if isinstance(events, bytes) else msgspec.json.encode({"events": events})
-        reply = asyncio.run(door.receive(Call(Caller("shop", frozenset(), kind), body, received_at_us=NOW_US)))
+        reply = asyncio.run(handler.receive(Call(Caller("shop", frozenset(), kind), body, received_at_us=NOW_US)))
         assert reply.status == 202
         answer: EventsAnswer = reply.body
         return answer
@@ -97,11 +97,11 @@ def test_a_body_that_is_no_batch_is_refused(tmp_path: Path, body: bytes, status:
 def test_verdicts_are_counted_once_also_when_a_request_is_repeated(tmp_path: Path) -> None:
     counted: list[tuple[str, int]] = []
     writer = LogWriter(tmp_path, lambda: NOW_US)
-    door = EventsDoor(Writes(writer, bytes(32)), bytes(32), lambda status, n: counted.append((status, n)))
+    handler = EventsHandler(Writes(writer, bytes(32)), partner_keys(bytes(32)), lambda status, n: counted.append((status, n)))
     body = msgspec.json.encode({"events": [event("a"), event("b", type="dance"), event("c")]})
     call = Call(Caller("shop", frozenset(), "sk"), body, headers={"idempotency-key": "k"}, received_at_us=NOW_US)
     for _ in "ab":
-        asyncio.run(door.receive(call))
+        asyncio.run(handler.receive(call))
     writer.close()
     assert sorted(counted) == [("accepted", 2), ("rejected", 1)]
 

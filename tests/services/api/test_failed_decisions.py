@@ -21,7 +21,8 @@ from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.model_set import ModelSet
 from models.weight_profile import HEURISTIC
 from services.api.app import build_app
-from services.http.guard import OpenDoor
+from services.api.collaborators import Unobserved
+from services.http.guard import AdmitAll
 from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
 
@@ -39,11 +40,25 @@ class Promoted:
         watcher.refresh(connect(home))
         self.now = watcher.current()
 
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
     def current(self) -> ModelSet:
         return self.now
 
     def problems(self) -> Mapping[str, str]:
         return {}
+
+
+class Counted(Unobserved):
+    """Remembers what went on record."""
+
+    def __init__(self) -> None:
+        self.decisions: dict[str, int] = {}
+
+    def decided(self, status: str, n: int) -> None:
+        self.decisions[status] = self.decisions.get(status, 0) + n
 
 
 def failures(home: Path) -> list[tuple[Any, ...]]:
@@ -56,10 +71,10 @@ def test_a_variant_whose_profile_breaks_is_named(crowned: Path, monkeypatch: pyt
     champions, users = Promoted(crowned), [CANARY, *(f"u-{k}" for k in range(59))]
     key = partner_key(secret(crowned), "local")
     dealt = {user: assign(DYNAMIC_VS_STATIC, pseudonym(key, user)) for user in users}
-    told: dict[str, int] = {}
+    counted = Counted()
     app = build_app(
-        Settings(home=crowned), authenticator=OpenDoor(), online=NoFeatures(), champions=champions, now_us=lambda: NOW_US,
-        decided=lambda status, n: told.update({status: told.get(status, 0) + n}),
+        Settings(home=crowned), authenticator=AdmitAll(), online=NoFeatures(), champions=champions, now_us=lambda: NOW_US,
+        observer=counted,
     )  # fmt: skip
     with TestClient(app) as client:
         champions.now = replace(champions.now, weights=BROKEN)
@@ -75,7 +90,7 @@ def test_a_variant_whose_profile_breaks_is_named(crowned: Path, monkeypatch: pyt
     assert failures(crowned) == [
         ("local", pseudonym(key, user), NOW_US, "dynamic_vs_static", "dynamic", "ValueError") for user in dynamic
     ]
-    assert told == {"logged": len(users) - len(dynamic), "failed": len(dynamic)}
+    assert counted.decisions == {"logged": len(users) - len(dynamic), "failed": len(dynamic)}
     for path in crowned.glob(f"{layout.STORE}*"):
         assert CANARY.encode() not in path.read_bytes()
 

@@ -25,6 +25,10 @@ URL = {"url": "https://partner.example.com/hooks"}
 class NoModels:
     """ModelSet of a home without any."""
 
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
     def current(self) -> ModelSet:
         return ModelSet()
 

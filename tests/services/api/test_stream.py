@@ -12,7 +12,7 @@ import pytest
 from infra.store.connection import connect
 from infra.store.statements.signals import ADD_SIGNAL
 from services.api import stream as signal_stream
-from services.api.stream import HEARTBEAT, HELLO, SignalStreams
+from services.api.stream import HEARTBEAT, HELLO, StreamHandler
 from services.http.calls import Call
 from services.http.partners import SCOPES, Caller
 from services.http.problems import Refusal
@@ -45,19 +45,19 @@ def call(partner: str = "shop", **headers: str) -> Call:
     )
 
 
-def run(home: Path, story: Callable[[SignalStreams, Keys], Awaitable[None]], **settings: float) -> None:
+def run(home: Path, story: Callable[[StreamHandler, Keys], Awaitable[None]], **settings: float) -> None:
     """Let a story happen on an event loop."""
 
     async def tell() -> None:
         keys = Keys()
-        streams = SignalStreams(Reader(home), keys, poll_s=0.01, **settings)
+        streams = StreamHandler(Reader(home), keys, poll_s=0.01, **settings)
         await asyncio.wait_for(story(streams, keys), PATIENCE_S)
         streams.close()
 
     asyncio.run(tell())
 
 
-async def begun(streams: SignalStreams, asked: Call) -> AsyncIterator[bytes]:
+async def begun(streams: StreamHandler, asked: Call) -> AsyncIterator[bytes]:
     chunks = (await streams.listen(asked)).chunks
     assert await anext(chunks) == HELLO
     return chunks
@@ -76,7 +76,7 @@ async def ids(chunks: AsyncIterator[bytes], n: int) -> list[int]:
 def test_a_listener_gets_what_is_new_for_its_partner(tmp_path: Path) -> None:
     emit(tmp_path, 3)
 
-    async def story(streams: SignalStreams, keys: Keys) -> None:
+    async def story(streams: StreamHandler, keys: Keys) -> None:
         chunks, others = await begun(streams, call()), await begun(streams, call("other"))
         await asyncio.to_thread(emit, tmp_path, 1, "other")
         await asyncio.to_thread(emit, tmp_path, 2)
@@ -93,7 +93,7 @@ def test_a_listener_gets_what_is_new_for_its_partner(tmp_path: Path) -> None:
 def test_who_comes_back_misses_nothing_and_gets_nothing_twice(tmp_path: Path, n: int) -> None:
     emit(tmp_path, n)
 
-    async def story(streams: SignalStreams, keys: Keys) -> None:
+    async def story(streams: StreamHandler, keys: Keys) -> None:
         chunks = await begun(streams, call(last_event_id="2"))
         assert await ids(chunks, n - 5) == list(range(3, n - 2))
         await asyncio.to_thread(emit, tmp_path, 2)
@@ -105,7 +105,7 @@ def test_who_comes_back_misses_nothing_and_gets_nothing_twice(tmp_path: Path, n:
 def test_a_slow_listener_whom_the_memory_outran_reads_the_outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal_stream, "KEPT", 3)
 
-    async def story(streams: SignalStreams, keys: Keys) -> None:
+    async def story(streams: StreamHandler, keys: Keys) -> None:
         chunks = await begun(streams, call())
         await asyncio.to_thread(emit, tmp_path, 20)
         assert await ids(chunks, 1) == [1]
@@ -116,7 +116,7 @@ def test_a_slow_listener_whom_the_memory_outran_reads_the_outbox(tmp_path: Path,
 
 
 def test_a_quiet_stream_beats_and_ends_when_its_key_is_revoked(tmp_path: Path) -> None:
-    async def story(streams: SignalStreams, keys: Keys) -> None:
+    async def story(streams: StreamHandler, keys: Keys) -> None:
         chunks = await begun(streams, call())
         assert await anext(chunks) == HEARTBEAT
         keys.revoked = True
@@ -126,7 +126,7 @@ def test_a_quiet_stream_beats_and_ends_when_its_key_is_revoked(tmp_path: Path) -
 
 
 def test_a_partner_has_so_many_streams_and_no_more(tmp_path: Path) -> None:
-    async def story(streams: SignalStreams, keys: Keys) -> None:
+    async def story(streams: StreamHandler, keys: Keys) -> None:
         opened: list[Any] = [await begun(streams, call()) for _ in range(signal_stream.PER_PARTNER)]
         with pytest.raises(Refusal) as refused:
             await streams.listen(call())
@@ -139,7 +139,7 @@ def test_a_partner_has_so_many_streams_and_no_more(tmp_path: Path) -> None:
 
 
 def test_all_streams_share_one_look_into_the_outbox_and_end_together(tmp_path: Path) -> None:
-    async def story(streams: SignalStreams, keys: Keys) -> None:
+    async def story(streams: StreamHandler, keys: Keys) -> None:
         opened = [await begun(streams, call()) for _ in range(5)]
         statements: list[str] = []
 
@@ -158,7 +158,7 @@ def test_all_streams_share_one_look_into_the_outbox_and_end_together(tmp_path: P
 
 
 def test_a_cursor_that_is_none_is_refused(tmp_path: Path) -> None:
-    async def story(streams: SignalStreams, keys: Keys) -> None:
+    async def story(streams: StreamHandler, keys: Keys) -> None:
         with pytest.raises(Refusal):
             await streams.listen(call(last_event_id="abc"))
 

@@ -16,14 +16,14 @@ KILLS = 12
 NURSERY = """
 import os, random, signal, sys, time
 from pathlib import Path
-from services.worker.delivery import Delivery
+from services.worker.delivery import DeliveryDuty
 from services.delivery.outbound import Outbound
 from infra.store.connection import connect
 
 home, kills = Path(sys.argv[1]), int(sys.argv[2])
 
 def work(until_done):
-    duty = Delivery(connect(home), lambda: Outbound(True, 300.0), random.SystemRandom())
+    duty = DeliveryDuty(connect(home), lambda: Outbound(True, 300.0), random.SystemRandom())
     while duty.step(time.time_ns() // 1000) or not until_done:
         pass
     duty.close()

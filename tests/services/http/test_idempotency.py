@@ -12,7 +12,8 @@ import pytest
 
 from infra.store.connection import connect
 from infra.store.writer import LogWriter
-from services.api.events import EventsDoor
+from models.events.identity import partner_keys
+from services.api.events import EventsHandler
 from services.http.calls import Call, Reply
 from services.http.idempotency import CLAIM_US, KEPT_US, Writes
 from services.http.partners import Caller
@@ -60,8 +61,8 @@ def n_effects(home: Path) -> int:
 
 def test_64_parallel_copies_of_a_request_have_one_effect_and_one_answer(tmp_path: Path, writers: list[LogWriter]) -> None:
     async def send_all() -> list[Reply]:
-        doors = [Writes(writer, bytes(32)) for writer in writers]
-        return await asyncio.gather(*(admitted(partial(doors[i % 2].write, call(), insert, 201)) for i in range(64)))
+        handlers = [Writes(writer, bytes(32)) for writer in writers]
+        return await asyncio.gather(*(admitted(partial(handlers[i % 2].write, call(), insert, 201)) for i in range(64)))
 
     replies = asyncio.run(send_all())
     assert n_effects(tmp_path) == 1
@@ -73,8 +74,8 @@ def test_64_parallel_copies_of_one_event_are_one_event(tmp_path: Path, writers: 
     body = msgspec.json.encode({"events": [EVENT]})
 
     async def send_all() -> list[Reply]:
-        doors = [EventsDoor(Writes(writer, bytes(32)), bytes(32)) for writer in writers]
-        return await asyncio.gather(*(admitted(partial(doors[i % 2].receive, call(None, body))) for i in range(64)))
+        handlers = [EventsHandler(Writes(writer, bytes(32)), partner_keys(bytes(32))) for writer in writers]
+        return await asyncio.gather(*(admitted(partial(handlers[i % 2].receive, call(None, body))) for i in range(64)))
 
     verdicts = [reply.body.results[0].status for reply in asyncio.run(send_all())]
     assert sorted(verdicts) == ["accepted", *["duplicate"] * 63]
@@ -116,7 +117,7 @@ def test_64_parallel_copies_of_an_act_outside_the_store_act_once(tmp_path: Path,
     acts: list[int] = []
 
     async def send_all() -> list[Any]:
-        doors = [Writes(writer, bytes(32)) for writer in writers]
+        handlers = [Writes(writer, bytes(32)) for writer in writers]
         others_told = asyncio.Event()
 
         async def act() -> int:
@@ -126,7 +127,7 @@ def test_64_parallel_copies_of_an_act_outside_the_store_act_once(tmp_path: Path,
 
         async def send(i: int) -> Any:
             try:
-                return await doors[i % 2].act(call(), act, lambda connection, n: insert(connection) | {"n": n})
+                return await handlers[i % 2].act(call(), act, lambda connection, n: insert(connection) | {"n": n})
             except Refusal as refusal:
                 told.append(refusal.problem.status)
                 if len(told) == 63:

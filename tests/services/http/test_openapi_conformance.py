@@ -17,8 +17,9 @@ from starlette.routing import Route
 
 from benchmarks.conformance import SEED, conformance
 from infra.settings import Settings
-from services.api.app import Page, build_app
+from services.api.app import build_app
 from services.http import partners
+from services.http.dispatch import Page
 from tests.waiting import PATIENCE_S, free_port, until
 
 

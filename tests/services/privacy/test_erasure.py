@@ -19,8 +19,8 @@ from models.events.identity import partner_key, pseudonym
 from services.api.app import build_app
 from services.http import partners
 from services.privacy import erasure
-from services.privacy.erasure import Completion
-from services.privacy.retention import Retention
+from services.worker.erasure import ErasureDuty
+from services.worker.retention import RetentionDuty
 from tests.waiting import until
 
 NOW_US = time.time_ns() // 1000
@@ -108,7 +108,7 @@ def test_no_file_of_the_home_holds_the_pseudonym_any_more(shop: Shop) -> None:
     assert rows(connection, "SELECT 1 FROM quarantine WHERE instr(raw, ?) > 0", (known,))
     receipt = shop.erase("gone")
     online: list[str] = []
-    duty = Completion(shop.home, connection, online.append, settle_s=0.0)
+    duty = ErasureDuty(shop.home, connection, online.append, settle_s=0.0)
     assert duty.step(time.time_ns() // 1000) == 1
     assert online == [known]
     assert shop.client.get(f"/v1/erasures/{receipt['receipt_id']}", headers=shop.headers).json()["completed"]
@@ -138,7 +138,7 @@ def test_every_receipt_of_a_user_who_was_erased_twice_can_be_found(shop: Shop) -
         return [shop.client.get(address, headers=shop.headers).json() for address in addresses]
 
     assert kept() == [first, second]
-    assert Completion(shop.home, connect(shop.home), lambda _: None, settle_s=0.0).step(time.time_ns() // 1000) == 1
+    assert ErasureDuty(shop.home, connect(shop.home), lambda _: None, settle_s=0.0).step(time.time_ns() // 1000) == 1
     assert kept() == [receipt | {"completed": True} for receipt in (first, second)]
     third = shop.erase("u")
     assert [receipt["completed"] for receipt in kept()] == [True, True]
@@ -150,7 +150,7 @@ def test_what_a_step_under_way_wrote_after_the_erasure_goes_with_the_completion(
     shop.erase("gone")
     connection = connect(shop.home)
     connection.execute("INSERT INTO action_due VALUES (?, 1)", (shop.known("gone"),))
-    duty = Completion(shop.home, connection, lambda _: None, settle_s=3600.0)
+    duty = ErasureDuty(shop.home, connection, lambda _: None, settle_s=3600.0)
     assert duty.step(time.time_ns() // 1000) == 0  # too early: the step may still be under way
     assert duty.step(time.time_ns() // 1000 + 3_700_000_000) == 1
     assert rows(connection, "SELECT * FROM action_due") == []
@@ -179,6 +179,6 @@ def test_retention_removes_what_is_old_with_all_that_hangs_on_it(shop: Shop) -> 
     shop.send(event("u", 1, at_us=old_us), event("u", 2))
     connection = connect(shop.home)
     connection.execute(tables.QUARANTINE_EVENT, ("odd", "key", NOW_US, 1))
-    assert Retention(connection, None).step(NOW_US) == 0
-    assert Retention(connection, 10).step(NOW_US) == 2
+    assert RetentionDuty(connection, None).step(NOW_US) == 0
+    assert RetentionDuty(connection, 10).step(NOW_US) == 2
     assert rows(connection, "SELECT event_id FROM events") == [("u-2",)]

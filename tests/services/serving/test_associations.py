@@ -25,7 +25,7 @@ from models.events.rules import parse_instant_us, to_row
 from models.features.sessions import sessionize, starts
 from models.weight_profile import STATIC
 from services.api.app import App, build_app
-from services.http.guard import OpenDoor
+from services.http.guard import AdmitAll
 from services.serving.associations import LiveChampions, Tail
 from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
@@ -35,7 +35,7 @@ NOW_US = parse_instant_us("2026-11-21T12:00:00Z")
 
 
 def app_of(home: Path) -> App:
-    return build_app(Settings(home=home), authenticator=OpenDoor(), online=NoFeatures(), now_us=lambda: NOW_US)
+    return build_app(Settings(home=home), authenticator=AdmitAll(), online=NoFeatures(), now_us=lambda: NOW_US)
 
 
 def post(client: TestClient, path: str, body: Any) -> Any:

@@ -78,6 +78,19 @@ def test_an_artifact_that_cannot_be_loaded_leaves_the_one_before(home: Path, wat
     assert watcher.problems() == {}
 
 
+def test_an_artifact_of_a_newer_format_leaves_the_one_before(home: Path, watcher: ChampionWatcher) -> None:
+    version = save_weights(home, 0.2)
+    sums_file = registry.folder_of(home, "weights", version) / layout.SUMS_FILE
+    sums_file.write_text(json.dumps(json.loads(sums_file.read_text()) | {"format": 99}))
+    with pytest.raises(ValueError, match=r"weights:2 cannot serve, nothing has moved: .* the format 99"):
+        promotion.promote(home, "weights:2")
+    crown(home, weights=version)
+    until(lambda: "weights" in watcher.problems())
+    assert "the format 99" in watcher.problems()["weights"]
+    assert "attune retrain" in watcher.problems()["weights"]
+    assert watcher.current().versions["weights"] == 1
+
+
 @pytest.mark.parametrize(("name", "file"), [("intent", "meta.json"), ("associations", "*.npy"), ("ranker", "*.npy")])
 def test_a_damaged_file_is_refused_before_a_library_reads_it(
     home: Path, watcher: ChampionWatcher, name: str, file: str

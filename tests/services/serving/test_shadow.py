@@ -17,17 +17,17 @@ from infra.store.connection import connect, rows
 from infra.store.statements import shadow as shadow_tables
 from models import weight_profile as weights
 from models.model_set import ModelSet
-from services.api import wire
+from services.api import recommendations, wire
 from services.api.app import build_app
-from services.http import openapi
+from services.api.collaborators import Unobserved
 from services.http.calls import Call
-from services.http.guard import OpenDoor
+from services.http.guard import AdmitAll
 from services.http.partners import SCOPES, Caller
 from services.serving.model_watch import ChampionWatcher
 from services.serving.shadow import MAX_WAITING, Shadow, likeness
 from tests.waiting import until
 
-EXAMPLE = msgspec.json.encode(openapi.EXAMPLES["/v1/recommendations"])
+EXAMPLE = msgspec.json.encode(recommendations.EXAMPLE)
 
 
 @pytest.fixture
@@ -64,22 +64,33 @@ def test_answers_are_compared_by_label_items_and_probabilities() -> None:
     assert likeness(recommendation("research"), recommendation("research")).overlap == 1.0
 
 
+class Shadowed(Unobserved):
+    """Remembers how answers compare."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def shadowed(self, outcome: str) -> None:
+        self.outcomes.append(outcome)
+
+
 def test_requests_are_scored_by_the_challenger_and_the_answers_stay_the_champions(home: Path) -> None:
     settings = Settings(home=home, shadow_share=1.0)
-    outcomes: list[str] = []
-    app = build_app(settings, authenticator=OpenDoor(), shadowed=outcomes.append)
+    observer = Shadowed()
+    outcomes = observer.outcomes
+    app = build_app(settings, authenticator=AdmitAll(), observer=observer)
     call = Call(Caller("local", frozenset(SCOPES), "sk"), EXAMPLE, {}, {}, {}, time.time_ns() // 1000)
 
     async def ask() -> wire.Recommendation:
-        answer: wire.Recommendation = await app.endpoints["POST", "/v1/recommendations"].answer(call)
+        answer: wire.Recommendation = await app.endpoints["POST", "/v1/recommendations"].handler(call)
         return answer
 
     async def session() -> None:
         await app.start()
         before = await ask()
-        assert not app.shadow.wants()  # there is no challenger yet
+        assert not app.shared.shadow.wants()  # there is no challenger yet
         challenge(home)
-        await asyncio.to_thread(until, app.shadow.wants)
+        await asyncio.to_thread(until, app.shared.shadow.wants)
         answers = [await ask() for _ in range(5)]
         assert all(one.models == before.models and one.items == before.items for one in answers)
         await asyncio.to_thread(until, lambda: len(outcomes) == 5)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from infra.store.writer import LogWriter
-from services.api.catalog import CatalogDoor
+from services.api.catalog import CatalogHandler
 from services.http.calls import Call
 from services.http.idempotency import Writes
 from services.http.partners import Caller
@@ -23,16 +23,16 @@ TENTH = {"offer_id": "tenth", "percent": 10, "categories": ["shoes"]}
 
 
 class Shop:
-    """A door and the view that a worker has."""
+    """A handler and the view that a worker has."""
 
     def __init__(self, home: Path) -> None:
         self.writer = LogWriter(home, lambda: NOW_US)
-        self._door = CatalogDoor(Writes(self.writer, bytes(32)))
+        self._handler = CatalogHandler(Writes(self.writer, bytes(32)))
         self.view = Catalog(home, check_s=0)
 
     def put(self, what: str, *things: dict[str, Any], partner: str = "shop") -> Any:
         call = Call(Caller(partner, frozenset(), "sk"), msgspec.json.encode({what: things}), received_at_us=NOW_US)
-        answer = asyncio.run(self._door.put_items(call) if what == "items" else self._door.put_offers(call)).body
+        answer = asyncio.run(self._handler.put_items(call) if what == "items" else self._handler.put_offers(call)).body
         self.view.refresh(NOW_US / 1e6)
         return answer
 

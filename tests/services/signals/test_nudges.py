@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from infra import registry
+from infra.secret import secret
+from infra.settings import Settings
 from infra.store.connection import connect
 from infra.store.statements.catalog import NEXT_CHANGE, PUT_ITEM, PUT_OFFER
 from infra.store.statements.signals import PUT_POLICY
@@ -21,15 +23,14 @@ from models.events.identity import partner_key, pseudonym
 from models.events.rules import to_row
 from models.model_set import ModelSet
 from models.schema import SESSION_FEATURES
-from services.api.engagement import EngagementDesk
+from services.api.app import build_app
 from services.api.session_data import LiveSession, live_session
 from services.api.wire import SessionData, SessionEvent
 from services.http.calls import Call
 from services.http.partners import SCOPES, Caller
-from services.http.reader import Reader
-from services.serving.features import NoFeatures
+from services.serving.features import NoFeatures, OnlineSource
 from services.signals.catalog import Catalog
-from services.signals.shelf import UNSPENT, Empty, Spent, fill
+from services.signals.shelf import UNSPENT, NoCatalogs, Spent, fill
 from services.worker.signals import SignalDuty
 from tests.waiting import PATIENCE_S
 
@@ -90,7 +91,7 @@ def test_products_are_in_the_catalogue_and_in_stock(catalog: Catalog) -> None:
     assert found.product_ids == ("shoe", "hat")
     told = {"title": "A hat", "url": "https://shop.example/hat", "price": 30.0, "category": "hats"}
     assert found.details["hat"] == told
-    assert shelf(Empty(), assessed(("gone", "unknown")), visit()).product_ids == ("gone", "unknown")
+    assert shelf(NoCatalogs(), assessed(("gone", "unknown")), visit()).product_ids == ("gone", "unknown")
 
 
 def test_articles_of_the_sessions_category_come_first_and_none_twice(catalog: Catalog) -> None:
@@ -142,18 +143,21 @@ def test_the_worker_sends_what_the_api_says_it_would_send(crowned: Path, tmp_pat
     early = '"min_score_product": 0.01, "min_p_leave": 0.01, "n_search_refines_support": 2'
     policy = f'{{"thresholds": {{{early}}}, "holdout_share": 0.2, "cool_down_s": 0, "max_per_day": 1000}}'
     connect(tmp_path).execute(PUT_POLICY, ("shop", policy, 1))
-    secret = bytes(32)
 
     class Source:
+        def start(self) -> None: ...
+
+        def stop(self) -> None: ...
+
         def current(self) -> ModelSet:
             return champions
 
         def problems(self) -> dict[str, str]:
             return {}
 
-    catalog = Catalog(tmp_path)
-    desk = EngagementDesk(Source(), NoFeatures, secret, Reader(tmp_path), catalog)
-    worker = SignalDuty(connect(tmp_path), Source(), lambda _: NoFeatures(), lambda _: catalog, random.Random(0))
+    app = build_app(Settings(home=tmp_path), champions=Source(), online=NoFeatures())
+    online = OnlineSource(Settings(home=tmp_path), NoFeatures())
+    worker = SignalDuty(connect(tmp_path), Source(), online, Catalog(tmp_path), random.Random(0))
     writer = LogWriter(tmp_path, lambda: NOW_US)
     kinds = ("item_view", "add_to_cart", "search_refine", "review_read", "item_view", "cart_view")
     expected = []
@@ -166,8 +170,8 @@ def test_the_worker_sends_what_the_api_says_it_would_send(crowned: Path, tmp_pat
         ]
         body = json.dumps({"user_id": f"u{n}", "session_data": {"events": events}}).encode()
         call = Call(Caller("shop", frozenset(SCOPES), "sk"), body, received_at_us=NOW_US)
-        answer = asyncio.run(desk.engagement(call))
-        user = pseudonym(partner_key(secret, "shop"), f"u{n}")
+        answer = asyncio.run(app.endpoints["POST", "/v1/engagement"].handler(call))
+        user = pseudonym(partner_key(secret(tmp_path), "shop"), f"u{n}")
         rows = [to_row({"event_id": f"{n}-{second}", "session_id": "s", **event}, user) for second, event in enumerate(events)]
         writer.append("shop", rows).result(PATIENCE_S)
         held = answer.signal.withheld is not None and answer.signal.withheld.reason == "held_out"

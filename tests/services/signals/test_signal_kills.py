@@ -27,9 +27,10 @@ from models.inference.next_action import Outlook
 from models.schema import NEXT_ACTIONS
 from services.signals.catalog import CatalogOffer
 from models.model_set import ModelSet
-from services.serving.features import NoFeatures
+from infra.settings import Settings
+from services.serving.features import NoFeatures, OnlineSource
 from services.worker.signals import SignalDuty
-from services.signals.shelf import Empty
+from services.signals.shelf import NoCatalogs
 from infra.store.connection import connect
 
 home, kills = Path(sys.argv[1]), int(sys.argv[2])
@@ -44,12 +45,12 @@ class Models:
     def current(self):
         return ModelSet(next_action=Leaving())
 
-class Shop(Empty):
+class Shop(NoCatalogs):
     def offers(self, partner):
         return [CatalogOffer("two", None, None, 2.0, None, None, 20.0, None, (), (), None, None, True)]
 
 def work(until_done):
-    duty = SignalDuty(connect(home), Models(), lambda _: NoFeatures(), lambda _: Shop(), random.SystemRandom())
+    duty = SignalDuty(connect(home), Models(), OnlineSource(Settings(home=home), NoFeatures()), Shop(), random.SystemRandom())
     while duty.step(time.time_ns() // 1000) or not until_done:
         pass
 

@@ -16,7 +16,7 @@ from infra.store.events import append_events, quarantine_events
 from infra.store.statements.action_weights import CURSOR, FREEZE, SERVING, THAW
 from models.simulator import ShopConfig, simulate
 from models.weights import actions as aw
-from services.worker.action_weights import WeightsDuty
+from services.worker.action_weights import ActionWeightDuty
 
 HOUR_US = 3_600_000_000
 KEPT = ("action_observations", "action_due")
@@ -39,7 +39,7 @@ def kept(home: Path) -> dict[str, Any]:
     return {**tables, "counts": counts}
 
 
-def all_steps(duty: WeightsDuty, now_us: int) -> None:
+def all_steps(duty: ActionWeightDuty, now_us: int) -> None:
     while duty.step(now_us):
         pass
 
@@ -50,12 +50,12 @@ def test_the_duty_keeps_what_the_flow_makes_of_the_whole_log(shop: pd.DataFrame,
     events = shop.iloc[rng.permutation(len(shop))]  # as late and as mixed up as can be
     end_us = int(shop["occurred_at_us"].max())
     cuts = [0, *sorted(rng.integers(0, len(events), 4).tolist()), len(events)]
-    duty = WeightsDuty(connect(tmp_path))
+    duty = ActionWeightDuty(connect(tmp_path))
     for k, (a, b) in enumerate(pairwise(cuts)):
         append_events(connect(tmp_path), events.iloc[a:b], "shop", 0)
         all_steps(duty, end_us - (4 - k) * HOUR_US)
         if k == 2:
-            duty = WeightsDuty(connect(tmp_path))  # a worker that died, and came back
+            duty = ActionWeightDuty(connect(tmp_path))  # a worker that died, and came back
     clock_us = end_us + HOUR_US // 2
     all_steps(duty, clock_us)
     live = kept(tmp_path)
@@ -70,7 +70,7 @@ def test_a_pending_action_is_decided_when_its_horizon_has_passed_without_a_new_e
 ) -> None:
     append_events(connect(tmp_path), shop, "shop", 0)
     end_us = int(shop["occurred_at_us"].max())
-    duty = WeightsDuty(connect(tmp_path))
+    duty = ActionWeightDuty(connect(tmp_path))
     all_steps(duty, end_us)
     before = kept(tmp_path)
     assert before["action_due"]
@@ -89,7 +89,7 @@ def test_what_quarantine_holds_back_or_releases_behind_the_cursor_is_folded_agai
     append_events(connection, shop, "shop", 0)
     clock_us = int(shop["occurred_at_us"].max()) + 2 * HOUR_US
     assert clock_us < time.time_ns() // 1_000  # quarantine's clock is ahead of the duty's: it must not fold for ever
-    duty = WeightsDuty(connect(tmp_path))
+    duty = ActionWeightDuty(connect(tmp_path))
     all_steps(duty, clock_us)
     whole = kept(tmp_path)
     bought = rows(connection, "SELECT seq, user_id FROM events WHERE event_type = 'purchase'")
@@ -115,14 +115,14 @@ def test_visitors_known_by_browser_keys_only_are_counted_apart(shop: pd.DataFram
         connection.execute(SET_BROWSER, (event_id,))
     other = shop[shop["user_id"] != user]
     connection.execute(SET_BROWSER, (other["event_id"].iloc[0],))  # one event of many: known by a server key too
-    all_steps(WeightsDuty(connection), int(shop["occurred_at_us"].max()))
+    all_steps(ActionWeightDuty(connection), int(shop["occurred_at_us"].max()))
     found = rows(connection, "SELECT DISTINCT user_id FROM action_observations WHERE browser = 1")
     assert found == [(user,)]
 
 
 def test_a_freeze_keeps_what_serves_until_the_thaw(shop: pd.DataFrame, tmp_path: Path) -> None:
     connection = connect(tmp_path)
-    duty = WeightsDuty(connection)
+    duty = ActionWeightDuty(connection)
     end_us = int(shop["occurred_at_us"].max()) + 2 * HOUR_US
     append_events(connection, shop.iloc[: len(shop) // 2], "shop", 0)
     all_steps(duty, end_us)
@@ -138,7 +138,7 @@ def test_a_freeze_keeps_what_serves_until_the_thaw(shop: pd.DataFrame, tmp_path:
 
 def test_a_log_that_ends_earlier_than_the_cursor_and_an_empty_one_do_no_harm(tmp_path: Path) -> None:
     connection = connect(tmp_path)
-    duty = WeightsDuty(connection)
+    duty = ActionWeightDuty(connection)
     assert duty.step(HOUR_US) == 0
     assert rows(connection, SERVING) == [(0, 0, HOUR_US, "[]")]
     connection.execute("INSERT INTO cursors VALUES (?, 99, 0)", (CURSOR,))

@@ -6,7 +6,7 @@ from infra.store.connection import connect
 from infra.store.statements.idempotency import KEEP_ANSWER, REJECTED_SOURCE
 from infra.store.statements.log import QUARANTINE_ROW
 from models.events.rejected import stand_in
-from services.worker.cleanup import Upkeep
+from services.worker.cleanup import CleanupDuty
 
 DAY_US = 86_400_000_000
 NOW_US = 1_795_255_200_000_000
@@ -19,9 +19,9 @@ def test_only_what_is_old_enough_is_removed(tmp_path: Path) -> None:
     for source, age in ((REJECTED_SOURCE, 13), (REJECTED_SOURCE, 15), ("old.csv", 15)):
         row = ("shop", source, "attune", 1, "{}", "why", f"{source}{age}", NOW_US - age * DAY_US)
         connection.execute(QUARANTINE_ROW, row)
-    upkeep = Upkeep(connection, lambda _: bytes(32))
-    assert upkeep.step(NOW_US) == 2
-    assert upkeep.step(NOW_US) == 0
+    cleanup = CleanupDuty(connection, lambda _: bytes(32))
+    assert cleanup.step(NOW_US) == 2
+    assert cleanup.step(NOW_US) == 0
     assert connection.execute("SELECT count(*) FROM idempotent_answers").fetchall() == [(2,)]
     kept = connection.execute("SELECT source, (? - quarantined_at_us) / ? FROM quarantine ORDER BY id", (NOW_US, DAY_US))
     assert kept.fetchall() == [(REJECTED_SOURCE, 13), ("old.csv", 15)]
@@ -32,7 +32,7 @@ def test_texts_that_an_early_version_kept_go(tmp_path: Path) -> None:
     texts = ('{"user_id": "u-canary", broken', "u-canary;i-1", '{"type":"dance"}', stand_in("already gone", bytes(32)))
     for text in texts:
         connection.execute(QUARANTINE_ROW, ("shop", "old.csv", "attune", 1, text, "why", text, NOW_US))
-    upkeep = Upkeep(connection, lambda _: bytes(32))
-    assert [upkeep.step(NOW_US) for _ in range(3)] == [2, 0, 0]
+    cleanup = CleanupDuty(connection, lambda _: bytes(32))
+    assert [cleanup.step(NOW_US) for _ in range(3)] == [2, 0, 0]
     kept = [raw for (raw,) in connection.execute("SELECT raw FROM quarantine ORDER BY id")]
     assert kept == [*(stand_in(text, bytes(32)) for text in texts[:2]), *texts[2:]]

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 from infra.store.connection import connect, rows
 from models.engagement.delivery import LONG_FAILURE_S, SCHEDULE_S
 from services.delivery.outbound import Answer, Outbound
-from services.worker.delivery import Delivery
+from services.worker.delivery import DeliveryDuty
 from tests.services.receivers import (
     OLD_SECRET,
     SECRET,
@@ -41,7 +41,7 @@ class Worker(NamedTuple):
     """A home and its duty of delivering; the clock is the test's."""
 
     store: apsw.Connection
-    duty: Delivery
+    duty: DeliveryDuty
 
     def settle(self, now_us: int) -> None:
         """Until nothing is left to do at this moment."""
@@ -50,7 +50,7 @@ class Worker(NamedTuple):
 
 def working(home: Path, empty: Path, timeout_s: float) -> Iterator[Worker]:
     shutil.copytree(empty, home, dirs_exist_ok=True)
-    duty = Delivery(connect(home), lambda: Outbound(True, timeout_s), random.Random(7))
+    duty = DeliveryDuty(connect(home), lambda: Outbound(True, timeout_s), random.Random(7))
     yield Worker(connect(home), duty)
     duty.close()
 
@@ -318,7 +318,7 @@ def test_an_error_that_nobody_foresaw_holds_up_no_other_message(
         subscribe(store, name, f"{receiver.url}/{name}")
     store.execute("UPDATE subscriptions SET secret = 'no base64' WHERE id = 'unsigned'")
     emit(store, 1)
-    worker = Worker(store, Delivery(connect(tmp_path), lambda: Bewitched(True, PATIENCE_S), random.Random(7)))
+    worker = Worker(store, DeliveryDuty(connect(tmp_path), lambda: Bewitched(True, PATIENCE_S), random.Random(7)))
     worker.settle(S)
     worker.duty.close()
     assert [post.path for post in receiver.posts] == ["/well"]
@@ -343,7 +343,7 @@ def test_whoever_comes_after_a_killed_worker_sends_again_under_the_same_id(
     emit(worker.store, 1)
     until(lambda: worker.duty.step(S) is None or receiver.posts, poll_s=0)  # under way, and never written
     receiver.answers["/in"] = answer(204)
-    second = Delivery(connect(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(8))
+    second = DeliveryDuty(connect(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(8))
     while second.step(2 * S):
         pass
     second.close()

@@ -14,11 +14,11 @@ from models.events.rules import to_row
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import USER_FEATURES, USER_RECENT_ITEMS
-from services.worker.features import MATERIALIZED, Tail, event_frame
+from services.worker.features import MATERIALIZED, FeatureDuty, event_frame
 from tests.waiting import PATIENCE_S
 
 
-class Shelf:
+class Rows:
     """An online store in memory: the newest row of each user and view."""
 
     def __init__(self) -> None:
@@ -49,17 +49,17 @@ def materialized(home: Path, seq: int) -> None:
 
 def test_it_waits_for_the_first_materialization(tmp_path: Path, writer: LogWriter) -> None:
     put(writer, view("a1", "x", 1))
-    tail = Tail(connect(tmp_path), shelf := Shelf())
+    tail = FeatureDuty(connect(tmp_path), online := Rows())
     assert tail.step(7) == 0
-    assert shelf.rows == {}
+    assert online.rows == {}
     materialized(tmp_path, 0)
     assert (tail.step(7), tail.step(7)) == (1, 0)
-    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["x"]
+    assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["x"]
 
 
 def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tmp_path: Path, writer: LogWriter) -> None:
     materialized(tmp_path, 0)
-    tail = Tail(connect(tmp_path), shelf := Shelf())
+    tail = FeatureDuty(connect(tmp_path), online := Rows())
     for row in (view("a1", "x", 1), view("b1", "y", 2), view("a3", "z", 9), view("a2", "y", 4)):
         put(writer, row)
         tail.step(7)
@@ -68,26 +68,26 @@ def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tm
     features, recent = feature_tables.of_users(frame, encoded.events, encoded.item_ids)
     for user in ("p-a", "p-b"):
         expected = features[features["user_id"] == user].iloc[-1]
-        found = shelf.rows["user_features", user]
+        found = online.rows["user_features", user]
         np.testing.assert_array_equal(
             np.array([found[n] for n in USER_FEATURES]), expected[list(USER_FEATURES)].to_numpy(float)
         )
-    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["z", "y", "x"]
+    assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["z", "y", "x"]
     assert len(recent) == 2
 
 
 def test_it_goes_back_when_a_materialization_wrote_an_older_state(tmp_path: Path, writer: LogWriter) -> None:
     materialized(tmp_path, 0)
-    tail = Tail(connect(tmp_path), shelf := Shelf())
+    tail = FeatureDuty(connect(tmp_path), online := Rows())
     put(writer, view("a1", "x", 1), view("a2", "y", 2))
     assert tail.step(7) == 2
-    shelf.rows.clear()  # overwritten by the fold up to the first event
+    online.rows.clear()  # overwritten by the fold up to the first event
     materialized(tmp_path, 1)
     assert tail.step(7) == 1
-    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["y", "x"]
+    assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["y", "x"]
 
 
-class Failing(Shelf):
+class Failing(Rows):
     """An online store that cannot be reached once."""
 
     def __init__(self) -> None:
@@ -103,22 +103,22 @@ class Failing(Shelf):
 
 def test_it_goes_back_although_the_first_attempt_failed(tmp_path: Path, writer: LogWriter) -> None:
     materialized(tmp_path, 0)
-    tail = Tail(connect(tmp_path), shelf := Failing())
+    tail = FeatureDuty(connect(tmp_path), online := Failing())
     put(writer, view("a1", "x", 1), view("a2", "y", 2))
     tail.step(7)
-    shelf.rows.clear()
-    shelf.fails = True
+    online.rows.clear()
+    online.fails = True
     materialized(tmp_path, 1)
     with pytest.raises(OSError, match="unreachable"):
         tail.step(7)
     tail.step(7)
-    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["y", "x"]
+    assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["y", "x"]
 
 
 def test_where_nothing_is_new_nothing_is_written(tmp_path: Path, writer: LogWriter) -> None:
     materialized(tmp_path, 0)
     put(writer, view("a1", "x", 1))
-    tail = Tail(connection := connect(tmp_path), Shelf())
+    tail = FeatureDuty(connection := connect(tmp_path), Rows())
     tail.step(7)
     before = connection.total_changes()
     assert tail.step(8) == 0
@@ -128,11 +128,12 @@ def test_where_nothing_is_new_nothing_is_written(tmp_path: Path, writer: LogWrit
 def test_a_worker_that_starts_again_goes_on_where_it_stood(tmp_path: Path, writer: LogWriter) -> None:
     materialized(tmp_path, 0)
     put(writer, view("a1", "x", 1))
-    assert Tail(connect(tmp_path), Shelf()).step(7) == 1
-    assert Tail(connect(tmp_path), shelf := Shelf()).step(7) == 1  # what came after the materialization, once more
+    assert FeatureDuty(connect(tmp_path), Rows()).step(7) == 1
+    online = Rows()
+    assert FeatureDuty(connect(tmp_path), online).step(7) == 1  # what came after the materialization, once more
     put(writer, view("b1", "y", 2))
-    assert Tail(connect(tmp_path), shelf).step(7) == 2
-    assert {user for _, user in shelf.rows} == {"p-a", "p-b"}
+    assert FeatureDuty(connect(tmp_path), online).step(7) == 2
+    assert {user for _, user in online.rows} == {"p-a", "p-b"}
 
 
 def test_a_quarantined_event_is_in_no_feature(tmp_path: Path, writer: LogWriter) -> None:
@@ -142,5 +143,5 @@ def test_a_quarantined_event_is_in_no_feature(tmp_path: Path, writer: LogWriter)
         "INSERT INTO quarantine (partner, source, format, seq, reason, content_key, quarantined_at_us) "
         "VALUES ('shop', 'log', 'event', 2, 'a test', 'k', 7)"
     )
-    Tail(connect(tmp_path), shelf := Shelf()).step(7)
-    assert shelf.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["x"]
+    FeatureDuty(connect(tmp_path), online := Rows()).step(7)
+    assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["x"]

@@ -22,11 +22,11 @@ from models.events.rules import to_row
 from models.inference.next_action import Outlook
 from models.model_set import ModelSet
 from models.schema import NEXT_ACTIONS
-from services.serving.features import NoFeatures
+from services.serving.features import NoFeatures, OnlineSource
 from services.signals.catalog import CatalogOffer
 from services.signals.policies import PolicyBody, QuietHours, Thresholds
-from services.signals.shelf import Empty
-from services.worker.signals import SignalDuty, open_signals
+from services.signals.shelf import NoCatalogs
+from services.worker.signals import SignalDuty, open_duty
 from tests.waiting import PATIENCE_S, until
 
 NOON_US = 1_790_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_000
@@ -57,7 +57,7 @@ class Models:
         return {}
 
 
-class Shop(Empty):
+class Shop(NoCatalogs):
     """A catalogue with one offer of two euros and a budget."""
 
     def __init__(self, budget: float | None = None) -> None:
@@ -89,9 +89,9 @@ def put(home: Path, *events: tuple[str, str, int], at_us: int = NOON_US) -> None
     writer.close()
 
 
-def duty(home: Path, goods: Any = None, **models: Any) -> SignalDuty:
-    shelf = goods or Empty()
-    return SignalDuty(connect(home), Models(**models), lambda _: NoFeatures(), lambda _: shelf, random.Random(0))
+def duty(home: Path, catalogs: Any = None, **models: Any) -> SignalDuty:
+    online = OnlineSource(Settings(home=home), NoFeatures())
+    return SignalDuty(connect(home), Models(**models), online, catalogs or NoCatalogs(), random.Random(0))
 
 
 def leaving(home: Path, budget: float | None = None) -> SignalDuty:
@@ -214,7 +214,8 @@ def test_a_step_that_fails_anywhere_leaves_nothing_and_is_done_again(home: Path,
             raise apsw.FullError("disk full")
         return True
 
-    worker = SignalDuty(connection, Models(next_action=Leaving()), lambda _: NoFeatures(), lambda _: Shop(), random.Random(0))
+    online = OnlineSource(Settings(home=home), NoFeatures())
+    worker = SignalDuty(connection, Models(next_action=Leaving()), online, Shop(), random.Random(0))
     connection.exec_trace = trip
     with pytest.raises(apsw.FullError):
         worker.step(NOON_US + 1)
@@ -261,7 +262,7 @@ def test_a_cursor_that_was_set_back_sends_nothing_twice(home: Path) -> None:
 def test_opened_duty_ranks_with_what_has_happened_since_the_build_until_it_is_closed(crowned: Path, tmp_path: Path) -> None:
     home = shutil.copytree(crowned, tmp_path / "home")
     before = {*threading.enumerate()}
-    duty = open_signals(Settings(home=home))
+    duty = open_duty(Settings(home=home))
     writer = LogWriter(home, lambda: NOON_US)
     seen = {"event_id": "new", "user_id": "u", "type": "item_view", "item_id": "lamp", "ts": "2026-11-21T11:00:00Z"}
     writer.append("shop", [to_row(seen, "u")]).result(PATIENCE_S)

@@ -1,4 +1,4 @@
-"""The duty that keeps the store from growing for ever: what is older than ATTUNE_RETENTION_DAYS goes."""
+"""Retention duty: what is older than ATTUNE_RETENTION_DAYS goes, so that the store does not grow for ever."""
 
 from typing import Final
 
@@ -14,8 +14,8 @@ POLL_S: Final = 600.0
 ROWS_A_STEP: Final = 1_000  # so that no other writer waits for long
 
 
-class Retention:
-    """Removes what is too old. A `Duty`; it goes by age and needs no cursor.
+class RetentionDuty:
+    """Duty that removes what is too old; it goes by age and needs no cursor.
 
     Parameters
     ----------
@@ -52,6 +52,6 @@ class Retention:
         return self._connection.total_changes() - before
 
 
-def open_retention(settings: Settings) -> Retention:
+def open_duty(settings: Settings) -> RetentionDuty:
     """The duty on a connection of its own."""
-    return Retention(connect(settings.home), settings.retention_days)
+    return RetentionDuty(connect(settings.home), settings.retention_days)

@@ -1,0 +1,89 @@
+"""Collaborators of the handlers: what all of them share in a process, built once by `services.api.app`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from infra.settings import Settings
+from infra.store.writer import LogWriter
+from services.http.guard import Authenticator
+from services.http.idempotency import Writes
+from services.http.reader import Reader
+from services.serving.decision_log import DecisionLog
+from services.serving.features import OnlineSource
+from services.serving.model_watch import ChampionSource
+from services.serving.profiles import ProfileSource
+from services.serving.shadow import Shadow
+from services.signals.catalog import Catalog
+
+
+class Observer(Protocol):
+    """Observer of what the service does, called from any thread. `services.metrics.Metrics` is one."""
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count one answer; `route` is a template, never a path."""
+        ...
+
+    def judged(self, status: str, n: int) -> None:
+        """Count events by their verdict."""
+        ...
+
+    def decided(self, status: str, n: int) -> None:
+        """Count decisions and failures that were put on record, or could not be."""
+        ...
+
+    def shadowed(self, outcome: str) -> None:
+        """Count a request that a challenger answered too, by how its answer compares."""
+        ...
+
+
+class Unobserved:
+    """Observer that counts nothing."""
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Pass over an answer."""
+
+    def judged(self, status: str, n: int) -> None:
+        """Pass over events."""
+
+    def decided(self, status: str, n: int) -> None:
+        """Pass over decisions."""
+
+    def shadowed(self, outcome: str) -> None:
+        """Pass over a comparison."""
+
+
+@dataclass(frozen=True)
+class Collaborators:
+    """Collaborators of the handlers in one process.
+
+    Attributes
+    ----------
+    authenticator
+        Whose key a request carries; a stream asks it again.
+    champions, online, catalog, profiles
+        Models, features, catalogues and the bandit, as they stand now.
+    decisions, shadow
+        Where an answer goes on record, and where a challenger gives it too.
+    reader, writer, writes
+        The store: reads on behalf of requests, group commit, and idempotent writes through it.
+    key
+        The pseudonym key of a partner: users are stored under pseudonyms.
+    now_us
+        The clock, microseconds since 1970.
+    """
+
+    settings: Settings
+    authenticator: Authenticator
+    observer: Observer
+    champions: ChampionSource
+    online: OnlineSource
+    catalog: Catalog
+    profiles: ProfileSource
+    decisions: DecisionLog
+    shadow: Shadow
+    reader: Reader
+    writer: LogWriter
+    writes: Writes
+    key: Callable[[str], bytes]
+    now_us: Callable[[], int]

@@ -1,0 +1,72 @@
+"""``GET`` and ``PUT /v1/signals/policy``: what a partner allows to be sent to its visitors."""
+
+from typing import Final
+
+import apsw
+import msgspec
+
+from infra.store.statements.signals import PUT_POLICY, READ_POLICY
+from models.engagement.policy import SENDABLE
+from services.api.collaborators import Collaborators
+from services.http.calls import Call, Reply
+from services.http.decoding import decode
+from services.http.endpoints import Endpoint, Endpoints
+from services.http.idempotency import Writes
+from services.http.problems import Refusal
+from services.http.reader import Reader
+from services.signals.policies import DECODER, DEFAULT_BODY, PolicyBody
+
+BODY_LIMIT: Final = 256 * 1024
+
+
+class PolicyHandler:
+    """Handler of the policy."""
+
+    def __init__(self, reader: Reader, writes: Writes) -> None:
+        self._reader = reader
+        self._writes = writes
+
+    async def show(self, call: Call) -> PolicyBody:
+        """``GET /v1/signals/policy``."""
+        kept = self._reader.rows(READ_POLICY, (call.partner,))
+        return DECODER.decode(kept[0][0]) if kept else DEFAULT_BODY
+
+    async def put(self, call: Call) -> Reply:
+        """``PUT /v1/signals/policy``."""
+        policy = decoded(call.body)
+        text = msgspec.json.encode(policy).decode()
+
+        def work(connection: apsw.Connection) -> PolicyBody:
+            connection.execute(PUT_POLICY, (call.partner, text, call.received_at_us))
+            return policy
+
+        return await self._writes.write(call, work)
+
+
+def decoded(body: bytes) -> PolicyBody:
+    """Read a policy and make sure that it can be followed.
+
+    Raises
+    ------
+    Refusal
+        400 or 422.
+    """
+    policy = decode(DECODER, body)
+    unknown = [place for place, name in enumerate(policy.signal_types) if name not in SENDABLE]
+    if unknown:
+        raise Refusal(422, f"a signal type must be one of {', '.join(SENDABLE)}", f"/signal_types/{unknown[0]}")
+    return policy
+
+
+def endpoints(shared: Collaborators) -> Endpoints:
+    """Endpoints of the policy."""
+    handler, scope = PolicyHandler(shared.reader, shared.writes), "signals:manage"
+    return {
+        ("GET", "/v1/signals/policy"): Endpoint(
+            handler.show, scope, "policy", "What may be sent to visitors, and when", answer=PolicyBody
+        ),
+        ("PUT", "/v1/signals/policy"): Endpoint(
+            handler.put, scope, "put_policy", "Set what may be sent to visitors, and when", request=PolicyBody,
+            answer=PolicyBody, example={"max_per_day": 2}, limit=BODY_LIMIT,
+        ),
+    }  # fmt: skip

@@ -1,0 +1,40 @@
+"""Erasure duty: completes the erasures whose users' last traces lie outside the store's own transaction."""
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from infra.settings import Settings
+from infra.store.connection import connect
+from services.privacy.erasure import SETTLE_S, Completion, ForgetOnline, online_of
+
+POLL_S: Final = 2.0
+
+
+class ErasureDuty:
+    """Duty that completes one erasure after the other; the erasures themselves are its cursor.
+
+    Parameters
+    ----------
+    settle_s
+        How old an erasure must be.
+    """
+
+    name = "erasure"
+    poll_s = POLL_S
+
+    def __init__(
+        self, home: Path, connection: apsw.Connection, forget_online: ForgetOnline, settle_s: float = SETTLE_S
+    ) -> None:
+        self._completion = Completion(home, connection, forget_online)
+        self._settle_us = round(settle_s * 1e6)
+
+    def step(self, now_us: int) -> int:
+        """Complete the oldest erasure; 0 if there is none, or a flow runs now."""
+        return int(self._completion.complete_oldest(now_us - self._settle_us, now_us))
+
+
+def open_duty(settings: Settings) -> ErasureDuty:
+    """The duty on a connection of its own."""
+    return ErasureDuty(settings.home, connect(settings.home), online_of(settings))
