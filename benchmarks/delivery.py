@@ -28,7 +28,7 @@ from infra.store.connection import connect, rows
 from infra.store.writer import LogWriter
 from services.delivery.outbound import Outbound
 from services.processes import spawn, stop
-from services.worker.delivery import Delivery
+from services.worker.delivery import DeliveryDuty
 from services.worker.runner import follow
 
 ENDPOINTS: Final = 8
@@ -97,7 +97,7 @@ class Shop:
             url = f"http://127.0.0.1:{port}/{path}"
             self.store.execute(SUBSCRIBE, (path, url, SECRET))
         self._stopped = threading.Event()
-        duty = Delivery(connect(home), lambda: Outbound(True, TIMEOUT_S), random.Random(1))
+        duty = DeliveryDuty(connect(home), lambda: Outbound(True, TIMEOUT_S), random.Random(1))
         words = (duty, self._stopped, (apsw.Error,), lambda: time.time_ns() // 1000)
         self._thread = threading.Thread(target=follow, args=words)
         self._thread.start()

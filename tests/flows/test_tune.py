@@ -11,7 +11,7 @@ from infra.store.events import append_events
 from models.schema import EVENT_TYPES
 from models.simulator import ShopConfig, simulate
 from services.serving.model_watch import ChampionWatcher
-from services.worker.action_weights import WeightsDuty
+from services.worker.action_weights import ActionWeightDuty
 
 SHOP = ShopConfig(n_users=150, n_days=3, n_items=80, n_categories=5)
 
@@ -52,7 +52,7 @@ def test_the_weights_can_be_looked_at_frozen_and_thawed(home: Path) -> None:
     assert (before["seq"], before["fallback"]) == (0, True)
     with pytest.raises(ValueError, match="no actions were counted yet"):
         freeze(home)
-    duty = WeightsDuty(connect(home))
+    duty = ActionWeightDuty(connect(home))
     while duty.step(SHOP.end_us + 10**11):
         pass
     found = inspect(home)
