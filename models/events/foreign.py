@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from models.events.encode import TYPE_CODE
 from models.events.sources.ga4 import EVENT_TYPES as GA4
-from models.schema import EVENT_TYPES, ITEM_EVENT_TYPES
+from models.schema import EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES
 
 SEGMENT: Final = {
     "Products Searched": "search",
@@ -57,12 +57,8 @@ FIELDS: Final = {
     "ts": ("ts", "timestamp", "eventTime", "timestamp_micros", "event_timestamp"),
     "item_id": ("item_id", "product_id", "sku"),
     "category": ("category", "item_category"),
-    "price": ("price",),
+    **{name: (name,) for name in MEASURES},
     "dwell_ms": ("dwell_ms", "engagement_time_msec"),
-    "scroll_depth": ("scroll_depth",),
-    "zoom_level": ("zoom_level",),
-    "cursor_distance_px": ("cursor_distance_px",),
-    "query_length": ("query_length",),
     "decision_id": ("decision_id",),
     "context": ("context",),
 }

@@ -130,7 +130,7 @@ def _priced(states: Any) -> Floats:
 
 
 @kernel
-def _hour(at_us: int) -> int:
+def _hour(at_us: Any) -> Any:
     """Number of the hour that an instant falls into; its end belongs to it, so that no two rows of an item share an instant."""
     return (at_us + HOUR_US - 1) // HOUR_US
 

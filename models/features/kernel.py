@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numba import literal_unroll
 
 from models.events.encode import EventArray
 from models.kernels import kernel
@@ -24,10 +25,10 @@ N_CATEGORIES_KEPT: Final = 32
 RECENT_HALF_LIFE_S: Final = 120.0
 RECENT_GAP_WEIGHT: Final = 0.3  # of the newest gap in the running mean
 
+_MEASURES: Final = tuple(MEASURES)
 _N_MEASURES: Final = len(MEASURES)
 _PRICE, _DWELL, _SCROLL, _ZOOM, _CURSOR, _QUERY = (
-    list(MEASURES).index(name)
-    for name in ("price", "dwell_ms", "scroll_depth", "zoom_level", "cursor_distance_px", "query_length")
+    _MEASURES.index(name) for name in ("price", "dwell_ms", "scroll_depth", "zoom_level", "cursor_distance_px", "query_length")
 )
 
 STATE_DTYPE: Final = np.dtype(
@@ -270,12 +271,10 @@ def _advance(state: Any, event: Any) -> None:
     if kind in (_SEARCH, _REFINE):
         state.search_at_us = state.latest_at_us
     _advance_cart(state, kind)
-    _advance_measure(state, _PRICE, event.price)
-    _advance_measure(state, _DWELL, event.dwell_ms)
-    _advance_measure(state, _SCROLL, event.scroll_depth)
-    _advance_measure(state, _ZOOM, event.zoom_level)
-    _advance_measure(state, _CURSOR, event.cursor_distance_px)
-    _advance_measure(state, _QUERY, event.query_length)
+    measure = 0
+    for name in literal_unroll(_MEASURES):  # numba unrolls no enumerate
+        _advance_measure(state, measure, event[name])
+        measure += 1  # noqa: SIM113
     if event.device > 0:
         state.device = event.device
     if event.referrer > 0:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.events.encode import NO_CODE
+from models.schema import MEASURES
 
 N_CART: Final = 6
 N_MET: Final = 16
@@ -52,12 +53,7 @@ STEP_DTYPE: Final = np.dtype(
         ("intent", np.int64),
         ("signal", np.int64),
         ("p_purchase", np.float64),
-        ("price", np.float64),
-        ("dwell_ms", np.float64),
-        ("scroll_depth", np.float64),
-        ("zoom_level", np.float64),
-        ("cursor_distance_px", np.float64),
-        ("query_length", np.float64),
+        *((name, np.float64) for name in MEASURES),
     ],
     align=True,
 )
@@ -79,6 +75,14 @@ class VisitState(NamedTuple):
     visit: Records
     cart: Ints
     met: Ints
+
+
+def blank_steps(n_steps: int) -> Records:
+    """Steps to be filled, shape (n_steps,), dtype `STEP_DTYPE`; a measure that the walk does not know stays unmeasured."""
+    steps: Records = np.zeros(n_steps, dtype=STEP_DTYPE)
+    for name in MEASURES:
+        steps[name] = np.nan
+    return steps
 
 
 def new_state() -> VisitState:

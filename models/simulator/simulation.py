@@ -11,7 +11,7 @@ import pandas as pd
 from models.schema import DEVICES, EVENT_COLUMNS, EVENT_TYPES, INTENTS, MEASURES, REFERRERS, SIGNAL_TYPES
 from models.simulator import behaviour, catalogue, visitors, walk
 from models.simulator.config import ShopConfig, parameters
-from models.simulator.records import STEP_DTYPE, Ints, Records, new_state
+from models.simulator.records import Ints, Records, blank_steps, new_state
 
 _ROWS_AT_ONCE: Final = 200_000
 
@@ -87,7 +87,7 @@ def _walk(config: ShopConfig, shop: Shop, plan: visitors.Plan, rng: np.random.Ge
     """Run the kernel over all planned sessions, in buffers of bounded size; rows, and each session's referrer."""
     state = new_state()
     referrer = np.zeros(len(plan.user), dtype=np.int64)
-    buffer: Records = np.empty(_ROWS_AT_ONCE + config.max_session_events, dtype=STEP_DTYPE)
+    buffer = blank_steps(_ROWS_AT_ONCE + config.max_session_events)
     parts, session = [], 0
     while session < len(plan.user):
         n, session = walk.walk(

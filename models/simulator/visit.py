@@ -8,7 +8,7 @@ import numpy as np
 from models.events.encode import EVENT_DTYPE, EventArray
 from models.schema import MEASURES, SIGNAL_TYPES, EventType
 from models.simulator import walk
-from models.simulator.records import STEP_DTYPE, Records, VisitState, new_state
+from models.simulator.records import Records, VisitState, blank_steps, new_state
 from models.simulator.simulation import Shop
 
 
@@ -88,11 +88,11 @@ class Visit:
         """Watch the next events, at most `n_events` or to the end of the visit; shape (n,), dtype `STEP_DTYPE`."""
         rows: list[Records] = []
         while not self.ended and (n_events is None or len(rows) < n_events):
-            row: Records = np.zeros(1, dtype=STEP_DTYPE)
+            row = blank_steps(1)
             _, cart, met = self.state
             walk.step(*self.shop, self._now, cart, met, row[0], self.rng)
             rows.append(row)
-        events: Records = np.concatenate(rows) if rows else np.zeros(0, dtype=STEP_DTYPE)
+        events: Records = np.concatenate(rows) if rows else blank_steps(0)
         self.n_purchases += int((events["event_type"] == EventType.PURCHASE).sum())
         return events
 
