@@ -13,26 +13,32 @@ import json
 import random
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-from services.answering import answers
 
 from benchmarks.champions import crown
 from benchmarks.serve import bodies
 from infra import registry
+from infra.settings import Settings
 from infra.store.connection import connect
 from models import weight_profile as weights
 from models.bandit import arms
 from models.bandit import profiles as profiles_model
 from models.bandit.profiles import profile_set
+from models.events.identity import partner_keys
 from models.features import sessions
+from models.item_ranking import Asked
+from models.known import NOTHING_KNOWN
+from models.recommend import Who, context_of, recommend
 from models.simulator.config import ShopConfig
 from models.weight_profile import HEURISTIC, profile
 from services.api import wire
-from services.api.recommendations import Desk, on_record
+from services.api.app import build_app
+from services.api.recommendations import RecommendationHandler, on_record
 from services.api.session_data import live_session
 from services.http.calls import Call
 from services.http.partners import SCOPES, Caller
@@ -67,14 +73,16 @@ def measure(home: Path, requests: list[bytes]) -> dict[str, Any]:
     challenge(home)
     RewardDuty(home, connect(home)).step(now_us())
     log, profiles = DecisionLog(home), Profiles(home)
-    desk = Desk(champions, NoFeatures, bytes(32), random.Random(0), profiles, log)
+    app = build_app(Settings(home=home), champions=champions, online=NoFeatures())
+    shared = replace(app.shared, key=partner_keys(bytes(32)), profiles=profiles, decisions=log)
+    handler = RecommendationHandler(shared, random.Random(0))
     whole, overhead = [], []
     with asyncio.Runner() as runner:
         for k in range(N_REQUESTS):
             body = requests[k % len(requests)]
             call = Call(CALLER, body, received_at_us=now_us())
             began = time.perf_counter_ns()
-            reply = runner.run(desk.recommendations(call))
+            reply = runner.run(handler.answer(call))
             whole.append(time.perf_counter_ns() - began)
             overhead.append(_alone(body, reply, champions, profiles, log))
     log.close()
@@ -95,12 +103,13 @@ def _alone(body: bytes, reply: wire.Recommendation, champions: ChampionWatcher, 
     at_us = now_us()
     session = live_session(request.session_data, at_us)
     features, models = sessions.features_of(session.events), champions.current()
+    asked, who = Asked(request.item_id, request.limit), Who("p", reply.decision_id)
+    found = recommend(asked, session, models, NOTHING_KNOWN, who, at_us)
     began = time.perf_counter_ns()
     bandit = profiles.current(models, at_us / 1e6)
-    context = answers.context_of(session, features, reply.intent.label, at_us)
+    context = context_of(session, features, reply.intent.label, at_us)
     dealt = arms.deal(bandit, context, reply.decision_id)
-    found = answers.Recommended(reply, dealt, context)
-    log.append(on_record(found, ("shop", "p", None, at_us), 0))
+    log.append(on_record(found._replace(dealt=dealt, context=context), reply, ("shop", "p", None, at_us), 0))
     return time.perf_counter_ns() - began
 
 
