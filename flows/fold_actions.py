@@ -11,7 +11,16 @@ from prefect.cache_policies import NO_CACHE
 
 from infra.store.connection import connect
 from infra.store.events import read_events
-from infra.store.statements.action_weights import BROWSER_ONLY, CURSOR, KEEP_DUE, KEEP_OBSERVATION, SET_POSTERIOR, SUMS
+from infra.store.statements.action_weights import (
+    BROWSER_ONLY,
+    CURSOR,
+    FORGET_ALL_DUE,
+    FORGET_ALL_OBSERVATIONS,
+    KEEP_DUE,
+    KEEP_OBSERVATION,
+    SET_POSTERIOR,
+    SUMS,
+)
 from infra.store.statements.log import MOVE_CURSOR
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
@@ -37,11 +46,11 @@ def rebuild(home: Path, now_us: int, params: ActionParams = PARAMS) -> dict[str,
         frame = read_events(connection)
         until = int(frame["seq"].max()) if len(frame) else 0
         found = action_outcomes.of_frame(frame, now_us, params)
-        known_by: Any = connection.execute(BROWSER_ONLY, (None, until))
+        known_by: Any = connection.execute(BROWSER_ONLY, (until,))
         browser = {user for (user,) in known_by}
         with connection:
-            connection.execute("DELETE FROM action_observations")
-            connection.execute("DELETE FROM action_due")
+            connection.execute(FORGET_ALL_OBSERVATIONS)
+            connection.execute(FORGET_ALL_DUE)
             connection.executemany(KEEP_OBSERVATION, [(*row, row[0] in browser) for row in found.observations])
             connection.executemany(KEEP_DUE, found.due)
             sums: Any = connection.execute(SUMS).fetchall()

@@ -9,22 +9,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any, Final, NamedTuple
 
 import apsw
 import numpy as np
 import pandas as pd
 
-from infra.store.statements.log import (
-    APPEND_EVENT,
-    LOG_COLUMNS,
-    MOVE_CURSOR,
-    QUARANTINE_EVENT,
-    QUARANTINE_ROW,
-    READ_EVENTS,
-    RELEASED_SINCE,
-)
+from infra.store.statements.cursors import MOVE_CURSOR, POSITION, RELEASED_SINCE
+from infra.store.statements.events import APPEND_EVENT, LOG_COLUMNS, READ_EVENTS
+from infra.store.statements.quarantine import QUARANTINE_EVENT, QUARANTINE_ROW
 from models.schema import EVENT_COLUMNS, MEASURES
 
 READ_ROWS: Final = 50_000  # rows that are Python objects at one time while reading
@@ -77,7 +71,10 @@ def append_events(conn: apsw.Connection, frame: pd.DataFrame, partner: str, rece
     n = len(frame)
     before = conn.total_changes()
     with conn:
-        conn.executemany(APPEND_EVENT, zip([partner] * n, *columns, [received_at_us] * n, strict=True))
+        conn.executemany(
+            APPEND_EVENT,
+            zip(repeat(partner, n), *columns, repeat(received_at_us, n), repeat(None, n), repeat(0, n), strict=False),
+        )
     accepted = conn.total_changes() - before
     return accepted, n - accepted
 
@@ -196,7 +193,7 @@ def quarantine_events(conn: apsw.Connection, refusals: Iterable[tuple[int, str]]
 
 def cursor(conn: apsw.Connection, name: str) -> int:
     """Sequence number up to which a tail reader has read; 0 for a new one."""
-    row = conn.execute("SELECT seq FROM cursors WHERE name = ?", (name,)).fetchone()
+    row = conn.execute(POSITION, (name,)).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -16,7 +16,7 @@ import apsw
 
 from infra import layout
 from infra.store.connection import connect
-from infra.store.statements import log as tables
+from infra.store.statements.events import APPEND_EVENT
 
 MAX_WAITING: Final = 1_000  # jobs; above it the door answers 503 at once
 MAX_GROUP: Final = 200  # jobs in one commit
@@ -78,14 +78,16 @@ class LogWriter:
         return done
 
     def append(self, partner: str, rows: Sequence[Row]) -> "Future[list[bool]]":
-        """Hand over rows of the log in the order of `EVENT_COLUMNS`.
+        """Hand over rows of the log in the order of `EVENT_COLUMNS`; no decision is named, no browser sent them.
 
         Returns
         -------
         Resolves when they are durable: per row, whether it is new (False: a duplicate). Raises `StoreBusy` when they are not.
         """
         received_at_us = self._now_us()
-        return self.submit(lambda connection: [append_row(connection, (partner, *row, received_at_us)) for row in rows])
+        return self.submit(
+            lambda connection: [append_row(connection, (partner, *row, received_at_us, None, 0)) for row in rows]
+        )
 
     def close(self) -> None:
         """Write what is waiting, then end the thread."""
@@ -177,6 +179,6 @@ def _attempt(connection: apsw.Connection, work: Work[Any]) -> Any:
 
 
 def append_row(connection: apsw.Connection, row: Row) -> bool:
-    """Append a row in the order of `tables.LOG_COLUMNS`; whether it is new."""
-    connection.execute(tables.APPEND_EVENT, row)
+    """Append a row in the order of `APPEND_COLUMNS`; whether it is new."""
+    connection.execute(APPEND_EVENT, row)
     return connection.changes() == 1

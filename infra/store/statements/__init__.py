@@ -1,1 +1,1 @@
-"""The store's tables and statements as SQL text, for the connections of both edges."""
+"""Statements of the store as SQL text, one file per subject. Each is one the engines can prepare; none is edited elsewhere."""

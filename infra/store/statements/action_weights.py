@@ -1,58 +1,19 @@
-"""Tables of the action weights: each visitor's decided actions, who waits for a decision, and the posterior that serves.
+"""Statements of the action weights: each visitor's decided actions, who waits for a decision, and the posterior that serves.
 
 Observations can be written again for a visitor at any time; what serves is made from them alone, so flow and worker agree.
 """
 
 from typing import Final
 
+from infra.store.statements.dialect import one_of
+
 CURSOR: Final = "action_weights"
 
-SCHEMA: Final = (
-    """
-    CREATE TABLE IF NOT EXISTS action_observations (
-        user_id TEXT NOT NULL,
-        day INTEGER NOT NULL,
-        event_type INTEGER NOT NULL,
-        context INTEGER NOT NULL,
-        browser INTEGER NOT NULL, -- 1: a visitor known by browser keys only
-        trials INTEGER NOT NULL, -- in units of action_weights.SCALE, as rewards
-        rewards INTEGER NOT NULL,
-        PRIMARY KEY (user_id, day, event_type, context)
-    ) WITHOUT ROWID
-    """,
-    "CREATE TABLE IF NOT EXISTS action_due (user_id TEXT PRIMARY KEY, due_us INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS action_due_by_instant ON action_due (due_us)",
-    # Events that came with a browser key; all others came from a server or a file.
-    "CREATE TABLE IF NOT EXISTS browser_events (seq INTEGER PRIMARY KEY)",
-    # One row: what serves now; and at most one: what serves instead while the weights are frozen.
-    """
-    CREATE TABLE IF NOT EXISTS action_posterior (
-        id INTEGER PRIMARY KEY CHECK (id = 1),
-        seq INTEGER NOT NULL,
-        made_at_us INTEGER NOT NULL,
-        counts TEXT NOT NULL -- JSON, see action_weights.counts_to_lists
-    )
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS action_freeze (
-        id INTEGER PRIMARY KEY CHECK (id = 1),
-        seq INTEGER NOT NULL,
-        frozen_at_us INTEGER NOT NULL,
-        counts TEXT NOT NULL
-    )
-    """,
-)
-
-# The event that was appended under this id came with a browser key: (partner, event_id).
-MARK_BROWSER: Final = (
-    "INSERT INTO browser_events (seq) SELECT seq FROM events WHERE partner = ? AND event_id = ? ON CONFLICT DO NOTHING"
-)
-# Visitors of some (JSON list), or all with NULL, who are known by browser keys only, up to an event: (users, until_seq).
-BROWSER_ONLY: Final = (
-    "SELECT user_id FROM events WHERE (?1 IS NULL OR user_id IN (SELECT value FROM json_each(?1))) AND seq <= ?2 "
-    "GROUP BY user_id HAVING sum(NOT EXISTS (SELECT 1 FROM browser_events WHERE browser_events.seq = events.seq)) = 0"
-)
-TOUCHED: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ?"
+# Visitors of some (JSON list) who are known by browser keys only, up to an event: (users, until_seq).
+_BROWSER_ONLY: Final = "GROUP BY user_id HAVING min(browser) = 1"
+BROWSER_ONLY_OF: Final = f"SELECT user_id FROM events WHERE user_id {one_of()} AND seq <= ? {_BROWSER_ONLY}"
+# The same of all: (until_seq).
+BROWSER_ONLY: Final = f"SELECT user_id FROM events WHERE seq <= ? {_BROWSER_ONLY}"
 # Events behind the cursor that were held back, or released from quarantine, since it moved or not long before; (margin_us).
 CHANGED: Final = (
     "SELECT events.seq, max(quarantined_at_us, coalesce(replayed_at_us, 0)) AS changed_at_us, user_id "
@@ -61,8 +22,10 @@ CHANGED: Final = (
 )
 DUE: Final = "SELECT user_id FROM action_due WHERE due_us <= ? ORDER BY due_us LIMIT ?"  # (now_us, limit)
 # Of some visitors, as a JSON list.
-FORGET_OBSERVATIONS: Final = "DELETE FROM action_observations WHERE user_id IN (SELECT value FROM json_each(?))"
-FORGET_DUE: Final = "DELETE FROM action_due WHERE user_id IN (SELECT value FROM json_each(?))"
+FORGET_OBSERVATIONS: Final = f"DELETE FROM action_observations WHERE user_id {one_of()}"
+FORGET_DUE: Final = f"DELETE FROM action_due WHERE user_id {one_of()}"
+FORGET_ALL_OBSERVATIONS: Final = "DELETE FROM action_observations"
+FORGET_ALL_DUE: Final = "DELETE FROM action_due"
 KEEP_OBSERVATION: Final = (
     "INSERT INTO action_observations (user_id, day, event_type, context, trials, rewards, browser) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )

@@ -1,4 +1,4 @@
-"""Tables of what a partner may recommend and offer.
+"""Statements of what a partner may recommend and offer.
 
 `change` counts up per partner, so that a reader fetches only what is new.
 """
@@ -20,52 +20,6 @@ OFFER_FIELDS: Final = (
     "valid_from_us",
     "valid_until_us",
     "active",
-)
-
-SCHEMA: Final = (
-    """
-    CREATE TABLE IF NOT EXISTS catalog_items (
-        partner TEXT NOT NULL,
-        item_id TEXT NOT NULL,
-        kind TEXT NOT NULL, -- item or content
-        category TEXT,
-        price REAL,
-        stock INTEGER, -- pieces; 0 is out of stock, NULL is not counted
-        title TEXT,
-        url TEXT,
-        updated_at_us INTEGER NOT NULL,
-        change INTEGER NOT NULL,
-        PRIMARY KEY (partner, item_id)
-    ) WITHOUT ROWID
-    """,
-    "CREATE INDEX IF NOT EXISTS catalog_items_by_change ON catalog_items (partner, change)",
-    """
-    CREATE TABLE IF NOT EXISTS offers (
-        partner TEXT NOT NULL,
-        offer_id TEXT NOT NULL,
-        title TEXT,
-        percent REAL, -- off the price, 0 to 100; either this or amount
-        amount REAL, -- off the price, in currency
-        currency TEXT, -- ISO 4217
-        code TEXT, -- what the shopper types
-        budget REAL, -- most that may be given away in all, in currency; NULL is no limit
-        min_price REAL,
-        categories TEXT NOT NULL, -- JSON array; empty is any
-        item_ids TEXT NOT NULL, -- JSON array; empty is any
-        valid_from_us INTEGER,
-        valid_until_us INTEGER,
-        active INTEGER NOT NULL,
-        updated_at_us INTEGER NOT NULL,
-        change INTEGER NOT NULL,
-        PRIMARY KEY (partner, offer_id)
-    ) WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS catalog_changes (
-        partner TEXT PRIMARY KEY,
-        change INTEGER NOT NULL
-    ) WITHOUT ROWID
-    """,
 )
 
 # The next change of a partner: (partner).

@@ -1,4 +1,4 @@
-"""Deliveries as tables: what is owed to which subscription, and every attempt to bring it.
+"""Statements of deliveries: what is owed to which subscription, and every attempt to bring it.
 
 A row in `deliveries` is one message for one subscription: made by a signal, or by a replay of it. It holds neither user nor
 body: the body is made of the signal's row each time, so that erasing the signal erases it here too. An attempt and what follows
@@ -7,60 +7,15 @@ from it (delivered, next try, given up) are written in one transaction.
 
 from typing import Final
 
+from infra.store.statements.dialect import one_of
 from infra.store.statements.signals import SIGNAL_COLUMNS
-
-SCHEMA: Final = (
-    # `cause` is signal, replay or test; `run` tells replays of one signal apart and is empty for the first delivery.
-    """
-    CREATE TABLE IF NOT EXISTS deliveries (
-        delivery_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        subscription_id TEXT NOT NULL,
-        partner TEXT NOT NULL,
-        signal_id TEXT NOT NULL,
-        cause TEXT NOT NULL CHECK (cause IN ('signal', 'replay', 'test')),
-        run TEXT NOT NULL DEFAULT '',
-        state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'failed', 'cancelled')),
-        n_attempts INTEGER NOT NULL DEFAULT 0,
-        due_at_us INTEGER NOT NULL,
-        created_at_us INTEGER NOT NULL,
-        finished_at_us INTEGER,
-        UNIQUE (subscription_id, signal_id, run)
-    )
-    """,
-    "CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (subscription_id, due_at_us) WHERE state = 'pending'",
-    "CREATE INDEX IF NOT EXISTS deliveries_of_signal ON deliveries (signal_id)",  # erasure
-    # `status` is empty where there was no answer; `answer` holds its first bytes.
-    """
-    CREATE TABLE IF NOT EXISTS delivery_attempts (
-        id INTEGER PRIMARY KEY,
-        delivery_id INTEGER NOT NULL REFERENCES deliveries (delivery_id) ON DELETE CASCADE,
-        started_at_us INTEGER NOT NULL,
-        latency_us INTEGER NOT NULL,
-        outcome TEXT NOT NULL,
-        status INTEGER,
-        answer TEXT
-    )
-    """,
-    "CREATE INDEX IF NOT EXISTS attempts_of_delivery ON delivery_attempts (delivery_id)",
-    # How an endpoint does: one row for each subscription that was ever tried.
-    """
-    CREATE TABLE IF NOT EXISTS endpoint_health (
-        subscription_id TEXT PRIMARY KEY,
-        last_success_at_us INTEGER,
-        failing_since_us INTEGER,
-        n_failures INTEGER NOT NULL DEFAULT 0,
-        paused_until_us INTEGER NOT NULL DEFAULT 0
-    )
-    """,
-)
 
 CURSOR: Final = "delivery"  # in `cursors`: how far the outbox has become deliveries
 # The outbox's end, and the place of whoever's cursor that is: (cursor).
 OUTBOX: Final = "SELECT (SELECT coalesce(max(seq), 0) FROM signals), coalesce((SELECT seq FROM cursors WHERE name = ?), 0)"
 
 _WANTED: Final = (
-    "s.partner = g.partner AND s.min_score <= g.score "
-    "AND (s.signal_types = '[]' OR g.type IN (SELECT value FROM json_each(s.signal_types)))"
+    f"s.partner = g.partner AND s.min_score <= g.score AND (s.signal_types = '[]' OR g.type {one_of('s.signal_types')})"
 )
 _NEW: Final = "INSERT INTO deliveries (subscription_id, partner, signal_id, cause, run, state, due_at_us, created_at_us) "
 # Make deliveries of the outbox: (now_us, now_us, after_seq, until_seq). Nobody is sent what was made before they subscribed.
@@ -73,7 +28,7 @@ FAN_OUT: Final = (
 # Once more, by id: (run, now_us, now_us, subscription_id, signal_ids as a JSON list).
 REPLAY_IDS: Final = (
     f"{_NEW} SELECT s.id, s.partner, g.signal_id, 'replay', ?, 'pending', ?, ? FROM signals g JOIN subscriptions s "
-    "ON s.partner = g.partner WHERE s.id = ? AND g.signal_id IN (SELECT value FROM json_each(?)) ORDER BY g.seq"
+    f"ON s.partner = g.partner WHERE s.id = ? AND g.signal_id {one_of()} ORDER BY g.seq"
 )
 # Once more, all that the subscription wants of a span of time: (run, now_us, now_us, subscription_id, from_us, until_us,
 # limit).
@@ -138,7 +93,7 @@ LIST_DELIVERIES: Final = (
 )
 LIST_ATTEMPTS: Final = (
     "SELECT delivery_id, started_at_us, latency_us, outcome, status, answer FROM delivery_attempts "
-    "WHERE delivery_id IN (SELECT value FROM json_each(?)) ORDER BY id"
+    f"WHERE delivery_id {one_of()} ORDER BY id"
 )
 # A test that was sent: (subscription_id, partner, message_id, message_id, state, now_us, now_us, now_us).
 TESTED: Final = (

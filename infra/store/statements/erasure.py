@@ -1,40 +1,10 @@
-"""Tables of erasure: who was erased, up to when, and what went.
+"""Statements of erasure: who was erased, up to when, and what went.
 
 A tombstone holds a pseudonym and nothing else of the user. It outlives the data, so that what was erased cannot come back: an
 event of before, sent again, replayed from quarantine or read from its file once more, is passed over by the log itself.
 """
 
 from typing import Final
-
-SCHEMA: Final = (
-    """
-    CREATE TABLE IF NOT EXISTS tombstones (
-        user_id TEXT PRIMARY KEY, -- a pseudonym, of one partner by its key
-        partner TEXT NOT NULL,
-        receipt_id TEXT NOT NULL UNIQUE,
-        erased_at_us INTEGER NOT NULL, -- what happened until then stays out
-        completed_at_us INTEGER, -- NULL while a copy outside the store may be left
-        removed TEXT NOT NULL -- JSON object: rows removed, by table
-    ) WITHOUT ROWID
-    """,
-    # Receipts of users who were erased once more: an auditor finds every one that was given.
-    """
-    CREATE TABLE IF NOT EXISTS earlier_receipts (
-        receipt_id TEXT PRIMARY KEY,
-        tombstone TEXT NOT NULL, -- whose newer erasure also completes this one
-        partner TEXT NOT NULL,
-        erased_at_us INTEGER NOT NULL,
-        completed_at_us INTEGER,
-        removed TEXT NOT NULL
-    ) WITHOUT ROWID
-    """,
-    "CREATE INDEX IF NOT EXISTS earlier_receipts_by_tombstone ON earlier_receipts (tombstone)",
-    """
-    CREATE TRIGGER IF NOT EXISTS erased_events_stay_out BEFORE INSERT ON events
-    WHEN EXISTS (SELECT 1 FROM tombstones WHERE user_id = NEW.user_id AND erased_at_us >= NEW.occurred_at_us)
-    BEGIN SELECT RAISE (IGNORE); END
-    """,
-)
 
 # Before a user is buried once more: (user_id).
 KEEP_EARLIER: Final = (
@@ -51,8 +21,6 @@ BURY: Final = (
 # Rows that belong to a user through another table, before that table's own rows go: table -> (condition on one user_id).
 DEPENDENT: Final = {
     "quarantine": "seq IN (SELECT seq FROM events WHERE user_id = ?1) OR instr(raw, ?1) > 0",
-    "browser_events": "seq IN (SELECT seq FROM events WHERE user_id = ?1)",
-    "event_decisions": "seq IN (SELECT seq FROM events WHERE user_id = ?1)",
     "reward_events": "seq IN (SELECT seq FROM events WHERE user_id = ?1)",
     "rewards": "decision_id IN (SELECT decision_id FROM decisions WHERE user_id = ?1)",
     "deliveries": "signal_id IN (SELECT signal_id FROM signals WHERE user_id = ?1)",
@@ -90,9 +58,7 @@ DATED: Final = {
 }
 # What goes with rows of `DATED`: (table, the column that both have).
 WITH_OLD: Final = {
-    "events": (
-        ("quarantine", "seq"), ("browser_events", "seq"), ("event_decisions", "seq"), ("reward_events", "seq"),
-    ),
+    "events": (("quarantine", "seq"), ("reward_events", "seq")),
     "decisions": (("rewards", "decision_id"),),
     "signals": (("deliveries", "signal_id"),),
-}  # fmt: skip
+}

@@ -7,6 +7,8 @@ validation holds back count nowhere.
 
 from typing import Final
 
+from infra.store.statements.events import IS_BELIEVED
+
 EXPERIMENT_NAMES: Final = (
     "SELECT experiment, max(at_us) FROM (SELECT experiment, decided_at_us AS at_us FROM decisions "
     "UNION ALL SELECT experiment, failed_at_us FROM failed_decisions) AS asked GROUP BY experiment ORDER BY 2 DESC, 1"
@@ -34,16 +36,13 @@ LATENCIES: Final = "SELECT variant, latency_us FROM decisions WHERE experiment =
 _FIRST: Final = (
     f"(SELECT partner, user_id, min(at_us) - 1000000 AS first_us FROM {_ASKED} GROUP BY partner, user_id) AS exposed"
 )
-_BELIEVED: Final = (
-    "NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.seq = events.seq AND quarantine.replayed_at_us IS NULL)"
-)
 # Purchases within a window after the first exposure: (experiment, until_us, window_us).
 BOUGHT: Final = (
     f"SELECT events.partner, events.user_id, events.occurred_at_us, events.price FROM {_FIRST} "
     "JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
     "WHERE events.event_type = 'purchase' AND events.occurred_at_us >= exposed.first_us "
     "AND events.occurred_at_us - exposed.first_us < ?3 AND events.occurred_at_us <= ?2 "
-    f"AND {_BELIEVED} ORDER BY events.occurred_at_us, events.seq"
+    f"AND {IS_BELIEVED} ORDER BY events.occurred_at_us, events.seq"
 )
 # What visitors had done in a span before their first exposure: (experiment, until_us, span_us).
 BEFORE: Final = (
@@ -53,7 +52,7 @@ BEFORE: Final = (
     "sum(CASE WHEN events.event_type = 'purchase' THEN coalesce(events.price, 0) ELSE 0 END) "
     f"FROM {_FIRST} JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
     "WHERE events.occurred_at_us < exposed.first_us AND events.occurred_at_us >= exposed.first_us - ?3 "
-    f"AND {_BELIEVED} GROUP BY events.partner, events.user_id"
+    f"AND {IS_BELIEVED} GROUP BY events.partner, events.user_id"
 )
 # Signals within a window after the first exposure, by visitor: (experiment, until_us, window_us).
 SIGNALLED: Final = (
@@ -73,5 +72,5 @@ TAKEN: Final = (
     "WHERE decisions.experiment = ? AND decisions.decided_at_us <= ? AND events.item_id IS NOT NULL "
     "AND events.event_type IN ('item_view', 'detail_view', 'wishlist_add', 'add_to_cart', 'purchase') "
     "AND events.occurred_at_us >= decisions.decided_at_us AND events.occurred_at_us - decisions.decided_at_us < ? "
-    f"AND events.occurred_at_us <= ? AND {_BELIEVED} ORDER BY events.seq, decisions.seq DESC"
+    f"AND events.occurred_at_us <= ? AND {IS_BELIEVED} ORDER BY events.seq, decisions.seq DESC"
 )

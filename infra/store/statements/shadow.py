@@ -4,24 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-SCHEMA: Final = (
-    """
-    CREATE TABLE IF NOT EXISTS shadow (
-        id INTEGER PRIMARY KEY,
-        written_at_us INTEGER NOT NULL,
-        kind TEXT NOT NULL, -- recommendations or engagement
-        champion TEXT NOT NULL, -- JSON object: version of each model that answered
-        challenger TEXT NOT NULL, -- the same of the set that was tried
-        n_requests INTEGER NOT NULL,
-        n_failed INTEGER NOT NULL, -- the challenger raised an error
-        n_same_label INTEGER NOT NULL,
-        sum_overlap REAL NOT NULL, -- share of the first 20 items that both have
-        sum_distance REAL NOT NULL, -- total variation distance of the probabilities
-        sum_champion_us REAL NOT NULL,
-        sum_challenger_us REAL NOT NULL
-    )
-    """,
-)
 SUMS: Final = (
     "n_requests",
     "n_failed",
@@ -33,6 +15,7 @@ SUMS: Final = (
 )
 COLUMNS: Final = ("written_at_us", "kind", "champion", "challenger", *SUMS)
 WRITE: Final = f"INSERT INTO shadow ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+# SQLite only (`json_each` over an object, `IS NOT` between values); PostgreSQL: ``challenger @> wanted``.
 # Sums by kind of what a set of versions answered, whatever other models served with it: (the set as `named` writes it).
 READ: Final = (
     f"SELECT kind, {', '.join(f'sum({name})' for name in SUMS)} FROM shadow WHERE NOT EXISTS "

@@ -89,7 +89,9 @@ def test_a_home_of_before_keeps_what_stood_beside_keys_and_events(tmp_path: Path
     assert contents(home) == MIGRATED
     assert found_revision(home) == newest()
     with closing(connect(home)) as store:
-        left = store.execute("SELECT name FROM sqlite_schema WHERE name IN ('key_options', 'event_decisions', 'browser_events')")
+        left = store.execute(
+            "SELECT name FROM sqlite_schema WHERE name IN ('key_options', 'event_decisions', 'browser_events')"
+        )
         assert left.fetchall() == []
         assert store.execute("PRAGMA foreign_key_check").fetchall() == []
 

@@ -1,0 +1,1 @@
+"""Embedded engine of the store: one SQLite file, through apsw."""

@@ -1,0 +1,21 @@
+"""Errors of the store that callers catch, whatever engine is behind it."""
+
+
+class StoreUnavailable(OSError):  # noqa: N818 - a state of the world
+    """The store cannot be opened, read or written now: missing, full, read-only; nothing of the work was kept."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Another connection holds the lock, or too many writes wait; the same work may succeed in a moment."""
+
+
+class DamagedStore(StoreUnavailable, ValueError):  # noqa: N818 - a state of the world
+    """The file is no store, or a damaged one."""
+
+
+class NewerStore(StoreUnavailable):
+    """The store has a revision that this Attune does not know."""
+
+
+class PendingMigration(StoreUnavailable):
+    """The store is of an older revision and may not be written, so that it cannot be migrated."""

@@ -1,0 +1,26 @@
+"""Forms that only SQLite understands, in one place: a second engine brings its own.
+
+Everything else in these files also prepares on PostgreSQL, ``?`` written ``$n``.
+"""
+
+
+def one_of(texts: str = "?") -> str:
+    """Condition on a column: among the values of a JSON array. PostgreSQL: ``= ANY``, bound to an array.
+
+    Examples
+    --------
+    >>> f"user_id {one_of()}"
+    'user_id IN (SELECT value FROM json_each(?))'
+    """
+    return f"IN (SELECT value FROM json_each({texts}))"
+
+
+def field(document: str, path: str) -> str:
+    """A field of a JSON column; `path` is an SQL expression. PostgreSQL: ``jsonb_path_query_first``.
+
+    Examples
+    --------
+    >>> field("body", "'$.params.window_s'")
+    "json_extract(body, '$.params.window_s')"
+    """
+    return f"json_extract({document}, {path})"

@@ -1,0 +1,58 @@
+"""Statements of the event log. Times are integer microseconds since 1970 UTC; an event's position is its `seq` here."""
+
+from typing import Final
+
+from infra.store.statements.dialect import one_of
+from models.schema import EVENT_COLUMNS, MEASURES
+
+LOG_COLUMNS: Final = ("partner", *EVENT_COLUMNS, "received_at_us")
+# With the decision that the sender named as the event's cause or NULL, and 1 for an event that came with a browser key.
+APPEND_COLUMNS: Final = (*LOG_COLUMNS, "decision_id", "browser")
+_SEQ_AND_LOG: Final = f"seq, {', '.join(LOG_COLUMNS)}"
+_HELD_BACK: Final = "SELECT seq FROM quarantine WHERE seq IS NOT NULL AND replayed_at_us IS NULL"
+# Of one event, where few are looked at.
+IS_BELIEVED: Final = "NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.seq = events.seq AND replayed_at_us IS NULL)"
+
+APPEND_EVENT: Final = (
+    f"INSERT INTO events ({', '.join(APPEND_COLUMNS)}) VALUES ({', '.join('?' * len(APPEND_COLUMNS))}) "
+    "ON CONFLICT (partner, event_id) DO NOTHING"
+)
+NEWEST_EVENT: Final = "SELECT coalesce(max(seq), 0) FROM events"
+ANY_EVENT: Final = "SELECT 1 FROM events LIMIT 1"
+ANY_EVENT_OF: Final = "SELECT 1 FROM events WHERE user_id = ? LIMIT 1"
+COUNT_EVENTS: Final = "SELECT count(*), max(occurred_at_us) FROM events"
+# Valid events in log order, for any fold: (after_seq, until_us, limit).
+READ_EVENTS: Final = (
+    f"SELECT {_SEQ_AND_LOG} FROM events WHERE seq > ? AND occurred_at_us <= ? AND seq NOT IN ({_HELD_BACK}) "
+    "ORDER BY seq LIMIT ?"
+)
+_OF_USERS: Final = f"SELECT {_SEQ_AND_LOG} FROM events WHERE user_id {one_of()} AND seq <= ? AND seq NOT IN ({_HELD_BACK})"
+# Valid events of some users, given as a JSON list: (users, until_seq).
+READ_USERS: Final = f"{_OF_USERS} ORDER BY seq"
+# The same since an instant: (users, until_seq, since_us).
+READ_RECENT: Final = f"{_OF_USERS} AND occurred_at_us >= ? ORDER BY seq"
+# Who did something between two events: (after_seq, until_seq).
+USERS_BETWEEN: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ?"
+# Who did something that a fold of the log up to an event and an instant does not have: (after_seq, until_seq, seq, instant).
+USERS_SINCE: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ? AND (seq > ? OR occurred_at_us > ?)"
+# Those of some users who have more events than a number: (users, number).
+BUSY_USERS: Final = f"SELECT user_id FROM events WHERE user_id {one_of()} GROUP BY user_id HAVING count(*) > ?"
+# What associations need of all events of some users: (users, until_seq).
+TOUCH_COLUMNS: Final = ("seq", "partner", "user_id", "session_id", "event_type", "occurred_at_us", "item_id")
+READ_TOUCHES: Final = (
+    f"SELECT {', '.join(TOUCH_COLUMNS)} FROM events WHERE user_id {one_of()} AND seq <= ? AND {IS_BELIEVED} ORDER BY seq"
+)
+# What may cause a signal, in log order: (after_seq, limit).
+CAUSE_COLUMNS: Final = ("seq", "partner", "user_id", "occurred_at_us", "received_at_us", "utc_offset_min")
+READ_CAUSES: Final = f"SELECT {', '.join(CAUSE_COLUMNS)} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+# The first event of a stretch that was received within a span: (after_seq, until_seq, after_us, until_us).
+FIRST_RECEIVED: Final = "SELECT min(seq) FROM events WHERE seq > ? AND seq <= ? AND received_at_us > ? AND received_at_us <= ?"
+# The newest visitor with a session worth showing, and the newest events of one: (user_id).
+BUSY_VISITOR: Final = (
+    "SELECT user_id FROM (SELECT user_id, item_id FROM events ORDER BY seq DESC LIMIT 5000) AS newest "
+    "WHERE item_id IS NOT NULL GROUP BY user_id ORDER BY count(*) BETWEEN 5 AND 40 DESC, count(*) DESC, user_id LIMIT 1"
+)
+SHOWN_COLUMNS: Final = ("event_type", "occurred_at_us", "item_id", "category", *MEASURES)
+NEWEST_OF_VISITOR: Final = (
+    f"SELECT {', '.join(SHOWN_COLUMNS)} FROM events WHERE user_id = ? ORDER BY occurred_at_us DESC LIMIT 15"
+)
