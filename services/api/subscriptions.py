@@ -19,6 +19,7 @@ from infra.store.statements.deliveries import CANCEL_PENDING, FORGET_HEALTH
 from models.engagement.policy import SENDABLE
 from services.api.collaborators import Collaborators
 from services.delivery.targets import MAX_URL, check_url
+from services.delivery.webhooks import SECRET_PREFIX
 from services.http.calls import Call, Reply
 from services.http.decoding import decode
 from services.http.endpoints import Endpoint, Endpoints
@@ -87,7 +88,7 @@ _CHANGE: Final = msgspec.json.Decoder(SubscriptionChange)
 
 def new_secret() -> str:
     """A fresh signing secret."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 class SubscriptionsHandler:
