@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.events.json_text import with_whole_characters
 from models.events.sources import Source, object_array, raw_chunk, text_of
-from services.http.json_text import with_whole_characters
 
 PARQUET_ROWS: Final = 30_000
 CSV_ROWS: Final = 500  # that are lists at one time

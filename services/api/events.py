@@ -21,6 +21,7 @@ from infra.store.writer import append_row
 from models.events import consent
 from models.events.foreign import own_events
 from models.events.identity import pseudonym
+from models.events.json_text import with_whole_characters
 from models.events.rejected import kept_form, lateness_problem, reason_of
 from models.events.rules import Problem, event_problem, parse_instant_us, to_row
 from models.schema import EVENT_COLUMNS, LATE_S, MAX_ID_LENGTH, SAME_CLOCK_S
@@ -29,7 +30,6 @@ from services.api.collaborators import Collaborators
 from services.http.calls import Call, Reply
 from services.http.endpoints import Endpoint, Endpoints, Schemas
 from services.http.idempotency import REPLAYED, Writes
-from services.http.json_text import with_whole_characters
 from services.http.openapi_schemas import INSTANT, optional, ref, words
 from services.http.problems import Refusal, of_decoding
 
@@ -70,7 +70,7 @@ class EventsAnswer(msgspec.Struct):
 
 
 class _Good(NamedTuple):
-    """Rows of one event that may enter the log (one, or one per product), and the decision that it names."""
+    """Good event: its rows for the log (one, or one per product), and the decision that it names."""
 
     place: int
     rows: list[tuple[Any, ...]]
@@ -78,7 +78,7 @@ class _Good(NamedTuple):
 
 
 class _Judged(NamedTuple):
-    """A batch with a verdict for every event; whether a good one is new, only the log can tell."""
+    """Judged batch: a verdict for every event; whether a good one is new, only the log can tell."""
 
     call: Call
     results: list[EventResult]

@@ -1,10 +1,10 @@
-"""From the bytes of a body to a struct, or to a refusal that points at the fault."""
+"""JSON decoding: from the bytes of a body to a struct, or to a refusal that points at the fault."""
 
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from services.http.json_text import with_whole_characters
+from models.events.json_text import with_whole_characters
 from services.http.problems import of_decoding
 
 Body = TypeVar("Body")

@@ -1,4 +1,4 @@
-"""JSON that programs write and parsers refuse: halves of characters.
+"""Repair of JSON that programs write and parsers refuse: halves of characters.
 
 JavaScript cuts texts between the two halves of a character (``query.slice(0, 40)``), and `JSON.stringify` writes the half that
 is left as an escape. That is JSON by its grammar, but no Unicode, and a strict parser refuses the whole document for it.
