@@ -2,9 +2,9 @@
 
     python -m benchmarks.live_associations
 
-In process: events come one at a time to a store of the generated log of `benchmarks.associations`. In the service: events
+In process: events come one at a time to a store of the generated log of `benchmarks.session_logs`. In the service: events
 are appended to a log as ``POST /v1/events`` does it, and the time until the tail thread has published them is taken.
-`benchmarks.associations` prints the same figures on its own data.
+`benchmarks.session_logs` prints the same figures on its own data.
 """
 
 import json
@@ -138,7 +138,7 @@ def measure(store: AssociationStore) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from benchmarks.associations import encode, generated
+    from benchmarks.session_logs import encode, generated
     from models.associations.model import build
 
     print(json.dumps(measure(build(*encode(generated()[0])))))
