@@ -1,15 +1,21 @@
 """The flows' commands: what an ML engineer types. Results for programs go to stdout, everything for people to stderr."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from infra import layout
 from models.schema import DAY_US
+
+if TYPE_CHECKING:
+    from infra.audit import AuditRow
+    from infra.promotion import Move
+    from infra.registry import ModelVersion
 
 app = typer.Typer()
 quarantine_app = typer.Typer(help="Rejected rows: list them, or replay them after a fix.", no_args_is_help=True)
@@ -217,13 +223,14 @@ def evaluate(as_json: Json = False) -> None:
     home = _home()
     if not versions(home):  # said before a Prefect server is started
         raise ValueError("there are no models to evaluate yet; train them with: attune retrain")
-    from flows.evaluate import PAGE, as_markdown, run
+    from flows.evaluate import PAGE, run
+    from flows.reports.evaluation import markdown
 
     report = run(home)
     if as_json:
         _print_json(report)
         return
-    typer.echo(as_markdown(report))
+    typer.echo(markdown(report))
     _say(f"with plots: {home / layout.REPORTS / PAGE}")
 
 
@@ -264,31 +271,32 @@ def models_command(
     as_json: Json = False,
 ) -> None:
     """List model versions with their aliases and lineage."""
+    from infra.audit import AuditRow
     from infra.registry import audit, verify_audit, versions
 
     home = _home()
     n_held = verify_audit(home) if history else 0
-    rows = audit(home) if history else versions(home)
+    rows: Sequence[AuditRow | ModelVersion] = audit(home) if history else versions(home)
     if as_json:
         _print_json(rows)
         return
     for row in rows:
-        typer.echo(_moved(row) if history else _listed(row))
+        typer.echo(_moved(row) if isinstance(row, AuditRow) else _listed(row))
     if not rows:
         _say("no models yet; train them with: attune retrain")
     elif history:
         _say(f"the chain of hashes holds over all {n_held} rows, and ends where the aliases are")
 
 
-def _listed(row: dict[str, Any]) -> str:
-    aliases = f"  ({', '.join(row['aliases'])})" if row["aliases"] else ""
-    return f"{row['name']}:{row['version']}  {row['created_at']}  {row['verdict']}{aliases}"
+def _listed(row: "ModelVersion") -> str:
+    aliases = f"  ({', '.join(row.aliases)})" if row.aliases else ""
+    return f"{row.name}:{row.version}  {row.created_at}  {row.verdict}{aliases}"
 
 
-def _moved(row: dict[str, Any]) -> str:
-    at = datetime.fromtimestamp(row["at_us"] / 1e6, UTC).isoformat(timespec="seconds")
-    change = f"{row['from_version'] or '-'} -> {row['to_version'] or '-'}"
-    return f"{at}  {row['action']} {row['alias']} {row['name']}: {change}  by {row['actor']} ({row['reason']})"
+def _moved(row: "AuditRow") -> str:
+    at = datetime.fromtimestamp(row.at_us / 1e6, UTC).isoformat(timespec="seconds")
+    change = f"{row.from_version or '-'} -> {row.to_version or '-'}"
+    return f"{at}  {row.action} {row.alias} {row.name}: {change}  by {row.actor} ({row.reason})"
 
 
 @app.command()
@@ -296,7 +304,7 @@ def promote(
     name: Annotated[str, typer.Argument(help="NAME or NAME:VERSION; without a version, the newest.")], as_json: Json = False
 ) -> None:
     """Make a version the champion without asking the gate, as the audit tells; running services pick it up."""
-    from infra.registry import promote as promote_version
+    from infra.promotion import promote as promote_version
 
     _told(promote_version(_home(), name), as_json)
 
@@ -304,7 +312,7 @@ def promote(
 @app.command()
 def rollback(name: str, as_json: Json = False) -> None:
     """Return to the champion before the present one."""
-    from infra.registry import rollback as rollback_version
+    from infra.promotion import rollback as rollback_version
 
     _told(rollback_version(_home(), name), as_json)
 
@@ -316,8 +324,8 @@ def _past_us(as_of: str | None) -> int | None:
     return at_us
 
 
-def _told(change: dict[str, Any], as_json: bool) -> None:
+def _told(change: "Move", as_json: bool) -> None:
     if as_json:
         _print_json(change)
     else:
-        typer.echo(f"{change['name']}: champion {change['from_version']} -> {change['to_version']}")
+        typer.echo(f"{change.name}: champion {change.from_version} -> {change.to_version}")

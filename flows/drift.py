@@ -86,8 +86,8 @@ def measure(home: str, now_us: int, params: DriftParams | None = None) -> dict[s
     }
     if version is None:
         return {**report, "sentence": "there is no champion to compare with; train one with: attune retrain"}
-    row = next(r for r in registry.versions(Path(home), "intent") if r["version"] == version)
-    since_us = row["lineage"]["window"]["last_event_us"]
+    row = next(r for r in registry.versions(Path(home), "intent") if r.version == version)
+    since_us = row.lineage["window"]["last_event_us"]
     with closing(connect(Path(home))) as connection:
         frame = read_events(connection, until_us=now_us)
         from_us = max(since_us, now_us - int(params.window_days * DAY_US))
@@ -138,7 +138,7 @@ def tell(home: Path, report: dict[str, Any]) -> str:
     """Send the event, unless nothing drifted or a retraining has just been made; what was done."""
     if report["verdict"] != DRIFT:
         return "nothing to tell"
-    newest = max(datetime.fromisoformat(row["created_at"]) for row in registry.versions(home, "intent"))
+    newest = max(datetime.fromisoformat(row.created_at) for row in registry.versions(home, "intent"))
     hours = (datetime.now(UTC) - newest).total_seconds() / 3600
     if hours < DriftParams().quiet_h:
         return f"held back: a candidate was trained {hours:.1f} hours ago"

@@ -15,17 +15,18 @@ from prefect.cache_policies import NO_CACHE
 from flows import approve, off_policy, trial
 from flows.evaluate import N_QUESTIONS, PREDICTIONS, REPORT, SEED, evaluate, newest, same_examples, shadowed
 from flows.reports import promotion as promotion_page
-from flows.train import LOG, PREDICTORS, features_of, load_examples
+from flows.train import LOG, load_examples
 from infra import layout, registry
 from infra.artifacts import read_parts, write_report
 from infra.lock import held
-from models import model_specs as served
+from models.artifact import Golden
 from models.bandit.off_policy import off_policy_rule
 from models.evaluation import comparison, drift, gate
 from models.evaluation import tables as evaluation
 from models.evaluation.gate import GateParams, Rule
 from models.inference import examples
 from models.inference.examples import ExampleParams, Examples
+from models.model_specs import SPEC, SPECS, golden_misses
 from models.questions import next_item
 from models.schema import SESSION_FEATURES
 
@@ -132,7 +133,7 @@ def _seen(home: Path, versions: Mapping[str, int], champion: Mapping[str, int], 
         calibrations=calibrations,
         latency_ms=_latencies(home, {"candidate": versions, "champion": champion}, found),
         size_mb={name: _size_mb(registry.folder_of(home, name, version)) for name, version in versions.items()},
-        lineages={(row["name"], row["version"]): row["lineage"] for row in registry.versions(home)},
+        lineages={(one.name, one.version): one.lineage for one in registry.versions(home)},
         shadow=shadowed(home, versions),
         off_policy=off_policy.verdict(home, versions),
         profiles=trial.of_profiles(home),
@@ -198,13 +199,13 @@ def _measured(
 
 def _latencies(home: Path, sides: Mapping[str, Mapping[str, int]], found: Examples) -> dict[str, dict[str, float]]:
     """Milliseconds of processor that one prediction of each model in a request takes, for both sides in turn."""
+    rows = {spec.name: np.array(spec.golden(found)[:N_TIMED]) for spec in SPECS if spec.golden}
     models = {
-        (side, name): build(registry.load(home, name, versions[name]))
+        (side, name): SPEC[name].load(registry.load(home, name, versions[name]))
         for side, versions in sides.items()
-        for name, build in PREDICTORS.items()
+        for name in rows
         if name in versions
     }
-    rows = {name: np.array(features_of(name, found)[:N_TIMED]) for name in PREDICTORS}
     rounds = [{key: _cpu_ms(model, rows[key[1]]) for key, model in models.items()} for _ in range(N_ROUNDS)]
     told: dict[str, dict[str, float]] = {side: {} for side in sides}
     for side, name in models:
@@ -225,11 +226,12 @@ def _size_mb(folder: Path) -> float:
 
 def _golden_rules(home: Path, versions: Mapping[str, int]) -> list[Rule]:
     rules = []
-    for name, build in PREDICTORS.items():
-        golden = registry.load_golden(home, name, versions[name]) or registry.Golden([], [])
-        model = build(registry.load(home, name, versions[name]))
-        misses = served.golden_misses(model, golden.rows, golden.predictions)
-        rules.append(gate.holds(f"{name} golden rows", misses, len(golden.rows), "repeated after loading"))
+    for spec in SPECS:
+        if spec.golden and spec.name in versions:
+            parts, golden = registry.load_artifact(home, spec.name, versions[spec.name])
+            golden = golden or Golden([], [])
+            misses = golden_misses(spec.load(parts), golden)
+            rules.append(gate.holds(f"{spec.name} golden rows", misses, len(golden.rows), "repeated after loading"))
     return rules
 
 
@@ -283,21 +285,6 @@ def publish(home: str, versions: dict[str, int], verdict: dict[str, Any]) -> str
     write_report(path, report)
     page = path.with_name(PAGE)
     page.write_text(promotion_page.page(report), encoding="utf-8")
-    create_markdown_artifact(as_markdown(versions, verdict), key="promotion", description="The gate's verdict")
+    create_markdown_artifact(promotion_page.markdown(report), key="promotion", description="The gate's verdict")
     create_link_artifact(page.as_uri(), "promotion report", key="promotion-page", description=gate.in_words(verdict))
     return str(page)
-
-
-def as_markdown(versions: dict[str, int], verdict: dict[str, Any]) -> str:
-    """The verdict and its rules as a table."""
-    candidate = ", ".join(f"{name}:{version}" for name, version in versions.items())
-    lines = [
-        f"**{gate.in_words(verdict)}** ({candidate})",
-        "",
-        "| rule | verdict | observed | wanted |",
-        "| --- | --- | --- | --- |",
-    ]
-    for rule in verdict["rules"]:
-        observed = "" if rule["observed"] is None else f"{rule['observed']:.4g}"
-        lines.append(f"| {rule['name']} | {rule['verdict']} | {observed} | {rule['wanted']} |")
-    return "\n".join(lines)

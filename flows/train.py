@@ -1,15 +1,16 @@
-"""Train: chosen rows of the log with their features as they were known then, five models, five new versions.
+"""Train: chosen rows of the log with their features as they were known then, and from them one new version of every model.
 
 The judged model is the one that serves: the intent and next-action models are fitted on the sessions before the held-out
 period, not fitted again on everything afterwards. The associations and the ranker that serve know the whole log; they are
-judged by a second build on the earlier sessions.
+judged by a second build on the earlier sessions. Which models there are, how each is fitted and what it waits for stands in
+`models.model_specs.SPECS`.
 """
 
 import importlib.metadata
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,22 +25,16 @@ from infra.artifacts import read_parts, write_parts
 from infra.lock import held
 from infra.store.connection import connect
 from infra.store.events import read_events
-from models import weight_profile as weights
-from models.artifact import N_GOLDEN, Parts, flat
-from models.associations import model as associations
-from models.engagement import from_log as log_engagement
-from models.engagement import model as engagement_model
-from models.inference import examples, intent, next_action
+from models.artifact import N_GOLDEN, Golden, Parts, flat
+from models.inference import examples
 from models.inference.examples import ExampleParams, Examples
-from models.ranker import from_log as log_ranker
-from models.ranker import model as ranker
-from models.schema import FEATURE_SERVICES, HORIZONS_S, MODEL_NAMES
-from models.weights import from_log as log_weights
+from models.inference.training import Incumbent, TrainingInput
+from models.model_specs import MODEL_NAMES, SPEC, ModelSpec
 
 LOG: Final = "log"
 EXAMPLES: Final = "examples"
 MODELS: Final = "models"
-INCUMBENT: Final = "incumbent"  # the weights that serve
+INCUMBENTS: Final = "incumbents"  # versions that serve, of models that are fitted beside them
 RETRIES: Final[dict[str, Any]] = {"retries": 1, "retry_delay_seconds": 1, "cache_policy": NO_CACHE}
 
 
@@ -64,12 +59,13 @@ def train(
     """
     with held(Path(home) / layout.RETRAIN_LOCK, "retrain"):
         folder = prepare(home, as_of_us, at_most)
-        fitted = [fit.submit(folder, seed) for fit in (fit_next_action, fit_associations, fit_intent)]
-        for fit in (fit_weights, fit_ranker):  # each asks the models before it
-            fitted.append(fit.submit(folder, seed, return_state=False, wait_for=fitted[2:]))
-        fitted.append(fit_engagement.submit(folder, seed, return_state=False, wait_for=fitted[:1]))
-        for one in fitted:
-            one.result()
+        fitted: dict[str, Any] = {}
+        for name in MODEL_NAMES:
+            asked = [fitted[before] for before in SPEC[name].needs]
+            one = fit.with_options(name=SPEC[name].step)
+            fitted[name] = one.submit(folder, name, seed, return_state=False, wait_for=asked)
+        for future in fitted.values():
+            future.result()
         return {"versions": keep(home, folder, seed, validation), "folder": folder}
 
 
@@ -94,19 +90,21 @@ def prepare(home: str, as_of_us: int | None, at_most: int) -> str:
     split = found.split(params)
     periods = {"valid_from_us": split.valid_from_us, "test_from_us": split.test_from_us}
     write_parts(folder / EXAMPLES, Parts({**parts.meta, "window": window, "params": asdict(params), **periods}, parts.arrays))
-    _note_incumbent(Path(home), folder, as_of_us, split.test_from_us)
+    for name in MODEL_NAMES:
+        if SPEC[name].beside_incumbent:
+            note_incumbent(Path(home), name, folder, as_of_us, split.test_from_us)
     return str(folder)
 
 
-def _note_incumbent(home: Path, folder: Path, as_of_us: int | None, test_from_us: int) -> None:
-    """Copy the weights that served, unless they were learned from sessions that judge this training."""
-    moved = [row for row in registry.audit(home) if (row["name"], row["alias"]) == ("weights", registry.CHAMPION)]
-    served = [row["to_version"] for row in moved if as_of_us is None or row["at_us"] <= as_of_us]
-    for row in registry.versions(home, "weights") if served else []:
-        learned_until_us = (row["lineage"].get("periods") or {}).get("test_from_us")
-        if row["version"] == served[-1] and learned_until_us is not None and learned_until_us <= test_from_us:
-            parts = registry.load(home, "weights", row["version"])
-            write_parts(folder / INCUMBENT, Parts({**parts.meta, "version": row["version"]}, parts.arrays))
+def note_incumbent(home: Path, name: str, folder: Path, as_of_us: int | None, test_from_us: int) -> None:
+    """Copy the version that served, unless it was learned from sessions that judge this training."""
+    moves = [move for move in registry.audit(home) if (move.name, move.alias) == (name, registry.CHAMPION)]
+    served = [move.to_version for move in moves if as_of_us is None or move.at_us <= as_of_us]
+    for one in registry.versions(home, name) if served else []:
+        learned_until_us = (one.lineage.get("periods") or {}).get("test_from_us")
+        if one.version == served[-1] and learned_until_us is not None and learned_until_us <= test_from_us:
+            parts = registry.load(home, name, one.version)
+            write_parts(folder / INCUMBENTS / name, Parts({**parts.meta, "version": one.version}, parts.arrays))
 
 
 def _window(frame: Any, as_of_us: int | None) -> dict[str, Any]:
@@ -127,96 +125,34 @@ def load_examples(folder: str | Path) -> tuple[Examples, Mapping[str, Any]]:
     return examples.from_parts(parts), parts.meta
 
 
-def _earlier(folder: str) -> tuple[Examples, Any, Any]:
-    """All rows, those before the held-out period, and which of these are for calibration."""
+@task(**RETRIES)
+def fit(folder: str, name: str, seed: int) -> str:
+    """Fit one model to the rows and the log of a working folder; the model's folder."""
+    spec = SPEC[name]
+    assert spec.fit is not None  # a model of `MODEL_NAMES`
+    return str(write_parts(Path(folder) / MODELS / name, spec.fit(training_input(Path(folder), spec, seed))))
+
+
+def training_input(folder: Path, spec: ModelSpec, seed: int) -> TrainingInput:
+    """What a model is fitted on, from the files of a working folder."""
     found, meta = load_examples(folder)
-    split = found.split(ExampleParams(**meta["params"]))
-    return found, ~split.test, split.valid[~split.test]
+    return TrainingInput(
+        examples=found,
+        log=examples.log_from_parts(read_parts(folder / LOG)),
+        split=found.split(ExampleParams(**meta["params"])),
+        last_seq=meta["window"]["last_seq"],
+        as_of_us=meta["window"]["as_of_us"],
+        fitted={name: SPEC[name].load(read_parts(folder / MODELS / name)) for name in spec.needs},
+        incumbent=_incumbent(folder / INCUMBENTS / spec.name, spec),
+        seed=seed,
+    )
 
 
-def _write_model(folder: str, name: str, parts: Parts) -> str:
-    return str(write_parts(Path(folder) / MODELS / name, parts))
-
-
-@task(name="fit intent", **RETRIES)
-def fit_intent(folder: str, seed: int) -> str:
-    """Fit the intent model; its folder."""
-    found, kept, valid = _earlier(folder)
-    params = replace(intent.DEFAULT_PARAMS, num_threads=1)  # the next-action model, which takes longest, fits beside it
-    model = intent.fit(found.session_features[kept], found.p_intent[kept], params, valid=valid, seed=seed)
-    return _write_model(folder, "intent", intent.to_parts(model))
-
-
-@task(name="fit next action", **RETRIES)
-def fit_next_action(folder: str, seed: int) -> str:
-    """Fit the next-action model of both horizons; its folder."""
-    found, kept, valid = _earlier(folder)
-    targets = {
-        name: next_action.Targets(found.next_action[kept, k].astype(np.int64), found.purchase[kept, k])
-        for k, name in enumerate(HORIZONS_S)
-    }
-    covered = {name: found.covered[kept, k] for k, name in enumerate(HORIZONS_S)}
-    model = next_action.fit(found.next_action_features()[kept], targets, valid=valid, rows=covered, seed=seed)
-    return _write_model(folder, "next_action", next_action.to_parts(model))
-
-
-@task(name="build associations", **RETRIES)
-def fit_associations(folder: str, seed: int) -> str:
-    """Count the typed item pairs of the whole log; the model's folder. Nothing in it is random."""
-    log = examples.log_from_parts(read_parts(Path(folder) / LOG))
-    store = associations.build(log.events, log.starts, np.array(log.item_ids, dtype=object))
-    window = read_parts(Path(folder) / EXAMPLES).meta["window"]  # the service follows the log from there
-    store = replace(store, built_to_seq=window["last_seq"], as_of_us=window["as_of_us"])
-    return _write_model(folder, "associations", associations.to_parts(store))
-
-
-@task(name="learn weights", **RETRIES)
-def fit_weights(folder: str, seed: int) -> str:
-    """Learn the weight profile on the validation period, with the fitted intent model, beside what serves; its folder."""
-    log = examples.log_from_parts(read_parts(Path(folder) / LOG))
-    meta = read_parts(Path(folder) / EXAMPLES).meta
-    noted = read_parts(Path(folder) / INCUMBENT) if (Path(folder) / INCUMBENT).exists() else None
-    serves = weights.from_parts(noted) if noted else None
-    periods = meta["valid_from_us"], meta["test_from_us"]
-    learned = log_weights.learn(log, _fitted_intent(folder), periods, seed=seed, incumbent=serves)
-    parts = weights.to_parts(learned.weights)
-    told = {
-        "incumbent": noted.meta["version"] if noted else None,
-        "chosen": learned.chosen,
-        "ndcg_20": dict(learned.ndcg_20),
-        **asdict(log_weights.PARAMS),
-    }
-    return _write_model(folder, "weights", Parts({**parts.meta, "params": told}, parts.arrays))
-
-
-@task(name="fit ranker", **RETRIES)
-def fit_ranker(folder: str, seed: int) -> str:
-    """Fit the ranker to the whole log; the model's folder. A log too small to learn from gives the fallback without trees."""
-    log = examples.log_from_parts(read_parts(Path(folder) / LOG))
-    profile = weights.from_parts(read_parts(Path(folder) / MODELS / "weights"))
-    model = log_ranker.fit(log, seed=seed, model=_fitted_intent(folder), weights=profile)
-    return _write_model(folder, "ranker", ranker.to_parts(model))
-
-
-@task(name="fit engagement", **RETRIES)
-def fit_engagement(folder: str, seed: int) -> str:
-    """Learn the engagement score, calibrated on the validation period; its folder. Nothing in it is random."""
-    found, kept, valid = _earlier(folder)
-    log, meta = examples.log_from_parts(read_parts(Path(folder) / LOG)), read_parts(Path(folder) / EXAMPLES).meta
-    medium = list(HORIZONS_S).index("medium_term")
-    foretold = next_action.from_parts(read_parts(Path(folder) / MODELS / "next_action")).horizons["medium_term"].purchase
-    predicted = np.zeros(len(valid))
-    predicted[valid] = foretold.predict(found.next_action_features()[kept][valid])[:, 1]
-    rows = engagement_model.Rows(
-        found.session_features[kept], found.purchase[kept, medium], valid, found.started_us[kept], predicted
-    ).where(found.covered[kept, medium])
-    earlier = log.before(meta["valid_from_us"])
-    model = log_engagement.learn(earlier, rows, meta["valid_from_us"])
-    return _write_model(folder, "engagement", engagement_model.to_parts(model))
-
-
-def _fitted_intent(folder: str) -> intent.IntentModel:
-    return intent.from_parts(read_parts(Path(folder) / MODELS / "intent"))
+def _incumbent(folder: Path, spec: ModelSpec) -> Incumbent | None:
+    if not folder.exists():
+        return None
+    parts = read_parts(folder)
+    return Incumbent(parts.meta["version"], spec.load(parts))
 
 
 @task(name="keep versions", cache_policy=NO_CACHE)
@@ -236,28 +172,20 @@ def keep(home: str, folder: str, seed: int, validation: dict[str, Any] | None) -
     new = [name for name in MODEL_NAMES if name not in tried]
     for name in new:
         parts = read_parts(Path(folder) / MODELS / name)
-        lineage = {**common, "feature_service": FEATURE_SERVICES.get(name), "params": parts.meta.get("params", {})}
-        versions[name] = registry.save(Path(home), name, parts, lineage, golden=_golden(name, parts, found))
+        lineage = {**common, "feature_service": SPEC[name].feature_service, "params": parts.meta.get("params", {})}
+        versions[name] = registry.save(Path(home), name, parts, lineage, golden=_golden(SPEC[name], parts, found))
     targets = {name: versions[name] for name in new}
     registry.set_alias(Path(home), registry.CHALLENGER, targets, action="train", actor="flow", reason="new candidate")
     return {name: versions[name] for name in MODEL_NAMES}
 
 
-def _golden(name: str, parts: Parts, found: Examples) -> registry.Golden | None:
-    if name not in PREDICTORS:
+def _golden(spec: ModelSpec, parts: Parts, found: Examples) -> Golden | None:
+    if spec.golden is None:
         return None
     rows = np.linspace(0, len(found.at_us) - 1, min(N_GOLDEN, len(found.at_us))).astype(int)
-    features = features_of(name, found)[rows]
-    model = PREDICTORS[name](parts)
-    return registry.Golden(features.tolist(), [flat(model.predict_one(row)).tolist() for row in features])
-
-
-PREDICTORS: Final[Mapping[str, Any]] = {"intent": intent.from_parts, "next_action": next_action.from_parts}
-
-
-def features_of(name: str, found: Examples) -> examples.Features:
-    """The columns that a model reads."""
-    return found.session_features if name == "intent" else found.next_action_features()
+    features = spec.golden(found)[rows]
+    model = spec.load(parts)
+    return Golden(features.tolist(), [flat(model.predict_one(row)).tolist() for row in features])
 
 
 def code_version() -> dict[str, str | None]:

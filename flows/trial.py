@@ -20,7 +20,6 @@ from flows.off_policy import PROFILES, WEIGHTS
 from infra import registry
 from infra.store.connection import connect
 from infra.store.statements.decisions import TRIAL_SHARE
-from infra.store.statements.log import ALIASED_AT
 from models.bandit.off_policy import BETTER, SAME, THIN, WORSE
 from models.evaluation import gate
 
@@ -40,10 +39,9 @@ def running(home: Path) -> dict[str, int]:
 
 def is_over(home: Path, name: str, now_us: int | None = None) -> bool:
     """Whether a trial has lasted as long as any may."""
-    with closing(connect(home)) as connection:
-        since: Any = connection.execute(ALIASED_AT, (name, registry.CHALLENGER)).fetchone()
+    since_us = registry.aliased_at_us(home, name, registry.CHALLENGER)
     now_us = time.time_ns() // 1000 if now_us is None else now_us
-    return since is None or now_us - since[0] > LONGEST_DAYS * 86_400_000_000
+    return since_us is None or now_us - since_us > LONGEST_DAYS * 86_400_000_000
 
 
 def held_back(home: Path, versions: Mapping[str, int], found: Mapping[str, Any], now_us: int | None = None) -> dict[str, str]:

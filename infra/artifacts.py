@@ -1,15 +1,95 @@
-"""Parts as files, ``meta.json`` and one ``.npy`` per array: how tasks hand data to each other, and what the registry keeps."""
+"""Artifacts: a model as a folder, ``meta.json`` and one ``.npy`` per array, with golden rows and the checksums of all files.
+
+An artifact is whole or it is not there: it is written as a draft beside its place, every file is synced, and then the folder
+is renamed. It is read with memory maps, after its sums were checked: LightGBM and the kernels end a process on damaged files.
+Plain `write_parts` and `read_parts` are how the tasks of one run hand data to each other.
+"""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from infra import layout
-from models.artifact import Parts
+from models.artifact import Golden, Parts, require_whole, sums
+
+FORMAT: Final = 2  # of an artifact's folder; in format 1 the sums stand alone in their file, without a number
+DRAFT: Final = ".draft"  # suffix of a folder that is being written
+
+
+class Artifact(NamedTuple):
+    """A model as it was kept; `golden` is None where it was kept without."""
+
+    parts: Parts
+    golden: Golden | None
+
+
+def save(folder: Path, parts: Parts, golden: Golden | None = None) -> None:
+    """Write an artifact, whole and durable when this returns.
+
+    Parameters
+    ----------
+    folder
+        Where it shall be; nothing is there yet.
+
+    Raises
+    ------
+    ValueError
+        If the metadata holds what JSON cannot, such as NaN.
+    """
+    draft = write_parts(folder.with_name(folder.name + DRAFT), parts)
+    if golden is not None:
+        (draft / layout.GOLDEN_FILE).write_text(json.dumps(golden._asdict(), allow_nan=False), encoding="utf-8")
+    noted = {"format": FORMAT, "sums": sums(contents(draft))}
+    (draft / layout.SUMS_FILE).write_text(json.dumps(noted), encoding="utf-8")
+    for path in (*draft.iterdir(), draft):
+        _sync(path)
+    draft.rename(folder)
+    for parent in (folder.parent, *folder.parents[1:3]):  # as many as may be new
+        _sync(parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def load(folder: Path) -> Artifact:
+    """Read an artifact; arrays are read-only memory maps.
+
+    Raises
+    ------
+    ValueError
+        In one line, if it is damaged or of a format that this version does not know.
+    OSError
+        If the folder is missing.
+    """
+    require_whole(contents(folder), _noted(folder / layout.SUMS_FILE))
+    golden = folder / layout.GOLDEN_FILE
+    return Artifact(read_parts(folder), Golden(**json.loads(golden.read_text("utf-8"))) if golden.exists() else None)
+
+
+def _noted(path: Path) -> Mapping[str, int]:
+    """Sums of an artifact's files, by name, as they were when it was written."""
+    try:
+        told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        version = told.get("format", 1)
+        noted: Mapping[str, int] = told if version == 1 else told["sums"]
+    except (OSError, ValueError, AttributeError, KeyError):
+        raise ValueError(f"damaged or missing: {path.name}") from None
+    if version not in (1, FORMAT):
+        raise ValueError(
+            f"the artifact has the format {version!r}, this version reads up to {FORMAT}: "
+            "install the version of Attune that wrote it, or train again with attune retrain"
+        )
+    return noted
 
 
 def write_parts(folder: Path, parts: Parts) -> Path:

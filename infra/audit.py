@@ -1,17 +1,48 @@
-"""A chain of hashes over an append-only list: whoever changes, drops or reorders a row breaks every hash after it.
+"""Audit of the aliases: a chain of hashes, which whoever changes, drops or reorders a row breaks from there on.
 
 Dropping the newest rows breaks no hash; but then the aliases are not where the list ends, which `what_is_wrong` sees as well.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
-COLUMNS: Final = ("at_us", "action", "name", "alias", "from_version", "to_version", "actor", "reason")  # what a row says
-AUDIT: Final = f"SELECT {', '.join(COLUMNS)}, previous_hash, hash FROM model_audit ORDER BY id"
-ALIASES_NOW: Final = "SELECT name, alias, version FROM model_aliases"
 GENESIS: Final = "0" * 64  # what the first row names as the hash before it
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """What was done to one alias: who moved it from which version to which, when and why; None is no version."""
+
+    at_us: int
+    action: str
+    name: str
+    alias: str
+    from_version: int | None
+    to_version: int | None
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AuditRow(AuditEntry):
+    """An entry in its place: with the hash of the row before, and its own."""
+
+    previous_hash: str
+    hash: str
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What the row says, without its hashes."""
+        return {name: value for name, value in asdict(self).items() if name not in ("previous_hash", "hash")}
+
+
+def linked(previous_hash: str, entry: AuditEntry) -> AuditRow:
+    """The row that an entry becomes behind the row with this hash."""
+    said = asdict(entry)
+    return AuditRow(**said, previous_hash=previous_hash, hash=chained(previous_hash, said))
 
 
 def chained(previous_hash: str, entry: Mapping[str, Any]) -> str:
@@ -56,20 +87,20 @@ def first_broken(rows: Iterable[tuple[Mapping[str, Any], str, str]]) -> int | No
     return None
 
 
-def what_is_wrong(rows: Sequence[Sequence[Any]], aliases: Iterable[Sequence[Any]]) -> str | None:
+def what_is_wrong(rows: Sequence[AuditRow], aliases: Iterable[tuple[str, str, int]]) -> str | None:
     """Why an audit cannot be trusted, in a few words, or None.
 
     Parameters
     ----------
     rows
-        What `AUDIT` selects.
+        All of it, oldest first.
     aliases
-        What `ALIASES_NOW` selects: each must be where its last row left it.
+        Name, alias and version as they are now: each must be where its last row left it.
     """
-    broken = first_broken((dict(zip(COLUMNS, row, strict=False)), row[-2], row[-1]) for row in rows)
+    broken = first_broken((row.entry, row.previous_hash, row.hash) for row in rows)
     if broken is not None:
         return f"altered at row {broken + 1} of {len(rows)}"
-    told = {(row[2], row[3]): row[5] for row in rows}  # name, alias: to_version
+    told = {(row.name, row.alias): row.to_version for row in rows}
     now = {(name, alias): version for name, alias, version in aliases}
     for name, alias in sorted({*told, *now}):
         if told.get((name, alias)) != now.get((name, alias)):

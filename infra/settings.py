@@ -128,6 +128,6 @@ def prepare(home: Path) -> Path:
     """
     home = home.expanduser().absolute()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.environ["BENTOML_HOME"] = str(home / layout.ARTIFACTS)
+    os.environ["BENTOML_HOME"] = str(home / layout.BENTOML)
     os.environ["PREFECT_HOME"] = str(home / layout.PREFECT)
     return home

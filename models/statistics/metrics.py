@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.integer]
@@ -113,7 +112,9 @@ def roc_auc(p: Floats, positive: Flags) -> float:
     n_negative = len(positive) - n_positive
     if n_positive == 0 or n_negative == 0:
         return float("nan")
-    rank_sum = rankdata(p)[positive].sum()
+    _, place, n_tied = np.unique(p, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(n_tied) - (n_tied - 1) / 2  # of each distinct value: the mean of its rows' ranks
+    rank_sum = ranks[place][positive].sum()
     return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 

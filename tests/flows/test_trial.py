@@ -16,7 +16,6 @@ from infra.store.connection import connect
 from infra.store.statements.decisions import LOG_DECISION
 from infra.store.statements.events import APPEND_EVENT
 from models import weight_profile as weights
-from models.artifact import Parts
 from models.bandit import arms, profiles
 from models.bandit.arms import Bandit
 from models.bandit.off_policy import off_policy_rule
@@ -25,14 +24,13 @@ from models.bandit.rewards import RewardParams
 from models.bandit.thompson import BanditParams
 from models.evaluation import gate
 from models.events.rules import to_row
-from models.inference import examples
 from models.model_set import ModelSet
 from models.model_specs import MODEL_NAMES
-from models.schema import HORIZONS_S, INTENTS, ITEM_FEATURES, SESSION_FEATURES, USER_FEATURES
 from models.simulator import ShopConfig
 from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import Profiles, replay
 from services.worker.rewards import RewardDuty
+from tests.training import empty_rows, write_run
 
 S = 1_000_000
 T0 = 1_700_000_000 * S

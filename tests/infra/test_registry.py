@@ -56,7 +56,7 @@ def test_versions_count_up_for_each_name_and_are_listed_newest_first(tmp_path: P
 
 
 def test_a_name_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no model oracle; models are intent"):
+    with pytest.raises(ValueError, match="there is no oracle; models are intent"):
         registry.save(tmp_path, "oracle", parts(1.0), LINEAGE)
 
 
