@@ -1,1 +1,1 @@
-"""The doors: who may ask what, and how the answer travels."""
+"""Services: HTTP API, background worker, client and the commands that run them."""

@@ -1,4 +1,4 @@
-"""A client for partner engineers. One file, standard library only: copy it, or import it from here.
+"""Client for partner engineers. One file, standard library only: copy it, or import it from here.
 
 Calls are safe to repeat: writes carry an idempotency key and events an id of their own, so a call that failed half-way is made
 again, with growing, random waits, or as long as the service asks for. Answers are the service's JSON, typed as `TypedDict`:
@@ -122,7 +122,7 @@ class Subscription(TypedDict):
 
 
 class AttuneError(Exception):
-    """The service did not do what was asked.
+    """Error of a call that the service did not do.
 
     Attributes
     ----------
@@ -140,11 +140,11 @@ class AttuneError(Exception):
 
 
 class WebhookError(ValueError):
-    """A message that may not come from the service, or is not fresh."""
+    """Error of a message that may not come from the service, or is not fresh."""
 
 
 class Attune:
-    """The service, as methods. May be shared by threads: each gets a connection of its own.
+    """Client of the service, as methods. May be shared by threads: each gets a connection of its own.
 
     Parameters
     ----------

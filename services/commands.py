@@ -1,4 +1,4 @@
-"""The services' commands: what an operator types."""
+"""Commands of the services, as an operator types them."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`attune doctor`: the health of every part, and the mend for each that is not well."""
+"""Doctor: the health of every part, and the mend for each that is not well."""
 
 import json
 import os
@@ -24,7 +24,7 @@ STALE_DAYS: Final = 7
 
 
 class Finding(NamedTuple):
-    """How one part is.
+    """Finding about one part.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Events of many threads, sent in batches: the partner's side of ``POST /v1/events``. Standard library only, as the client."""
+"""Event queue: the partner's side of ``POST /v1/events``, in batches and from any thread. Standard library only."""
 
 import threading
 from collections import deque
@@ -11,7 +11,7 @@ from services.client import MAX_BATCH, MAX_BYTES, Attune, AttuneError, EventVerd
 
 
 class EventQueue:
-    """Collects events and sends them in batches from a thread; `close`, or the end of a ``with``, sends the rest.
+    """Queue that collects events and sends them in batches from a thread; `close`, or the end of a ``with``, sends the rest.
 
     Parameters
     ----------

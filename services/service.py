@@ -1,4 +1,4 @@
-"""The BentoML service: its workers, its tuning, and the application mounted in it.
+"""BentoML service: its workers, its tuning, and the application mounted in it.
 
 BentoML starts, watches and replaces the worker processes and packs the image; the product's API is our own ASGI application.
 What costs more than an answer is switched off: tracing (in the way of every request even without an exporter), the access log,
@@ -32,7 +32,7 @@ QUIET: Final = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True"}
 
 
 class Worker:
-    """The application of this worker process, built when the worker starts."""
+    """Worker process: its application, built when it starts."""
 
     def __init__(self) -> None:
         self.app: Any = None
@@ -65,7 +65,7 @@ worker = Worker()
 
 
 class OwnPaths:
-    """Sends the addresses that BentoML claims to our application, and the API the short way.
+    """Middleware that sends the addresses BentoML claims to our application, and the API the short way.
 
     On its way to a mounted application a request passes BentoML's router and request context, which no route of ours needs.
     """

@@ -35,7 +35,7 @@ SHOP_USERS: Final = 600  # of the simulated shop: enough to learn from in half a
 
 
 class Plan(NamedTuple):
-    """What the operator asked for."""
+    """Plan of an `attune up`, as the operator asked for it."""
 
     home: Path
     events: Path | None
@@ -82,7 +82,7 @@ def _check(events: Path, format: str) -> int:
 
 
 class Crew:
-    """The processes beside this one: the kernel compiler of a fresh machine, then the service, at last the worker."""
+    """Child processes: the kernel compiler of a fresh machine, then the service, at last the worker."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

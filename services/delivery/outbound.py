@@ -1,4 +1,4 @@
-"""One POST to an address that a partner wrote down.
+"""Outbound client: one POST to an address that a partner wrote down.
 
 The address is judged again here, with what its name means at this moment: the resolver refuses a name that leads inside, and no
 socket is made for an address that is not public, however the library came by it. The connection goes to the address that was
@@ -35,7 +35,7 @@ Lookup = Callable[[str, int], list[tuple[int, str]]]
 
 
 class Answer(NamedTuple):
-    """What became of one attempt.
+    """Outcome of one attempt.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
 
 
 class InsideAddressError(OSError):
-    """A name or an address leads to where nobody outside may send us."""
+    """Error of a name or an address that leads to where nobody outside may send us."""
 
 
 def look_up(host: str, port: int) -> list[tuple[int, str]]:
@@ -73,7 +73,7 @@ def look_up(host: str, port: int) -> list[tuple[int, str]]:
 
 
 class GuardedResolver(AbstractResolver):
-    """Looks names up in threads of its own and refuses those that lead inside.
+    """Resolver that looks names up in threads of its own and refuses those that lead inside.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
 
 
 class Outbound:
-    """Sends webhooks; made and used in one event loop.
+    """Outbound client of webhooks; made and used in one event loop.
 
     Parameters
     ----------

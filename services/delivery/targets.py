@@ -1,7 +1,7 @@
-"""Where a webhook may go: public https addresses, and nothing that lies inside a network.
+"""Targets of webhooks: public https addresses, and nothing that lies inside a network.
 
 `check_url` judges what is written, at registration; `is_public` judges an address, once the name has been looked up and before
-anything is sent (`services/outbox/outbound.py`). Writing is judged by what is admitted, not by a list of tricks: a host is a
+anything is sent (`services.delivery.outbound`). Writing is judged by what is admitted, not by a list of tricks: a host is a
 dotted name of ASCII letters, digits and hyphens that does not end in a number, or an address in its one canonical spelling.
 Octal, hexadecimal, short and dword spellings, fullwidth digits, zone ids, user names and trailing dots are then all outside.
 
@@ -64,7 +64,7 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
 
 class Target(NamedTuple):
-    """The parts of a URL that decide where a connection goes; `host` in lower case, without brackets."""
+    """Target of a connection: the parts of a URL that decide where it goes; `host` in lower case, without brackets."""
 
     scheme: str
     host: str

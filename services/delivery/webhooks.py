@@ -22,7 +22,7 @@ TEST_TYPE: Final = "signal.test"
 
 
 class Secrets(NamedTuple):
-    """What a subscription's messages are signed with; `previous` counts before `previous_until_us`."""
+    """Signing secrets of a subscription; `previous` counts before `previous_until_us`."""
 
     current: str
     previous: str | None = None

@@ -1,4 +1,4 @@
-"""The few things every door needs from ASGI: read a bounded JSON body, find a key, send bytes.
+"""ASGI primitives of the guard: read a bounded JSON body, find a key, send bytes.
 
 The hot routes use these instead of Starlette's request and response objects, which cost more than the answer they carry.
 """

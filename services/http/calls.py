@@ -12,7 +12,7 @@ MAX_PARAMETERS: Final = 64
 
 
 class Call(NamedTuple):
-    """One request whose key, scope and size have been checked.
+    """Call: a request whose key, scope and size have been checked.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Call(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer with a status or headers of its own; bytes are sent as they are, all else as JSON."""
+    """Answer with a status or headers of its own; bytes are sent as they are, all else as JSON."""
 
     status: int
     body: Any
@@ -56,7 +56,7 @@ class Reply(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """An answer without an end, such as server-sent events; `chunks` is closed when the client goes away."""
+    """Answer without an end, such as server-sent events; `chunks` is closed when the client goes away."""
 
     chunks: AsyncIterator[bytes]
     media_type: bytes = b"text/event-stream"
@@ -64,7 +64,7 @@ class Stream(NamedTuple):
 
 
 class RequestHeaders(Mapping[str, str]):
-    """A request's headers, decoded when somebody asks: most endpoints never do."""
+    """Headers of a request, decoded when somebody asks: most endpoints never do."""
 
     __slots__ = ("_raw",)
 

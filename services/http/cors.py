@@ -1,4 +1,4 @@
-"""Browsers on a shop's own pages: which origins may send events, and the preflight that asks.
+"""CORS for a shop's own pages: which origins may send events, and the preflight that asks.
 
 A preflight carries no key, so it is answered by the origins of all browser keys together; the request that follows is held
 against the origins of its own key. What goes out is the text that the operator stored, never the header that came in.

@@ -29,7 +29,7 @@ def number(name: str, default: int, most: int, description: str) -> Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one address.
+    """Endpoint: one method of one address.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Writes that may be sent again: the effect and the answer to its ``Idempotency-Key`` are one transaction.
+"""Idempotent writes: the effect and the answer to its ``Idempotency-Key`` are one transaction.
 
 A write with a key that the partner has used before is not done: the answer of the first time comes back, with the header
 ``Idempotent-Replayed: true``. The same key with another request is refused (422). Answers are kept for `IDEMPOTENT_HOURS`.

@@ -1,4 +1,4 @@
-"""Partners and their API keys: who may knock, and at which door.
+"""API keys of partners, their scopes and limits.
 
 A key is ``sk_…`` (server, scoped) or ``pk_…`` (browser, may only send events) with 256 random bits. Only its SHA-256 is kept: a
 fast hash is right for a secret that cannot be guessed. Unknown, revoked and expired keys are all answered alike.
@@ -46,7 +46,7 @@ log = logging.getLogger("attune.partners")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a valid key belongs to, and what it may do."""
+    """Caller: whose valid key it is, and what the key may do."""
 
     partner: str
     scopes: frozenset[str]
@@ -170,7 +170,7 @@ def _require(home: Path, name: str) -> None:
 
 
 class Keys:
-    """Valid keys in memory: one dictionary look-up per request, re-read when the store has changed.
+    """Authenticator by the valid keys in memory: one look-up per request, re-read when the store has changed.
 
     `authenticate` asks SQLite's ``data_version`` at most every `check_s` seconds, so a revoked key is refused within that time.
     While the store cannot be read, nobody can revoke a key either, and the keys known before stay valid.

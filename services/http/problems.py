@@ -52,7 +52,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
-    """Raised by whoever finds that a request cannot be answered; the door turns it into the reply."""
+    """Refusal of a request, raised by whoever finds that it cannot be answered; the guard turns it into the reply."""
 
     def __init__(self, status: int, detail: str, pointer: str | None = None, headers: Headers = ()):
         super().__init__(detail)

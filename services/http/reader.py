@@ -1,4 +1,4 @@
-"""Reads on behalf of requests: short queries on the event loop's thread, which never wait for a lock."""
+"""Store reader of requests: short queries on the event loop's thread, which never wait for a lock."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ RETRY_AFTER: Final = ((b"retry-after", b"1"),)
 
 
 class Reader:
-    """A connection for reading; opened again after a failure.
+    """Reader over one connection, opened again after a failure.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A name for every request: the answer carries it, a problem repeats it, and our log knows it by nothing else."""
+"""Request ids: the answer carries one, a problem repeats it, and our log knows a request by nothing else."""
 
 import secrets
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _valid: Final = compile(rb"[A-Za-z0-9_.:-]{1,64}").fullmatch
 
 
 class RequestIds:
-    """Names requests: a random word of this process and a number, cheaper than randomness for every request."""
+    """Source of request ids: a random word of this process and a number, cheaper than randomness for every request."""
 
     def __init__(self) -> None:
         self._word = secrets.token_hex(6)

@@ -11,7 +11,7 @@ MAX_PART: Final = 1024  # characters of one part of an address
 
 
 class Match(NamedTuple):
-    """An endpoint, the template it stands under, and the parts that its address filled in."""
+    """Match of an address: the endpoint, the template it stands under, and the parts that were filled in."""
 
     route: str
     endpoint: Endpoint

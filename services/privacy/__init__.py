@@ -1,1 +1,1 @@
-"""What is forgotten: on request, and by time."""
+"""Privacy: erasure of a user, with its receipt."""

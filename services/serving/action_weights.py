@@ -14,7 +14,7 @@ log = logging.getLogger("attune.weights")
 
 
 class LiveWeights:
-    """Reads the posterior again when another one serves."""
+    """Action weights that serve, read again when another posterior does."""
 
     def __init__(self) -> None:
         self._stamp: tuple[int, ...] | None = None

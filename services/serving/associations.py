@@ -1,4 +1,4 @@
-"""The associations that serve, kept up to date by the events that arrive: one thread in every service process.
+"""Live associations: the champion's, kept up to date by the events that arrive, in one thread of every service process.
 
 It follows the log from the event up to which the champion was built. For every user with new events it reads that user's events
 again, so that sessions are whole whatever order events arrive in, and `models.associations.live` exchanges old for new.
@@ -43,14 +43,14 @@ log = logging.getLogger("attune.associations")
 
 
 class _Answer(NamedTuple):
-    """What `current` told last, and what it was made from; replaced as a whole."""
+    """Answer of `current`, and what it was made from; replaced as a whole."""
 
     source: ModelSet
     champions: ModelSet
 
 
 class Tail:
-    """Brings a store up to the end of the log.
+    """Tail of the log that brings associations up to its end.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def _json(users: list[object]) -> str:
 
 
 class LiveChampions:
-    """A `ChampionSource`: the champions of a home, their associations up to date.
+    """Champion source of a home, its associations up to date.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Every decision on record, and every request that failed to lead to one; no answer waits for it.
+"""Decision log: every decision, and every request that failed to lead to one; no answer waits for it.
 
 A request appends one tuple to a queue in memory; a thread takes what has gathered every `GATHER_S` and commits it as one group.
 Where the store cannot be written for so long that `MAX_WAITING` decisions wait, further ones are dropped and counted: an answer
@@ -31,7 +31,7 @@ FAILED: Final = "failed"
 
 
 class Decision(NamedTuple):
-    """One answer, in the order of `infra.store.statements.decisions.DECISION_COLUMNS`.
+    """Decision: one answer, in the order of `infra.store.statements.decisions.DECISION_COLUMNS`.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Decision(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """One request that ended in a fault of ours, in the order of `infra.store.statements.decisions.LOG_FAILURE`.
+    """Failure: a request that ended in a fault of ours, in the order of `infra.store.statements.decisions.LOG_FAILURE`.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ def as_row(decision: Decision) -> tuple[Any, ...]:
 
 
 class DecisionLog:
-    """The writer of the tables `decisions` and `failed_decisions` in a process.
+    """Decision log of a process: the writer of the tables `decisions` and `failed_decisions`.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ log = logging.getLogger("attune.online")
 
 
 class StoreUnreachable(Exception):  # noqa: N818 - a state of the world, answered with a fallback
-    """The online store did not answer."""
+    """State of an online store that does not answer."""
 
 
 class OnlineFeatures(Protocol):

@@ -1,4 +1,4 @@
-"""The champion models in memory, exchanged while requests run.
+"""Model watch: the models in memory, exchanged while requests run.
 
 A background thread watches the registry's tables: SQLite's ``data_version`` tells within `POLL_S` that something was committed,
 the champion query then tells whether it was an alias. A new version is loaded and must repeat its golden predictions before one
@@ -101,7 +101,7 @@ class AliasedModels:
 
 
 class ChampionWatcher:
-    """The champions of a home; `start` loads them and keeps watching.
+    """Champion source of a home; `start` loads the models and keeps watching.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ WEIGHTED: Final = ("weights", "profiles")  # models that have profiles to deal
 
 
 class Profiles:
-    """The bandit of a home. `current` is called from one thread.
+    """Profile source of a home. `current` is called from one thread.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def read_snapshot(connection: apsw.Connection, version: int) -> Snapshot:
 
 
 class Replay(NamedTuple):
-    """Decisions that were taken once more, and those that came out otherwise."""
+    """Replay of decisions: how many, and those that came out otherwise."""
 
     n_decisions: int
     different: list[str]

@@ -1,4 +1,4 @@
-"""What engagement needs of the online store: read alike for a request and for the worker."""
+"""Reads of the online store for an assessment, alike for a request and for the worker."""
 
 from collections.abc import Callable
 from typing import TypeVar

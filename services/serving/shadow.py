@@ -1,8 +1,8 @@
-"""The challenger answers a share of the live requests a second time, and nobody waits for it or sees it.
+"""Shadow: the challenger answers a share of the live requests too, and nobody waits for it or sees it.
 
-A desk offers how it answered as a function of the models; a thread of this process calls it with the champion's models and with
-the challenger's, one after the other under the same conditions, compares both answers, and writes sums every `WRITE_S`. The
-queue is short: while the thread is busy, further offers are dropped. Without a challenger nothing is queued.
+A handler offers how it answered as a function of the models; a thread of this process calls it with the champion's models and
+with the challenger's, one after the other under the same conditions, compares both answers, and writes sums every `WRITE_S`.
+The queue is short: while the thread is busy, further offers are dropped. Without a challenger nothing is queued.
 """
 
 import logging
@@ -43,7 +43,7 @@ SAME, OTHER, FAILED, DROPPED = "same_label", "other_label", "failed", "dropped"
 
 
 class Likeness(NamedTuple):
-    """How near two answers are.
+    """Likeness of two answers.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def _overlap(ours: set[str], theirs: set[str]) -> float:
 
 
 class Sums:
-    """What was seen since the last write, by kind, for one pair of champion and challenger."""
+    """Sums since the last write, by kind, for one pair of champion and challenger."""
 
     def __init__(self) -> None:
         self.pair = ("", "")
@@ -103,7 +103,7 @@ class Sums:
 
 
 class Shadow:
-    """Scores live requests with the challenger.
+    """Shadow that scores live requests with the challenger.
 
     Parameters
     ----------

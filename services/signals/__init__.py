@@ -1,1 +1,1 @@
-"""Signals: catalogue, policy, the duty that writes them, pull and stream."""
+"""Signals: catalogue, policy, the nudge of a moment, and the body that travels."""

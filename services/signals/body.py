@@ -1,4 +1,4 @@
-"""A signal as partners get it, whichever way it travels: webhook, pull or stream."""
+"""Signal body as partners get it, whichever way it travels: webhook, pull or stream."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ import msgspec
 
 
 class OutboxSignal(NamedTuple):
-    """A row of the outbox, in the order of `SIGNAL_COLUMNS`."""
+    """Outbox row of a signal, in the order of `SIGNAL_COLUMNS`."""
 
     seq: int
     signal_id: str

@@ -1,4 +1,4 @@
-"""What the partners have: the catalogues and offers in memory, kept up with the store by reading what changed."""
+"""Catalogues and offers in memory, kept up with the store by reading what changed."""
 
 import logging
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ class HasCodes(Protocol):
 
 
 class _Shop:
-    """One partner's things, as of a change."""
+    """Catalogue of one partner, as of a change."""
 
     def __init__(self) -> None:
         self.change = 0
@@ -82,7 +82,7 @@ class _Shop:
 
 
 class Catalog:
-    """The catalogues of a home's partners. One thread refreshes; `sold_out_codes` may be asked from others meanwhile.
+    """Catalogues of a home's partners. One thread refreshes; `sold_out_codes` may be asked from others meanwhile.
 
     Parameters
     ----------

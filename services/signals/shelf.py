@@ -64,7 +64,7 @@ class NoCatalogs:
 
 
 class Spent(NamedTuple):
-    """What a partner's signals have promised so far, in hundredths of the currency."""
+    """Sums that a partner's signals have promised so far, in hundredths of the currency."""
 
     by_offer: Mapping[str, int]
     today: int
@@ -101,7 +101,7 @@ def _is_for_sale(catalogs: PartnerCatalogs, partner: str, item_id: str) -> bool:
 
 
 class _Line(NamedTuple):
-    """An item in the cart."""
+    """Line of the cart."""
 
     item_id: str
     category: str | None

@@ -1,4 +1,4 @@
-"""The uplift readout of a home: signals, hold-out group and purchases from the store, judged by `readout`."""
+"""Uplift readout of a home: signals, hold-out group and purchases from the store, judged by `readout`."""
 
 import json
 from collections.abc import Iterator, Sequence

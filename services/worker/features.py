@@ -33,7 +33,7 @@ USERS_A_WRITE: Final = 500
 
 
 class OnlineStore(Protocol):
-    """What the worker needs of a `feast.FeatureStore`."""
+    """Online store, as far as the worker needs a `feast.FeatureStore`."""
 
     def write_to_online_store(self, feature_view_name: str, df: pd.DataFrame) -> None:
         """Write the rows of one view."""

@@ -1,4 +1,4 @@
-"""The background worker: one process that does every duty of `services.worker.runner` until it is told to stop."""
+"""Worker process: one process that does every duty of `services.worker.runner` until it is told to stop."""
 
 import signal
 import threading

@@ -40,7 +40,7 @@ _AHEAD_US: Final = 60_000_000  # an event received further in the future comes f
 
 
 class Credit(NamedTuple):
-    """One event counted for one decision."""
+    """Credit: one event counted for one decision."""
 
     seq: int
     decision_id: str

@@ -45,7 +45,7 @@ NEW_EVENTS: Final = f"SELECT {_OF_CAUSES} FROM events WHERE seq > ? ORDER BY seq
 
 
 class Cause(NamedTuple):
-    """The newest event of a user in a step."""
+    """Cause of a signal: the newest event of a user in a step."""
 
     seq: int
     partner: str
@@ -60,7 +60,7 @@ class Cause(NamedTuple):
 
 
 class Considered(NamedTuple):
-    """A cause, its session, and what is known about the visitor."""
+    """Considered cause: its session, and the assessment of its visitor."""
 
     cause: Cause
     session: LiveSession
