@@ -46,8 +46,11 @@ def migrated(home: Path, busy_ms: int = BUSY_MS) -> tuple[apsw.Connection, Migra
     """Open the store of a home as `connect` does, and tell what was migrated on the way."""
     if not sqlite_is_safe():
         raise StoreUnavailable(f"SQLite {sqlite_version()} is too old for write-ahead logging; install apsw 3.54 or newer")
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)  # the store holds what webhooks are signed with
     path = home / layout.STORE
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)  # the store holds what webhooks are signed with
+    except OSError as error:
+        raise StoreUnavailable(error.errno, error.strerror, error.filename) from error
     with ours(path):
         connection = _opened(path, busy_ms)
         return connection, _prepared(connection, path)
@@ -64,6 +67,11 @@ def found_revision(home: Path) -> int:
     path = home / layout.STORE
     with ours(path), closing(_opened(path, BUSY_MS)) as connection:
         return revision_of(connection)
+
+
+def is_immutable(connection: apsw.Connection) -> bool:
+    """Whether a connection reads the file as it lay there when it was opened, see `_opened`."""
+    return bool(connection.open_flags & apsw.SQLITE_OPEN_URI)
 
 
 def sqlite_version() -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from infra import layout
-from infra.store.connection import connect
-from infra.store.writer import MAX_WAITING, LogWriter, StoreBusy
+from infra.store.embedded.connection import connect
+from infra.store.embedded.writer import MAX_WAITING, LogWriter
+from infra.store.errors import ConflictingWrite, StoreBusy, StoreUnavailable
+from infra.store.statements.partners import ADD_PARTNER
 from models.events.rules import to_row
 from tests.waiting import PATIENCE_S
 
@@ -48,7 +50,7 @@ def test_a_log_that_cannot_be_written_acknowledges_nothing_and_recovers(tmp_path
     home = tmp_path / "home"
     home.write_text("in the way")
     writer = LogWriter(home, lambda: 7)
-    with pytest.raises(StoreBusy):
+    with pytest.raises(StoreUnavailable):
         writer.append("shop", [row("a")]).result(PATIENCE_S)
     home.unlink()
     assert writer.append("shop", [row("a")]).result(PATIENCE_S) == [True]
@@ -71,3 +73,20 @@ def test_what_no_longer_fits_is_refused_at_once_and_what_waits_is_written_before
     assert all(one.result(PATIENCE_S) == [True] for one in waiting)
     closing.join(PATIENCE_S)
     assert not closing.is_alive()
+
+
+def test_work_that_fails_undoes_what_it_wrote_and_nothing_of_its_neighbours(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, lambda: 7)
+    goes_on = threading.Event()
+    writer.submit(lambda transaction: goes_on.wait(PATIENCE_S))
+    twice = writer.submit(lambda transaction: transaction.execute("INSERT INTO partners VALUES ('b', 1), ('b', 1)"))
+    wrong = writer.submit(lambda transaction: [transaction.execute(ADD_PARTNER, ("c", 1)), int("none")])
+    good = writer.submit(lambda transaction: transaction.execute(ADD_PARTNER, ("a", 1)))
+    goes_on.set()
+    with pytest.raises(ConflictingWrite):
+        twice.result(PATIENCE_S)
+    with pytest.raises(ValueError, match="none"):
+        wrong.result(PATIENCE_S)
+    assert good.result(PATIENCE_S) == 1
+    assert connect(tmp_path).execute("SELECT name FROM partners").fetchall() == [("a",)]
+    writer.close()

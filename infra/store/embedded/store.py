@@ -1,0 +1,153 @@
+"""Embedded store: `infra.store.protocol.Store` over one SQLite connection."""
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from infra import layout
+from infra.store.embedded.connection import BUSY_MS, connect, is_immutable, translated
+from infra.store.embedded.migrate import immediate
+from infra.store.errors import ConflictingWrite, StoreBusy
+from infra.store.protocol import Work
+from infra.store.statements.events import APPEND_EVENT
+from infra.store.statements.leases import TAKE_LEASE
+from infra.store.tail import LogTail
+from infra.store.transaction import Bindings, Row
+
+Result = TypeVar("Result")
+
+
+class EmbeddedTransaction:
+    """A `Transaction` on a connection; whoever hands it out has begun it and ends it."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def read(self, statement: str, bindings: Bindings = ()) -> list[Row]:
+        """All rows of a statement."""
+        found: list[Row] = self._connection.execute(statement, bindings).fetchall()
+        return found
+
+    def execute(self, statement: str, bindings: Bindings = ()) -> int:
+        """Run one statement; how many rows it changed."""
+        self._connection.execute(statement, bindings)
+        return int(self._connection.changes())
+
+    def executemany(self, statement: str, rows: Iterable[Bindings]) -> int:
+        """Run one statement once per row; how many rows they changed in all."""
+        before = self._connection.total_changes()
+        self._connection.executemany(statement, rows)
+        return int(self._connection.total_changes() - before)
+
+    def append(self, rows: Iterable[Row]) -> list[bool]:
+        """Append events; per row, whether it is new."""
+        execute, changes = self._connection.execute, self._connection.changes
+        news = []
+        for row in rows:
+            execute(APPEND_EVENT, row)
+            news.append(changes() == 1)
+        return news
+
+
+class EmbeddedStore:
+    """A connection to the store of a home, opened by its first use, and anew after a failure that may have been its own.
+
+    Parameters
+    ----------
+    wait_ms
+        How long a statement waits for another connection's lock, milliseconds.
+    bulk
+        Whether rows will be appended by the million.
+    """
+
+    def __init__(self, home: Path, wait_ms: int = BUSY_MS, *, bulk: bool = False) -> None:
+        self._home = home
+        self._wait_ms = wait_ms
+        self._bulk = bulk
+        self._connection: apsw.Connection | None = None
+        self._n_opened = 0
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The engine's own connection: for whoever sits in this folder."""
+        if self._connection is None:
+            self._connection = connect(self._home, self._wait_ms, bulk=self._bulk)
+            self._n_opened += 1
+        return self._connection
+
+    def read(self, statement: str, bindings: Bindings = ()) -> list[Row]:
+        """All rows of a statement."""
+        connection = self.connection
+        try:
+            found: list[Row] = connection.execute(statement, bindings).fetchall()
+        except apsw.Error as error:
+            raise self._failed(error) from error
+        if is_immutable(connection):  # it would never see that somebody may write again
+            self.close()
+        return found
+
+    def stream(self, statement: str, bindings: Bindings = ()) -> Iterator[Row]:
+        """Rows of a statement one by one."""
+        connection = self.connection
+        try:
+            yield from connection.execute(statement, bindings)
+        except apsw.Error as error:
+            raise self._failed(error) from error
+
+    def write(self, work: Work[Result]) -> Result:
+        """Do a piece of work in one transaction. It takes its lock at once, waiting `wait_ms`; so it is never called again."""
+        connection = self.connection
+        try:
+            with immediate(connection):
+                return work(EmbeddedTransaction(connection))
+        except apsw.Error as error:
+            raise self._failed(error) from error
+
+    def append(self, rows: Sequence[Row]) -> list[bool]:
+        """Append events in a transaction of their own."""
+        return self.write(lambda transaction: transaction.append(rows))
+
+    def tail(self, name: str) -> LogTail:
+        """Position of a reader of the event log."""
+        return LogTail(self.read, name)
+
+    def stamp(self, topics: Collection[str] = ()) -> int:
+        """Changes whenever another connection has committed anything, and where this one was opened anew."""
+        try:
+            version = int(self.connection.pragma("data_version"))
+        except apsw.Error as error:
+            raise self._failed(error) from error
+        return self._n_opened << 32 | version
+
+    def lease(self, name: str, holder: str, seconds: float) -> int | None:
+        """Take a lease, or keep it; its epoch."""
+        now_us = time.time_ns() // 1_000
+        until_us = now_us + round(seconds * 1e6)
+        found = self.write(lambda transaction: transaction.read(TAKE_LEASE, (name, holder, until_us, now_us)))
+        return int(found[0][0]) if found else None
+
+    def is_sound(self) -> bool:
+        """Whether the file is whole."""
+        return self.read("PRAGMA quick_check(1)") == [("ok",)]
+
+    def scrub(self) -> None:
+        """Bring the write-ahead log into the file, and empty it."""
+        self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close(force=True)
+
+    def _failed(self, error: apsw.Error) -> Exception:
+        """What to raise in place of an error of the driver's."""
+        if isinstance(error, apsw.ConstraintError):
+            return ConflictingWrite(str(error))
+        ours = translated(error, self._home / layout.STORE)
+        if not isinstance(ours, StoreBusy) and not isinstance(error, apsw.SQLError):
+            self.close()  # a fresh one may find the disk mended
+        return ours

@@ -1,0 +1,11 @@
+"""Statements of leases: who may do what only one may do at a time."""
+
+from typing import Final
+
+# Take a lease or keep it, its epoch one more where it changes hands; no row while another has it:
+# (name, holder, until_us, now_us).
+TAKE_LEASE: Final = (
+    "INSERT INTO leases (name, holder, until_us, epoch) VALUES (?1, ?2, ?3, 1) ON CONFLICT (name) DO UPDATE SET "
+    "epoch = leases.epoch + CASE WHEN leases.holder = ?2 THEN 0 ELSE 1 END, holder = ?2, until_us = ?3 "
+    "WHERE leases.holder = ?2 OR leases.until_us <= ?4 RETURNING epoch"
+)
