@@ -1,11 +1,14 @@
 """Join: what the feature store knew about the session, user and item of a row at its instant, and nothing later."""
 
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
 from feature_repo.store import Profile, open_store
+from infra.layout import OFFLINE
 from models.features import tables as feature_tables
 from models.schema import INSTANT, ITEMS_VIEW, LAST_EVENT_AT, SESSIONS_VIEW, USERS_VIEW, VIEW_FEATURES, VIEW_KEY
 
@@ -51,8 +54,20 @@ def training_set(
     if missing or not entities["row_id"].is_unique:
         raise ValueError(f"the rows need unique row_id and the columns {', '.join(ENTITY_COLUMNS)}; missing: {missing}")
     store = open_store(home, profile, postgres_url=postgres_url)
+    _declare_here(store, home)
     slices = [entities.iloc[at : at + ROWS_AT_ONCE] for at in range(0, len(entities), ROWS_AT_ONCE)] or [entities]
     return pd.concat([_joined(store, rows) for rows in slices], ignore_index=True, copy=False)
+
+
+def _declare_here(store: "FeatureStore", home: Path) -> None:
+    """Declare the views anew where the registry has them at another folder: a home that was moved, or restored elsewhere."""
+    from feature_repo.features import declare
+
+    declared = declare(home / OFFLINE)
+    known = {view.name: view.batch_source for view in store.list_feature_views()}
+    if any(known.get(view.name) != view.batch_source for view in declared.views):
+        with redirect_stdout(StringIO()):  # Feast prints its progress, stdout belongs to our commands' results
+            store.apply([*declared.entities, *declared.views, *declared.services])
 
 
 def _joined(store: "FeatureStore", rows: pd.DataFrame) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def shop(tmp_path_factory):
 
 def test_a_table_has_one_row_per_key_and_instant_the_last_one(shop):
     home, done = shop
-    assert done.offline.rows == {"session_features": 4, "user_features": 4, "user_recent_items": 2, "item_features": 3}
+    assert done.offline.rows == {"session_features": 4, "user_features": 4, "user_recent_items": 2, "item_features": 4}
     sessions = table(home, "session_features")
     at_once = sessions[sessions["occurred_at"] == pd.Timestamp(T0_US + MINUTE_US, unit="us", tz="UTC")]
     assert at_once["n_events"].tolist() == [3]
@@ -95,7 +95,8 @@ def test_a_table_has_one_row_per_key_and_instant_the_last_one(shop):
 def test_items_stand_at_the_end_of_their_hours_and_never_after_the_present(shop):
     items = table(shop[0], "item_features")
     minutes = (items["occurred_at"] - pd.Timestamp(T0_US, unit="us", tz="UTC")) / pd.Timedelta(1, "min")
-    assert sorted(zip(items["item_id"], minutes, strict=True)) == [("hat", 60), ("shoe", 60), ("shoe", 100)]
+    at = [("hat", 0), ("hat", 60), ("shoe", 60), ("shoe", 100)]  # the end of an hour belongs to it
+    assert sorted(zip(items["item_id"], minutes, strict=True)) == at
 
 
 def test_the_online_store_holds_each_user_as_of_the_last_event(shop):
@@ -137,6 +138,15 @@ def test_rows_without_what_the_join_needs_are_refused(shop):
         training_set(shop[0], rows)
     with pytest.raises(ValueError, match="missing:"):
         training_set(shop[0], rows.drop(columns="user_id").assign(row_id=[1, 2]))
+
+
+def test_a_home_that_was_moved_joins_its_own_tables(tmp_path):
+    append(tmp_path / "before", *SHOP)
+    materialize(tmp_path / "before", T0_US + HOUR_US * 2)
+    (tmp_path / "before").rename(tmp_path / "after")
+    at = {"occurred_at_us": [T0_US + 95 * MINUTE_US]}
+    rows = pd.DataFrame({"row_id": [7], "session_id": ["s"], "user_id": ["ann"], "item_id": ["shoe"], **at})
+    assert training_set(tmp_path / "after", rows)["user_n_events"].tolist() == [4]
 
 
 def test_events_that_come_later_and_events_that_come_late_both_reach_the_online_store(tmp_path):
