@@ -95,8 +95,8 @@ LIST_ATTEMPTS: Final = (
     "SELECT delivery_id, started_at_us, latency_us, outcome, status, answer FROM delivery_attempts "
     f"WHERE delivery_id {one_of()} ORDER BY id"
 )
-# A test that was sent: (subscription_id, partner, message_id, message_id, state, now_us, now_us, now_us).
+# A test that was sent, and its id: (subscription_id, partner, message_id, message_id, state, now_us, now_us, now_us).
 TESTED: Final = (
     "INSERT INTO deliveries (subscription_id, partner, signal_id, cause, run, state, n_attempts, due_at_us, created_at_us, "
-    "finished_at_us) VALUES (?, ?, ?, 'test', ?, ?, 1, ?, ?, ?)"
+    "finished_at_us) VALUES (?, ?, ?, 'test', ?, ?, 1, ?, ?, ?) RETURNING delivery_id"
 )

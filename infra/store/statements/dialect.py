@@ -3,6 +3,10 @@
 Everything else in these files also prepares on PostgreSQL, ``?`` written ``$n``.
 """
 
+from typing import Final
+
+ROW: Final = "rowid"  # names a row of a table without a key of one column. PostgreSQL: ``ctid``
+
 
 def one_of(texts: str = "?") -> str:
     """Condition on a column: among the values of a JSON array. PostgreSQL: ``= ANY``, bound to an array.
@@ -24,3 +28,8 @@ def field(document: str, path: str) -> str:
     "json_extract(body, '$.params.window_s')"
     """
     return f"json_extract({document}, {path})"
+
+
+def holds(text: str, part: str) -> str:
+    """Condition: a text has a part. PostgreSQL: ``strpos``."""
+    return f"instr({text}, {part}) > 0"

@@ -4,7 +4,9 @@ A tombstone holds a pseudonym and nothing else of the user. It outlives the data
 event of before, sent again, replayed from quarantine or read from its file once more, is passed over by the log itself.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
+
+from infra.store.statements.dialect import ROW, holds, one_of
 
 # Before a user is buried once more: (user_id).
 KEEP_EARLIER: Final = (
@@ -18,6 +20,26 @@ BURY: Final = (
     "ON CONFLICT (user_id) DO UPDATE SET receipt_id = excluded.receipt_id, erased_at_us = excluded.erased_at_us, "
     "completed_at_us = NULL, removed = '{}'"
 )
+_OF_EVENTS: Final = "seq IN (SELECT seq FROM events WHERE user_id = ?1)"
+# What a user leaves in the store, table and statement; rows that are found through another table's go before those:
+# (user_id). A test compares them with the tables that name users.
+ERASE: Final = tuple(
+    (table, f"DELETE FROM {table} WHERE {condition}")
+    for table, condition in (
+        ("quarantine", f"{_OF_EVENTS} OR {holds('raw', '?1')}"),
+        ("reward_events", _OF_EVENTS),
+        ("rewards", "decision_id IN (SELECT decision_id FROM decisions WHERE user_id = ?1)"),
+        ("deliveries", "signal_id IN (SELECT signal_id FROM signals WHERE user_id = ?1)"),
+        ("action_due", "user_id = ?1"),
+        ("action_observations", "user_id = ?1"),
+        ("decisions", "user_id = ?1"),
+        ("events", "user_id = ?1"),
+        ("failed_decisions", "user_id = ?1"),
+        ("holdout", "user_id = ?1"),
+        ("signal_users", "user_id = ?1"),
+        ("signals", "user_id = ?1"),
+    )
+)
 # Rows that belong to a user through another table, before that table's own rows go: table -> (condition on one user_id).
 DEPENDENT: Final = {
     "quarantine": "seq IN (SELECT seq FROM events WHERE user_id = ?1) OR instr(raw, ?1) > 0",
@@ -30,6 +52,14 @@ TABLES_OF_USERS: Final = (
     "SELECT m.name FROM sqlite_schema AS m JOIN pragma_table_info(m.name) AS c "
     "WHERE m.type = 'table' AND c.name = 'user_id' AND m.name <> 'tombstones' ORDER BY m.name"
 )
+
+
+def forget_of_user(table: str) -> str:
+    """Remove the rows of a table that names users itself: (user_id)."""
+    return f"DELETE FROM {table} WHERE user_id = ?1"
+
+
+FORGET_DEPENDENT: Final = {table: f"DELETE FROM {table} WHERE {condition}" for table, condition in DEPENDENT.items()}
 KEEP_RECEIPT: Final = "UPDATE tombstones SET removed = ?, completed_at_us = ? WHERE receipt_id = ?"
 # (receipt_id, partner)
 RECEIPT: Final = " UNION ALL ".join(
@@ -61,4 +91,53 @@ WITH_OLD: Final = {
     "events": (("quarantine", "seq"), ("reward_events", "seq")),
     "decisions": (("rewards", "decision_id"),),
     "signals": (("deliveries", "signal_id"),),
+}
+
+
+class Retention(NamedTuple):
+    """Statements that let go of a table's old rows, a few at a time.
+
+    Attributes
+    ----------
+    find
+        Names rows: (before_us, limit).
+    remove
+        Each removes them, or what goes with them, in this order: (names as a JSON list).
+    """
+
+    find: str
+    remove: tuple[str, ...]
+
+
+def _retention(table: str, dated: str, *dependents: tuple[str, str]) -> Retention:
+    """Of a table with the column that dates its rows, and of (table, the column that both have)."""
+    old = f"FROM {table} WHERE {ROW} {one_of()}"
+    return Retention(
+        f"SELECT {ROW} FROM {table} WHERE {dated} < ? LIMIT ?",
+        (*(f"DELETE FROM {other} WHERE {key} IN (SELECT {key} {old})" for other, key in dependents), f"DELETE {old}"),
+    )
+
+
+RETENTION: Final = (
+    _retention("events", "occurred_at_us", ("quarantine", "seq"), ("reward_events", "seq")),
+    _retention("decisions", "decided_at_us", ("rewards", "decision_id")),
+    _retention("failed_decisions", "failed_at_us"),
+    _retention("signals", "created_at_us", ("deliveries", "signal_id")),
+    _retention("holdout", "created_at_us"),
+    _retention("deliveries", "created_at_us"),
+    _retention("quarantine", "quarantined_at_us"),
+    _retention("signal_users", "scored_at_us"),
+)
+_OLD: Final = f"rowid {one_of()}"
+# Some rows of a table that are too old: (before_us, limit). And what goes with them, dependent rows first: (rowids).
+OLD_ROWS: Final = {table: f"SELECT rowid FROM {table} WHERE {column} < ? LIMIT ?" for table, column in DATED.items()}
+FORGET_OLD: Final = {
+    table: (
+        *(
+            f"DELETE FROM {dependent} WHERE {key} IN (SELECT {key} FROM {table} WHERE {_OLD})"
+            for dependent, key in WITH_OLD.get(table, ())
+        ),
+        f"DELETE FROM {table} WHERE {_OLD}",
+    )
+    for table in DATED
 }

@@ -41,6 +41,13 @@ ROTATE_SECRET: Final = (
     "UPDATE subscriptions SET previous_secret = secret, previous_secret_until_us = ?, secret = ?, updated_at_us = ? "
     "WHERE partner = ? AND id = ?"
 )
+# NULL leaves a value as it is; a new state brings its reason: (url, signal_types, min_score, state, state, updated_at_us,
+# partner, id).
+CHANGE_SUBSCRIPTION: Final = (
+    "UPDATE subscriptions SET url = coalesce(?, url), signal_types = coalesce(?, signal_types), "
+    "min_score = coalesce(?, min_score), state = coalesce(?, state), disabled_reason = CASE ? WHEN 'active' THEN NULL "
+    "WHEN 'disabled' THEN 'disabled by the partner' ELSE disabled_reason END, updated_at_us = ? WHERE partner = ? AND id = ?"
+)
 DELETE_SUBSCRIPTION: Final = "DELETE FROM subscriptions WHERE partner = ? AND id = ?"
 # `models.engagement.policy.Standing` of a user: (partner, user_id).
 READ_STANDING: Final = (
