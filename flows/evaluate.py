@@ -16,9 +16,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import off_policy
-from flows.reports import actions as action_page
 from flows.reports import evaluation as evaluation_page
-from flows.reports import weighting as weighting_page
 from flows.server import Server, connected, running
 from flows.train import LOG, load_examples, prepare
 from infra import layout, registry
@@ -197,7 +195,8 @@ def publish(home: str, report: dict[str, Any]) -> str:
     candidate = report["candidate"]
     for name, metrics in _metrics(candidate).items():
         registry.record(Path(home), name, candidate["versions"][name], metrics=metrics)
-    create_markdown_artifact(as_markdown(report), key="evaluation", description="Candidate, champion and baselines")
+    text = evaluation_page.markdown(report)
+    create_markdown_artifact(text, key="evaluation", description="Candidate, champion and baselines")
     return str(path)
 
 
@@ -210,47 +209,3 @@ def _metrics(candidate: Mapping[str, Any]) -> dict[str, Any]:
     }
     kept = {**{name: candidate[name] for name in ("intent", "next_action", "associations", "engagement")}, **of_items}
     return {name: metrics for name, metrics in kept.items() if name in candidate["versions"]}
-
-
-def as_markdown(report: Mapping[str, Any]) -> str:
-    """The report's main figures as one table."""
-    sides = {"candidate": report["candidate"], "champion": report["champion"], **_baseline_columns(report["baselines"])}
-    shown = {name: side for name, side in sides.items() if side}
-    lines = [f"| | {' | '.join(shown)} |", f"|{' --- |' * (len(shown) + 1)}"]
-    for label, path in _FIGURES.items():
-        cells = [_cell(side, path) for side in shown.values()]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
-    full = report.get("full") or {}
-    return "\n".join(lines) + "\n" + weighting_page.markdown(full.get("ablation")) + action_page.markdown(full.get("actions"))
-
-
-_FIGURES: Final = {
-    "intent macro-F1": ("intent", "overall", "macro_f1"),
-    "intent macro-F1 after 3 events": ("intent", "early_decision", "after_3", "macro_f1"),
-    "intent macro-F1 after 10 events": ("intent", "early_decision", "after_10", "macro_f1"),
-    "intent ECE": ("intent", "overall", "ece"),
-    "next action log loss, 5 minutes": ("next_action", "short_term", "action", "log_loss"),
-    "purchase within an hour, AUC": ("next_action", "medium_term", "purchase", "roc_auc"),
-    "purchase within an hour, PR-AUC": ("next_action", "medium_term", "purchase", "pr_auc"),
-    "purchase within an hour, ECE": ("next_action", "medium_term", "purchase", "ece"),
-    "engagement score, AUC": ("engagement", "roc_auc"),
-    "engagement score, ECE": ("engagement", "ece"),
-    "next item hit rate@20": ("associations", "hit_rate_20"),
-    "next item MRR@20": ("associations", "mrr_20"),
-    "next item hit rate@20, ranker": ("associations", "overall", "ranker", "hit_rate_20"),
-    "next item MRR@20, ranker": ("associations", "overall", "ranker", "mrr_20"),
-}
-
-
-def _baseline_columns(baselines: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "majority": {"intent": baselines["intent"]["majority"], "next_action": baselines["next_action"]},
-        "rules": {"intent": baselines["intent"]["rules"]},
-    }
-
-
-def _cell(side: Mapping[str, Any], path: tuple[str, ...]) -> str:
-    value: Any = side
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return "" if value is None else f"{value:.4f}"

@@ -1,69 +1,73 @@
-"""What actions and sequences of actions are worth, as a part of the evaluation report: of its page, and of its text."""
+"""Worth of actions and of sequences of actions, as the evaluation report tells it."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Sequence
 
-from flows.reports.page import Row, about, section, table
+from msgspec import Struct
 
-SHORT: Final = 10  # pairs in the text
+from flows.reports.structs import Spanned
 
 
-def part(told: Mapping[str, Any] | None) -> str:
-    """The weights with their posterior intervals, removal effects and lifts; nothing where they were not measured.
+class Weight(Struct, frozen=True):
+    """Weight of one action: the one that serves, the heuristic one, and what it was learned from.
 
-    Parameters
-    ----------
-    told
-        As `models.evaluation.full.action_tables` has it.
+    `p` is the probability of a purchase within the horizon with its 95 % interval, `n` counts observations, faded; `fallback`
+    says that these are too few.
     """
-    if not told:
-        return ""
-    paths = told["sequences"]
-    return section(
-        "Actions and sequences",
-        about(
-            f"A purchase within {told['horizon_s']:g} s of an action, with the posterior's 95 % interval, and the weight that "
-            "follows from it. An action with fewer observations than its prior counts keeps the heuristic weight."
-        ),
-        table(("action", "weight", "heuristic", "P(purchase)", "low", "high", "n", ""), _weights(told["weights"])),
-        about(
-            f"{paths['n_sessions']:,} sessions as an absorbing Markov chain; {paths['p_purchase']:.1%} end in a purchase. "
-            "Removal effect: the share of the purchases that is lost where the action leads away instead."
-        ),
-        table(
-            ("action", "seen", "P(purchase) from here", "removal effect", "95 % interval"),
-            _lines(paths["actions"], "removal_effect"),
-        ),
-        about("Lift: how much likelier a purchase is after two actions in a row than at a session's start."),
-        table(("first", "then", "seen", "P(purchase)", "lift", "95 % interval"), _lines(paths["pairs"], "lift")),
-    )
+
+    event_type: str
+    p: float
+    low: float
+    high: float
+    prior: float
+    weight: float
+    n: float
+    fallback: bool
+
+    @property
+    def n_seen(self) -> int:
+        """Observations, rounded."""
+        return round(self.n)
+
+    @property
+    def remark(self) -> str:
+        """Reason why the learned weight does not serve."""
+        return "too few: heuristic" if self.fallback else ""
 
 
-def markdown(told: Mapping[str, Any] | None) -> str:
-    """Weights with removal effects, and the strongest pairs, as Markdown; nothing where they were not measured."""
-    if not told:
-        return ""
-    paths = told["sequences"]
-    lines = [f"\n\n| action | weight | purchase within {told['horizon_s']:g} s | removal effect |", f"|{' --- |' * 4}"]
-    for weight, path in zip(told["weights"], paths["actions"], strict=True):
-        p, effect = _bounded(weight, "p", 4), _bounded(path, "removal_effect", 3)
-        lines.append(f"| {weight['event_type']} | {weight['weight']:.3f} | {p} | {effect} |")
-    lines += ["\n| first | then | lift of P(purchase) |", f"|{' --- |' * 3}"]
-    lines += [f"| {row['before']} | {row['last']} | {_bounded(row, 'lift', 2)} |" for row in paths["pairs"][:SHORT]]
-    return "\n".join(lines) + "\n"
+class Action(Spanned, frozen=True):
+    """One action in the chain: how often it was seen, how probably a session buys from there, and its removal effect.
+
+    The removal effect, whose interval is told, is the share of the purchases that is lost where the action leads away instead.
+    """
+
+    event_type: str
+    n: int
+    p_purchase: float
+    removal_effect: float
 
 
-def _bounded(row: Mapping[str, Any], measure: str, digits: int) -> str:
-    return f"{row[measure]:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+class Pair(Spanned, frozen=True):
+    """Two actions in a row; `lift`, whose interval is told, is P(purchase) then over P(purchase) at a session's start."""
+
+    before: str
+    last: str
+    n: int
+    p_purchase: float
+    lift: float
 
 
-def _weights(rows: list[dict[str, Any]]) -> Iterator[Row]:
-    for row in rows:
-        numbers = (row[name] for name in ("weight", "prior", "p", "low", "high"))
-        yield row["event_type"], *numbers, round(row["n"]), "too few: heuristic" if row["fallback"] else ""
+class Sequences(Struct, frozen=True):
+    """Sessions as an absorbing Markov chain; `p_purchase` is the share that buys."""
+
+    n_sessions: int
+    p_purchase: float
+    actions: Sequence[Action]
+    pairs: Sequence[Pair]
 
 
-def _lines(rows: list[dict[str, Any]], measure: str) -> Iterator[Row]:
-    for row in rows:
-        names = (row["event_type"],) if "event_type" in row else (row["before"], row["last"])
-        yield *names, row["n"], row["p_purchase"], row[measure], f"{row['low']:.3f} to {row['high']:.3f}"
+class Actions(Struct, frozen=True):
+    """Weights, each with the probability of a purchase within the horizon, and the chain; actions in the same order in both."""
+
+    horizon_s: float
+    weights: Sequence[Weight]
+    sequences: Sequences

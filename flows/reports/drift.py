@@ -1,58 +1,68 @@
-"""A drift report as Markdown and as one page that needs nothing else."""
+"""A drift report as a page and as Markdown."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from flows.reports.page import about, document, section, table, verdict
+from msgspec import Struct
+
+from flows.reports.page import render
+from flows.reports.structs import decoded
 
 N_SHOWN: Final = 15  # features with the largest shift
 
 
-def text(report: Mapping[str, Any]) -> str:
-    """The verdict and its rules as Markdown.
+class Rule(Struct, frozen=True):
+    """One rule's answer; None where nothing was observed, or where there is no limit."""
 
-    Parameters
+    name: str
+    verdict: str
+    observed: float | None
+    limit: float | None
+    about: str
+
+    @property
+    def cells(self) -> list[str]:
+        """Its row in a table."""
+        numbers = ("" if value is None else f"{value:.4g}" for value in (self.observed, self.limit))
+        return [self.name, self.verdict, *numbers, self.about]
+
+
+class DriftReport(Struct, frozen=True):
+    """The latest window against the champion's.
+
+    Attributes
     ----------
-    report
-        As `flows.drift.measure` makes it.
+    features
+        Population stability index, largest first; empty where a window is.
+    intent_mix
+        Sessions by their most probable intent, in the ``reference`` and the ``current`` window.
     """
-    said = f"**{report['verdict']}**: {report['sentence']}"
-    if not report["rules"]:
-        return said
-    lines = [
-        said,
-        "",
-        "| rule | verdict | observed | limit | |",
-        f"|{' --- |' * 5}",
-    ]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in _rules(report))])
+
+    measured_at: str
+    verdict: str
+    sentence: str
+    rules: Sequence[Rule]
+    features: Mapping[str, float]
+    intent_mix: Mapping[str, Mapping[str, int]] | None
+
+    def shifts(self) -> list[tuple[str, float]]:
+        """The features that moved most."""
+        return list(self.features.items())[:N_SHOWN]
+
+    def intents(self) -> list[list[str]]:
+        """Intent, its share before, now, and the change."""
+        if self.intent_mix is None:
+            return []
+        mixes = [self.intent_mix[when] for when in ("reference", "current")]
+        before, now = ({name: n / sum(mix.values()) for name, n in mix.items()} for mix in mixes)
+        return [[name, f"{share:.1%}", f"{now[name]:.1%}", f"{now[name] - share:+.1%}"] for name, share in before.items()]
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The report as HTML."""
-    rules = section("Rules", table(("rule", "verdict", "observed", "limit", "about"), _rules(report)))
-    told = [f"measured at {report['measured_at']}"] if report.get("measured_at") else []
-    parts = ["<h1>Drift</h1>", verdict(f"{report['verdict']}: {report['sentence']}"), *map(about, told), rules]
-    if report["features"]:
-        parts += [_features(report["features"]), _intents(report["intent_mix"])]
-    return document("Drift", parts)
+    """The report as HTML, from the dict that `flows.drift.measure` makes."""
+    return render("drift.html.j2", report=decoded(report, DriftReport))
 
 
-def _features(shifts: Mapping[str, float]) -> str:
-    """The largest shifts."""
-    shown = list(shifts.items())[:N_SHOWN]
-    said = f"The {len(shown)} of {len(shifts)} features that moved most; below 0.1 is little, above 0.25 is much."
-    return section("Features", about(said), table(("feature", "population stability index"), shown))
-
-
-def _intents(mix: Mapping[str, Mapping[str, float]]) -> str:
-    """Shares of the intents, before and now."""
-    before, now = ({name: n / sum(mix[when].values()) for name, n in mix[when].items()} for when in ("reference", "current"))
-    rows = [(name, f"{share:.1%}", f"{now[name]:.1%}", f"{now[name] - share:+.1%}") for name, share in before.items()]
-    return section("Intents", table(("intent", "before", "now", "change"), rows))
-
-
-def _rules(report: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    for rule in report["rules"]:
-        numbers = ("" if rule[name] is None else f"{rule[name]:.4g}" for name in ("observed", "limit"))
-        yield rule["name"], rule["verdict"], *numbers, rule["about"]
+def text(report: Mapping[str, Any]) -> str:
+    """The verdict and its rules as Markdown."""
+    return render("drift.md.j2", report=decoded(report, DriftReport))

@@ -1,16 +1,18 @@
-"""The evaluation report as one page that needs nothing else: what came out first, then the figures and pictures behind it."""
+"""The evaluation report as a page, what came out first, and as Markdown; made from the dict that `flows.evaluate` writes."""
 
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from flows.reports import actions as action_page
-from flows.reports import weighting as weighting_page
-from flows.reports.page import about, beside, cell, document, folded, heat, interval, section, table, verdict
-from flows.reports.plots import Bar, bars, lines
-from flows.reports.promotion import off_policy, shadow
+from msgspec import Struct
+
+from flows.reports.actions import Actions
+from flows.reports.page import Row, at, render
+from flows.reports.structs import Classification, HeldOut, Interval, OffPolicy, Shadow, YesNo, decoded
+from flows.reports.weighting import NAMES as MEASURES
+from flows.reports.weighting import NOT_MEASURED, Ablation
 from models.schema import HORIZONS_S, INTENTS, NEXT_ACTIONS
 
+HORIZONS: Final = dict(zip(HORIZONS_S, ("5 minutes", "an hour"), strict=True))
 NAMES: Final = {
     "majority": "class shares of before",
     "rules": "labelling rules on the prefix",
@@ -21,202 +23,199 @@ NAMES: Final = {
     "static": "static weights",
     "usual": "most frequent action, base rate",
 }
-Tables = Mapping[str, Mapping[str, Any]]
-
-
-def page(report: Mapping[str, Any]) -> str:
-    """The whole page.
-
-    Parameters
-    ----------
-    report
-        As `flows.evaluate` makes it; what is missing is left out.
-    """
-    full = report.get("full") or {}
-    held = report.get("held_out", {})
-    versions = ", ".join(f"{name} v{n}" for name, n in report["candidate"].get("versions", {}).items())
-    told = (
-        f"{held.get('n_sessions', 0):,} held-out sessions, {held.get('n_rows', 0):,} prefixes, all later than what was learned "
-        f"from; {versions or 'unnamed versions'}; {report.get('evaluated_at', '')}"
-    )
-    parts = [
-        "<h1>Evaluation</h1>",
-        about(told),
-        _in_short(report, full),
-        weighting_page.part(full.get("ablation")),
-        _next_item(report["candidate"].get("associations")),
-        _intent(report, full.get("intent") or {}),
-        _next_action(report, full.get("next_action") or {}),
-        action_page.part(full.get("actions")),
-        off_policy(full.get("off_policy")),
-        shadow(report["shadow"]) if report.get("shadow") else "",
-    ]
-    return document("Evaluation", parts)
-
-
-def _in_short(report: Mapping[str, Any], full: Mapping[str, Any]) -> str:
-    """The answers before the evidence."""
-    intent = _intent_methods(report, full.get("intent") or {})
-    scores = {name: one["overall"].get("macro_f1") for name, one in intent.items()}
-    points = ["Intent, macro-F1: " + ", ".join(f"{name} {cell(score)}" for name, score in scores.items() if score is not None)]
-    for horizon in HORIZONS_S:
-        more = (full.get("next_action") or {}).get(horizon, {})
-        gains = {"ROC-AUC": more.get("roc_auc_over_logistic"), "PR-AUC": more.get("pr_auc_over_logistic")}
-        told = [f"{name} {interval(one)} ({_spoken(one['verdict'])})" for name, one in gains.items() if one and interval(one)]
-        if told:
-            points.append(f"Purchase within {_minutes(horizon)}, gain over logistic regression: {', '.join(told)}")
-    items = report["candidate"].get("associations") or {}
-    for label, key in _ITEM_GAINS.items():
-        if interval(items.get(key)):
-            points.append(f"Next item, MRR@20, {label}: {interval(items[key])}")
-    return verdict(weighting_page.sentence(full.get("ablation")), points)
-
-
-def _spoken(better: str) -> str:
-    return better if better == "no difference" else f"{NAMES.get(better, better)} is better"
-
-
-def _minutes(horizon: str) -> str:
-    n = HORIZONS_S[horizon] // 60
-    return f"{n} minutes" if n < 60 else "an hour" if n == 60 else f"{n // 60} hours"
-
-
-_ITEM_GAINS: Final = {
-    "intent weighting - static": "dynamic_minus_static_mrr",
-    "ranker - intent weighting": "ranker_minus_dynamic_mrr",
+FIGURES: Final = {  # of the Markdown
+    "intent macro-F1": "intent.overall.macro_f1",
+    "intent macro-F1 after 3 events": "intent.early_decision.after_3.macro_f1",
+    "intent macro-F1 after 10 events": "intent.early_decision.after_10.macro_f1",
+    "intent ECE": "intent.overall.ece",
+    "next action log loss, 5 minutes": "next_action.short_term.action.log_loss",
+    "purchase within an hour, AUC": "next_action.medium_term.purchase.roc_auc",
+    "purchase within an hour, PR-AUC": "next_action.medium_term.purchase.pr_auc",
+    "purchase within an hour, ECE": "next_action.medium_term.purchase.ece",
+    "engagement score, AUC": "engagement.roc_auc",
+    "engagement score, ECE": "engagement.ece",
+    "next item hit rate@20": "associations.hit_rate_20",
+    "next item MRR@20": "associations.mrr_20",
+    "next item hit rate@20, ranker": "associations.overall.ranker.hit_rate_20",
+    "next item MRR@20, ranker": "associations.overall.ranker.mrr_20",
 }
 
 
-def _next_item(found: Mapping[str, Any] | None) -> str:
-    """The next other item of a session: what serves, the ranker where there is one, static weights and popularity."""
-    if not found or not found.get("n_questions"):
-        return ""
-    names, parts = ("n_questions", "hit_rate_20", "mrr_20"), []
-    for title, key in (("All next items", "overall"), ("Carts, checkouts and purchases", "buying")):
-        rows = [[NAMES.get(name, name), *(one.get(m) for m in names)] for name, one in found.get(key, {}).items()]
-        parts.append(f"<div><h3>{title}</h3>{table(['', 'questions', 'HR@20', 'MRR@20'], rows)}</div>")
-    gains = [_gain(label, found[key]) for label, key in _ITEM_GAINS.items() if interval(found.get(key))]
-    return section("The next item", bars("Gain in MRR@20, 95 %", gains, unit="gain") if gains else "", beside(*parts))
+class Bin(Struct, frozen=True):
+    """Rows of about the same probability: what was said on average, and the share that came true."""
+
+    mean_p: float
+    hit_rate: float
 
 
-def _gain(label: str, one: Mapping[str, Any], *cells: object) -> Bar:
-    return Bar(label, one["mean"], one["low"], one["high"], one["low"] > 0 or one["high"] < 0, cells)
+class IntentTables(Struct, frozen=True):
+    """Intent against the weak labels: overall, by events seen (``after_3``), and what was said against what came."""
+
+    overall: Classification
+    early_decision: Mapping[str, Classification]
+    calibration: Sequence[Bin] = ()
+
+    @property
+    def early(self) -> dict[str, float | None]:
+        """Macro-F1 by events seen."""
+        return {after.removeprefix("after_"): one.macro_f1 for after, one in self.early_decision.items()}
 
 
-def _intent_methods(report: Mapping[str, Any], full: Mapping[str, Any]) -> Tables:
-    """Model, champion where it is another one, and baselines, by the names a reader knows."""
-    champion = report.get("champion")
-    found = {"model": report["candidate"]["intent"]}
-    if champion and champion.get("versions") != report["candidate"].get("versions"):
-        found["champion"] = champion["intent"]
-    found |= {NAMES[name]: one for name, one in report["baselines"]["intent"].items()}
-    return {**found, **{NAMES[name]: full[name] for name in ("logistic_on_counts", "without_behaviour") if name in full}}
+class Horizon(Struct, frozen=True):
+    """The next action, and whether a purchase follows, within one horizon; None where a method does not speak of it."""
+
+    action: Classification | None = None
+    purchase: YesNo | None = None
 
 
-def _intent(report: Mapping[str, Any], full: Mapping[str, Any]) -> str:
-    methods = _intent_methods(report, full)
-    candidate = report["candidate"]["intent"]
-    names = ("macro_f1", "accuracy", "log_loss", "brier", "ece")
-    rows = [[name, *(one["overall"].get(m) for m in names)] for name, one in methods.items()]
-    parts = [table(["", "macro-F1", "accuracy", "log loss", "Brier", "ECE"], rows)]
-    gain = full.get("behaviour_gain")
-    if gain:
-        told = [_gain("dwell, scroll, zoom, cursor", gain)]
-        says = {"with": "worth having", "without": "better without"}.get(gain["verdict"], gain["verdict"])
-        parts.append(bars(f"Log loss saved by the browser's measures: {says}", told, unit="saved"))
-    parts += [beside(_early(methods), _calibrated("Intent: is it as likely as said?", candidate.get("calibration")))]
-    parts += [folded("Early decisions in figures", _early_table(methods))]
-    parts += ["<h3>PR-AUC by class</h3>", _pr_auc(methods, candidate["overall"], INTENTS), _confusion(candidate["overall"])]
-    if "second_rule" in full:
-        second = [
-            [NAMES.get(name, name), one["n_rows"], one.get("macro_f1"), one.get("accuracy")]
-            for name, one in full["second_rule"].items()
-        ]
-        parts += ["<h3>By the second, held-out labelling rule</h3>", table(["", "rows", "macro-F1", "accuracy"], second)]
-    return section("Intent", *parts)
+class Ranked(Struct, frozen=True):
+    """Hit rate and mean reciprocal rank of the next other item of a session, among the first 20."""
+
+    n_questions: int
+    hit_rate_20: float | None = None
+    mrr_20: float | None = None
 
 
-def _early(methods: Tables) -> str:
-    curves = {}
-    for name, one in methods.items():
-        points = [(float(at.removeprefix("after_")), part.get("macro_f1")) for at, part in one["early_decision"].items()]
-        curves[name] = [(x, float(y)) for x, y in points if y is not None]
-    return lines("Early decision: how soon is intent known?", curves, "events of the session seen", y_label="macro-F1")
+class NextItem(Ranked, frozen=True, kw_only=True):
+    """By method, of all questions and of those about buying; at the top what serves without the ranker."""
+
+    overall: Mapping[str, Ranked]
+    buying: Mapping[str, Ranked]
+    dynamic_minus_static_mrr: Interval | None = None
+    ranker_minus_dynamic_mrr: Interval | None = None
+
+    @property
+    def gains(self) -> dict[str, Interval]:
+        """Differences in MRR@20 that were measured."""
+        gains = {
+            "intent weighting - static": self.dynamic_minus_static_mrr,
+            "ranker - intent weighting": self.ranker_minus_dynamic_mrr,
+        }
+        return {name: gain for name, gain in gains.items() if gain and gain.bounds}
 
 
-def _early_table(methods: Tables) -> str:
-    after = list(methods["model"]["early_decision"])
-    rows: list[list[object]] = [
-        [name, *(one["early_decision"].get(k, {}).get("macro_f1") for k in after)] for name, one in methods.items()
-    ]
-    rows.append(["sessions", *(methods["model"]["early_decision"][k].get("n_rows") for k in after)])
-    return table(["macro-F1 after", *(f"{k.removeprefix('after_')} events" for k in after)], rows)
+class Side(Struct, frozen=True):
+    """Candidate, champion or a baseline; a baseline has only some of it."""
+
+    intent: IntentTables
+    next_action: Mapping[str, Horizon] = {}
+    versions: Mapping[str, int] = {}
+    engagement: YesNo | None = None
+    associations: NextItem | None = None
 
 
-def _calibrated(title: str, found: Any) -> str:
-    points = [(float(one["mean_p"]), float(one["hit_rate"])) for one in found or []]
-    if not points:
-        return ""
-    return lines(title, {"model": points}, "probability said, bins of equal size", diagonal=True, y_label="share come true")
+class Baselines(Struct, frozen=True):
+    """Methods that need no training: intent by name, and the most frequent action with the base rate by horizon."""
+
+    intent: Mapping[str, IntentTables]
+    next_action: Mapping[str, Horizon]
 
 
-def _pr_auc(methods: Tables, overall: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    rows = [[name, *(one["overall"].get("pr_auc", {}).get(i) for i in names)] for name, one in methods.items()]
-    counts = [sum(row) for row in overall.get("confusion", [])]
-    if counts:
-        rows.append(["share of the class: what chance reaches", *(n / max(sum(counts), 1) for n in counts)])
-    return table(["", *names], rows)
+class FullIntent(Struct, frozen=True):
+    """Stronger baselines of the intent, what the browser's measures save, and a second, held-out labelling rule's opinion."""
+
+    logistic_on_counts: IntentTables
+    without_behaviour: IntentTables
+    behaviour_gain: Interval
+    second_rule: Mapping[str, Classification]
 
 
-def _confusion(overall: Mapping[str, Any]) -> str:
-    if "confusion" not in overall:
-        return ""
-    rows = zip(INTENTS, overall["confusion"], strict=True)
-    return "<h3>Confusion: prefixes, and their share of the label</h3>" + heat(
-        ["label, and what was predicted:", *INTENTS], rows
+class FullHorizon(Struct, frozen=True):
+    """Stronger baselines of one horizon; empty where no held-out row has it covered."""
+
+    markov_chain: Horizon | None = None
+    logistic_on_counts: Horizon | None = None
+    purchase_calibration: Sequence[Bin] = ()
+    roc_auc_over_logistic: Interval = Interval()
+    pr_auc_over_logistic: Interval = Interval()
+
+    @property
+    def gains(self) -> dict[str, Interval]:
+        """Over logistic regression on counts, by measure, where it could be measured."""
+        gains = {"ROC-AUC": self.roc_auc_over_logistic, "PR-AUC": self.pr_auc_over_logistic}
+        return {name: gain for name, gain in gains.items() if gain.bounds}
+
+
+class Full(Struct, frozen=True):
+    """The slower half, of ``attune evaluate`` only."""
+
+    ablation: Ablation
+    intent: FullIntent
+    next_action: Mapping[str, FullHorizon]
+    actions: Actions
+    off_policy: OffPolicy
+
+
+class EvaluationReport(Struct, frozen=True):
+    """Candidate, champion and baselines on the same held-out sessions; without `full` after a retraining."""
+
+    evaluated_at: str
+    held_out: HeldOut
+    candidate: Side
+    champion: Side | None
+    baselines: Baselines
+    shadow: Mapping[str, Shadow]
+    full: Full | None = None
+
+    def sides(self) -> dict[str, Side]:
+        """The candidate, and the champion where it is another one."""
+        other = self.champion if self.champion and self.champion.versions != self.candidate.versions else None
+        return {"model": self.candidate, "champion": other} if other else {"model": self.candidate}
+
+    def intents(self) -> dict[str, IntentTables]:
+        """Every method that infers the intent, by the name a reader knows."""
+        found = {name: side.intent for name, side in self.sides().items()} | named(self.baselines.intent)
+        more = ("logistic_on_counts", "without_behaviour") if self.full else ()
+        return found | {NAMES[name]: at(self.full, f"intent.{name}") for name in more}
+
+    def next_actions(self, horizon: str) -> dict[str, Horizon]:
+        """Every method that foresees the next action or the purchase within a horizon."""
+        found = {name: side.next_action[horizon] for name, side in self.sides().items()}
+        found[NAMES["usual"]] = self.baselines.next_action[horizon]
+        more = {name: at(self.more(horizon), name) for name in ("markov_chain", "logistic_on_counts")}
+        return found | {NAMES[name]: one for name, one in more.items() if one}
+
+    def more(self, horizon: str) -> FullHorizon:
+        """Stronger baselines of a horizon, empty without the slower half."""
+        return self.full.next_action[horizon] if self.full else FullHorizon()
+
+    @property
+    def sentence(self) -> str:
+        """Headline: which weighting wins."""
+        return self.full.ablation.sentence if self.full else NOT_MEASURED
+
+    def columns(self) -> dict[str, Side]:
+        """The columns of the Markdown."""
+        majority = Side(intent=self.baselines.intent["majority"], next_action=self.baselines.next_action)
+        sides = {"candidate": self.candidate, "champion": self.champion, "majority": majority}
+        return {name: side for name, side in sides.items() if side} | {"rules": Side(intent=self.baselines.intent["rules"])}
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """The whole page; the slower half is left out where it was not measured."""
+    told, known = (
+        decoded(report, EvaluationReport),
+        {"names": NAMES, "horizons": HORIZONS, "intents": INTENTS, "measures": MEASURES},
     )
+    return render("evaluation.html.j2", report=told, named=named, by_action=by_action, **known)
 
 
-def _next_action(report: Mapping[str, Any], full: Mapping[str, Any]) -> str:
-    parts = [_horizon(report, horizon, full.get(horizon, {})) for horizon in HORIZONS_S]
-    return section("Next action", *parts)
+def markdown(report: Mapping[str, Any]) -> str:
+    """The main figures as one table, and where they were measured the arms, the weights and the strongest pairs of actions."""
+    return render("evaluation.md.j2", report=decoded(report, EvaluationReport), figures=FIGURES, measures=MEASURES)
 
 
-def _horizon(report: Mapping[str, Any], horizon: str, more: Mapping[str, Any]) -> str:
-    """One horizon: the next action, then the purchase."""
-    methods = {"model": report["candidate"]["next_action"][horizon]}
-    champion = report.get("champion")
-    if champion and champion.get("versions") != report["candidate"].get("versions"):
-        methods["champion"] = champion["next_action"][horizon]
-    methods[NAMES["usual"]] = report["baselines"]["next_action"][horizon]
-    methods |= {NAMES[name]: more[name] for name in ("markov_chain", "logistic_on_counts") if name in more}
-    actions = {name: one["action"] for name, one in methods.items() if "action" in one}
-    parts = [f"<h3>Within {escape(_minutes(horizon))}</h3>"]
-    names = ("log_loss", "accuracy", "macro_f1", "brier", "ece")
-    rows = [[name, *(one.get(m) for m in names)] for name, one in actions.items()]
-    parts.append(table(["what comes next, or leaving", "log loss", "accuracy", "macro-F1", "Brier", "ECE"], rows))
-    names = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")
-    rows = [[name, *(one["purchase"].get(m) for m in names)] for name, one in methods.items() if "purchase" in one]
-    parts.append(table(["purchase", "ROC-AUC", "PR-AUC", "log loss", "Brier", "ECE"], rows))
-    rate = methods["model"]["purchase"].get("base_rate")
-    if rate is not None:
-        parts.append(about(f"A purchase follows {rate:.1%} of the prefixes; this is also the PR-AUC that chance reaches."))
-    gains = {"ROC-AUC": more.get("roc_auc_over_logistic"), "PR-AUC": more.get("pr_auc_over_logistic")}
-    told = [_gain(name, one) for name, one in gains.items() if one and interval(one)]
-    drawn = bars("Purchase: gain over logistic regression on counts, 95 %", told, unit="gain") if told else ""
-    parts += [
-        drawn,
-        _calibrated(f"Purchase within {_minutes(horizon)}: is it as likely as said?", more.get("purchase_calibration")),
+def named(methods: Mapping[str, Any]) -> dict[str, Any]:
+    """Methods by the names that a reader knows."""
+    return {NAMES.get(name, name): one for name, one in methods.items()}
+
+
+def by_action(methods: Mapping[str, Classification]) -> list[Row]:
+    """PR-AUC of each action that came, most frequent first: one row an action, since there are many."""
+    model = methods["model"]
+    shares = sorted(zip(NEXT_ACTIONS, model.shares, strict=False), key=lambda one: -one[1])
+    return [
+        [name, round(share * model.n_rows), *(one.pr_auc.get(name) for one in methods.values()), share]
+        for name, share in shares
+        if share
     ]
-    return "".join([*parts, folded("PR-AUC of each action", _by_action(actions))])
-
-
-def _by_action(actions: Tables) -> str:
-    """One row an action, since there are many; those that never come are left out."""
-    counts = {name: sum(row) for name, row in zip(NEXT_ACTIONS, actions["model"].get("confusion", []), strict=False)}
-    rows = [
-        [name, n, *(one.get("pr_auc", {}).get(name) for one in actions.values()), n / max(sum(counts.values()), 1)]
-        for name, n in sorted(counts.items(), key=lambda one: -one[1])
-        if n
-    ]
-    return table(["action", "rows", *actions, "chance"], rows)

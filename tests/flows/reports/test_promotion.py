@@ -1,6 +1,7 @@
 """The promotion report: complete, self-contained, and safe whatever stands in it."""
 
 import xml.dom.minidom
+from typing import Any
 
 from flows.reports import promotion as promotion_page
 from models.evaluation import gate
@@ -8,10 +9,11 @@ from models.evaluation import gate
 GAIN = {"mean": -0.1, "low": -0.2, "high": -0.05}
 
 
-def report() -> dict[str, object]:
+def report() -> dict[str, Any]:
     rules = [gate.at_most("intent latency, ms", 0.1, 2.0), gate.Rule("intent log loss", "fail", 0.7, "champion 0.6 <b>")]
     row = {"candidate": 0.7, "champion": 0.6, "gain": GAIN, "n_rows": 900, "n_sessions": 400}
     evidence = {
+        "judged_at": "2026-11-21T10:00:00+00:00",
         "champion": {"intent": 1},
         "held_out": {"n_sessions": 400, "n_rows": 900},
         "comparisons": [
@@ -31,7 +33,18 @@ def report() -> dict[str, object]:
             "candidate": dict.fromkeys(("ips", "snips", "dr"), GAIN),
             "difference": {"ips": GAIN, "snips": GAIN, "dr": {"mean": None, "low": None, "high": None}},
         },
-        "shadow": {"recommendations": {"n_requests": 12, "label_agreement": 0.75}},
+        "profiles": None,
+        "shadow": {
+            "recommendations": {
+                "n_requests": 12,
+                "n_failed": 0,
+                "label_agreement": 0.75,
+                "top_20_overlap": 0.5,
+                "probability_distance": 0.1,
+                "champion_ms": 1.0,
+                "challenger_ms": 2.0,
+            },
+        },
         "lineage": {
             "candidate": {"intent": {"seed": 0, "window": {"last_event_us": 1_790_000_000_000_000}}},
             "champion": {"intent": {"seed": 0, "window": {"last_event_us": 1_780_000_000_000_000}}},
@@ -71,7 +84,37 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
         xml.dom.minidom.parseString("<svg" + picture.split("</svg>")[0] + "</svg>")
 
 
-def test_a_first_verdict_without_evidence_has_a_page_too() -> None:
-    page = promotion_page.page({"versions": {"intent": 1}, **gate.judge([], first=True)})
+def test_a_first_verdict_with_hardly_any_evidence_has_a_page_too() -> None:
+    seen = {"verdict": "not enough data", "reason": "there is no champion", "n_decisions": 0, "n_visitors": 0}
+    lineage = {"candidate": {"intent": {"seed": 7}}, "champion": {}}
+    nothing: dict[str, Any] = {"comparisons": [], "calibrations": [], "latency_ms": {}, "size_mb": {}, "early_decision": {}}
+    evidence = {**report()["evidence"], **nothing, "champion": {}, "off_policy": seen, "shadow": {}, "lineage": lineage}
+    page = promotion_page.page({"versions": {"intent": 1}, **gate.judge([], first=True), "evidence": evidence})
     assert "not_enough_data, promoted" in page
+    assert "champion: none yet" in page
+    assert "rules: none" in page
     assert "No live request" in page
+    assert "<summary>No champion yet</summary>" in page
+    assert "<svg" not in page
+
+
+def test_the_page_tells_what_a_person_said_and_what_stays_on_trial() -> None:
+    told = {
+        **report(),
+        "verdict": "pass",
+        "promote": True,
+        "approval": "approved by <i>",
+        "held_back": {"weights": "no decisions"},
+    }
+    assert "pass, promoted, without weights (on trial), approved by &lt;i&gt;" in promotion_page.page(told)
+
+
+def test_markdown_is_the_verdict_and_a_row_for_each_rule() -> None:
+    assert promotion_page.markdown(report()).splitlines() == [
+        "**fail, the champion stays: intent log loss is 0.7 (wanted: champion 0.6 <b>)** (intent:2)",
+        "",
+        "| rule | verdict | observed | wanted |",
+        "| --- | --- | --- | --- |",
+        "| intent latency, ms | pass | 0.1 | <= 2 |",
+        "| intent log loss | fail | 0.7 | champion 0.6 <b> |",
+    ]
