@@ -25,6 +25,7 @@ from models.inference import examples, labels
 from models.schema import N_EVENT_TYPES
 from models.statistics import bootstrap, metrics
 from models.weight_profile import base_weights
+from models.weights.actions_from_log import weights_of
 
 CALIBRATION_SHARE = 0.3  # of the earlier sessions
 
@@ -38,7 +39,7 @@ def learn(log: Log, features: Floats32, bought: Flags, kept: Flags) -> tuple[Eng
     first = rows[~later]
     earlier = examples.Log(log.events[first], log.starts[first], log.started_us[first], log.user[first], [])
     found = log_engagement.learn(earlier, Rows(features[rows], bought[rows], later, at_us), clock_us)
-    return found, log_engagement.weights_of(earlier, clock_us)
+    return found, weights_of(earlier, clock_us)
 
 
 def measure(log: Log, rng: np.random.Generator) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from models.inference.examples import ExampleParams
 from models.learners.trees import BoostParams
 from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
 from models.simulator import ShopConfig, simulate
+from models.weights.actions_from_log import weights_of
 
 MEDIUM: Final = list(HORIZONS_S).index("medium_term")
 TREES: Final = BoostParams(n_rounds=40)
@@ -54,7 +55,7 @@ def candidates(n_users: int, seed: int) -> tuple[Mapping[str, Floats], compariso
         return log_engagement.learn(log.before(split.valid_from_us), one, split.valid_from_us)
 
     session = np.cumsum(found.starts)
-    weights = log_engagement.weights_of(log.before(split.test_from_us), split.test_from_us)
+    weights = weights_of(log.before(split.test_from_us), split.test_from_us)
     champion, half = fitted(learn), fitted(learn & (session % 2 == 0))
     if champion is None or half is None:
         raise ValueError(f"too few visitors of {n_users} bought to learn an engagement score")

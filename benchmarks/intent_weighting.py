@@ -27,17 +27,20 @@ import numpy as np
 
 from models.associations import model as associations
 from models.evaluation import ablation
-from models.evaluation.ablation import AblationParams, Later
+from models.evaluation.ablation import AblationParams
 from models.events.encode import encode
 from models.features import sessions
 from models.inference import intent, labels
+from models.inference.examples import Log
 from models.learners import boosting
+from models.model_set import ModelSet
+from models.questions.later import Later
 from models.questions.rest_of_session import TARGETS
 from models.simulator import ShopConfig, simulate
 from models.statistics import split
 from models.statistics.bootstrap import NO_DIFFERENCE
-from models.weight_profile import HEURISTIC, WeightProfile, profile
 from models.tuning import learning as weight_learning
+from models.weight_profile import HEURISTIC, WeightProfile, profile
 
 DECIDES = ("intent_related", "static")
 PAIRS = (
@@ -57,7 +60,7 @@ SHOPS = {"intent_has_influence": True, "no_influence": False}
 def blind(weights: WeightProfile, mean: np.ndarray[Any, np.dtype[np.float64]]) -> WeightProfile:
     """The same profile for everybody: its factors and relations mixed by the mean intent, shape (n_intents,)."""
     related = np.tile(weights.related(mean), (len(mean), 1))
-    return profile(weights.base * (mean @ weights.factors), np.ones_like(weights.factors), related)
+    return profile(weights.scaled(mean), np.ones_like(weights.factors), related)
 
 
 def measure(config: ShopConfig, at_most: int) -> dict[str, Any]:
@@ -75,14 +78,14 @@ def measure(config: ShopConfig, at_most: int) -> dict[str, Any]:
     p_intent = model.predict(features)
     users = np.unique(frame["user_id"].to_numpy(dtype=str), return_inverse=True)[1]
 
-    def part(kept: Any, store: associations.AssociationStore) -> Later:
-        codes = ablation.store_codes(store, [str(i) for i in encoded.item_ids], rows["item"])
-        return Later(rows[kept], starts[kept], users[kept], codes[kept], p_intent[kept])
+    def part(kept: Any) -> Later:
+        ids = [str(item_id) for item_id in encoded.item_ids]
+        return Later(Log(rows[kept], starts[kept], started_us[kept], users[kept], ids), p_intent[kept])
 
     rng = np.random.default_rng(config.seed)
     first = associations.build(rows[fit], starts[fit], encoded.item_ids)
     between = (started_us >= early) & (started_us < later)
-    learned = weight_learning.learn(first, part(between, first), rng)
+    learned = weight_learning.learn(ModelSet(associations=first), part(between), rng)
     before = started_us < later
     store = associations.build(rows[before], starts[before], encoded.item_ids)
     popularity = np.bincount(rows["item"][before & (rows["item"] >= 0)], minlength=store.n_items)
@@ -95,7 +98,8 @@ def measure(config: ShopConfig, at_most: int) -> dict[str, Any]:
         "learned_blind": blind(learned.weights, mean),
     }
     asked = AblationParams(at_most=at_most)
-    table = ablation.compare(store, part(~before, store), profiles, popularity, rng, asked, PAIRS, CONTROLS)
+    models = ModelSet(associations=store)
+    table = ablation.compare(models, part(~before), profiles, popularity, rng, asked, PAIRS, CONTROLS)
     return {
         "seed": config.seed,
         "n_events": len(rows),

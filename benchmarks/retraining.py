@@ -17,15 +17,22 @@ import numpy as np
 
 from models.evaluation import comparison, gate
 from models.evaluation import tables as evaluation
+from models.experiments.assignment import DYNAMIC
+from models.experiments.assignment import STATIC as STATIC_VARIANT
 from models.features import sessions
 from models.inference import examples, intent, labels
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
+from models.model_set import ModelSet
 from models.questions import next_item
+from models.questions.answers import ranks
+from models.questions.later import later
+from models.replay import replay
 from models.simulator import ShopConfig, simulate
 from models.statistics import bootstrap, split
-from models.weight_profile import STATIC, WeightProfile
 from models.tuning import from_log as log_weights
+from models.weight_profile import STATIC, WeightProfile
+from models.weights import actions_from_log
 
 SHARES = (0.8, 1.0)
 N_QUESTIONS = 2_000
@@ -50,17 +57,19 @@ def measure(config: ShopConfig) -> dict[str, Any]:
         "beside_what_serves": log_weights.learn(logs[1], intent_now, periods, incumbent=first.weights),
         "as_if_nothing_served": log_weights.learn(logs[1], intent_now, periods),
     }
-    later, store = logs[1].since(periods[1]), evaluation.rebuilt(logs[1], periods[1], {})
-    asked = next_item.questions(later.events, later.starts, N_QUESTIONS, np.random.default_rng(0))
-    features, codes = sessions.fold(later.events, later.starts)[asked.last], log_weights.later(intent_now, store, later).codes
-    draws = bootstrap.draw(np.cumsum(later.starts)[asked.last], np.random.default_rng(0))
+    held_out, before = logs[1].since(periods[1]), logs[1].before(periods[1])
+    models = ModelSet(
+        associations=evaluation.rebuilt(logs[1], periods[1], {}), actions=actions_from_log.ready_of(before, periods[1])
+    )
+    asked = next_item.questions(held_out.events, held_out.starts, N_QUESTIONS, np.random.default_rng(0))
+    wanted = held_out.events["item"][asked.target]
+    draws = bootstrap.draw(np.cumsum(held_out.starts)[asked.last], np.random.default_rng(0))
 
-    def reciprocal(model: IntentModel, weights: WeightProfile) -> Any:
-        p = model.predict(features)
-        scaled = weights.base * (p @ weights.factors)
-        return next_item.reciprocal(next_item.ranks(store, later.events, codes, asked, scaled, weights.related(p)))
+    def reciprocal(model: IntentModel, weights: WeightProfile, variant: str = DYNAMIC) -> Any:
+        asks = replay(models, later(model, held_out), asked.first, asked.last)
+        return next_item.reciprocal(ranks(asks.answers(weights, variant), wanted))
 
-    champion, static = reciprocal(first_intent, first.weights), reciprocal(intent_now, STATIC)
+    champion, static = reciprocal(first_intent, first.weights), reciprocal(intent_now, STATIC, STATIC_VARIANT)
     told: dict[str, Any] = {"seed": config.seed, "champion": {"chosen": first.chosen, "mrr_20": round(champion.mean(), 4)}}
     for name, learned in found.items():
         ours = reciprocal(intent_now, learned.weights)

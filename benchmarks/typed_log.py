@@ -33,12 +33,14 @@ from flows.read import batches
 from models.associations import model as associations
 from models.evaluation import ablation
 from models.evaluation import classification as report
-from models.evaluation.ablation import AblationParams, Later
+from models.evaluation.ablation import AblationParams
 from models.events.encode import NO_CODE, EventArray, encode
 from models.events.sources import protect, source
 from models.features import items, sessions, users
 from models.inference import examples, intent, labels
 from models.learners import boosting
+from models.model_set import ModelSet
+from models.questions.later import Later
 from models.schema import ITEM_FEATURES, N_EVENT_TYPES, EventType
 from models.statistics import bootstrap, logistic, metrics, split
 from models.tuning import learning as weight_learning
@@ -196,20 +198,19 @@ def weighting(log: Log, rng: np.random.Generator) -> dict[str, Any]:
     p_intent = model.predict(features)
     texts = [str(item) for item in log.item_ids]
 
-    def part(kept: Flags, store: associations.AssociationStore) -> Later:
-        codes = ablation.store_codes(store, texts, log.events["item"])
-        return Later(log.events[kept], log.starts[kept], log.user[kept], codes[kept], p_intent[kept])
+    def part(kept: Flags) -> Later:
+        some = examples.Log(log.events[kept], log.starts[kept], log.started_us[kept], log.user[kept], texts)
+        return Later(some, p_intent[kept])
 
     first = associations.build(log.events[fit], log.starts[fit], log.item_ids)
     before = log.started_us < later
-    learned = weight_learning.learn(first, part(before & ~fit, first), rng)
+    learned = weight_learning.learn(ModelSet(associations=first), part(before & ~fit), rng)
     store = associations.build(log.events[before], log.starts[before], log.item_ids)
     popularity = np.bincount(log.events["item"][before & (log.events["item"] != NO_CODE)], minlength=store.n_items)
     arms = {**ablation.arms(learned.weights), "learned_without_intent": learned.base_only}
     pairs = (("learned", "learned_without_intent"),)
-    table = ablation.compare(
-        store, part(~before, store), arms, popularity, rng, AblationParams(), pairs, ("learned_without_intent",)
-    )
+    models, controls = ModelSet(associations=store), ("learned_without_intent",)
+    table = ablation.compare(models, part(~before), arms, popularity, rng, AblationParams(), pairs, controls)
     return {**table, "learner": {"chosen": learned.chosen, "ndcg_20": learned.ndcg_20}}
 
 

@@ -19,6 +19,7 @@ from models.known import Known
 from models.live_session import LiveSession, in_cart
 from models.model_set import ModelSet, required
 from models.recommend import profile_of, situate
+from models.schema import N_EVENT_TYPES
 from models.weight_profile import STATIC
 from models.weights.contextual import in_context
 
@@ -118,7 +119,7 @@ def immediates(models: ModelSet, newest: EventArray, features: Floats32, p_inten
         in_context(STATIC, models.actions, newest[k : k + 1], p, now_us, sampled=True).base for k, p in enumerate(p_intent)
     ]
     model = required(models.engagement, "an engagement score")
-    return model.immediate(features, np.array(sampled).reshape(len(features), -1))
+    return model.immediate(features, np.array(sampled).reshape(-1, N_EVENT_TYPES))
 
 
 def next_action_row(features: Floats32, known: Known, at_us: int) -> Floats32:

@@ -1,8 +1,8 @@
 """Item ranking: from a session and a weighing of its events to items, by the associations or by the ranker.
 
-Every list of items that Attune shows or judges comes from here: a request goes through `rank_items`; whoever asks the same again
-and again under other weights (`models.replay`) puts the question once, with `inquire`, and then calls what `rank_items` calls,
-`weigh` and `by_associations` or `by_ranker`.
+Every list of items that Attune shows or judges comes from here. A request goes through `rank_items`; whoever asks the same
+again and again under other weights (`models.replay`) puts the question once, with `inquire`, and then calls what `rank_items`
+calls, `weigh` and `by_associations` or `by_ranker`.
 """
 
 from collections.abc import Sequence

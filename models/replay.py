@@ -78,7 +78,7 @@ class Replay:
         -------
         Shape (n, limit).
         """
-        asked = self.moments if rows is None else [self.moments[k] for k in np.flatnonzero(rows)]
+        asked = self.moments if rows is None else [self.moments[k] for k in np.flatnonzero(rows).tolist()]
         model, actions, limit = _model(self.models, self.asked), actions_of(self.models, variant), self.asked.limit
         weighed = ((weigh(weights, actions, newest, p_intent, 0), inquiry) for newest, p_intent, inquiry in asked)
         if isinstance(model, Ranker):

@@ -13,10 +13,12 @@ import numpy as np
 
 from models.associations import live as live_associations
 from models.associations import model as associations
-from models.evaluation.ablation import Later
 from models.events.encode import EVENT_DTYPE
 from models.features import items, sessions, users
 from models.inference import labels
+from models.inference.examples import Log
+from models.model_set import ModelSet
+from models.questions.later import Later
 from models.ranker import model as ranker
 from models.ranker.trees import Trees
 from models.schema import N_EVENT_TYPES, N_INTENTS
@@ -62,8 +64,8 @@ def rehearse_ranker() -> None:
         model = ranker.Ranker(sources, trees, params)
         model.rank(sessions_of_two["item"], sessions_of_two["event_type"], np.ones(N_EVENT_TYPES), 2)
     who, p = np.repeat(np.arange(3), 2), np.full((6, N_INTENTS), 1 / N_INTENTS)
-    later = Later(sessions_of_two, starts, who, sessions_of_two["item"].copy(), p)
-    weight_learning.learn(sources.wide, later, np.random.default_rng(0))
+    later = Later(Log(sessions_of_two, starts, np.zeros(6, dtype=np.int64), who, ["a", "b"]), p)
+    weight_learning.learn(ModelSet(associations=sources.wide), later, np.random.default_rng(0))
 
 
 PARTS: Final[dict[str, Callable[[], None]]] = {"folds": rehearse_folds, "ranker": rehearse_ranker}

@@ -22,9 +22,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation import gate
-from models.evaluation.gate import Rule
 from models.statistics.metrics import Interval
+from models.statistics.verdict import FAIL, PASS, Rule, Verdict
+from models.statistics.verdict import THIN as NOT_ENOUGH
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -336,7 +336,7 @@ def off_policy_rule(found: Mapping[str, Any]) -> Rule:
     >>> off_policy_rule({"verdict": "not enough data"}).verdict, off_policy_rule({"verdict": "worse"}).verdict
     ('not_enough_data', 'fail')
     """
-    says: dict[str, gate.Verdict] = {BETTER: gate.PASS, SAME: gate.PASS, WORSE: gate.FAIL, THIN: gate.THIN}
+    says: dict[str, Verdict] = {BETTER: PASS, SAME: PASS, WORSE: FAIL, THIN: NOT_ENOUGH}
     observed = (found.get("difference") or {}).get(DR, {}).get("mean")
     return Rule(
         "off-policy value of the weights",

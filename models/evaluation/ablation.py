@@ -1,8 +1,9 @@
-"""Which weighting of event types makes the better associations: five arms on one store and the same later prefixes.
+"""Ablation: which weighting of event types makes the better associations, on one store and the same later prefixes.
 
 purchase_only counts purchases and nothing else; uniform counts every type alike; static has the base weights 1.0 / 0.5 / 0.2;
 intent_weighted multiplies them by the heuristic factors, mixed by the inferred intent; learned has a profile that was fitted on
-earlier sessions (`models.tuning.learning`).
+earlier sessions (`models.tuning.learning`). Each arm answers as it would be served: static to the static variant, every other
+to the dynamic one, whose weights are moved by the action weights, if the set has any (`models.replay`).
 
 Every arm is compared with static on the same prefixes, whole users drawn together. An arm wins on a kind of target if its
 interval lies above zero at a level that allows for the number of arms compared (Bonferroni); otherwise there is no difference.
@@ -15,10 +16,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.associations.model import AssociationStore
-from models.events.encode import NO_CODE, EventArray
+from models.events.encode import NO_CODE
+from models.experiments.assignment import DYNAMIC
+from models.experiments.assignment import STATIC as STATIC_VARIANT
+from models.model_set import ModelSet
 from models.questions import rest_of_session
+from models.questions.answers import ranks
+from models.questions.later import Later
 from models.questions.rest_of_session import MEASURES, TARGETS, Prefixes
+from models.replay import replay
 from models.schema import EVENT_TYPES, INTENTS, N_EVENT_TYPES, N_INTENTS, EventType
 from models.statistics import bootstrap
 from models.statistics.bootstrap import NO_DIFFERENCE, Draws
@@ -44,28 +50,6 @@ class AblationParams:
     level: float = 0.95
 
 
-class Later(NamedTuple):
-    """The sessions on which the arms are tested.
-
-    Attributes
-    ----------
-    events, starts
-        Whole sessions one after the other, shape (n_events,).
-    users
-        Who did it, shape (n_events,).
-    codes
-        Code in the store of each event's item, `NO_CODE` where the store does not know it, shape (n_events,).
-    p_intent
-        Inferred from each event's prefix, shape (n_events, n_intents).
-    """
-
-    events: EventArray
-    starts: Flags
-    users: Ints
-    codes: Ints
-    p_intent: Floats
-
-
 def arms(learned: WeightProfile | None = None) -> dict[str, WeightProfile]:
     """The profiles by name; four where nothing was learned."""
     flat = np.ones((N_INTENTS, N_EVENT_TYPES))
@@ -80,21 +64,8 @@ def arms(learned: WeightProfile | None = None) -> dict[str, WeightProfile]:
     return found if learned is None else {**found, "learned": learned}
 
 
-def store_codes(store: AssociationStore, item_ids: list[str], item: Ints) -> Ints:
-    """Code in the store of each event's item.
-
-    Parameters
-    ----------
-    item_ids
-        Text of each item code of the events.
-    item
-        Item of each event, `NO_CODE` for none, shape (n_events,).
-    """
-    return np.array([*map(store.code, item_ids), NO_CODE], dtype=np.int64)[item]
-
-
 def compare(
-    store: AssociationStore,
+    models: ModelSet,
     later: Later,
     profiles: Mapping[str, WeightProfile],
     popularity: Ints,
@@ -108,19 +79,19 @@ def compare(
 
     Parameters
     ----------
-    store
-        Built on earlier sessions.
+    models
+        Built on earlier sessions; their own weights are not asked.
     profiles
         By arm, `REFERENCE` among them.
     popularity
-        Earlier events of each item of the store, shape (n_items,).
+        Earlier events of each item of the log, shape (n_items,).
     pairs
         Arms to compare with each other beside the comparisons with static: (first, second).
     controls
         Arms that are measured but cannot win.
     others
         What else answers, such as the ranker: measured as the arms are, but no weighting, so it cannot win. Given the prefixes
-        it returns the answers as `rest_of_session.answers` does, in codes of the store.
+        it returns answers as `Replay.answers` does.
 
     Returns
     -------
@@ -128,19 +99,19 @@ def compare(
     "winner", "verdict"}``; `overall` and the slices hold, per kind of target, each arm's measures and its difference to static.
     """
     params = params or AblationParams()
-    asked = rest_of_session.prefixes(later.events, later.starts, params.at_most, rng)
+    log = later.log
+    asked = rest_of_session.prefixes(log.events, log.starts, params.at_most, rng)
     if len(asked.last) == 0:
         return {"n_prefixes": 0, "winner": dict.fromkeys(TARGETS, NO_DIFFERENCE), "verdict": "no prefix could be asked"}
-    lists = {name: answers(store, later, asked, arm) for name, arm in profiles.items()}
+    asks = replay(models, later, asked.first, asked.last)
+    lists = {name: asks.answers(arm, STATIC_VARIANT if name == REFERENCE else DYNAMIC) for name, arm in profiles.items()}
     lists |= {name: answer(asked) for name, answer in (others or {}).items()}
     controls = (*controls, *(others or ()))
-    draws = bootstrap.draw(later.users[asked.last], rng, params.n_draws)
-    wanted = _code_of(asked, later)
-    ranks = {name: rest_of_session.ranks(found, asked, wanted) for name, found in lists.items()}
-    judge = _Judge(asked, ranks, draws, params.level, len(set(lists) - {*controls, REFERENCE}))
+    draws = bootstrap.draw(log.user_codes[asked.last], rng, params.n_draws)
+    places = {name: ranks(found[asked.prefix], asked.item) for name, found in lists.items()}
+    judge = _Judge(asked, places, draws, params.level, len(set(lists) - {*controls, REFERENCE}))
     every = np.ones(len(asked.item), dtype=np.bool_)
     overall = judge.table(every)
-    known = np.where(wanted == NO_CODE, 0, popularity[wanted]) if len(popularity) else np.zeros(len(wanted), dtype=np.int64)
     winner = {kind: winner_of(overall[kind], controls) for kind in TARGETS}
     return {
         "n_prefixes": len(asked.last),
@@ -150,27 +121,12 @@ def compare(
         "pairs": {f"{first} - {second}": judge.pair(first, second) for first, second in pairs},
         "by_intent": {name: judge.table(rows[asked.prefix]) for name, rows in _by_intent(asked, later).items()},
         "by_length": {name: judge.table(rows[asked.prefix]) for name, rows in _by_length(asked).items()},
-        "cold_items": judge.table(known < COLD_EVENTS),
-        "new_items": judge.table(~rest_of_session.met_before(asked, later.events["item"])),
+        "cold_items": judge.table(popularity[asked.item] < COLD_EVENTS),
+        "new_items": judge.table(~rest_of_session.met_before(asked, log.events["item"])),
         "lists": {name: shown(found, popularity) for name, found in lists.items()},
         "winner": winner,
         "verdict": "; ".join(f"{kind}: {name}" for kind, name in winner.items()),
     }
-
-
-def answers(store: AssociationStore, later: Later, asked: Prefixes, arm: WeightProfile) -> Ints:
-    """The answer to each prefix under a profile and the intent inferred there; see `rest_of_session.answers`."""
-    p_intent = later.p_intent[asked.last]
-    scaled = arm.base * (p_intent @ arm.factors)
-    related = None if (arm.relations == 1.0).all() else arm.related(p_intent)
-    return rest_of_session.answers(store, later.events, later.codes, asked, scaled, related)
-
-
-def _code_of(asked: Prefixes, later: Later) -> Ints:
-    """Code in the store of each target's item."""
-    table = np.full(int(later.events["item"].max(initial=0)) + 2, NO_CODE, dtype=np.int64)
-    table[later.events["item"]] = later.codes
-    return table[asked.item]
 
 
 class _Judge(NamedTuple):

@@ -12,18 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from models.artifact import Parts
+from models.assess import immediates
 from models.evaluation import classification as report
 from models.evaluation import tables as evaluation
-from models.evaluation.tables import Models
 from models.inference.examples import Examples, Log
+from models.model_set import ModelSet, required
 from models.questions import next_item
+from models.questions.later import later as later_sessions
 from models.schema import DEVICES, HORIZONS_S, INTENTS, N_INTENTS, SESSION_FEATURES, USER_FEATURES
 from models.statistics import bootstrap, metrics
 from models.statistics.bootstrap import Draws
 from models.statistics.metrics import Interval
 
 Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
@@ -57,22 +58,39 @@ class Predictions(NamedTuple):
     p_engagement: Floats | None = None
 
 
-def predict(models: Models, found: Examples, held: Flags, later: Log, asked: next_item.Questions) -> Predictions:
-    """Let a set of models speak about the held-out rows, and answer the questions about the sessions of that period."""
-    outlooks = models.next_action.predict(found.next_action_features()[held])
+def predict(models: ModelSet, found: Examples, held: Flags, log: Log, later: Log, asked: next_item.Questions) -> Predictions:
+    """What a set of models would have served on the held-out rows, and at the questions about the sessions of that period.
+
+    Bit for bit what `models.assess.assess` and `models.recommend.recommend` answer to the same sessions, as a test keeps: only
+    what does not hang on the rest of a batch is computed in batches.
+
+    Parameters
+    ----------
+    log
+        In which the examples were chosen.
+    later
+        Its sessions of the held-out period, about which the questions are.
+
+    Raises
+    ------
+    ValueError
+        If a model that is needed is missing.
+    """
+    model, features = required(models.intent, "an intent model"), found.session_features[held]
+    outlooks = required(models.next_action, "a next-action model").predict(found.next_action_features()[held])
+    p_intent = model.predict(features)
+    p_purchase = {name: np.asarray(outlooks[name].p_purchase, dtype=np.float64) for name in HORIZONS_S}
+    p_engagement = None
+    if models.engagement is not None:
+        newest = log.events[found.rows[held]]
+        p_engagement = models.engagement.score(immediates(models, newest, features, p_intent), p_purchase[MEDIUM])
     return Predictions(
-        models.intent.predict(found.session_features[held]),
+        p_intent,
         {name: np.asarray(outlooks[name].p_action, dtype=np.float64) for name in HORIZONS_S},
-        {name: np.asarray(outlooks[name].p_purchase, dtype=np.float64) for name in HORIZONS_S},
-        evaluation.served_ranks(models, later, asked),
-        _engagement(models, found.session_features[held], np.asarray(outlooks[MEDIUM].p_purchase, dtype=np.float64)),
+        p_purchase,
+        evaluation.served_ranks(models, later_sessions(model, later), asked),
+        p_engagement,
     )
-
-
-def _engagement(models: Models, features: Floats32, predicted: Floats) -> Floats | None:
-    if models.engagement is None or models.action_weights is None:
-        return None
-    return models.engagement.score(models.engagement.immediate(features, models.action_weights), predicted)
 
 
 def to_parts(said: Predictions) -> Parts:

@@ -2,12 +2,13 @@
 has."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.engagement import from_log as log_engagement
+from models.assess import immediates
 from models.engagement.model import EngagementModel
 from models.evaluation.comparison import calibration_interval
 from models.evaluation.drift import FAIL, DriftParams, calibration_rise, feature_psi, mix, psi, rules, sample, verdict
@@ -15,9 +16,11 @@ from models.features import sessions
 from models.inference import labels
 from models.inference.examples import Features, Log
 from models.inference.intent import IntentModel
+from models.model_set import ModelSet, required
 from models.schema import HORIZONS_S, INTENT_FEATURES, INTENTS, SESSION_IDLE_S, EventType
 from models.statistics import bootstrap
 from models.statistics.metrics import Interval
+from models.weights.actions_from_log import ready_of
 
 N_DRAWS: Final = 200
 Floats = npt.NDArray[np.float64]
@@ -65,7 +68,7 @@ def compared(
     features = every[ends]
     bought = np.add.reduceat(log.events["event_type"] == EventType.PURCHASE, np.flatnonzero(log.starts), dtype=np.int64) > 0
     in_time = [half[np.argsort(log.started_us[ends][half], kind="stable")] for half in halves]
-    p = [model.predict(features[half]) for half in halves]
+    p, models = [model.predict(features[half]) for half in halves], ModelSet(intent=model, engagement=engagement)
     shifts = feature_psi(features[halves[0]], features[halves[1]], INTENT_FEATURES, params.n_bins)
     mixes = [mix(each, INTENTS) for each in p]
     streams = {"purchases per session": [bought[half].astype(np.float64) for half in in_time]}
@@ -80,7 +83,7 @@ def compared(
             name: (changed(earlier, later), float(earlier.mean()), float(later.mean()))
             for name, (earlier, later) in streams.items()
         },
-        _purchase_calibration(engagement, log, every, soon, before, window, params) if engagement else (),
+        _purchase_calibration(models, log, every, soon, before, window, params) if engagement else (),
         params,
     )
     failed = ", ".join(f"{rule.name} ({rule.about})" for rule in judged if rule.verdict == FAIL)
@@ -94,7 +97,7 @@ def compared(
 
 
 def _purchase_calibration(
-    engagement: EngagementModel,
+    models: ModelSet,
     log: Log,
     features: Features,
     soon: Flags,
@@ -102,10 +105,12 @@ def _purchase_calibration(
     window: Mapping[str, int],
     params: DriftParams,
 ) -> tuple[Interval, ...]:
-    """Calibration error of P(purchase within the hour) in both windows, without the noise of few sessions."""
-    known = labels.covered(log.events["occurred_at_us"], engagement.params.horizon_s, window["current_until_us"])
-    weights = log_engagement.weights_of(_part(log, before), window["reference_until_us"])
-    p, session, found = engagement.immediate(features, weights), np.cumsum(log.starts, dtype=np.int64), []
+    """Calibration error of P(purchase within the hour) in both windows, as it is served, without the noise of few sessions."""
+    horizon_s = required(models.engagement, "an engagement score").params.horizon_s
+    known = labels.covered(log.events["occurred_at_us"], horizon_s, window["current_until_us"])
+    models = replace(models, actions=ready_of(_part(log, before), window["reference_until_us"]))
+    p_intent = required(models.intent, "an intent model").predict(features)
+    p, session, found = immediates(models, log.events, features, p_intent), np.cumsum(log.starts, dtype=np.int64), []
     for half in (before, ~before):
         rows = np.flatnonzero(half & known)
         if len(rows) == 0:

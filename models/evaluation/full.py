@@ -4,32 +4,33 @@ What every retraining needs to decide on a promotion is in `models.evaluation.ta
 read.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.engagement import from_log as log_engagement
 from models.evaluation import ablation
 from models.evaluation import classification as report
 from models.evaluation import tables as evaluation
 from models.evaluation.ablation import AblationParams
-from models.evaluation.tables import Models
 from models.events.encode import NO_CODE
 from models.inference import intent, second_rules
 from models.inference.examples import Examples, Log
+from models.item_ranking import Asked
 from models.learners.trees import BoostParams
+from models.model_set import ModelSet, required
+from models.questions.answers import LIMIT
+from models.questions.later import later as later_sessions
 from models.questions.rest_of_session import Prefixes
-from models.ranker import from_log as log_ranker
+from models.recommend import profile_of
+from models.replay import replay
 from models.schema import HORIZONS_S, INTENT_FEATURES, INTENTS, N_EVENT_TYPES, NEXT_ACTIONS
 from models.statistics import bootstrap, logistic
 from models.statistics.split import Split
-from models.weights import action_report as action_weight_report
 from models.tuning import from_log as log_weights
-from models.weights import markov, sequence_report
+from models.weights import action_report as action_weight_report
+from models.weights import actions_from_log, markov, sequence_report
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -40,7 +41,7 @@ N_PREFIXES: Final = 10_000
 MOST_ROWS: Final = 40_000  # that a baseline learns from
 
 
-def tables(models: Models, log: Log, found: Examples, split: Split, seed: int) -> dict[str, Any]:
+def tables(models: ModelSet, log: Log, found: Examples, split: Split, seed: int) -> dict[str, Any]:
     """All tables of the slower half, JSON values only."""
     return {
         "ablation": ablation_table(models, log, split, seed),
@@ -52,7 +53,7 @@ def tables(models: Models, log: Log, found: Examples, split: Split, seed: int) -
 
 def action_tables(log: Log, seed: int) -> dict[str, Any]:
     """What each action is worth, with its posterior interval, and what sequences of actions lead to, by the whole log."""
-    known = log_engagement.posterior_of(log, int(log.events["occurred_at_us"].max()))
+    known = actions_from_log.posterior_of(log, int(log.events["occurred_at_us"].max()))
     chain = markov.estimate(log.events["event_type"], log.starts)
     return {
         "horizon_s": known.params.horizon_s,
@@ -61,32 +62,33 @@ def action_tables(log: Log, seed: int) -> dict[str, Any]:
     }
 
 
-def ablation_table(models: Models, log: Log, split: Split, seed: int) -> dict[str, Any]:
+def ablation_table(models: ModelSet, log: Log, split: Split, seed: int) -> dict[str, Any]:
     """The five-way ablation on the held-out sessions; weights are learned on the period before, on pairs from before that."""
     rng = np.random.default_rng(seed)
-    later = log_weights.later(models.intent, models.associations, log.since(split.test_from_us))
+    model, store = required(models.intent, "an intent model"), required(models.associations, "associations")
+    later = later_sessions(model, log.since(split.test_from_us))
     periods = split.valid_from_us, split.test_from_us
-    learned = log_weights.learn(log, models.intent, periods, seed=seed, shaping=models.associations.params)
+    learned = log_weights.learn(log, model, periods, seed=seed, shaping=store.params)
     earlier = log.before(split.test_from_us).events["item"]
-    popularity = np.bincount(earlier[earlier != NO_CODE], minlength=models.associations.n_items)
-    arms = {**ablation.arms(learned.weights), "served": models.weights}
-    asked = AblationParams(at_most=N_PREFIXES)
-    others: dict[str, Callable[[Prefixes], Ints]] = {}
-    if models.ranker is not None:
-        others["ranker"] = partial(
-            log_ranker.answers, models.ranker, models.associations, log.item_ids, later, weights=models.weights
-        )
-    table = ablation.compare(
-        models.associations, later, arms, popularity, rng, asked, controls=("served",), others=others
-    )  # fmt: skip
+    popularity = np.bincount(earlier[earlier != NO_CODE], minlength=len(log.item_ids))
+    served, asked = profile_of(models, []), AblationParams(at_most=N_PREFIXES)
+    arms = {**ablation.arms(learned.weights), "served": served}
+
+    def by_ranker(prefixes: Prefixes) -> Ints:
+        asks = replay(models, later, prefixes.first, prefixes.last, Asked(limit=LIMIT, ranker=True))
+        return asks.answers(served)
+
+    others = {} if models.ranker is None else {"ranker": by_ranker}
+    table = ablation.compare(models, later, arms, popularity, rng, asked, controls=("served",), others=others)
     return {**table, "learner": {"chosen": learned.chosen, "ndcg_20": learned.ndcg_20}}
 
 
-def intent_tables(models: Models, log: Log, found: Examples, split: Split, seed: int) -> dict[str, Any]:
+def intent_tables(models: ModelSet, log: Log, found: Examples, split: Split, seed: int) -> dict[str, Any]:
     """Logistic regression on counts, the model without the browser's measures, and the second labelling rule."""
     held, learn = split.test, ~split.test
     features = np.asarray(found.session_features)
-    model_p = models.intent.predict(features[held])
+    model = required(models.intent, "an intent model")
+    model_p = model.predict(features[held])
     rows = _some(np.flatnonzero(learn), seed)
     soft = np.asarray(found.p_intent)
     counts = logistic.log_counts(features[:, :N_EVENT_TYPES])
@@ -94,9 +96,9 @@ def intent_tables(models: Models, log: Log, found: Examples, split: Split, seed:
     regression = np.column_stack(columns) / np.sum(columns, axis=0)[:, None]
     plain = features.copy()
     plain[:, [k for k, name in enumerate(INTENT_FEATURES) if any(word in name for word in BEHAVIOUR)]] = 0.0
-    params = BoostParams(**models.intent.meta["params"])
+    params = BoostParams(**model.meta["params"])
     reduced = intent.fit(plain[learn], soft[learn], params, valid=split.valid[learn], seed=seed).predict(plain[held])
-    second = _second_opinion(log, found, held)
+    second = second_rules.label(log.events, log.starts)[found.rows[held]].astype(np.int64)
     told = second != second_rules.NO_LABEL
     return {
         "logistic_on_counts": evaluation.intent_tables(regression, found, held),
@@ -120,21 +122,6 @@ def _some(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
     return np.asarray(np.sort(np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False)))
 
 
-def _second_opinion(log: Log, found: Examples, held: Flags) -> npt.NDArray[np.int64]:
-    """Labels of the held-out rows by the second rule; the chosen rows stand in the log's order, session by session."""
-    labels = second_rules.label(log.events, log.starts)
-    position, started = log.events["occurred_at_us"], log.started_us
-    # A chosen session is found again by its start and its first event: whole sessions were chosen, in the log's order.
-    chosen = np.isin(_keys(started, position), _keys(np.asarray(found.started_us), np.asarray(found.at_us)))
-    if int(chosen.sum()) != len(found.at_us):
-        return np.full(int(held.sum()), second_rules.NO_LABEL, dtype=np.int64)
-    return labels[chosen][held].astype(np.int64)
-
-
-def _keys(started_us: npt.NDArray[np.int64], at_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return np.asarray(started_us * 1_000_003 + at_us)
-
-
 def _log_loss_gain(full: Floats, reduced: Floats, soft: Floats, found: Examples, held: Flags, seed: int) -> dict[str, Any]:
     """How much log loss the browser's measures save, with its interval over sessions."""
     if not held.any():
@@ -145,10 +132,10 @@ def _log_loss_gain(full: Floats, reduced: Floats, soft: Floats, found: Examples,
     return {**bootstrap.as_json(one), "verdict": bootstrap.verdict(one, "with", "without")}
 
 
-def next_action_tables(models: Models, found: Examples, held: Flags, seed: int) -> dict[str, Any]:
+def next_action_tables(models: ModelSet, found: Examples, held: Flags, seed: int) -> dict[str, Any]:
     """Per horizon: a Markov chain on the last event, and logistic regression on counts for the purchase, against the model."""
     counts = logistic.log_counts(found.session_features[:, :N_EVENT_TYPES])
-    outlooks = models.next_action.predict(found.next_action_features()[held])
+    outlooks = required(models.next_action, "a next-action model").predict(found.next_action_features()[held])
     tables: dict[str, Any] = {}
     for k, name in enumerate(HORIZONS_S):
         before, known = np.flatnonzero(found.covered[:, k] & ~held), np.asarray(found.covered[held, k])

@@ -7,17 +7,18 @@ certain, and passes only where it makes certain that nothing worth mentioning wa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 from scipy.special import ndtri
 
 from models.evaluation.comparison import OVERALL, Calibration, Comparison
 from models.statistics.metrics import Interval
+from models.statistics.verdict import FAIL as FAIL
+from models.statistics.verdict import PASS as PASS
+from models.statistics.verdict import THIN as THIN
+from models.statistics.verdict import Rule as Rule
+from models.statistics.verdict import Verdict
 
-Verdict = Literal["pass", "fail", "not_enough_data"]
-PASS: Final = "pass"
-FAIL: Final = "fail"
-THIN: Final = "not_enough_data"
 LINEAGE: Final = ("window", "periods", "examples", "validation", "code", "seed", "params")  # what every version must tell
 
 
@@ -64,24 +65,6 @@ class GateParams:
 
 
 DEFAULT_PARAMS: Final = GateParams()
-
-
-class Rule(NamedTuple):
-    """One rule's answer.
-
-    Attributes
-    ----------
-    observed, wanted
-        What was seen, None where there was nothing to see, and what would have been right, in words.
-    decisive
-        Whether a pass is evidence for the model, and not only the absence of a defect.
-    """
-
-    name: str
-    verdict: Verdict
-    observed: float | None
-    wanted: str
-    decisive: bool = False
 
 
 def at_most(name: str, observed: float | None, limit: float) -> Rule:

@@ -1,56 +1,33 @@
 """Judge models on rows that none of them has seen: the tables of the evaluation report, JSON values only."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.associations import model as associations
 from models.associations.model import AssociationStore
-from models.engagement.model import EngagementModel
 from models.evaluation import classification as report
-from models.events.encode import NO_CODE
+from models.experiments import assignment
 from models.features import sessions
 from models.inference import intent
 from models.inference.examples import Examples, Log
-from models.inference.intent import IntentModel
-from models.inference.next_action import NextActionModel
+from models.item_ranking import Asked
+from models.model_set import ModelSet, required
 from models.questions import next_item
+from models.questions.answers import LIMIT, ranks
+from models.questions.later import Later
 from models.questions.next_item import Questions
-from models.ranker import from_log as log_ranker
-from models.ranker.model import Ranker
+from models.recommend import profile_of
+from models.replay import replay
 from models.schema import HORIZONS_S, INTENTS, NEXT_ACTIONS
 from models.statistics import metrics
-from models.weight_profile import STATIC, WeightProfile
+from models.weight_profile import STATIC
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-
-
-class Models(NamedTuple):
-    """One set of models, candidate or champion.
-
-    Attributes
-    ----------
-    associations
-        Built on sessions before the held-out period only.
-    ranker
-        The same; None in a set of before there was one.
-    engagement
-        None where too few sessions bought to learn it, or in a set of before there was one.
-    action_weights
-        What `engagement` looks with: those of the log before the held-out period, shape (n_event_types,).
-    """
-
-    intent: IntentModel
-    next_action: NextActionModel
-    associations: AssociationStore
-    weights: WeightProfile
-    ranker: Ranker | None = None
-    engagement: EngagementModel | None = None
-    action_weights: Floats | None = None
 
 
 def intent_tables(p: Floats, found: Examples, held: Flags) -> dict[str, Any]:
@@ -95,9 +72,9 @@ def intent_baselines(found: Examples, held: Flags) -> dict[str, Any]:
     }
 
 
-def next_action_tables(model: NextActionModel, found: Examples, held: Flags) -> dict[str, Any]:
+def next_action_tables(models: ModelSet, found: Examples, held: Flags) -> dict[str, Any]:
     """Next action and purchase per horizon, on the held-out rows whose horizon the log covers."""
-    outlooks = model.predict(found.next_action_features()[held])
+    outlooks = required(models.next_action, "a next-action model").predict(found.next_action_features()[held])
     tables: dict[str, Any] = {}
     for k, name in enumerate(HORIZONS_S):
         known = found.covered[held, k]
@@ -134,28 +111,31 @@ def next_action_baseline(found: Examples, held: Flags) -> dict[str, Any]:
     return tables
 
 
-def served_ranks(models: Models, later: Log, asked: Questions) -> dict[str, Ints]:
-    """Rank of each wanted item in what would be served: intent-weighted (``dynamic``), and by the ``ranker``, if any."""
-    store, features = models.associations, sessions.fold(later.events, later.starts)[asked.last]
-    p_intent = models.intent.predict(features)
-    weights = np.array([models.weights.scaled(p) for p in p_intent]).reshape(len(asked.last), -1)
-    codes = np.array([*map(store.code, later.item_ids), NO_CODE])[later.events["item"]]
-    related = models.weights.related(p_intent)
-    found = {"dynamic": next_item.ranks(store, later.events, codes, asked, weights, related)}
+def served_ranks(models: ModelSet, later: Later, asked: Questions) -> dict[str, Ints]:
+    """Rank of each wanted item in what is served to the dynamic and the static variant, by popularity, and by the ranker.
+
+    Without a ranker in the set, it is missing.
+    """
+    wanted = later.log.events["item"][asked.target]
+    by_associations = replay(models, later, asked.first, asked.last)
+    serves = profile_of(models, [])
+    found = {
+        "dynamic": ranks(by_associations.answers(serves), wanted),
+        "static": ranks(by_associations.answers(STATIC, assignment.STATIC), wanted),
+        "popularity": ranks(by_associations.popular(), wanted),
+    }
     if models.ranker is not None:
-        codes = np.array([*map(models.ranker.code, later.item_ids), NO_CODE])[later.events["item"]]
-        found["ranker"] = log_ranker.ranks(models.ranker, later.events, codes, asked, weights, p_intent)
+        by_ranker = replay(models, later, asked.first, asked.last, Asked(limit=LIMIT, ranker=True))
+        found["ranker"] = ranks(by_ranker.answers(serves), wanted)
     return found
 
 
-def association_tables(
-    store: AssociationStore, later: Log, asked: Questions, served: Mapping[str, Ints], rng: np.random.Generator
-) -> dict[str, Any]:
+def association_tables(log: Log, asked: Questions, served: Mapping[str, Ints], rng: np.random.Generator) -> dict[str, Any]:
     """The next item of later sessions: what would be served, beside static weights and popularity.
 
     Parameters
     ----------
-    later
+    log
         Sessions of the held-out period.
     served
         From `served_ranks`.
@@ -164,16 +144,8 @@ def association_tables(
     -------
     The table of `next_item.compare`, with the dynamic measures at its top.
     """
-    codes = np.array([*map(store.code, later.item_ids), NO_CODE])[later.events["item"]]
-    static = np.tile(STATIC.base, (len(asked.last), 1))
-    found = {
-        "dynamic": served["dynamic"],
-        "static": next_item.ranks(store, later.events, codes, asked, static),
-        "popularity": next_item.popularity_ranks(store, codes, asked),
-        **served,
-    }
-    session = np.cumsum(later.starts, dtype=np.int64)[asked.last]
-    table = next_item.compare(found, later.events["event_type"][asked.target], session, rng)
+    session = np.cumsum(log.starts, dtype=np.int64)[asked.last]
+    table = next_item.compare(served, log.events["event_type"][asked.target], session, rng)
     return {**table["overall"]["dynamic"], **table}
 
 

@@ -93,6 +93,8 @@ class Examples(NamedTuple):
         Weak labels as probabilities, shape (n_rows, n_intents).
     next_action, purchase, covered
         Shape (n_rows, n_horizons), in the order of `HORIZONS_S`.
+    rows
+        Place of each row in the log, shape (n_rows,).
     """
 
     session_features: Features
@@ -105,6 +107,7 @@ class Examples(NamedTuple):
     next_action: npt.NDArray[np.int8]
     purchase: Flags
     covered: Flags
+    rows: Ints
 
     def split(self, params: ExampleParams) -> split.Split:
         """The periods of these rows."""
@@ -192,6 +195,7 @@ def assemble(log: Log, rows: Ints, known: pd.DataFrame) -> Examples:
         next_action=np.column_stack([labels.next_actions(events, starts, h) for h in horizons]),
         purchase=np.column_stack([labels.purchase_within(log.events, log.user_codes, h)[rows] for h in horizons]),
         covered=np.column_stack([labels.covered(at_us, h, end_us) for h in horizons]),
+        rows=rows,
     )
 
 

@@ -5,6 +5,7 @@ item; the answer wanted is that item. Events that only say more about the item a
 question: everyone would be right. Nor is an item that lies in the cart or was bought: it may not be answered.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -96,7 +97,7 @@ def reciprocal(found: Ints) -> Floats:
     return np.divide(1.0, found, out=np.zeros(len(found)), where=found > 0)
 
 
-def compare(methods: dict[str, Ints], types: npt.NDArray[np.int8], groups: Ints, rng: np.random.Generator) -> dict[str, Any]:
+def compare(methods: Mapping[str, Ints], types: npt.NDArray[np.int8], groups: Ints, rng: np.random.Generator) -> dict[str, Any]:
     """Table of all methods, overall and where the wanted event is about buying, and the differences with intervals.
 
     Parameters

@@ -3,11 +3,11 @@
 The weights are fitted by `models.weights.fit` and judged by what they would have shown (`models.replay`); several penalties and
 both starts (no influence of intent, the heuristic) are tried. Each half of the users is judged by what the other half taught
 (cross-validation; Stone, "Cross-validatory choice and assessment of statistical predictions", 1974), the simpler first: learned
-base weights only where they are surely better than the static ones, then learned or heuristic factors only where they are surely
-better still. What is answered is then fitted to everybody. Surely better means that the interval of the difference in NDCG@20 lies above zero over all prefixes, each
-counting the same as at the gate, and below zero for no kind of target. A mean over the kinds would be nearly all noise of the
-purchases: they are a twentieth of the prefixes, and one half of the users alone tells so little that the choice changed from
-retraining to retraining although the learned weights were better in each.
+base weights only where they are surely better than the static ones, then learned or heuristic factors only where they are
+surely better still. What is answered is then fitted to everybody. Surely better means that the interval of the difference in
+NDCG@20 lies above zero over all prefixes, each counting the same as at the gate, and below zero for no kind of target. A mean
+over the kinds would be nearly all noise of the purchases: they are a twentieth of the prefixes, and one half of the users alone
+tells so little that the choice changed from retraining to retraining although the learned weights were better in each.
 
 Where no factors are surely better, there is no difference that could be told: the heuristic ones stay, shrunk (`shrunk`) as far
 as it takes for them not to cost anything surely; at last all factors are 1. The relations of `models.weights.relations` come

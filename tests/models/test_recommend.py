@@ -1,28 +1,30 @@
+"""Recommend: items that go with a session, from the associations or the ranker, and the fallbacks that stand in."""
+
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
-from services.answering import answers
 
+from models import recommend as recommending
 from models.associations import model as associations
 from models.events.encode import EVENT_DTYPE
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
-from models.known import Known
-from models.model_set import ModelSet
+from models.item_ranking import Asked
+from models.known import NOTHING_KNOWN, Known, RecentItems
+from models.live_session import EMPTY, LiveSession, in_cart
+from models.model_set import NO_MODELS, ModelSet
 from models.ranker.model import Ranker, SourceParams, build_sources
-from models.schema import EVENT_TYPES, INTENTS
+from models.recommend import Assignment, Recommendation, Who
+from models.schema import INTENTS, N_EVENT_TYPES
 from models.weight_profile import STATIC
-from services.api import wire
-from services.api.session_data import EMPTY, LiveSession, live_session
-from services.serving.features import RecentItems
+from tests.builders import visit
 
 NOW_US = 1_700_000_000_000_000
 DYNAMIC_USER = next(f"u-{n}" for n in range(99) if assign(DYNAMIC_VS_STATIC, f"u-{n}") == "dynamic")
 STATIC_USER = next(f"u-{n}" for n in range(99) if assign(DYNAMIC_VS_STATIC, f"u-{n}") == "static")
-NOTHING_READ = Known()
+VIEW_OF_A = {"item_id": "a", "source_event": "item_view", "target_event": "item_view", "share": 1.0}
 
 
 def pairs() -> associations.AssociationStore:
@@ -50,52 +52,53 @@ def ranker_of(*item_ids: str) -> Ranker:
     return Ranker(build_sources(events, starts, np.array(item_ids, dtype=object), params), None, params, "too_few_questions")
 
 
-def seen(*events: tuple[str, str]) -> LiveSession:
-    """A session of (event type, item), a second apart."""
-    listed = [{"type": kind, "item_id": item, "ts": f"2023-11-14T10:00:{n:02d}Z"} for n, (kind, item) in enumerate(events)]
-    return live_session(msgspec.convert({"events": listed}, wire.SessionData), NOW_US)
-
-
 def recommend(
-    session: LiveSession, champions: ModelSet, read: Read = NOTHING_READ, user: str = DYNAMIC_USER, **asked: Any
-) -> wire.Recommendation:
-    request = wire.RecommendationRequest(user_id="u", **asked)
-    return answers.recommend(request, session, champions, read, "d-1", user, NOW_US).reply
+    session: LiveSession, champions: ModelSet, known: Known = NOTHING_KNOWN, user: str = DYNAMIC_USER, **asked: Any
+) -> Recommendation:
+    return recommending.recommend(Asked(**asked), session, champions, known, Who(user, "d-1"), NOW_US)
 
 
-def ids(answer: wire.Recommendation) -> list[str]:
-    return [item.item_id for item in answer.items]
+def ids(answer: Recommendation) -> list[str]:
+    return answer.ranking.item_ids
 
 
 def test_items_that_went_with_the_sessions_items_come_first(champions: ModelSet) -> None:
-    answer = recommend(seen(("item_view", "a")), champions)
+    answer = recommend(visit(("item_view", "a")), champions)
     assert ids(answer)[:2] == ["b", "c"]
-    assert answer.models == {"associations": 3}
     assert "unknown_item" not in answer.degraded
-    assert list(answer.intent.probabilities) == list(INTENTS)
-    assert sum(answer.intent.probabilities.values()) == pytest.approx(1)
-    assert list(answer.weights) == list(EVENT_TYPES)
+    assert answer.p_intent.shape == (len(INTENTS),)
+    assert answer.p_intent.sum() == pytest.approx(1)
+    assert answer.weights.shape == (N_EVENT_TYPES,)
 
 
 def test_what_is_in_the_cart_bought_or_asked_about_is_left_out(champions: ModelSet) -> None:
-    session = seen(("item_view", "a"), ("add_to_cart", "b"), ("purchase", "c"))
+    session = visit(("item_view", "a"), ("add_to_cart", "b"), ("purchase", "c"))
     assert not {"b", "c"} & set(ids(recommend(session, champions)))
-    assert "b" in ids(recommend(seen(("item_view", "a"), ("add_to_cart", "b"), ("remove_from_cart", "b")), champions))
+    taken_out = visit(("add_to_cart", "b"), ("remove_from_cart", "b"), ("item_view", "a"))
+    assert "b" in ids(recommend(taken_out, champions))
     assert "a" not in ids(recommend(EMPTY, champions, item_id="a"))
-    assert answers.in_cart(seen(("add_to_cart", "a"), ("add_to_cart", "b"), ("purchase", "a"))) == ["b"]
+    assert in_cart(visit(("add_to_cart", "a"), ("add_to_cart", "b"), ("purchase", "a"))) == ["b"]
 
 
 def test_seen_items_come_back_unless_they_are_unwanted(champions: ModelSet) -> None:
-    session = seen(("item_view", "a"), ("item_view", "b"), ("item_view", "a"))
-    assert {"a", "b"} & set(ids(recommend(session, champions)))
+    session = visit(("item_view", "a"), ("item_view", "b"), ("item_view", "a"))
+    assert "b" in ids(recommend(session, champions))
     assert ids(recommend(session, champions, exclude_seen=True)) == ["c", "d"]
 
 
+@pytest.mark.parametrize("ranker", [False, True])
+def test_the_item_on_screen_is_never_recommended(champions: ModelSet, ranker: bool) -> None:
+    both, session = replace(champions, ranker=ranker_of("a", "b", "c", "d")), visit(("item_view", "b"), ("item_view", "a"))
+    assert set(ids(recommend(session, both, ranker=ranker))) == {"b", "c", "d"}  # the session's last item is taken for it
+    assert set(ids(recommend(session, both, ranker=ranker, item_id="c"))) == {"a", "b", "d"}  # unless the request names another
+    searching = visit(("item_view", "b"), ("item_view", "a"), ("search", None))
+    assert "a" not in ids(recommend(searching, both, ranker=ranker))
+
+
 def test_explained_items_say_which_item_and_events_they_come_from(champions: ModelSet) -> None:
-    answer = recommend(seen(("item_view", "a")), champions, explain=True, limit=1)
-    assert answer.items[0].because is not None
-    assert answer.items[0].because[0] == wire.Contribution("a", "item_view", "item_view", 1.0)
-    assert recommend(seen(("item_view", "a")), champions, limit=1).items[0].because is None
+    answer = recommend(visit(("item_view", "a")), champions, explain=True, limit=1)
+    assert answer.ranking.because == [[VIEW_OF_A]]
+    assert recommend(visit(("item_view", "a")), champions, limit=1).ranking.because is None
 
 
 def test_the_users_recent_items_stand_in_for_an_empty_session(champions: ModelSet) -> None:
@@ -112,29 +115,26 @@ def test_nothing_known_gives_popular_items_and_says_so(champions: ModelSet) -> N
 
 
 def test_no_model_at_all_is_still_an_answer() -> None:
-    answer = recommend(seen(("item_view", "a")), ModelSet())
-    assert answer.items == []
+    answer = recommend(visit(("item_view", "a")), NO_MODELS)
+    assert ids(answer) == []
     assert answer.degraded == ["intent_by_rules", "weights_heuristic", "associations_missing"]
 
 
 def test_the_ranker_answers_where_it_is_asked_for(champions: ModelSet) -> None:
     both = replace(champions, ranker=ranker_of("c", "a", "new"))  # codes of its own, and an item the associations do not know
-    session = seen(("item_view", "a"))
+    session = visit(("item_view", "a"))
     assert "new" not in ids(recommend(session, both))
     answer = recommend(session, both, ranker=True, explain=True, exclude_seen=True)
     assert ids(answer) == ["new", "c"]
-    because = {item.item_id: item.because for item in answer.items}
-    assert because["new"] == []
-    assert because["c"] is not None
-    assert because["c"][0] == wire.Contribution("a", "item_view", "item_view", 1.0)
-    assert answer.items[0].score >= answer.items[1].score
+    assert answer.ranking.because == [[], [VIEW_OF_A]]
+    assert answer.ranking.scores[0] >= answer.ranking.scores[1]
     assert not {"ranker_missing", "unknown_item"} & set(answer.degraded)
-    assert recommend(session, both, ranker=True).items[0].because is None
+    assert recommend(session, both, ranker=True).ranking.because is None
 
 
 def test_the_ranker_leaves_out_what_the_associations_leave_out(champions: ModelSet) -> None:
     both = replace(champions, ranker=ranker_of("a", "b", "c", "d"))
-    session = seen(("item_view", "a"), ("add_to_cart", "b"), ("purchase", "c"))
+    session = visit(("item_view", "a"), ("add_to_cart", "b"), ("purchase", "c"))
     assert not {"b", "c"} & set(ids(recommend(session, both, ranker=True)))
     assert "a" not in ids(recommend(EMPTY, both, ranker=True, item_id="a"))
     assert ids(recommend(session, both, ranker=True, exclude_seen=True)) == ["d"]
@@ -142,7 +142,7 @@ def test_the_ranker_leaves_out_what_the_associations_leave_out(champions: ModelS
 
 
 def test_a_ranker_that_is_not_there_is_named_and_the_associations_answer(champions: ModelSet) -> None:
-    session = seen(("item_view", "a"))
+    session = visit(("item_view", "a"))
     answer = recommend(session, champions, ranker=True)
     assert "ranker_missing" in answer.degraded
     assert ids(answer) == ids(recommend(session, champions))
@@ -151,35 +151,34 @@ def test_a_ranker_that_is_not_there_is_named_and_the_associations_answer(champio
 
 def test_interleaved_lists_come_from_both_and_the_record_says_whose_item_is_whose(champions: ModelSet) -> None:
     both = replace(champions, ranker=ranker_of("c", "d", "e", "f"))
-    session, asked = seen(("item_view", "c")), {"interleave": True, "exclude_seen": True, "explain": True}
-    request = wire.RecommendationRequest(user_id="u", **asked)
-    found = answers.recommend(request, session, both, NOTHING_READ, "d-1", DYNAMIC_USER, NOW_US)
-    assert found.reply.experiment == wire.Assignment("associations_vs_ranker", "interleaved")
+    session = visit(("item_view", "c"))
+    found = recommend(session, both, interleave=True, exclude_seen=True, explain=True)
+    assert found.assignment == Assignment("associations_vs_ranker", "interleaved")
     teams = found.context["teams"]
     alone = {team: ids(recommend(session, both, ranker=team == "b", exclude_seen=True)) for team in "ab"}
-    assert len(teams) == len(ids(found.reply)) == len(set(ids(found.reply))) > 1
-    assert all(item in alone[team] for item, team in zip(ids(found.reply), teams, strict=True) if team in alone)
+    assert len(teams) == len(ids(found)) == len(set(ids(found))) > 1
+    assert all(item in alone[team] for item, team in zip(ids(found), teams, strict=True) if team in alone)
     assert set(teams) >= {"a", "b"}
-    assert len(set(found.reply.degraded)) == len(found.reply.degraded)
-    again = answers.recommend(request, session, both, NOTHING_READ, "d-1", DYNAMIC_USER, NOW_US)
-    assert again == found
+    assert len(set(found.degraded)) == len(found.degraded)
+    again = recommend(session, both, interleave=True, exclude_seen=True, explain=True)
+    assert (again.ranking, again.context) == (found.ranking, found.context)
 
 
 def test_without_a_ranker_nothing_is_interleaved(champions: ModelSet) -> None:
-    answer = recommend(seen(("item_view", "a")), champions, interleave=True)
-    assert answer.experiment.name == "dynamic_vs_static"
+    answer = recommend(visit(("item_view", "a")), champions, interleave=True)
+    assert answer.assignment.name == "dynamic_vs_static"
     assert "ranker_missing" in answer.degraded
-    assert ids(answer) == ids(recommend(seen(("item_view", "a")), champions))
+    assert ids(answer) == ids(recommend(visit(("item_view", "a")), champions))
 
 
 def test_the_ranker_answers_without_associations_and_says_that_reasons_are_missing() -> None:
     alone = ModelSet(ranker=ranker_of("a", "b"))
-    session = seen(("item_view", "a"))
+    session = visit(("item_view", "a"))
     assert ids(recommend(session, alone, ranker=True, exclude_seen=True)) == ["b"]
     assert "associations_missing" not in recommend(session, alone, ranker=True).degraded
     explained = recommend(session, alone, ranker=True, explain=True)
     assert "associations_missing" in explained.degraded
-    assert all(item.because == [] for item in explained.items)
+    assert explained.ranking.because == [[] for _ in ids(explained)]
 
 
 def test_the_ranker_fills_up_with_popular_items_and_says_so(champions: ModelSet) -> None:
@@ -193,19 +192,20 @@ def test_the_ranker_fills_up_with_popular_items_and_says_so(champions: ModelSet)
 
 
 def test_the_static_variant_gets_the_static_weights(champions: ModelSet) -> None:
-    session = seen(("item_view", "a"), ("spec_compare", "b"))
+    session = visit(("item_view", "a"), ("spec_compare", "b"))
     static = recommend(session, champions, user=STATIC_USER)
-    assert static.experiment.variant == "static"
-    assert list(static.weights.values()) == pytest.approx(STATIC.base.tolist())
-    assert recommend(session, champions).weights != static.weights
+    assert static.assignment.variant == "static"
+    assert static.weights == pytest.approx(STATIC.base)
+    assert recommend(session, champions).weights != pytest.approx(static.weights)
 
 
 def test_intent_alone_says_what_the_session_is_about(champions: ModelSet) -> None:
-    answer = answers.tell_intent(EMPTY, champions)
-    assert answer.intent.label in INTENTS
-    assert answer.degraded == ["session_empty", "intent_by_rules"]
+    told: list[str] = []
+    assert recommending.situate(EMPTY, champions, told).p_intent.sum() == pytest.approx(1)
+    assert told == ["session_empty", "intent_by_rules"]
 
 
-def test_an_answer_is_json_without_nan(champions: ModelSet) -> None:
-    answer = recommend(seen(*[("item_view", item) for item in "abcd" * 10]), champions, explain=True)
-    assert b"null" not in msgspec.json.encode(answer)
+def test_scores_and_shares_of_a_long_session_are_numbers(champions: ModelSet) -> None:
+    ranking = recommend(visit(*[("item_view", item) for item in "abcd" * 10]), champions, explain=True).ranking
+    assert np.isfinite(ranking.scores).all()
+    assert all(0 < one["share"] <= 1 for reasons in ranking.because or [] for one in reasons)

@@ -6,14 +6,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from services.answering import answers
 
 from models import weight_profile as weights
 from models.associations import model as associations
 from models.events.encode import EVENT_DTYPE
-from models.known import Known
+from models.item_ranking import Asked
+from models.known import NOTHING_KNOWN
 from models.model_set import ModelSet
 from models.ranker.model import Ranker, SourceParams, build_sources
+from models.recommend import Recommendation, Who, recommend
 from models.schema import EVENT_TYPES, N_INTENTS
 from services.api import wire
 from services.api.session_data import live_session
@@ -49,10 +50,10 @@ def event(item: str | None, kind: str = "item_view", second: int = 0, **more: An
     return {"type": kind, "ts": at, **({"item_id": item} if item else {}), **more}
 
 
-def answer(events: list[Event], models: ModelSet, ranker: bool) -> wire.Recommendation:
+def answer(events: list[Event], models: ModelSet, ranker: bool) -> Recommendation:
+    """From the wire on: what is odd about some of these sessions is their text."""
     session = live_session(msgspec.convert({"events": events}, wire.SessionData), NOW_US)
-    request = wire.RecommendationRequest(user_id="u", ranker=ranker, explain=True)
-    return answers.recommend(request, session, models, Known(), "d", "u-1", NOW_US).reply
+    return recommend(Asked(explain=True, ranker=ranker), session, models, NOTHING_KNOWN, Who("u-1", "d"), NOW_US)
 
 
 ODD: dict[str, list[Event]] = {
@@ -70,11 +71,11 @@ ODD: dict[str, list[Event]] = {
 @pytest.mark.parametrize("events", ODD.values(), ids=ODD)
 def test_every_session_gets_items_that_are_known_or_a_named_fallback(events: list[Event], ranker: bool) -> None:
     found = answer(events, FULL, ranker)
-    items = [item.item_id for item in found.items]
+    items = found.ranking.item_ids
     assert items
     assert len(items) == len(set(items))
     assert set(items) <= set(CATALOGUE)
-    assert all(np.isfinite(item.score) for item in found.items)
+    assert np.isfinite(found.ranking.scores).all()
     if not {e.get("item_id") for e in events} & set(CATALOGUE):
         assert "filled_with_popular" in found.degraded
 
@@ -82,7 +83,7 @@ def test_every_session_gets_items_that_are_known_or_a_named_fallback(events: lis
 @pytest.mark.parametrize("ranker", [False, True], ids=["associations", "ranker"])
 @pytest.mark.parametrize("events", ODD.values(), ids=ODD)
 def test_an_empty_catalogue_has_nothing_to_offer(events: list[Event], ranker: bool) -> None:
-    assert answer(events, EMPTY, ranker).items == []
+    assert answer(events, EMPTY, ranker).ranking.item_ids == []
 
 
 def test_an_event_type_never_seen_is_refused_with_its_place() -> None:

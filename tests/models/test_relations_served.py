@@ -4,26 +4,26 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-import msgspec
 import numpy as np
 import pytest
-from services.answering import answers, engagement_answers
 
 from models import weight_profile as weights
+from models.assess import assess
 from models.associations import model as associations
 from models.associations.model import AssociationParams
 from models.events.encode import EVENT_DTYPE
-from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
-from models.known import Known
+from models.item_ranking import Asked, ItemRanking
+from models.known import NOTHING_KNOWN
 from models.model_set import ModelSet
 from models.ranker.model import Ranker, SourceParams, build_sources
+from models.recommend import Who, recommend
 from models.schema import N_INTENTS
-from services.api import wire
-from services.api.session_data import LiveSession, live_session
+from tests.builders import visit
 
 NOW_US = 1_700_000_000_000_000
 DAY_US = 86_400_000_000
-USERS = {assign(DYNAMIC_VS_STATIC, f"u-{n}"): f"u-{n}" for n in range(99)}
+WHO = Who("u-1", "d")
+BOOT = visit(("item_view", "boot"))
 SHOES, BAGS = 0, 1
 
 
@@ -44,33 +44,28 @@ def champions(within: float, beyond: float) -> ModelSet:
     return ModelSet(associations=store(), weights=profile, versions=MappingProxyType({}))
 
 
-def looking_at(item: str) -> LiveSession:
-    events = [{"type": "item_view", "item_id": item, "ts": "2023-11-14T10:00:00Z"}]
-    return live_session(msgspec.convert({"events": events}, wire.SessionData), NOW_US)
-
-
-def answer(models: ModelSet, variant: str = "dynamic") -> list[wire.RankedItem]:
-    request = wire.RecommendationRequest(user_id="u", explain=True, exclude_seen=True)
-    return answers.recommend(request, looking_at("boot"), models, Known(), "d", USERS[variant], NOW_US).reply.items
+def answer(models: ModelSet, variant: str = "dynamic") -> ItemRanking:
+    asked = Asked(explain=True, exclude_seen=True)
+    return recommend(asked, BOOT, models, NOTHING_KNOWN, WHO, NOW_US, variant=variant).ranking
 
 
 @pytest.mark.parametrize(
     ("within", "beyond", "order"), [(2.0, 0.5, ["sandal", "bag"]), (0.5, 2.0, ["bag", "sandal"]), (1.0, 0.0, ["sandal"])]
 )
 def test_the_relation_decides_between_items_that_are_associated_alike(within: float, beyond: float, order: list[str]) -> None:
-    because = {item.item_id: item.because for item in answer(champions(within, beyond))}
-    assert [item_id for item_id, reasons in because.items() if reasons] == order
+    ranking = answer(champions(within, beyond))
+    assert [item_id for item_id, reasons in zip(ranking.item_ids, ranking.because or [], strict=True) if reasons] == order
 
 
 def test_a_nudge_offers_what_a_recommendation_would() -> None:
     for within, beyond, first in ((2.0, 0.5, "sandal"), (0.5, 2.0, "bag")):
-        weighing = answers.Weighing(weights.STATIC.base, np.array([within, beyond]))
-        found = engagement_answers._products(looking_at("boot"), store(), None, weighing, "boot")
-        assert found[0] == first
+        found = assess(BOOT, champions(within, beyond), NOTHING_KNOWN, "boot", NOW_US)
+        assert found.product_ids[0] == first
 
 
 def test_the_static_arm_of_the_experiment_knows_no_relation() -> None:
-    scores = {item.item_id: item.score for item in answer(champions(2.0, 0.5), "static")}
+    ranking = answer(champions(2.0, 0.5), "static")
+    scores = dict(zip(ranking.item_ids, ranking.scores, strict=True))
     assert scores["sandal"] == pytest.approx(scores["bag"])
 
 
@@ -90,6 +85,5 @@ def test_the_ranker_is_told_the_intent_that_the_answer_shows() -> None:
     params = SourceParams(n_dims=2)
     sources = build_sources(events, np.arange(4) % 2 == 0, np.array(["boot", "bag"], dtype=object), params)
     models = replace(champions(1.0, 1.0), ranker=Listening(sources, None, params))
-    request = wire.RecommendationRequest(user_id="u", ranker=True)
-    reply = answers.recommend(request, looking_at("boot"), models, Known(), "d", "u-1", NOW_US).reply
-    assert list(reply.intent.probabilities.values()) == pytest.approx(Listening.told[-1])
+    found = recommend(Asked(ranker=True), BOOT, models, NOTHING_KNOWN, WHO, NOW_US)
+    assert found.p_intent == pytest.approx(Listening.told[-1])

@@ -6,21 +6,25 @@ import pytest
 from models.associations import model as associations
 from models.associations.model import AssociationParams
 from models.evaluation import ablation
-from models.evaluation.ablation import AblationParams, Later
+from models.evaluation.ablation import AblationParams
 from models.events.encode import EVENT_DTYPE
-from models.questions.rest_of_session import LIMIT, Prefixes
+from models.inference.examples import Log
+from models.model_set import ModelSet
+from models.questions.answers import LIMIT
+from models.questions.later import Later
+from models.questions.rest_of_session import Prefixes
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
+from models.tuning import learning as weight_learning
 from models.weight_profile import HEURISTIC, STATIC, profile
 from models.weights import fit as weight_fit
 from models.weights import fit_kernels as weight_kernels
-from models.tuning import learning as weight_learning
 
 VIEW, CART, BUY = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE
 EVEN = np.full(N_INTENTS, 1 / N_INTENTS)
 MINUTE_US = 60_000_000
 
 
-def log(sessions):
+def log(sessions, n_items):
     rows = [event for session in sessions for event in session]
     events = np.zeros(len(rows), EVENT_DTYPE)
     events["event_type"], events["item"] = [r[0] for r in rows], [r[1] for r in rows]
@@ -28,16 +32,14 @@ def log(sessions):
     starts[np.cumsum([0, *map(len, sessions)])[:-1]] = True
     session = np.cumsum(starts) - 1
     events["occurred_at_us"] = session * 100 * MINUTE_US + np.arange(len(rows)) * MINUTE_US
-    return events, starts, session
+    return Log(events, starts, session * 100 * MINUTE_US, session, [f"i{k}" for k in range(n_items)])
 
 
 def shop(sessions, n_items):
-    events, starts, session = log(sessions)
-    ids = np.array([f"i{k}" for k in range(n_items)], dtype=object)
+    known = log(sessions, n_items)
     params = AssociationParams(min_llr=0.0, self_factor=0.0)
-    store = associations.build(events, starts, ids, params)
-    p_intent = np.tile(EVEN, (len(events), 1))
-    return store, Later(events, starts, session, events["item"].copy(), p_intent)
+    store = associations.build(known.events, known.starts, np.array(known.item_ids, dtype=object), params)
+    return ModelSet(associations=store), Later(known, np.tile(EVEN, (len(known.events), 1)))
 
 
 # Views of 0 lead to many views of 1 and few purchases of 2: whoever counts purchases only answers 2 first.
@@ -45,9 +47,9 @@ SHOP = [[(VIEW, 0), (VIEW, 1)]] * 30 + [[(VIEW, 0), (BUY, 2)]] * 10 + [[(BUY, 0)
 
 
 def test_every_prefix_is_asked_of_every_arm_and_the_report_is_json():
-    store, later = shop(SHOP, 3)
-    popularity = np.bincount(later.events["item"], minlength=3)
-    table = ablation.compare(store, later, ablation.arms(), popularity, np.random.default_rng(0), AblationParams(n_draws=100))
+    models, later = shop(SHOP, 3)
+    popularity = np.bincount(later.log.events["item"], minlength=3)
+    table = ablation.compare(models, later, ablation.arms(), popularity, np.random.default_rng(0), AblationParams(n_draws=100))
     assert table["n_prefixes"] == 45
     assert table["overall"]["purchase"]["purchase_only"]["mrr_20"] == 1.0
     # Among the answers to item 0 the item that is viewed most often comes second, wherever a purchase counts most.
@@ -59,22 +61,22 @@ def test_every_prefix_is_asked_of_every_arm_and_the_report_is_json():
 
 def test_arm_that_ranks_better_wins():
     # After a view of 0 comes a view of 1; purchases only know 2.
-    store, later = shop([[(VIEW, 0), (VIEW, 1)]] * 30 + [[(BUY, 0), (BUY, 2)]] * 5, 3)
-    views = Later(*(part[:40] for part in later))
+    models, later = shop([[(VIEW, 0), (VIEW, 1)]] * 30 + [[(BUY, 0), (BUY, 2)]] * 5, 3)
+    views = Later(later.log.before(20 * 100 * MINUTE_US), later.p_intent[:40])
     only_purchase = ablation.arms()["purchase_only"]
     arms = {"static": only_purchase, "views_too": STATIC}
     popularity = np.ones(3, dtype=np.int64)
-    table = ablation.compare(store, views, arms, popularity, np.random.default_rng(0), AblationParams(n_draws=50))
+    table = ablation.compare(models, views, arms, popularity, np.random.default_rng(0), AblationParams(n_draws=50))
     gain = table["overall"]["view"]["views_too"]["decides"]
     assert table["winner"]["view"] == ("views_too" if gain["low"] > 0 else "no difference")
     assert table["overall"]["view"]["views_too"]["ndcg_20"] >= table["overall"]["view"]["static"]["ndcg_20"]
 
 
 def test_equal_arms_make_no_difference():
-    store, later = shop(SHOP, 3)
+    models, later = shop(SHOP, 3)
     arms = {"static": STATIC, "again": STATIC}
     table = ablation.compare(
-        store, later, arms, np.ones(3, dtype=np.int64), np.random.default_rng(0), AblationParams(n_draws=50)
+        models, later, arms, np.ones(3, dtype=np.int64), np.random.default_rng(0), AblationParams(n_draws=50)
     )
     assert set(table["winner"].values()) == {"no difference"}
     assert table["overall"]["view"]["again"]["decides"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
@@ -87,10 +89,9 @@ def test_control_is_measured_but_cannot_win():
 
 
 def test_no_sessions_make_an_honest_empty_report():
-    store, _ = shop(SHOP, 3)
-    events, starts, session = log([])
-    later = Later(events, starts, session, events["item"].copy(), np.zeros((0, N_INTENTS)))
-    table = ablation.compare(store, later, ablation.arms(), np.ones(3, dtype=np.int64), np.random.default_rng(0))
+    models, _ = shop(SHOP, 3)
+    later = Later(log([], 3), np.zeros((0, N_INTENTS)))
+    table = ablation.compare(models, later, ablation.arms(), np.ones(3, dtype=np.int64), np.random.default_rng(0))
     assert (table["n_prefixes"], table["verdict"]) == (0, "no prefix could be asked")
 
 
@@ -109,20 +110,21 @@ def test_quadratic_form_is_the_score_that_the_store_ranks_by():
     rng = np.random.default_rng(5)
     kinds = [VIEW, CART, BUY, EventType.DETAIL_VIEW]
     sessions = [[(kinds[rng.integers(4)], int(rng.integers(12))) for _ in range(rng.integers(2, 8))] for _ in range(60)]
-    store, later = shop(sessions, 12)
-    first, last = np.flatnonzero(later.starts)[:20], np.append(np.flatnonzero(later.starts)[1:], len(later.events))[:20] - 1
+    models, later = shop(sessions, 12)
+    events, begin, store = later.log.events, np.flatnonzero(later.log.starts), models.associations
+    first, last = begin[:20], np.append(begin[1:], len(events))[:20] - 1
     p, index = store.params, store.index
     pairs = weight_kernels.Pairs(
         index.offsets, index.target, index.types, index.strength, p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched
     )
-    at_us, types = np.ascontiguousarray(later.events["occurred_at_us"]), np.ascontiguousarray(later.events["event_type"])
+    at_us, types = np.ascontiguousarray(events["occurred_at_us"]), np.ascontiguousarray(events["event_type"])
     for a, b in zip(first, last, strict=True):
         rows = slice(a, b + 1)
-        hand = later.codes[b : b + 1]
-        ranked = store.recommend(later.codes[rows], types[rows], (at_us[b] - at_us[rows]) / 1e6, STATIC.base, LIMIT, hand)
+        hand = events["item"][b : b + 1]
+        ranked = store.recommend(events["item"][rows], types[rows], (at_us[b] - at_us[rows]) / 1e6, STATIC.base, LIMIT, hand)
         wanted = ranked.items[: ranked.n_associated]
         asked = weight_kernels.Asked(np.array([a]), np.array([b]), hand, np.array([0, len(wanted)]), wanted)
-        total, hit = weight_kernels.shares(pairs, asked, later.codes, types, at_us)
+        total, hit = weight_kernels.shares(pairs, asked, events["item"].copy(), types, at_us)
         w = STATIC.base
         np.testing.assert_allclose(np.einsum("a,tab,b->t", w, hit, w), ranked.scores[: ranked.n_associated], rtol=1e-6)
         np.testing.assert_allclose(w @ total[0] @ w, ranked.scores[: ranked.n_associated].sum(), rtol=1e-6)
@@ -146,9 +148,9 @@ def test_gradient_of_the_choice_loss_is_its_slope():
 
 def test_learner_is_no_worse_than_static_where_it_chooses_and_keeps_purchase_at_one():
     teach = [[(VIEW, 0), (CART, 1), (VIEW, 2)]] * 20 + [[(VIEW, 0), (VIEW, 3)]] * 40
-    store, _ = shop(teach, 4)
+    models, _ = shop(teach, 4)
     _, later = shop([[(VIEW, 0), (CART, 1), (VIEW, 2)]] * 60, 4)
-    learned = weight_learning.learn(store, later, np.random.default_rng(0))
+    learned = weight_learning.learn(models, later, np.random.default_rng(0))
     assert set(learned.ndcg_20) >= {"static", "heuristic", "base"}
     assert learned.weights.base[BUY] == 1.0
     assert learned.ndcg_20[learned.chosen] >= learned.ndcg_20["static"]
@@ -183,25 +185,24 @@ def test_better_over_all_is_not_enough_where_one_kind_of_target_surely_loses():
 
 def test_what_serves_stays_unless_something_is_surely_better_and_each_half_is_judged_by_the_other():
     teach = [[(VIEW, 0), (CART, 1), (VIEW, 2)]] * 20 + [[(VIEW, 0), (VIEW, 3)]] * 40
-    store, _ = shop(teach, 4)
+    models, _ = shop(teach, 4)
     _, later = shop([[(VIEW, 0), (CART, 1), (VIEW, 2)]] * 60, 4)
     rng = np.random.default_rng
-    fresh = weight_learning.learn(store, later, rng(0))
-    again = weight_learning.learn(store, later, rng(0), incumbent=fresh.weights)
+    fresh = weight_learning.learn(models, later, rng(0))
+    again = weight_learning.learn(models, later, rng(0), incumbent=fresh.weights)
     assert again.chosen == weight_learning.INCUMBENT
     assert again.weights is fresh.weights
     base = np.where(np.arange(N_EVENT_TYPES) == CART, 1e-3, STATIC.base)
     worse = profile(base, np.ones((N_INTENTS, N_EVENT_TYPES)))  # puts the item last that everybody turns to
-    better = weight_learning.learn(store, later, rng(0), incumbent=worse)
+    better = weight_learning.learn(models, later, rng(0), incumbent=worse)
     assert better.chosen == fresh.chosen
     assert better.ndcg_20[weight_learning.INCUMBENT] < better.ndcg_20["static"]
 
 
 def test_nothing_to_learn_from_leaves_the_base_static_and_the_factors_mild():
-    store, _ = shop(SHOP, 3)
-    events, starts, session = log([[(VIEW, 0)]])
-    alone = Later(events, starts, session, events["item"].copy(), np.tile(EVEN, (1, 1)))
-    learned = weight_learning.learn(store, alone, np.random.default_rng(0))
+    models, _ = shop(SHOP, 3)
+    alone = Later(log([[(VIEW, 0)]], 3), np.tile(EVEN, (1, 1)))
+    learned = weight_learning.learn(models, alone, np.random.default_rng(0))
     assert learned.chosen == "shrunk to 0.25"
     np.testing.assert_array_equal(learned.weights.base, STATIC.base)
     np.testing.assert_allclose(EVEN @ learned.weights.factors, 1.0)  # who is like the mean is weighted as by static

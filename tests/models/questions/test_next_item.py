@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from models.associations import model as associations
 from models.events.encode import EVENT_DTYPE, EventArray
 from models.questions import next_item
+from models.questions.answers import LONGEST
 from models.schema import EventType
 
 RNG = np.random.default_rng(0)
@@ -31,22 +31,25 @@ def test_no_more_questions_than_wanted_are_asked() -> None:
     assert len(next_item.questions(events, starts, 3, RNG).last) == 3
 
 
+def test_what_lies_in_the_cart_or_was_bought_is_not_asked_for() -> None:
+    events, starts = sessions_of([1, 2, 1, 3, 2, 4])
+    events["event_type"][:3] = [EventType.ADD_TO_CART, EventType.PURCHASE, EventType.REMOVE_FROM_CART]
+    asked = next_item.questions(events, starts, 10, RNG)
+    # After item 2 comes 1, which lies in the cart, and after 3 comes 2, which was bought.
+    assert events["item"][asked.target].tolist() == [2, 3, 4]
+
+
+def test_a_session_longer_than_a_visitors_is_asked_about_its_beginning() -> None:
+    events, starts = sessions_of(list(range(2 * LONGEST)))
+    asked = next_item.questions(events, starts, 10**6, RNG)
+    assert (asked.first.max(), asked.last.max()) == (0, LONGEST - 1)
+
+
 def test_a_shop_without_items_asks_nothing() -> None:
     events, starts = sessions_of([-1, -1])
     asked = next_item.questions(events, starts, 3, RNG)
-    assert next_item.measures(
-        next_item.popularity_ranks(associations.build(events, starts, np.array([], object)), np.array([-1, -1]), asked)
-    ) == {"n_questions": 0}
-
-
-def test_associations_that_always_hold_are_found_and_unknown_items_are_misses() -> None:
-    events, starts = sessions_of(*[[0, 1]] * 30, *[[2, 3]] * 30)
-    store = associations.build(events, starts, np.array(["a", "b", "c", "d"], object))
-    later, later_starts = sessions_of([0, 1], [2, 3], [2, 9])
-    codes = np.array([0, 1, 2, 3, 2, -1])
-    asked = next_item.questions(later, later_starts, 10, RNG)
-    weights = np.ones((3, 15))
-    assert next_item.ranks(store, later, codes, asked, weights).tolist() == [1, 1, 0]
+    assert len(asked.last) == 0
+    assert next_item.measures(np.zeros(0, dtype=np.int64)) == {"n_questions": 0}
 
 
 def test_the_comparison_says_no_difference_where_there_is_none() -> None:

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +8,7 @@ from models.questions.rest_of_session import Prefixes
 from models.schema import N_EVENT_TYPES, EventType
 
 VIEW, CART, BUY, SEARCH = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE, EventType.SEARCH
+REMOVE = EventType.REMOVE_FROM_CART
 
 
 def events_of(*sessions):
@@ -60,12 +60,6 @@ def test_measures_by_hand():
     np.testing.assert_allclose(values, [[1.0, 1.0, gained / ideal], [0.0, 0.0, 0.0]])
 
 
-def test_unknown_item_is_a_miss_even_where_the_list_is_short():
-    asked = Prefixes(*(np.zeros(1, dtype=np.int64),) * 6)
-    lists = np.full((1, rest_of_session.LIMIT), NO_CODE)
-    assert rest_of_session.ranks(lists, asked, np.array([NO_CODE])).tolist() == [0]
-
-
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, N_EVENT_TYPES - 1), st.integers(-1, 4)), min_size=1, max_size=6),
@@ -81,14 +75,14 @@ def test_every_target_lies_in_the_rest_and_never_is_the_item_in_hand(sessions):
         last = asked.last[prefix]
         assert item != asked.at_hand[prefix]
         assert item in events["item"][last + 1 : ends[last]]
+        assert starts[asked.first[prefix]]
     assert set(asked.prefix.tolist()) == set(range(len(asked.last)))
 
 
-def test_ranks_count_from_one():
-    asked = Prefixes(*(np.zeros(2, dtype=np.int64),) * 6)
-    lists = np.full((1, rest_of_session.LIMIT), NO_CODE)
-    lists[0, :2] = [8, 9]
-    assert rest_of_session.ranks(lists, asked, np.array([9, 4])).tolist() == pytest.approx([2, 0])
+def test_what_lies_in_the_cart_or_was_bought_is_not_wanted():
+    events, starts = events_of([(CART, 1), (VIEW, 2), (BUY, 1), (VIEW, 1), (REMOVE, 1), (VIEW, 2), (VIEW, 1)])
+    asked = rest_of_session.prefixes(events, starts, 100, np.random.default_rng(0))
+    assert targets_of(asked) == [(0, 0, 2), (2, 0, 2), (3, 0, 2), (4, 0, 2)]
 
 
 def test_a_machines_session_of_thousands_wants_a_few_after_each_event():

@@ -12,9 +12,9 @@ from models.learners import boosting
 from models.schema import N_INTENTS
 from models.simulator import ShopConfig, simulate
 from models.statistics import split
-from models.weight_profile import STATIC
 from models.tuning import from_log as log_weights
 from models.tuning.learning import LearnParams
+from models.weight_profile import STATIC
 
 FEW = LearnParams(at_most=2_500, l2_factors=(0.1,))
 Cuts = tuple[int, int]

@@ -3,8 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.tuning import profiles as profile_tuning
-from models.tuning.profiles import PARAMS, Tuned
 from models.features import sessions
 from models.inference import examples, intent, labels
 from models.inference.examples import Log
@@ -12,6 +10,8 @@ from models.inference.intent import IntentModel
 from models.learners.boosting import BoostParams
 from models.schema import EVENT_TYPES, EventType
 from models.simulator import ShopConfig, simulate
+from models.tuning import profiles as profile_tuning
+from models.tuning.profiles import PARAMS, Tuned
 from models.weight_profile import HEURISTIC
 
 

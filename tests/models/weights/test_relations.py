@@ -3,10 +3,13 @@ import numpy as np
 from models import weight_profile as weights
 from models.associations import model as associations
 from models.associations.model import AssociationParams
-from models.evaluation import ablation
-from models.evaluation.ablation import Later
 from models.events.encode import EVENT_DTYPE
+from models.inference.examples import Log
+from models.model_set import ModelSet
 from models.questions import rest_of_session
+from models.questions.answers import ranks
+from models.questions.later import Later
+from models.replay import replay
 from models.schema import N_INTENTS, EventType
 from models.tuning import learning as weight_learning
 from models.weights import relations
@@ -45,11 +48,11 @@ def shop(influence):
     p = np.full((len(intent), N_INTENTS), 0.2 / 3)
     p[np.arange(len(intent)), intent] = 0.8
     users = np.repeat(np.arange(len(intent)), 2)
-    return store, Later(events, starts, users, events["item"].copy(), np.repeat(p, 2, axis=0))
+    return store, Later(Log(events, starts, np.zeros(len(events), np.int64), users, list(ids)), np.repeat(p, 2, axis=0))
 
 
 def asked_of(later):
-    return rest_of_session.prefixes(later.events, later.starts, 10_000, np.random.default_rng(0))
+    return rest_of_session.prefixes(later.log.events, later.log.starts, 10_000, np.random.default_rng(0))
 
 
 def test_intent_that_decides_where_visitors_go_is_learned_and_mixed_by_the_mean_is_one():
@@ -74,14 +77,15 @@ def test_log_without_categories_leaves_all_at_one():
 
 def test_learned_relations_rank_better_than_static_and_without_influence_are_static():
     store, later = shop(influence=True)
-    learned = weight_learning.learn(store, later, np.random.default_rng(0))
+    models = ModelSet(associations=store)
+    learned = weight_learning.learn(models, later, np.random.default_rng(0))
     asked = asked_of(later)
+    asks = replay(models, later, asked.first, asked.last)
 
     def reciprocal_rank(profile):
-        lists = ablation.answers(store, later, asked, profile)
-        return float((1 / np.maximum(rest_of_session.ranks(lists, asked, asked.item), 1)).mean())
+        return float((1 / np.maximum(ranks(asks.answers(profile)[asked.prefix], asked.item), 1)).mean())
 
     assert reciprocal_rank(learned.static_related) > reciprocal_rank(weights.STATIC) + 0.05
     store, later = shop(influence=False)
-    learned = weight_learning.learn(store, later, np.random.default_rng(0))
+    learned = weight_learning.learn(ModelSet(associations=store), later, np.random.default_rng(0))
     np.testing.assert_array_equal(learned.static_related.relations, weights.STATIC.relations)

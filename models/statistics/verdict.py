@@ -1,0 +1,26 @@
+"""Verdict: what a rule says of what was measured, in one vocabulary for gate, trials and off-policy estimates."""
+
+from typing import Final, Literal, NamedTuple
+
+Verdict = Literal["pass", "fail", "not_enough_data"]
+PASS: Final = "pass"
+FAIL: Final = "fail"
+THIN: Final = "not_enough_data"
+
+
+class Rule(NamedTuple):
+    """One rule's answer.
+
+    Attributes
+    ----------
+    observed, wanted
+        What was seen, None where there was nothing to see, and what would have been right, in words.
+    decisive
+        Whether a pass is evidence for the model, and not only the absence of a defect.
+    """
+
+    name: str
+    verdict: Verdict
+    observed: float | None
+    wanted: str
+    decisive: bool = False
