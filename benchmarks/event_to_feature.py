@@ -16,10 +16,11 @@ import numpy as np
 from benchmarks.champions import crown
 from flows.materialize import materialize
 from infra.settings import Settings
-from infra.store import events as flow_store
-from infra.store.connection import connect, rows
+from infra.store.engines import open_store, open_writer
+from infra.store.events import append_events
+from infra.store.protocol import Writer
+from infra.store.statements.events import NEWEST_EVENT
 from infra.store.statements.signals import PUT_POLICY
-from infra.store.writer import LogWriter
 from models.events.rules import to_row
 from models.schema import DAY_US
 from models.simulator.config import ShopConfig, ending_at
@@ -43,10 +44,10 @@ def prepare(home: Path) -> list[str]:
     before_us = time.time_ns() // 1000 - DAY_US // 24
     crown(home, SHOP, n_rounds=20)
     events = simulate(ending_at(SHOP, before_us)).events
-    connection = flow_store.connect(home)
-    flow_store.append_events(connection, events, PARTNER, before_us)
-    connection.execute(PUT_POLICY, (PARTNER, OPEN_POLICY, before_us))
-    connection.close()
+    store = open_store(home)
+    store.write(lambda transaction: append_events(transaction, events, PARTNER, before_us))
+    store.write(lambda transaction: transaction.execute(PUT_POLICY, (PARTNER, OPEN_POLICY, before_us)))
+    store.close()
     materialize(home)
     return sorted(set(events["user_id"]))
 
@@ -54,7 +55,8 @@ def prepare(home: Path) -> list[str]:
 def wait_for(home: Path) -> None:
     """Let the worker start: seconds of imports, many where the machine has other things to do."""
     until = time.monotonic() + START_S
-    while len(rows(connect(home), "SELECT 1 FROM cursors WHERE name IN ('online_features', 'signals')")) < 2:
+    store = open_store(home)
+    while any(store.tail(name).position() is None for name in ("online_features", "signals")):
         if time.monotonic() > until:
             raise RuntimeError(f"the worker has not begun within {START_S:g} s")
         time.sleep(0.5)
@@ -62,8 +64,9 @@ def wait_for(home: Path) -> None:
 
 def measure(home: Path, online: OnlineFeatures, users: list[str], per_s: float) -> dict[str, Any]:
     """One rate: seconds from durable to readable, and to a signal."""
-    ((before,),) = rows(connect(home), "SELECT coalesce(max(seq), 0) FROM events")
-    writer = LogWriter(home, lambda: time.time_ns() // 1000)
+    store = open_store(home)
+    ((before,),) = store.read(NEWEST_EVENT)
+    writer = open_writer(home, lambda: time.time_ns() // 1000)
     waiting: dict[str, tuple[int, float]] = {}
     feature_s: list[float] = []
     round_s: list[float] = []
@@ -81,7 +84,7 @@ def measure(home: Path, online: OnlineFeatures, users: list[str], per_s: float) 
         round_s.append(time.monotonic() - round_began)
         time.sleep(0.001)
     writer.close()
-    signal_s = [took_us / 1e6 for (took_us,) in rows(connect(home), SIGNALS, (before,))]
+    signal_s = [took_us / 1e6 for (took_us,) in store.read(SIGNALS, (before,))]
     return {
         "events_per_s": per_s,
         "n_events": n_sent,
@@ -93,7 +96,7 @@ def measure(home: Path, online: OnlineFeatures, users: list[str], per_s: float) 
     }
 
 
-def append(writer: LogWriter, user: str) -> tuple[int, float]:
+def append(writer: Writer, user: str) -> tuple[int, float]:
     """Commit an event of now; its instant, and when it was durable."""
     at_us = time.time_ns() // 1000
     ts = np.datetime64(at_us, "us").item().isoformat() + "Z"

@@ -24,7 +24,7 @@ from feature_repo.features import declare
 from feature_repo.store import DEFAULT_REDIS_URL, open_store
 from flows.materialize import bring_online, materialize, training_set, write_tables
 from flows.validate import validate
-from infra.store.connection import connect
+from infra.store.engines import open_store as open_log
 from infra.store.events import append_events, read_events
 from models.inference import examples
 from models.schema import ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
@@ -104,8 +104,8 @@ def redis_part(home: Path, offline: Any, n_keys: int, users: list[str], items: l
 
 
 def join(home: Path) -> dict[str, Any]:
-    with closing(connect(home)) as connection:
-        log, frame = examples.read_log(read_events(connection))
+    with closing(open_log(home)) as store:
+        log, frame = examples.read_log(read_events(store))
     rows = examples.choose(log, frame, examples.ExampleParams(at_most=100_000))
     entities = examples.entities(log, frame, rows)
     seconds, found = timed(lambda: training_set(home, entities))
@@ -130,8 +130,8 @@ def main() -> None:
     events = simulate(ShopConfig(n_users=n_users, n_days=14, seed=1, start_us=now_us - 14 * 86_400_000_000)).events
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        with closing(connect(home)) as connection:
-            append_events(connection, events, "bench", now_us)
+        with closing(open_log(home)) as store:
+            store.write(lambda transaction: append_events(transaction, events, "bench", now_us))
         validated, result = timed(lambda: validate(home))
         tables, offline = timed(lambda: write_tables(home))
         store = open_store(home)

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from flows.append import Counts, ingest_file
-from infra.store import events as store
-from infra.store.connection import connect
+from infra.store import events as log
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
 from infra.store.statements.events import APPEND_COLUMNS, APPEND_EVENT, LOG_COLUMNS
 from models.schema import EVENT_TYPES
 
@@ -82,8 +83,9 @@ def measure(folder: Path, format: str, write: Callable[[Path, np.random.Generato
     again, second = timed(lambda: ingest_file(path, format, home, progress=False))
     if counts != Counts(N_EVENTS, 0, 0) or again != Counts(0, N_EVENTS, 0):
         raise ValueError(f"{format}: expected {N_EVENTS} events once, got {counts} and {again}")
+    with closing(open_store(home)) as store:
+        events, reading = timed(lambda: log.read_events(store))
     with closing(connect(home)) as conn:
-        events, reading = timed(lambda: store.read_events(conn))
         rows = conn.execute(f"SELECT {', '.join(APPEND_COLUMNS)} FROM events ORDER BY seq").fetchall()
         _, fetching = timed(lambda: conn.execute(f"SELECT seq, {', '.join(LOG_COLUMNS)} FROM events ORDER BY seq").fetchall())
     _, floor = timed(lambda: plain_append(folder / f"floor-{format}", rows))

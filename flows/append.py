@@ -12,7 +12,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import apsw
 import msgspec
 import numpy as np
 import pandas as pd
@@ -20,8 +19,10 @@ import pandas as pd
 from flows.parse import Batch, Unreadable
 from flows.read import batches, open_file
 from infra.secret import secret
-from infra.store import events as store
-from infra.store.connection import connect
+from infra.store import events
+from infra.store.engines import open_store
+from infra.store.errors import StoreUnavailable
+from infra.store.protocol import Store, Transaction
 from models.events.identity import partner_key
 from models.events.rejected import reduced, stand_in
 from models.events.sources import Mapped, Source, protect, source
@@ -82,14 +83,14 @@ def ingest_file(path: Path, format: str, home: Path, partner: str = "local", pro
     with open_file(path):
         pass  # a wrong path must not leave a new home behind
     total = Counts(0, 0, 0)
-    try:
-        with closing(connect(home, bulk=True)) as conn, _bar(path, progress) as moved:
-            door = Door(adapter, partner, path.name, partner_key(secret(home), partner))
-            with store.collector_off():
+    with closing(open_store(home, bulk=True)) as store, _bar(path, progress) as moved:
+        door = Door(adapter, partner, path.name, partner_key(secret(home), partner))
+        try:
+            with events.collector_off():
                 for batch in batches(path, adapter, moved):
-                    total = total.plus(append_batch(conn, door, batch))
-    except apsw.Error as error:
-        raise OSError(f"the store of {home} could not be written ({error}): try again, nothing will be doubled") from error
+                    total = total.plus(append_batch(store, door, batch))
+        except StoreUnavailable as error:
+            raise OSError(f"the store of {home} could not be written ({error}): try again, nothing will be doubled") from error
     return total
 
 
@@ -104,18 +105,21 @@ def check_file(path: Path, format: str) -> None:
     next(batches(path, source(format), lambda _: None), None)
 
 
-def append_batch(conn: apsw.Connection, door: Door, batch: Batch) -> Counts:
+def append_batch(store: Store, door: Door, batch: Batch) -> Counts:
     """Map one raw chunk and store all that became of it, in one transaction."""
     now_us = time.time_ns() // 1_000
     raw = protect(door.adapter, batch.raw, door.key)
     mapped = door.adapter.to_events(raw, now_us)
     rows = [(int(batch.lines[i]), text, reason) for i, text, reason in refused_rows(raw, mapped, door.adapter is ATTUNE)]
     whose = (door.partner, door.file_name, door.adapter.name)
-    refused = [store.Refused(*whose, *row) for row in (*(masked(line, door.key) for line in batch.unreadable), *rows)]
-    with conn:
-        accepted, duplicate = store.append_events(conn, good_events(mapped), door.partner, now_us)
-        store.quarantine(conn, refused)
-    return Counts(accepted, duplicate, len(refused))
+    refused = [events.Refused(*whose, *row) for row in (*(masked(line, door.key) for line in batch.unreadable), *rows)]
+
+    def work(transaction: Transaction) -> tuple[int, int]:
+        appended = events.append_events(transaction, good_events(mapped), door.partner, now_us)
+        events.quarantine(transaction, refused)
+        return appended
+
+    return Counts(*store.write(work), len(refused))
 
 
 def masked(line: Unreadable, key: bytes) -> tuple[int, str, str]:

@@ -22,8 +22,9 @@ from flows.reports import drift as drift_page
 from flows.server import Server, connected, running
 from infra import layout, registry
 from infra.artifacts import write_report
-from infra.store.connection import connect
+from infra.store.engines import open_store
 from infra.store.events import read_events
+from infra.store.statements.decisions import REWARDS_BETWEEN
 from models.engagement import model as engagement_model
 from models.evaluation import drift, drift_report
 from models.evaluation.drift import DRIFT, NOT_ENOUGH, DriftParams
@@ -34,10 +35,6 @@ EVENT: Final = "attune.drift.detected"
 RESOURCE: Final = "attune.drift"
 REPORT: Final = "drift.json"
 PAGE: Final = "drift.html"
-REWARDS: Final = (
-    "SELECT coalesce(rewards.reward, 0) FROM decisions LEFT JOIN rewards USING (decision_id) "
-    "WHERE decided_at_us > ? AND decided_at_us <= ? ORDER BY decided_at_us, seq"
-)
 
 
 def run(home: Path, now_us: int | None = None) -> dict[str, Any]:
@@ -88,12 +85,12 @@ def measure(home: str, now_us: int, params: DriftParams | None = None) -> dict[s
         return {**report, "sentence": "there is no champion to compare with; train one with: attune retrain"}
     row = next(r for r in registry.versions(Path(home), "intent") if r.version == version)
     since_us = row.lineage["window"]["last_event_us"]
-    with closing(connect(Path(home))) as connection:
-        frame = read_events(connection, until_us=now_us)
+    with closing(open_store(Path(home))) as store:
+        frame = read_events(store, until_us=now_us)
         from_us = max(since_us, now_us - int(params.window_days * DAY_US))
         rewards = [
-            np.array([r[0] for r in connection.execute(REWARDS, span)], dtype=np.float64)
-            for span in ((0, from_us), (from_us, judged_until_us(connection, now_us)))
+            np.array([reward for (reward,) in store.read(REWARDS_BETWEEN, span)], dtype=np.float64)
+            for span in ((0, from_us), (from_us, judged_until_us(store, now_us)))
         ]
     if frame.empty:
         return {**report, "sentence": "the event log is empty"}

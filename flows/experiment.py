@@ -12,13 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
 import numpy as np
 
 from flows.reports import experiment as experiment_page
 from infra import layout
 from infra.artifacts import write_report
-from infra.store.connection import connect
+from infra.store.engines import open_store
+from infra.store.protocol import Store
 from infra.store.statements import experiments as experiment_tables
 from models.experiments import preference
 from models.experiments.assignment import DYNAMIC_VS_STATIC, EXPERIMENTS, INTERLEAVED, SIDES, TEAMS, Experiment
@@ -61,19 +61,19 @@ def run(home: Path, name: str | None = None, now_us: int | None = None) -> dict[
 def readout(home: Path, name: str | None, now_us: int, params: ReadoutParams | None = None) -> dict[str, Any]:
     """The report, not written anywhere."""
     params = params or ReadoutParams()
-    with closing(connect(home)) as connection:
-        seen = [str(row[0]) for row in connection.execute(experiment_tables.EXPERIMENT_NAMES)]
-        lists = _interleaved(connection, now_us) if INTERLEAVED in seen else None
-        experiment = _chosen(connection, name, seen)
+    with closing(open_store(home)) as store:
+        seen = [str(row[0]) for row in store.read(experiment_tables.EXPERIMENT_NAMES)]
+        lists = _interleaved(store, now_us) if INTERLEAVED in seen else None
+        experiment = _chosen(store, name, seen)
         if experiment is None:
             return {**_nothing(name or DYNAMIC_VS_STATIC.name, now_us, params, lists), "interleaving": lists}
-        exposed, purchases, left_out = _read(connection, experiment, now_us, params)
-        latencies = _latencies(connection, experiment, now_us)
+        exposed, purchases, left_out = _read(store, experiment, now_us, params)
+        latencies = _latencies(store, experiment, now_us)
     told = {**report(experiment, exposed, purchases, latencies, now_us, params), "left_out": left_out, "interleaving": lists}
     return {**told, "fixed_horizon": _fixed_horizon(experiment, exposed, purchases, params) if told["path"] else None}
 
 
-def _chosen(connection: apsw.Connection, name: str | None, seen: Sequence[str]) -> Experiment | None:
+def _chosen(store: Store, name: str | None, seen: Sequence[str]) -> Experiment | None:
     """The experiment asked for; None if it has no visitors yet. One that the code no longer knows is taken as dealt evenly."""
     known = {*seen, *EXPERIMENTS, INTERLEAVED}
     if name is not None and name not in known:
@@ -85,21 +85,21 @@ def _chosen(connection: apsw.Connection, name: str | None, seen: Sequence[str]) 
         return None
     if wanted in EXPERIMENTS:
         return EXPERIMENTS[wanted]
-    variants = tuple(str(row[0]) for row in connection.execute(experiment_tables.VARIANT_NAMES, (wanted,)))
+    variants = tuple(str(row[0]) for row in store.read(experiment_tables.VARIANT_NAMES, (wanted,)))
     return Experiment(wanted, "", variants, (1 / len(variants),) * len(variants))
 
 
-def _interleaved(connection: apsw.Connection, now_us: int) -> dict[str, Any]:
+def _interleaved(store: Store, now_us: int) -> dict[str, Any]:
     """What visitors took from interleaved lists; an event counts for the newest list that showed its item."""
     asked = (INTERLEAVED, now_us)
     shown: dict[int, tuple[tuple[str, str], dict[str, str]]] = {}
-    rows: list[Any] = connection.execute(experiment_tables.INTERLEAVED_LISTS, asked).fetchall()
+    rows = store.read(experiment_tables.INTERLEAVED_LISTS, asked)
     for seq, partner, user, items, context in rows:
         teams = json.loads(context).get(TEAMS, "")
         shown[seq] = (partner, user), dict(zip(json.loads(items), teams, strict=False))
     credited: set[int] = set()
     taken: set[tuple[int, str]] = set()
-    found: list[Any] = connection.execute(experiment_tables.TAKEN, (*asked, TAKEN_US, now_us)).fetchall()
+    found = store.read(experiment_tables.TAKEN, (*asked, TAKEN_US, now_us))
     for event, seq, item in found:
         if event not in credited and item in shown[seq][1]:
             credited.add(event)
@@ -130,25 +130,25 @@ def _nothing(name: str, now_us: int, params: ReadoutParams, lists: dict[str, Any
 
 
 def _read(
-    connection: apsw.Connection, experiment: Experiment, now_us: int, params: ReadoutParams
+    store: Store, experiment: Experiment, now_us: int, params: ReadoutParams
 ) -> tuple[Exposed, Purchases, dict[str, int]]:
     """Visitors that saw one known variant, their purchases, and how many were left out for what."""
     code = {variant: k for k, variant in enumerate(experiment.variants)}
-    rows: list[Any] = connection.execute(experiment_tables.EXPOSED, (experiment.name, now_us)).fetchall()
+    rows = store.read(experiment_tables.EXPOSED, (experiment.name, now_us))
     kept = [row for row in rows if row[3] == 1 and row[2] in code]
     place = {(row[0], row[1]): k for k, row in enumerate(kept)}
     window = (experiment.name, now_us, params.window_us)
     known = np.zeros((len(kept), 4))
-    for partner, user, *counts in connection.execute(experiment_tables.BEFORE, (experiment.name, now_us, BEFORE_US)):
+    for partner, user, *counts in store.read(experiment_tables.BEFORE, (experiment.name, now_us, BEFORE_US)):
         if (partner, user) in place:
             known[place[partner, user]] = counts
     signals = np.zeros(len(kept))
-    for partner, user, n in connection.execute(experiment_tables.SIGNALLED, window):
+    for partner, user, n in store.read(experiment_tables.SIGNALLED, window):
         if (partner, user) in place:
             signals[place[partner, user]] = n
     bought = [
         (place[partner, user], at_us, price or 0.0)
-        for partner, user, at_us, price in connection.execute(experiment_tables.BOUGHT, window)
+        for partner, user, at_us, price in store.read(experiment_tables.BOUGHT, window)
         if (partner, user) in place
     ]
     exposed = Exposed(
@@ -168,9 +168,9 @@ def _read(
     return exposed, purchases, left_out
 
 
-def _latencies(connection: apsw.Connection, experiment: Experiment, now_us: int) -> Mapping[str, Any]:
+def _latencies(store: Store, experiment: Experiment, now_us: int) -> Mapping[str, Any]:
     found: dict[str, list[int]] = {variant: [] for variant in experiment.variants}
-    for variant, latency_us in connection.execute(experiment_tables.LATENCIES, (experiment.name, now_us)):
+    for variant, latency_us in store.read(experiment_tables.LATENCIES, (experiment.name, now_us)):
         if variant in found:
             found[variant].append(latency_us)
     return {variant: np.array(each, dtype=np.int64) for variant, each in found.items()}

@@ -4,13 +4,13 @@ import json
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from infra.store.connection import connect
+from infra.store.engines import open_store
 from infra.store.events import read_events
+from infra.store.protocol import Transaction
 from infra.store.statements.action_weights import (
     BROWSER_ONLY,
     CURSOR,
@@ -21,7 +21,6 @@ from infra.store.statements.action_weights import (
     SET_POSTERIOR,
     SUMS,
 )
-from infra.store.statements.log import MOVE_CURSOR
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
 from models.weights.actions import PARAMS, ActionParams
@@ -42,19 +41,20 @@ def fold_actions(home: str, as_of_us: int | None = None) -> dict[str, int]:
 
 def rebuild(home: Path, now_us: int, params: ActionParams = PARAMS) -> dict[str, int]:
     """Fold the log with outcomes known up to an instant, and set the cursor to where that log ends."""
-    with closing(connect(home)) as connection:
-        frame = read_events(connection)
+    with closing(open_store(home)) as store:
+        frame = read_events(store)
         until = int(frame["seq"].max()) if len(frame) else 0
         found = action_outcomes.of_frame(frame, now_us, params)
-        known_by: Any = connection.execute(BROWSER_ONLY, (until,))
-        browser = {user for (user,) in known_by}
-        with connection:
-            connection.execute(FORGET_ALL_OBSERVATIONS)
-            connection.execute(FORGET_ALL_DUE)
-            connection.executemany(KEEP_OBSERVATION, [(*row, row[0] in browser) for row in found.observations])
-            connection.executemany(KEEP_DUE, found.due)
-            sums: Any = connection.execute(SUMS).fetchall()
-            counts = action_weights.counts_to_lists(action_weights.of_sums(sums, params))
-            connection.execute(SET_POSTERIOR, (until, now_us, json.dumps(counts, separators=(",", ":"))))
-            connection.execute(MOVE_CURSOR, (CURSOR, until, now_us))
+        browser = {user for (user,) in store.read(BROWSER_ONLY, (until,))}
+
+        def work(transaction: Transaction) -> None:
+            transaction.execute(FORGET_ALL_OBSERVATIONS)
+            transaction.execute(FORGET_ALL_DUE)
+            transaction.executemany(KEEP_OBSERVATION, [(*row, row[0] in browser) for row in found.observations])
+            transaction.executemany(KEEP_DUE, found.due)
+            counts = action_weights.counts_to_lists(action_weights.of_sums(transaction.read(SUMS), params))
+            transaction.execute(SET_POSTERIOR, (until, now_us, json.dumps(counts, separators=(",", ":"))))
+            store.tail(CURSOR).move(transaction, until, now_us)
+
+        store.write(work)
     return {"observations": len(found.observations), "pending": len(found.due)}

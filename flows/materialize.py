@@ -22,8 +22,9 @@ from flows.join import training_set
 from flows.validate import RETRIES, check_tables
 from infra.layout import OFFLINE, RETRAIN_LOCK
 from infra.lock import held
-from infra.store.connection import connect
-from infra.store.events import cursor, move_cursor, read_events, released_since
+from infra.settings import Settings
+from infra.store.engines import open_store as open_log
+from infra.store.events import read_events
 from models.events.encode import encode
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
@@ -113,9 +114,10 @@ def materialize(
 def write_tables(home: Path, as_of_us: int | None = None) -> Offline:
     """Fold the log into the offline tables; replaces them only if the new ones pass their checks."""
     as_of_us = time.time_ns() // 1_000 if as_of_us is None else as_of_us
-    with closing(connect(home)) as connection:
-        seen, released = cursor(connection, CURSOR), released_since(connection, CURSOR)
-        frame = read_events(connection, until_us=as_of_us)
+    with closing(open_log(home)) as log:
+        tail = log.tail(CURSOR)
+        seen, released = tail.position() or 0, tail.released()
+        frame = read_events(log, until_us=as_of_us)
     if frame.empty:
         raise ValueError("the event log holds no valid event until then: bring events with attune ingest FILE --format F")
     at_us, seq = frame["occurred_at_us"], frame["seq"]
@@ -186,8 +188,8 @@ def bring_online(store: "FeatureStore", home: Path, offline: Offline) -> int | N
         else:
             from_us = stands_us
             store.materialize_incremental(_instant(offline.as_of_us), views)
-    with closing(connect(home)) as connection:
-        move_cursor(connection, CURSOR, offline.last_seq)
+    with closing(open_log(home)) as log:
+        log.write(lambda transaction: log.tail(CURSOR).move(transaction, offline.last_seq, time.time_ns() // 1_000))
     return from_us
 
 
@@ -212,8 +214,6 @@ def write_offline(home: str, as_of_us: int | None) -> Offline:
 @task(name="bring features online", **RETRIES)
 def write_online(home: str, offline: Offline) -> int | None:
     """Task around `bring_online`, with the stores of the environment's profile."""
-    from infra.settings import Settings
-
     settings = Settings()
     store = open_store(Path(home), settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url)
     return bring_online(store, Path(home), offline)

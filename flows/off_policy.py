@@ -14,12 +14,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
 from infra import registry
-from infra.store.connection import connect
+from infra.store.engines import open_store
+from infra.store.protocol import Store
 from infra.store.statements.decisions import JUDGED, READ_SNAPSHOT, REWARD_WINDOW
 from models import weight_profile as weights
 from models.bandit import arms, off_policy, profiles, reward_model
@@ -99,14 +99,14 @@ def of_profiles(home: str | Path, version: int, now_us: int | None = None) -> di
 
 def _judged(home: Path, now_us: int | None, wanted: Set[str]) -> list[tuple[Any, ...]]:
     now_us = time.time_ns() // 1000 if now_us is None else now_us
-    with closing(connect(home)) as connection:
-        return _rows(connection, judged_until_us(connection, now_us), wanted)
+    with closing(open_store(home)) as store:
+        return _rows(store, judged_until_us(store, now_us), wanted)
 
 
-def judged_until_us(connection: apsw.Connection, now_us: int) -> int:
+def judged_until_us(store: Store, now_us: int) -> int:
     """The last instant whose decisions have had their time: a younger one may still be rewarded."""
-    found: Any = connection.execute(REWARD_WINDOW).fetchone()
-    params = RewardParams(window_s=found[0]) if found and found[0] else RewardParams()
+    found = store.read(REWARD_WINDOW)
+    params = RewardParams(window_s=found[0][0]) if found and found[0][0] else RewardParams()
     return now_us - (params.window_s + params.grace_s) * 1_000_000
 
 
@@ -123,15 +123,14 @@ def _of_arm(arm: str) -> str:
     return arm.rpartition("@")[2]
 
 
-def _rows(connection: apsw.Connection, until_us: int, wanted: Set[str]) -> list[tuple[Any, ...]]:
+def _rows(store: Store, until_us: int, wanted: Set[str]) -> list[tuple[Any, ...]]:
     """Decisions in which all wanted profiles could have been dealt, newest first."""
     dealt: dict[int, bool] = {}
     kept = []
-    found: Any = connection.execute(JUDGED, (until_us, MOST)).fetchall()
-    for row in found:
+    for row in store.read(JUDGED, (until_us, MOST)):
         snapshot = row[4]
         if snapshot not in dealt:
-            body: Any = connection.execute(READ_SNAPSHOT, (snapshot,)).fetchall()
+            body = store.read(READ_SNAPSHOT, (snapshot,))
             named = json.loads(body[0][0])["snapshot"]["profiles"] if body else []
             dealt[snapshot] = wanted <= {_of_arm(arm) for arm in named}
         if dealt[snapshot]:

@@ -11,15 +11,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import apsw
 import msgspec
 import pandas as pd
 
 from flows.append import Counts, good_events
-from infra.store import events as store
-from infra.store.connection import connect
-from infra.store.statements.idempotency import REJECTED_SOURCE
-from infra.store.statements.log import QUARANTINED_EVENTS, QUARANTINED_ROWS, REPLAYED, STILL_REFUSED
+from infra.store import events
+from infra.store.engines import open_store
+from infra.store.protocol import Store, Transaction
+from infra.store.statements.quarantine import (
+    QUARANTINED_EVENTS,
+    QUARANTINED_ROWS,
+    REPLAYED,
+    STILL_REFUSED,
+    WAITING,
+    WAITING_COLUMNS,
+    WAITING_GROUPS,
+)
 from models.events.foreign import NAMES
 from models.events.rejected import lateness_problem, reason_of
 from models.events.rules import frame_problems
@@ -27,7 +34,6 @@ from models.events.sources import SOURCES, Mapped, Source, object_array, raw_chu
 from models.schema import EVENT_COLUMNS
 
 REPLAY_ROWS: Final = 10_000
-_LISTED: Final = ("id", "partner", "source", "format", "line", "seq", "reason", "raw", "quarantined_at_us", "replayed_at_us")
 
 
 class _Kept(NamedTuple):
@@ -45,9 +51,8 @@ def list_rows(home: Path, limit: int = 50) -> list[dict[str, Any]]:
     Objects with the keys `id`, `partner`, `source`, `format`, `line`, `seq`, `reason`, `raw`, `quarantined_at_us`,
     `replayed_at_us`.
     """
-    with closing(connect(home)) as conn:
-        select = f"SELECT {', '.join(_LISTED)} FROM quarantine WHERE replayed_at_us IS NULL ORDER BY id DESC LIMIT ?"
-        return [dict(zip(_LISTED, row, strict=True)) for row in conn.execute(select, (limit,))]
+    with closing(open_store(home)) as store:
+        return [dict(zip(WAITING_COLUMNS, row, strict=True)) for row in store.read(WAITING, (limit,))]
 
 
 def replay(home: Path) -> Counts:
@@ -58,10 +63,10 @@ def replay(home: Path) -> Counts:
     Rows accepted now (or released), rows whose event the log holds already, and rows still refused.
     """
     total = Counts(0, 0, 0)
-    with closing(connect(home)) as conn:
-        for group, rows in _waiting(conn):
-            total = total.plus(_replay_rows(conn, group, rows))
-        return total.plus(_release(conn))
+    with closing(open_store(home)) as store:
+        for group, rows in _waiting(store):
+            total = total.plus(_replay_rows(store, group, rows))
+        return total.plus(_release(store))
 
 
 class _Group(NamedTuple):
@@ -72,24 +77,19 @@ class _Group(NamedTuple):
     at_door: bool
 
 
-def _waiting(conn: apsw.Connection) -> Iterator[tuple[_Group, list[_Kept]]]:
-    groups: list[Any] = conn.execute(
-        "SELECT DISTINCT partner, format, source = ? FROM quarantine WHERE seq IS NULL AND replayed_at_us IS NULL",
-        (REJECTED_SOURCE,),
-    ).fetchall()
-    for found in groups:
+def _waiting(store: Store) -> Iterator[tuple[_Group, list[_Kept]]]:
+    for found in store.read(WAITING_GROUPS):
         group, last = _Group(*found), 0
-        while rows := _next_rows(conn, group, last):
+        while rows := _next_rows(store, group, last):
             yield group, rows
             last = rows[-1].id
 
 
-def _next_rows(conn: apsw.Connection, group: _Group, after: int) -> list[_Kept]:
-    found: list[Any] = conn.execute(QUARANTINED_ROWS, (*group, after, REPLAY_ROWS)).fetchall()
-    return [_Kept(*row) for row in found]
+def _next_rows(store: Store, group: _Group, after: int) -> list[_Kept]:
+    return [_Kept(*row) for row in store.read(QUARANTINED_ROWS, (*group, after, REPLAY_ROWS))]
 
 
-def _replay_rows(conn: apsw.Connection, group: _Group, rows: list[_Kept]) -> Counts:
+def _replay_rows(store: Store, group: _Group, rows: list[_Kept]) -> Counts:
     adapter = SOURCES.get(group.format)
     pairs = [(row, document) for row in rows if (document := _document(row.raw)) is not None] if adapter else []
     if adapter is None or not pairs:
@@ -101,11 +101,15 @@ def _replay_rows(conn: apsw.Connection, group: _Group, rows: list[_Kept]) -> Cou
         mapped = _without_late(mapped, [row.quarantined_at_us for row, _ in pairs])
     judged = [(row.id, reason, row.reason) for (row, _), reason in zip(pairs, mapped.reasons, strict=True)]
     freed = [id for id, reason, _ in judged if reason is None]
-    with conn:
-        accepted, duplicate = store.append_events(conn, good_events(mapped), group.partner, now_us)
-        conn.executemany(REPLAYED, ((now_us, id) for id in freed))
-        conn.executemany(STILL_REFUSED, ((reason, id) for id, reason, before in judged if reason not in (None, before)))
-    return Counts(accepted, duplicate, len(rows) - len(freed))
+
+    def work(transaction: Transaction) -> tuple[int, int]:
+        appended = events.append_events(transaction, good_events(mapped), group.partner, now_us)
+        transaction.executemany(REPLAYED, ((now_us, id) for id in freed))
+        still = ((reason, id) for id, reason, before in judged if reason not in (None, before))
+        transaction.executemany(STILL_REFUSED, still)
+        return appended
+
+    return Counts(*store.write(work), len(rows) - len(freed))
 
 
 def _document(raw: str) -> dict[str, Any] | None:
@@ -138,14 +142,13 @@ def _raw_chunk(adapter: Source, documents: list[dict[str, Any]]) -> pd.DataFrame
     return raw_chunk({name: object_array([d.get(name, missing) for d in documents]) for name in adapter.columns})
 
 
-def _release(conn: apsw.Connection) -> Counts:
+def _release(store: Store) -> Counts:
     now_us = time.time_ns() // 1_000
-    rows = conn.execute(QUARANTINED_EVENTS).fetchall()
+    rows = store.read(QUARANTINED_EVENTS)
     if not rows:
         return Counts(0, 0, 0)
     ids = [row[0] for row in rows]
-    events = store.frame_of([row[1:] for row in rows], EVENT_COLUMNS)
-    freed = [id for id, reason in zip(ids, frame_problems(events, now_us), strict=True) if reason is None]
-    with conn:
-        conn.executemany(REPLAYED, ((now_us, id) for id in freed))
+    frame = events.frame_of([row[1:] for row in rows], EVENT_COLUMNS)
+    freed = [id for id, reason in zip(ids, frame_problems(frame, now_us), strict=True) if reason is None]
+    store.write(lambda transaction: transaction.executemany(REPLAYED, ((now_us, id) for id in freed)))
     return Counts(len(freed), 0, len(ids) - len(freed))

@@ -15,7 +15,8 @@ from flows.steps import Steps
 from infra import layout, registry
 from infra.lock import held
 from infra.settings import prepare
-from infra.store.connection import connect
+from infra.store.engines import open_store
+from infra.store.statements.events import ANY_EVENT
 from models.evaluation import gate
 
 STEPS: Final = ("start", "ingest", "validate", "materialize", "train", "evaluate", "promote")
@@ -73,8 +74,8 @@ def run(
 
 def _require_events(home: Path) -> None:
     """Say at once what would be said after half a minute."""
-    with closing(connect(home)) as connection:
-        if connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None:
+    with closing(open_store(home)) as store:
+        if not store.read(ANY_EVENT):
             raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from flows import off_policy
 from flows.off_policy import PROFILES, WEIGHTS
 from infra import registry
-from infra.store.connection import connect
+from infra.store.engines import open_store
 from infra.store.statements.decisions import TRIAL_SHARE
 from models.bandit.off_policy import BETTER, SAME, THIN, WORSE
 from models.evaluation import gate
@@ -28,9 +28,9 @@ LONGEST_DAYS: Final = 14
 
 def running(home: Path) -> dict[str, int]:
     """Version of each model that is on trial."""
-    with closing(connect(home)) as connection:
-        share: Any = connection.execute(TRIAL_SHARE).fetchone()
-    if not (share and share[0]):
+    with closing(open_store(home)) as store:
+        share = store.read(TRIAL_SHARE)
+    if not (share and share[0][0]):
         return {}
     return {
         name: version for name, version in registry.aliased(home, registry.CHALLENGER).items() if name in (WEIGHTS, PROFILES)

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
 import numpy as np
 import pandas as pd
 from prefect import flow, task
@@ -23,17 +22,16 @@ from flows import expect
 from flows.expect import Checker, Outcome
 from flows.write_report import write_report
 from infra.layout import DATA_DOCS, REPORTS
-from infra.store.connection import connect
-from infra.store.events import cursor, event_chunks, move_cursor, quarantine_events, released_since
+from infra.store.engines import open_store
+from infra.store.events import event_chunks, quarantine_events
+from infra.store.protocol import LogTail, Transaction
+from infra.store.statements.offline import SUMMARY
 from models.events.quality import TOLERANCE, feature_bounds, summary, with_checks
-from models.schema import INSTANT, VIEW_FEATURES, VIEW_KEY
+from models.schema import VIEW_FEATURES, VIEW_KEY
 
 CURSOR: Final = "validate"
 ROWS_AT_ONCE: Final = 200_000
 TABLES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {v: (VIEW_KEY[v], VIEW_FEATURES[v]) for v in VIEW_KEY}
-_KEYS: Final = (
-    f"SELECT count(*), count(DISTINCT ({{key}}, {INSTANT})), coalesce(max(epoch_us({INSTANT})), 0) FROM read_parquet(?)"
-)
 _COLUMN_SUMMARY: Final = ["n_missing", "n_not_finite", "lowest", "highest", "lowest_allowed", "highest_allowed"]
 
 
@@ -97,23 +95,27 @@ def validate(home: Path, as_of_us: int | None = None, *, tolerance: float = TOLE
     checker: Checker | None = None
     outcomes: list[Outcome] = []
     n_rows = last_seq = 0
-    with closing(connect(home)) as connection:
-        for frame in event_chunks(connection, after_seq=_unseen_after(connection), n_rows=ROWS_AT_ONCE):
+    with closing(open_store(home)) as store:
+        tail = store.tail(CURSOR)
+        for frame in event_chunks(store, after_seq=_unseen_after(tail), n_rows=ROWS_AT_ONCE):
             checker = checker or Checker(home / DATA_DOCS / "events")
             outcomes += checker.check("events", with_checks(frame.set_index("seq")), expect.of_events)
             n_rows, last_seq = n_rows + len(frame), int(frame["seq"].iloc[-1])
         if checker is None:
             return ValidationResult(seconds=time.monotonic() - started)
         result = _concluded(home, checker, expect.merged(outcomes), n_rows, tolerance)
-        with connection:
-            n_quarantined = quarantine_events(connection, _reasons(outcomes).items())
-            move_cursor(connection, CURSOR, last_seq)
+
+        def work(transaction: Transaction) -> int:
+            tail.move(transaction, last_seq, time.time_ns() // 1_000)
+            return quarantine_events(transaction, _reasons(outcomes).items())
+
+        n_quarantined = store.write(work)
     return replace(result, n_quarantined=n_quarantined, seconds=time.monotonic() - started)
 
 
-def _unseen_after(connection: apsw.Connection) -> int:
+def _unseen_after(tail: LogTail) -> int:
     """The sequence number after which events were never seen, or were held back and released since."""
-    return min([cursor(connection, CURSOR), *(seq - 1 for seq in released_since(connection, CURSOR)[:1])])
+    return min([tail.position() or 0, *(seq - 1 for seq in tail.released()[:1])])
 
 
 def _reasons(outcomes: Iterable[Outcome]) -> dict[int, str]:
@@ -175,9 +177,8 @@ def _summaries(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     tables, columns = {}, {}
     for name, (key, features) in TABLES.items():
         path = folder / f"{name}.parquet"
-        with duckdb.connect() as connection:
-            connection.execute("SET memory_limit = '1GB'")
-            tables[name] = connection.execute(_KEYS.format(key=key), [str(path)]).fetchall()[0]
+        with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
+            tables[name] = connection.execute(SUMMARY[key], [str(path)]).fetchall()[0]
         with ParquetFile(path) as file:
             for feature in features:
                 values = file.read([feature]).column(0).to_numpy()

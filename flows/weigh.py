@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from infra.settings import prepare
-from infra.store.connection import connect
+from infra.store.engines import open_store
 from infra.store.events import read_events
 from infra.store.statements.action_weights import FREEZE, SERVING, THAW
 from models.inference import examples
@@ -29,9 +28,9 @@ def inspect(home: Path) -> dict[str, Any]:
     ``{"horizon_s", "seq", "frozen", "updated_at_us", "fallback", "pooling", "actions": [...]}``, JSON-able; see
     `models.weights.action_report.Row`. Before anything was counted `seq` is 0 and the heuristic weights serve.
     """
-    with closing(connect(prepare(home))) as connection:
-        found: Any = connection.execute(SERVING).fetchone()
-    frozen, seq, at_us, text = found or (0, 0, None, "[]")
+    with closing(open_store(home)) as store:
+        found = store.read(SERVING)
+    frozen, seq, at_us, text = found[0] if found else (0, 0, None, "[]")
     known = action_weights.posterior(action_weights.counts_from_lists(json.loads(text)))
     return {
         "horizon_s": known.params.horizon_s,
@@ -54,8 +53,8 @@ def sequences(home: Path, at_most: int = 20) -> dict[str, Any]:
     ValueError
         If the log is empty.
     """
-    with closing(connect(prepare(home))) as connection:
-        frame = read_events(connection)
+    with closing(open_store(home)) as store:
+        frame = read_events(store)
     if frame.empty:
         raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
     log, _ = examples.read_log(frame)
@@ -71,20 +70,20 @@ def freeze(home: Path) -> dict[str, Any]:
     ValueError
         If nothing was counted yet.
     """
-    with closing(connect(prepare(home))) as connection:
-        connection.execute(FREEZE, (time.time_ns() // 1000,))
-        found: Any = connection.execute(SERVING).fetchone()
-    if found is None:
+    with closing(open_store(home)) as store:
+        store.write(lambda transaction: transaction.execute(FREEZE, (time.time_ns() // 1000,)))
+        found = store.read(SERVING)
+    if not found:
         raise ValueError("no actions were counted yet, so there is nothing to freeze: the worker counts them (attune worker)")
-    return {"frozen": True, "seq": found[1]}
+    return {"frozen": True, "seq": found[0][1]}
 
 
 def thaw(home: Path) -> dict[str, Any]:
     """Let the action weights follow the log again."""
-    with closing(connect(prepare(home))) as connection:
-        connection.execute(THAW)
-        found: Any = connection.execute(SERVING).fetchone()
-    return {"frozen": False, "seq": found[1] if found else 0}
+    with closing(open_store(home)) as store:
+        store.write(lambda transaction: transaction.execute(THAW))
+        found = store.read(SERVING)
+    return {"frozen": False, "seq": found[0][1] if found else 0}
 
 
 def weight_lines(found: dict[str, Any]) -> list[str]:

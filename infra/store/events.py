@@ -1,7 +1,6 @@
-"""Event log as frames: append, read, quarantine, and the cursors of who reads its tail.
+"""Event log as frames: append, read, quarantine.
 
-Everything here is a statement of `infra.store.statements.log` and its bindings; what a row must look like is decided in
-`models.events.rules`.
+Everything here is a statement and its bindings; what a row must look like is decided in `models.events.rules`.
 """
 
 import gc
@@ -12,11 +11,10 @@ from hashlib import blake2b
 from itertools import chain, islice, repeat
 from typing import Any, Final, NamedTuple
 
-import apsw
 import numpy as np
 import pandas as pd
 
-from infra.store.statements.cursors import MOVE_CURSOR, POSITION, RELEASED_SINCE
+from infra.store.protocol import Store, Transaction
 from infra.store.statements.events import APPEND_EVENT, LOG_COLUMNS, READ_EVENTS
 from infra.store.statements.quarantine import QUARANTINE_EVENT, QUARANTINE_ROW
 from models.schema import EVENT_COLUMNS, MEASURES
@@ -54,8 +52,8 @@ class Refused(NamedTuple):
     reason: str
 
 
-def append_events(conn: apsw.Connection, frame: pd.DataFrame, partner: str, received_at_us: int) -> tuple[int, int]:
-    """Append valid events in the frame's order, in one transaction (joins the caller's, if one is open).
+def append_events(transaction: Transaction, frame: pd.DataFrame, partner: str, received_at_us: int) -> tuple[int, int]:
+    """Append valid events of a file in the frame's order.
 
     Parameters
     ----------
@@ -69,13 +67,8 @@ def append_events(conn: apsw.Connection, frame: pd.DataFrame, partner: str, rece
     """
     columns = [_bindings(frame[name]) for name in EVENT_COLUMNS]
     n = len(frame)
-    before = conn.total_changes()
-    with conn:
-        conn.executemany(
-            APPEND_EVENT,
-            zip(repeat(partner, n), *columns, repeat(received_at_us, n), repeat(None, n), repeat(0, n), strict=False),
-        )
-    accepted = conn.total_changes() - before
+    who, when = repeat(partner, n), repeat(received_at_us, n)
+    accepted = transaction.executemany(APPEND_EVENT, zip(who, *columns, when, repeat(None, n), repeat(0, n), strict=True))
     return accepted, n - accepted
 
 
@@ -93,7 +86,7 @@ def _bindings(column: "pd.Series[Any]") -> list[Any]:
     return list(values.tolist())
 
 
-def read_events(conn: apsw.Connection, *, after_seq: int = 0, until_us: int | None = None) -> pd.DataFrame:
+def read_events(store: Store, *, after_seq: int = 0, until_us: int | None = None) -> pd.DataFrame:
     """Read the log's valid events in log order: an event frame with `seq`, `partner` and `received_at_us`.
 
     Parameters
@@ -108,15 +101,15 @@ def read_events(conn: apsw.Connection, *, after_seq: int = 0, until_us: int | No
     Columns `seq`, `partner`, `EVENT_COLUMNS`, `received_at_us`; quarantined events are left out.
     """
     with collector_off():
-        frames = list(event_chunks(conn, after_seq=after_seq, until_us=until_us))
+        frames = list(event_chunks(store, after_seq=after_seq, until_us=until_us))
     return pd.concat(frames, ignore_index=True) if frames else frame_of([])
 
 
 def event_chunks(
-    conn: apsw.Connection, *, after_seq: int = 0, until_us: int | None = None, n_rows: int = READ_ROWS
+    store: Store, *, after_seq: int = 0, until_us: int | None = None, n_rows: int = READ_ROWS
 ) -> Iterator[pd.DataFrame]:
     """Read as `read_events` does, `n_rows` at a time, all from one snapshot of the log."""
-    rows = conn.execute(READ_EVENTS, (after_seq, 2**62 if until_us is None else until_us, -1))
+    rows = store.stream(READ_EVENTS, (after_seq, 2**62 if until_us is None else until_us, -1))
     shared: dict[Any, Any] = {}
     while chunk := list(islice(rows, n_rows)):
         yield frame_of(chunk, share=shared.setdefault)
@@ -156,18 +149,15 @@ def collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def quarantine(conn: apsw.Connection, rows: Iterable[Refused]) -> int:
-    """Keep refused rows, in one transaction; a row of the same file and line that is kept already stays as it is.
+def quarantine(transaction: Transaction, rows: Iterable[Refused]) -> int:
+    """Keep refused rows; a row of the same file and line that is kept already stays as it is.
 
     Returns
     -------
     Rows that were new.
     """
     now_us = time.time_ns() // 1_000
-    before = conn.total_changes()
-    with conn:
-        conn.executemany(QUARANTINE_ROW, ((*row, _content_key(row), now_us) for row in rows))
-    return int(conn.total_changes() - before)
+    return transaction.executemany(QUARANTINE_ROW, ((*row, _content_key(row), now_us) for row in rows))
 
 
 def _content_key(row: Refused) -> str:
@@ -175,8 +165,8 @@ def _content_key(row: Refused) -> str:
     return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def quarantine_events(conn: apsw.Connection, refusals: Iterable[tuple[int, str]]) -> int:
-    """Leave events of the log out of every fold: ``(seq, reason)`` pairs, in one transaction.
+def quarantine_events(transaction: Transaction, refusals: Iterable[tuple[int, str]]) -> int:
+    """Leave events of the log out of every fold: ``(seq, reason)`` pairs.
 
     An event that was released by a replay and is refused again is held back again.
 
@@ -185,23 +175,4 @@ def quarantine_events(conn: apsw.Connection, refusals: Iterable[tuple[int, str]]
     Events newly held back, or whose reason changed.
     """
     now_us = time.time_ns() // 1_000
-    before = conn.total_changes()
-    with conn:
-        conn.executemany(QUARANTINE_EVENT, ((reason, f"seq:{seq}", now_us, seq) for seq, reason in refusals))
-    return int(conn.total_changes() - before)
-
-
-def cursor(conn: apsw.Connection, name: str) -> int:
-    """Sequence number up to which a tail reader has read; 0 for a new one."""
-    row = conn.execute(POSITION, (name,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def released_since(conn: apsw.Connection, name: str) -> list[int]:
-    """Events that a tail reader has passed while they were held back, and that a replay has released since; ascending."""
-    return [int(row[0]) for row in conn.execute(RELEASED_SINCE, (name,))]
-
-
-def move_cursor(conn: apsw.Connection, name: str, seq: int) -> None:
-    """Set how far a tail reader has read; inside the caller's transaction, if one is open."""
-    conn.execute(MOVE_CURSOR, (name, seq, time.time_ns() // 1_000))
+    return transaction.executemany(QUARANTINE_EVENT, ((reason, f"seq:{seq}", now_us, seq) for seq, reason in refusals))

@@ -1,6 +1,5 @@
 """Backfill: what a retraining of the whole log gives for a past day is what it would have given on that day, bit for bit."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ import pytest
 from flows import train
 from flows.materialize import materialize
 from infra.artifacts import read_parts
-from infra.store.connection import connect
-from infra.store.events import append_events
 from models.artifact import Parts
 from models.model_specs import MODEL_NAMES
 from models.simulator import ShopConfig, simulate
+from tests.stores import append_events
 
 SHOP = ShopConfig(n_users=90, n_days=6, seed=8)
 DAY_US = 86_400_000_000
@@ -22,8 +20,7 @@ THAT_DAY_US = SHOP.start_us + 4 * DAY_US
 
 
 def trained(home: Path, events: Any, as_of_us: int | None) -> dict[str, Parts]:
-    with closing(connect(home)) as connection:
-        append_events(connection, events, "shop", SHOP.end_us)
+    append_events(home, events, received_at_us=SHOP.end_us)
     materialize(home, THAT_DAY_US)
     folder = train.prepare.fn(str(home), as_of_us, 100_000)
     for name in MODEL_NAMES:  # in the flow's order: some ask the models before them

@@ -17,14 +17,14 @@ from flows import drift
 from flows.commands import app
 from flows.reports import drift as drift_page
 from infra import layout, registry
-from infra.store.connection import connect
-from infra.store.events import append_events
+from infra.store.embedded.connection import connect
 from infra.store.statements.decisions import DECISION_COLUMNS
 from models.engagement import from_log as log_engagement
 from models.engagement import model as engagement_model
 from models.features import sessions
 from models.inference import examples, intent, labels
 from models.simulator import Causes, ShopConfig, simulate
+from tests.stores import append_events
 
 DAY_US = 86_400_000_000
 BEFORE = ShopConfig(n_users=450, n_days=7, seed=5)
@@ -53,8 +53,7 @@ def trained() -> Any:
 @pytest.fixture
 def home(trained: Any, tmp_path: Path) -> Iterator[Path]:
     frame, parts = trained
-    with closing(connect(tmp_path)) as connection:
-        append_events(connection, frame, "shop", BEFORE.end_us)
+    append_events(tmp_path, frame, received_at_us=BEFORE.end_us)
     window = {"first_event_us": BEFORE.start_us, "last_event_us": int(frame["occurred_at_us"].max())}
     versions = {name: registry.save(tmp_path, name, part, {"window": window}) for name, part in parts.items()}
     registry.crown(tmp_path, versions, actor="test", reason="test")
@@ -68,8 +67,7 @@ def later_events(config: ShopConfig) -> pd.DataFrame:
 
 
 def with_later(home: Path, config: ShopConfig) -> dict[str, Any]:
-    with closing(connect(home)) as connection:
-        append_events(connection, later_events(config), "shop", config.end_us)
+    append_events(home, later_events(config), received_at_us=config.end_us)
     return drift.measure.fn(str(home), NOW_US)
 
 

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from flows import experiment
 from flows.commands import app
 from flows.reports import experiment as experiment_page
-from infra.store.connection import connect
-from infra.store.events import append_events, quarantine_events
+from infra.store.embedded.connection import connect
 from infra.store.statements.decisions import DECISION_COLUMNS, LOG_DECISION, LOG_FAILURE
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.schema import EVENT_COLUMNS
+from tests.stores import append_events, quarantine_events
 
 DAY_US = 86_400_000_000
 START_US = 1_790_000_000_000_000
@@ -50,12 +50,11 @@ def event(user: str, kind: str, at_us: int, price: float | None = None) -> dict[
 
 
 def filled(home: Path, decisions: Sequence[tuple[Any, ...]], events: Sequence[dict[str, Any]]) -> None:
-    with closing(connect(home)) as connection:
-        with connection:
-            connection.executemany(LOG_DECISION, decisions)
-        if events:
-            frame = pd.DataFrame(events).assign(event_id=[f"e-{k}" for k in range(len(events))], utc_offset_min=0)
-            append_events(connection, frame.reindex(columns=list(EVENT_COLUMNS)), "shop", START_US)
+    with closing(connect(home)) as connection, connection:
+        connection.executemany(LOG_DECISION, decisions)
+    if events:
+        frame = pd.DataFrame(events).assign(event_id=[f"e-{k}" for k in range(len(events))], utc_offset_min=0)
+        append_events(home, frame.reindex(columns=list(EVENT_COLUMNS)), received_at_us=START_US)
 
 
 def shop(rates: dict[str, float], n: int = 3_000) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
@@ -110,8 +109,7 @@ def test_only_what_follows_the_first_exposure_of_a_believable_log_counts(tmp_pat
         decision("u-3", first, "static"),
     ]
     filled(tmp_path, decisions, events)
-    with closing(connect(tmp_path)) as connection:
-        quarantine_events(connection, [(4, "too dear")])
+    quarantine_events(tmp_path, [(4, "too dear")])
     found = told(tmp_path)
     assert found["visitors"] == {"dynamic": 1, "static": 1}
     means = {name: one["mean"] for name, one in found["metrics"]["revenue_per_visitor"]["variants"].items()}

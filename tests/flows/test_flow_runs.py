@@ -1,15 +1,12 @@
 """The validation, materialization and drift flows, run by Prefect: seen in its API, the result among its artifacts."""
 
-from contextlib import closing
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from flows.server import connected
-from infra.store import events as store
-from infra.store.connection import connect
 from models.schema import EVENT_COLUMNS, MEASURES
+from tests.stores import append_events
 from tests.waiting import until
 
 AT_US = 1_790_000_000_000_000
@@ -29,8 +26,7 @@ def home(tmp_path):
         device=["fridge", *["mobile"] * 39],
     )
     rows.loc[39, ["event_type", "item_id"]] = ["item_view", "hat"]
-    with closing(connect(tmp_path)) as connection:
-        store.append_events(connection, rows, "shop", AT_US)
+    append_events(tmp_path, rows, received_at_us=AT_US)
     return tmp_path
 
 

@@ -4,6 +4,7 @@ import ast
 import gzip
 import json
 import os
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -14,22 +15,14 @@ from flows import append, read
 from flows.append import Counts, ingest_file
 from flows.quarantine import list_rows
 from infra.secret import secret
-from infra.store import events as store
-from infra.store.connection import connect
+from infra.store.engines import open_store
 from models.events.identity import partner_key, pseudonym
 from models.events.sources import SOURCES
+from tests.stores import read_events
 
 DATA = Path(os.environ.get("ATTUNE_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 TAOBAO = "1,2268318,2520377,pv,1511544070\n1,2333346,2520771,buy,1511561733\n"
 REES46 = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
-
-
-def log(home):
-    conn = connect(home)
-    try:
-        return store.read_events(conn)
-    finally:
-        conn.close()
 
 
 def written(folder, name, data):
@@ -62,11 +55,11 @@ def test_a_real_file_is_read_whole_and_the_second_time_adds_nothing(tmp_path, na
     found = ingest_file(DATA / name, format, tmp_path, progress=False)
     assert found == counts
     assert sum(found) == n_rows
-    events = log(tmp_path)
+    events = read_events(tmp_path)
     assert len(events) == found.accepted
     assert events["user_id"].str.fullmatch("[0-9a-f]{32}").all()
     assert ingest_file(DATA / name, format, tmp_path, progress=False) == (0, n_rows - found.quarantined, found.quarantined)
-    assert len(log(tmp_path)) == found.accepted
+    assert len(read_events(tmp_path)) == found.accepted
     assert len(list_rows(tmp_path, 100)) == found.quarantined
 
 
@@ -98,7 +91,7 @@ def test_gzip_and_parquet_are_told_by_their_content(tmp_path):
 def test_our_own_form_comes_from_parquet_too(tmp_path):
     pd.DataFrame([event(1, context={"device": "mobile"}), event(2, price=3.5, context=None)]).to_parquet(tmp_path / "e.parquet")
     assert ingest_file(tmp_path / "e.parquet", "attune", tmp_path) == (2, 0, 0)
-    assert log(tmp_path)["device"].tolist() == ["mobile", "unknown"]
+    assert read_events(tmp_path)["device"].tolist() == ["mobile", "unknown"]
 
 
 def test_a_byte_order_mark_windows_lines_and_blank_lines_do_no_harm(tmp_path):
@@ -111,7 +104,7 @@ def test_columns_may_stand_in_any_order_with_others_between(tmp_path):
     text = "note,user_session,user_id,price,brand,category_code,category_id,product_id,event_type,event_time\n"
     text += '"a, b",s-1,u,35.79,acme,,205,9,view,2019-10-01 00:00:01 UTC\n'
     assert ingest_file(written(tmp_path, "a.csv", text), "rees46", tmp_path) == (1, 0, 0)
-    assert log(tmp_path)["item_id"].tolist() == ["9"]
+    assert read_events(tmp_path)["item_id"].tolist() == ["9"]
 
 
 def test_each_bad_line_is_kept_with_its_number_and_reason(tmp_path):
@@ -168,7 +161,7 @@ def test_a_truncated_gzip_keeps_what_came_before_the_break(tmp_path):
     path = written(tmp_path, "e.jsonl.gz", whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="truncated gzip file; the whole lines before the damage are in the log"):
         ingest_file(path, "attune", tmp_path)
-    n_kept = len(log(tmp_path))
+    n_kept = len(read_events(tmp_path))
     assert 0 < n_kept < 5_000
     path.write_bytes(whole)
     assert ingest_file(path, "attune", tmp_path) == (5_000 - n_kept, n_kept, 0)
@@ -180,9 +173,8 @@ def test_an_interrupted_ingest_leaves_whole_chunks_and_can_be_repeated(tmp_path)
     assert len(chunks) > 1
     assert sum(len(chunk.raw) for chunk in chunks) == 100
     door = append.Door(SOURCES["attune"], "local", path.name, partner_key(secret(tmp_path), "local"))
-    conn = connect(tmp_path)
-    n_first = append.append_batch(conn, door, chunks[0]).accepted
-    conn.close()
+    with closing(open_store(tmp_path)) as store:
+        n_first = append.append_batch(store, door, chunks[0]).accepted
     assert n_first == len(chunks[0].raw)
     assert ingest_file(path, "attune", tmp_path) == (100 - n_first, n_first, 0)
 

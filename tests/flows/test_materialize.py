@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -12,8 +11,6 @@ import pytest
 
 from feature_repo.store import open_store
 from flows.materialize import materialize, training_set, write_offline
-from infra.store import events as store
-from infra.store.connection import connect
 from models.features import tables as feature_tables
 from models.schema import (
     EVENT_COLUMNS,
@@ -26,6 +23,7 @@ from models.schema import (
     USER_FEATURES,
     USER_RECENT_ITEMS,
 )
+from tests.stores import append_events, quarantine_events
 from tests.waiting import until
 
 T0_US = 1_790_000_000_000_000 // 3_600_000_000 * 3_600_000_000  # a full hour
@@ -50,8 +48,7 @@ def log(*rows):
 
 
 def append(home, *rows):
-    with closing(connect(home)) as connection:
-        store.append_events(connection, log(*rows), "shop", T0_US)
+    append_events(home, log(*rows), received_at_us=T0_US)
 
 
 SHOP = [
@@ -174,8 +171,7 @@ def test_a_look_at_the_past_rebuilds_the_tables_and_leaves_the_online_store_alon
 
 def test_events_held_back_are_in_no_table(tmp_path):
     append(tmp_path, *SHOP)
-    with closing(connect(tmp_path)) as connection:
-        store.quarantine_events(connection, [(4, "price_in_range")])
+    quarantine_events(tmp_path, [(4, "price_in_range")])
     write_offline.fn(str(tmp_path), T0_US + 100 * MINUTE_US)
     assert set(table(tmp_path, "user_features")["user_id"]) == {"ann"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from flows.off_policy import verdict
 from infra import registry
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from infra.store.statements.decisions import DECISION_COLUMNS, KEEP_SNAPSHOT
 from models import weight_profile as weights
 from models.bandit import arms, rewards

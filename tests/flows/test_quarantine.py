@@ -8,12 +8,11 @@ import pytest
 from flows.append import ingest_file
 from flows.quarantine import list_rows, replay
 from infra.secret import secret
-from infra.store import events as store
-from infra.store.connection import connect
-from infra.store.statements.idempotency import REJECTED_SOURCE
-from infra.store.statements.log import QUARANTINE_ROW
+from infra.store.embedded.connection import connect
+from infra.store.statements.quarantine import QUARANTINE_ROW, REJECTED_SOURCE
 from models.events.identity import partner_key, pseudonym
 from models.events.rejected import kept_form
+from tests.stores import quarantine_events, read_events
 
 
 def change_reason(home):
@@ -57,14 +56,12 @@ def test_our_own_rows_keep_their_types_in_quarantine(tmp_path):
 def test_events_that_validation_held_back_are_released(tmp_path):
     (tmp_path / "a.csv").write_text("1,2,3,pv,1511544070\n1,3,3,pv,1511544071\n")
     ingest_file(tmp_path / "a.csv", "taobao", tmp_path)
-    conn = connect(tmp_path)
-    store.quarantine_events(conn, [(2, "dwell_ms: too long for a person")])
+    quarantine_events(tmp_path, [(2, "dwell_ms: too long for a person")])
     assert [(row["seq"], row["line"]) for row in list_rows(tmp_path)] == [(2, None)]
-    assert len(store.read_events(conn)) == 1
+    assert len(read_events(tmp_path)) == 1
     assert replay(tmp_path) == (1, 0, 0)
-    assert len(store.read_events(conn)) == 2
+    assert len(read_events(tmp_path)) == 2
     assert list_rows(tmp_path) == []
-    conn.close()
 
 
 def reject_at_door(home, event, received_at_us):

@@ -2,16 +2,17 @@ from pathlib import Path
 
 import pytest
 
+from infra.store.engines import open_store
 from benchmarks.champions import crown
 from flows.tune import tune
 from flows.weigh import freeze, inspect, sequence_lines, sequences, thaw, weight_lines
 from infra import promotion, registry
-from infra.store.connection import connect
-from infra.store.events import append_events
+from infra.store.embedded.connection import connect
 from models.schema import EVENT_TYPES
 from models.simulator import ShopConfig, simulate
 from services.serving.model_watch import ChampionWatcher
 from services.worker.action_weights import ActionWeightDuty
+from tests.stores import append_events
 
 SHOP = ShopConfig(n_users=150, n_days=3, n_items=80, n_categories=5)
 
@@ -20,7 +21,7 @@ SHOP = ShopConfig(n_users=150, n_days=3, n_items=80, n_categories=5)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tuned")
     crown(folder, SHOP, n_rounds=3)
-    append_events(connect(folder), simulate(SHOP).events, "shop", 0)
+    append_events(folder, simulate(SHOP).events)
     return folder
 
 
@@ -42,7 +43,7 @@ def test_a_tuned_set_is_kept_promoted_and_served(home: Path) -> None:
 def test_tuning_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the event log is empty"):
         tune(tmp_path)
-    append_events(connect(tmp_path), simulate(ShopConfig(n_users=5, n_days=1)).events, "shop", 0)
+    append_events(tmp_path, simulate(ShopConfig(n_users=5, n_days=1)).events)
     with pytest.raises(ValueError, match="no intent model serves"):
         tune(tmp_path)
 
@@ -52,7 +53,7 @@ def test_the_weights_can_be_looked_at_frozen_and_thawed(home: Path) -> None:
     assert (before["seq"], before["fallback"]) == (0, True)
     with pytest.raises(ValueError, match="no actions were counted yet"):
         freeze(home)
-    duty = ActionWeightDuty(connect(home))
+    duty = ActionWeightDuty(open_store(home))
     while duty.step(SHOP.end_us + 10**11):
         pass
     found = inspect(home)

@@ -1,19 +1,16 @@
 """Validation: what is not believable is held back row by row, or stops the batch; nothing is lost."""
 
-from contextlib import closing
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from flows import quarantine
 from flows.validate import ValidationStopped, check_events, check_tables, validate
-from infra.store import events as store
-from infra.store.connection import connect
 from models.events.encode import encode
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import EVENT_COLUMNS, MEASURES
+from tests.stores import append_events, read_events
 
 NOW_US = 1_790_000_000_000_000
 
@@ -36,13 +33,11 @@ def views(n, prices=10.0, prefix="e"):
 
 
 def append(home, frame):
-    with closing(connect(home)) as connection:
-        store.append_events(connection, frame, "shop", NOW_US)
+    append_events(home, frame, received_at_us=NOW_US)
 
 
 def seqs(home):
-    with closing(connect(home)) as connection:
-        return store.read_events(connection)["seq"].tolist()
+    return read_events(home)["seq"].tolist()
 
 
 def test_a_believable_batch_passes_once_and_is_not_looked_at_again(tmp_path):

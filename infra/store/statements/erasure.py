@@ -40,26 +40,6 @@ ERASE: Final = tuple(
         ("signals", "user_id = ?1"),
     )
 )
-# Rows that belong to a user through another table, before that table's own rows go: table -> (condition on one user_id).
-DEPENDENT: Final = {
-    "quarantine": "seq IN (SELECT seq FROM events WHERE user_id = ?1) OR instr(raw, ?1) > 0",
-    "reward_events": "seq IN (SELECT seq FROM events WHERE user_id = ?1)",
-    "rewards": "decision_id IN (SELECT decision_id FROM decisions WHERE user_id = ?1)",
-    "deliveries": "signal_id IN (SELECT signal_id FROM signals WHERE user_id = ?1)",
-}
-# Every table that names users itself, whatever part brought it.
-TABLES_OF_USERS: Final = (
-    "SELECT m.name FROM sqlite_schema AS m JOIN pragma_table_info(m.name) AS c "
-    "WHERE m.type = 'table' AND c.name = 'user_id' AND m.name <> 'tombstones' ORDER BY m.name"
-)
-
-
-def forget_of_user(table: str) -> str:
-    """Remove the rows of a table that names users itself: (user_id)."""
-    return f"DELETE FROM {table} WHERE user_id = ?1"
-
-
-FORGET_DEPENDENT: Final = {table: f"DELETE FROM {table} WHERE {condition}" for table, condition in DEPENDENT.items()}
 KEEP_RECEIPT: Final = "UPDATE tombstones SET removed = ?, completed_at_us = ? WHERE receipt_id = ?"
 # (receipt_id, partner)
 RECEIPT: Final = " UNION ALL ".join(
@@ -74,24 +54,6 @@ UNFINISHED: Final = (
 # (partner)
 IS_KNOWN: Final = "SELECT 1 FROM partners WHERE name = ?1 UNION SELECT 1 FROM events WHERE partner = ?1"
 N_ERASED: Final = "SELECT count(*), coalesce(max(erased_at_us), 0) FROM tombstones"
-
-# Retention, a few rows at a time: the column that dates a table's rows.
-DATED: Final = {
-    "events": "occurred_at_us",
-    "decisions": "decided_at_us",
-    "failed_decisions": "failed_at_us",
-    "signals": "created_at_us",
-    "holdout": "created_at_us",
-    "deliveries": "created_at_us",
-    "quarantine": "quarantined_at_us",
-    "signal_users": "scored_at_us",
-}
-# What goes with rows of `DATED`: (table, the column that both have).
-WITH_OLD: Final = {
-    "events": (("quarantine", "seq"), ("reward_events", "seq")),
-    "decisions": (("rewards", "decision_id"),),
-    "signals": (("deliveries", "signal_id"),),
-}
 
 
 class Retention(NamedTuple):
@@ -128,16 +90,3 @@ RETENTION: Final = (
     _retention("quarantine", "quarantined_at_us"),
     _retention("signal_users", "scored_at_us"),
 )
-_OLD: Final = f"rowid {one_of()}"
-# Some rows of a table that are too old: (before_us, limit). And what goes with them, dependent rows first: (rowids).
-OLD_ROWS: Final = {table: f"SELECT rowid FROM {table} WHERE {column} < ? LIMIT ?" for table, column in DATED.items()}
-FORGET_OLD: Final = {
-    table: (
-        *(
-            f"DELETE FROM {dependent} WHERE {key} IN (SELECT {key} FROM {table} WHERE {_OLD})"
-            for dependent, key in WITH_OLD.get(table, ())
-        ),
-        f"DELETE FROM {table} WHERE {_OLD}",
-    )
-    for table in DATED
-}

@@ -1,7 +1,7 @@
 """What a challenger would have answered to live requests, summed up: no request and no visitor can be found in it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 SUMS: Final = (
@@ -35,7 +35,7 @@ def named(versions: Mapping[str, int]) -> str:
     return json.dumps(dict(versions), sort_keys=True)
 
 
-def summary(sums: tuple[Any, ...]) -> dict[str, float | int | None]:
+def summary(sums: Sequence[Any]) -> dict[str, float | int | None]:
     """Shares and means of one kind of request, from `SUMS` in their order.
 
     Examples

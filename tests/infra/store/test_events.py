@@ -14,6 +14,7 @@ from infra.secret import secret
 from infra.store import events as store
 from infra.store.embedded.connection import connect
 from infra.store.embedded.migrate import revisions
+from infra.store.engines import open_store
 from models.schema import EVENT_COLUMNS, MEASURES
 
 
@@ -31,16 +32,24 @@ def events(*ids, at=1_000_000):
 
 
 @pytest.fixture
-def conn(tmp_path):
-    opened = connect(tmp_path)
+def log(tmp_path):
+    opened = open_store(tmp_path)
     yield opened
     opened.close()
 
 
-def test_what_is_appended_is_read_back_bit_for_bit(conn):
+def append(log, frame, partner="shop", received_at_us=5):
+    return log.write(lambda transaction: store.append_events(transaction, frame, partner, received_at_us))
+
+
+def hold_back(log, *refusals):
+    return log.write(lambda transaction: store.quarantine_events(transaction, refusals))
+
+
+def test_what_is_appended_is_read_back_bit_for_bit(log):
     frame = events("a", "b")
-    assert store.append_events(conn, frame, "shop", 5) == (2, 0)
-    back = store.read_events(conn)
+    assert append(log, frame, "shop", 5) == (2, 0)
+    back = store.read_events(log)
     assert back["seq"].tolist() == [1, 2]
     assert back["partner"].tolist() == ["shop", "shop"]
     assert back["received_at_us"].tolist() == [5, 5]
@@ -48,62 +57,54 @@ def test_what_is_appended_is_read_back_bit_for_bit(conn):
     assert (back["utc_offset_min"].dtype, back["price"].dtype) == (np.int16, np.float64)
 
 
-def test_an_event_id_counts_once_per_partner(conn):
-    assert store.append_events(conn, events("a", "a", "b"), "shop", 5) == (2, 1)
-    assert store.append_events(conn, events("b", "c"), "shop", 6) == (1, 1)
-    assert store.append_events(conn, events("a"), "other", 6) == (1, 0)
+def test_an_event_id_counts_once_per_partner(log):
+    assert append(log, events("a", "a", "b"), "shop", 5) == (2, 1)
+    assert append(log, events("b", "c"), "shop", 6) == (1, 1)
+    assert append(log, events("a"), "other", 6) == (1, 0)
 
 
-def test_an_empty_log_reads_as_an_empty_event_frame(conn):
-    back = store.read_events(conn)
+def test_an_empty_log_reads_as_an_empty_event_frame(log):
+    back = store.read_events(log)
     assert len(back) == 0
     assert list(back.columns) == ["seq", "partner", *EVENT_COLUMNS, "received_at_us"]
 
 
-def test_reading_starts_after_a_sequence_number_and_ends_at_an_instant(conn):
-    store.append_events(conn, pd.concat([events("a", at=1), events("b", at=2), events("c", at=3)]), "shop", 5)
-    assert store.read_events(conn, after_seq=1)["event_id"].tolist() == ["b", "c"]
-    assert store.read_events(conn, until_us=2)["event_id"].tolist() == ["a", "b"]
+def test_reading_starts_after_a_sequence_number_and_ends_at_an_instant(log):
+    append(log, pd.concat([events("a", at=1), events("b", at=2), events("c", at=3)]), "shop", 5)
+    assert store.read_events(log, after_seq=1)["event_id"].tolist() == ["b", "c"]
+    assert store.read_events(log, until_us=2)["event_id"].tolist() == ["a", "b"]
 
 
-def test_chunks_together_are_the_whole_log(conn):
-    store.append_events(conn, events(*map(str, range(7))), "shop", 5)
-    chunks = list(store.event_chunks(conn, n_rows=3))
+def test_chunks_together_are_the_whole_log(log):
+    append(log, events(*map(str, range(7))), "shop", 5)
+    chunks = list(store.event_chunks(log, n_rows=3))
     assert [len(chunk) for chunk in chunks] == [3, 3, 1]
-    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), store.read_events(conn))
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), store.read_events(log))
 
 
-def test_a_quarantined_event_is_left_out_and_comes_back_when_refused_again(conn):
-    store.append_events(conn, events("a", "b"), "shop", 5)
-    assert store.quarantine_events(conn, [(1, "too fast")]) == 1
-    assert store.quarantine_events(conn, [(1, "too fast")]) == 0
-    assert store.read_events(conn)["event_id"].tolist() == ["b"]
-    conn.execute("UPDATE quarantine SET replayed_at_us = 9")
-    assert store.read_events(conn)["event_id"].tolist() == ["a", "b"]
-    assert store.quarantine_events(conn, [(1, "too fast")]) == 1
-    assert store.read_events(conn)["event_id"].tolist() == ["b"]
+def test_a_quarantined_event_is_left_out_and_comes_back_when_refused_again(log):
+    append(log, events("a", "b"), "shop", 5)
+    assert hold_back(log, (1, "too fast")) == 1
+    assert hold_back(log, (1, "too fast")) == 0
+    assert store.read_events(log)["event_id"].tolist() == ["b"]
+    log.write(lambda transaction: transaction.execute("UPDATE quarantine SET replayed_at_us = 9"))
+    assert store.read_events(log)["event_id"].tolist() == ["a", "b"]
+    assert hold_back(log, (1, "too fast")) == 1
+    assert store.read_events(log)["event_id"].tolist() == ["b"]
 
 
-def test_a_refused_row_is_kept_once(conn):
+def test_a_refused_row_is_kept_once(log):
     row = store.Refused("shop", "f.csv", "taobao", 3, "{}", "why")
-    assert store.quarantine(conn, [row, row._replace(line=4)]) == 2
-    assert store.quarantine(conn, [row]) == 0
+    assert log.write(lambda transaction: store.quarantine(transaction, [row, row._replace(line=4)])) == 2
+    assert log.write(lambda transaction: store.quarantine(transaction, [row])) == 0
 
 
-def test_a_cursor_stays_where_it_was_moved(conn):
-    assert store.cursor(conn, "worker") == 0
-    store.move_cursor(conn, "worker", 7)
-    store.move_cursor(conn, "worker", 9)
-    assert store.cursor(conn, "worker") == 9
-
-
-def test_the_log_is_durable_and_shared(tmp_path, conn):
-    assert conn.pragma("journal_mode") == "wal"
-    assert conn.pragma("synchronous") == 2
-    other = connect(tmp_path)
-    store.append_events(other, events("a"), "shop", 5)
-    other.close()
-    assert len(store.read_events(conn)) == 1
+def test_the_log_is_durable_and_shared(tmp_path, log):
+    with closing(connect(tmp_path)) as conn:
+        assert conn.pragma("journal_mode") == "wal"
+        assert conn.pragma("synchronous") == 2
+    append(open_store(tmp_path), events("a"))
+    assert len(store.read_events(log)) == 1
 
 
 def test_many_processes_agree_on_one_secret(tmp_path):

@@ -15,7 +15,8 @@ from infra.store.embedded.connection import connect
 from infra.store.statements.erasure import ERASE, RETENTION
 
 VERBS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ")
-FILES = [found.name for found in pkgutil.iter_modules(statements.__path__)]
+OF_FILES = ("offline",)  # for DuckDB
+FILES = [found.name for found in pkgutil.iter_modules(statements.__path__) if found.name not in OF_FILES]
 OF_USERS = "SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND c.name = 'user_id'"
 
 
