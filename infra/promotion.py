@@ -21,7 +21,8 @@ from infra.registry import (
     set_alias,
     versions,
 )
-from infra.store.connection import connect, immediate
+from infra.store.engines import open_store
+from infra.store.protocol import Transaction
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,13 @@ def rollback(home: Path, name: str, *, actor: str = "operator", reason: str = "b
 
 
 def _moved_back(home: Path, name: str, history: list[int], why: Reason) -> Move:
-    with closing(connect(home)) as connection, immediate(connection):
-        if _champion_history(audit_rows(connection), name) != history:  # loading took a while
+    def move(transaction: Transaction) -> int | None:
+        if _champion_history(audit_rows(transaction.read), name) != history:  # loading took a while
             raise ValueError(f"the champion of {name} was moved meanwhile; look with attune models, then try again")
-        before = change(connection, CHAMPION, {name: history[-2]}, why)
-    return Move(name, before[name], history[-2])
+        return change(transaction, CHAMPION, {name: history[-2]}, why)[name]
+
+    with closing(open_store(home)) as store:
+        return Move(name, store.write(move), history[-2])
 
 
 def _champion_history(moves: list[AuditRow], name: str) -> list[int]:

@@ -16,12 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import apsw
-
 from infra import artifacts, layout
 from infra.artifacts import Artifact
 from infra.audit import GENESIS, AuditEntry, AuditRow, linked, what_is_wrong
-from infra.store.connection import connect, immediate, rows
+from infra.store.engines import open_store
+from infra.store.protocol import Read, Transaction
 from infra.store.statements import registry as statements
 from models.artifact import Golden, Parts
 
@@ -112,11 +111,15 @@ def save(
     artifact = f"{layout.ARTIFACTS}/{name}/{time.time_ns() // 1_000_000:x}-{secrets.token_hex(4)}"
     artifacts.save(home / artifact, parts, golden)
     texts = [json.dumps(dict(part or {}), allow_nan=False) for part in (lineage, metrics, None)]
-    with closing(connect(home)) as connection, immediate(connection):
-        ((newest,),) = rows(connection, statements.NEWEST_VERSION, (name,))
+
+    def add(transaction: Transaction) -> int:
+        ((newest,),) = transaction.read(statements.NEWEST_VERSION, (name,))
         version = int(newest or 0) + 1
-        connection.execute(statements.ADD_VERSION, (name, version, artifact, *texts, _now_us()))
-    return version
+        transaction.execute(statements.ADD_VERSION, (name, version, artifact, *texts, _now_us()))
+        return version
+
+    with closing(open_store(home)) as store:
+        return store.write(add)
 
 
 def require_model(name: str) -> None:
@@ -135,19 +138,24 @@ def require_model(name: str) -> None:
 
 def record(home: Path, name: str, version: int, *, metrics: Any = None, verdict: Any = None) -> None:
     """Add what evaluation and gate found to a version; its lineage and artifact never change."""
-    with closing(connect(home)) as connection, immediate(connection):
-        for statement, value in ((statements.SET_METRICS, metrics), (statements.SET_VERDICT, verdict)):
-            if value is not None:
-                connection.execute(statement, (json.dumps(value, allow_nan=False), name, version))
+    found = ((statements.SET_METRICS, metrics), (statements.SET_VERDICT, verdict))
+    told = [(statement, json.dumps(value, allow_nan=False)) for statement, value in found if value is not None]
+
+    def note(transaction: Transaction) -> None:
+        for statement, text in told:
+            transaction.execute(statement, (text, name, version))
+
+    with closing(open_store(home)) as store:
+        store.write(note)
 
 
 def versions(home: Path, name: str | None = None) -> list[ModelVersion]:
     """All versions, of one model or of all, newest first within each."""
     aliases: dict[tuple[str, int], list[str]] = {}
-    with closing(connect(home)) as connection:
-        for model, alias, version in rows(connection, statements.ALIASES):
+    with closing(open_store(home)) as store:
+        for model, alias, version in store.read(statements.ALIASES):
             aliases.setdefault((model, version), []).append(alias)
-        found = rows(connection, *((statements.VERSIONS,) if name is None else (statements.VERSIONS_OF, (name,))))
+        found = store.read(statements.VERSIONS) if name is None else store.read(statements.VERSIONS_OF, (name,))
     return [_version(row, aliases.get((row[0], row[1]), [])) for row in found]
 
 
@@ -167,14 +175,14 @@ def folder_of(home: Path, name: str, which: int | str) -> Path:
     ValueError
         If there is no such version, or nothing carries the alias.
     """
-    with closing(connect(home)) as connection:
+    with closing(open_store(home)) as store:
         if isinstance(which, int):
-            found = rows(connection, statements.ARTIFACT_OF, (name, which))
+            found = [artifact for (artifact,) in store.read(statements.ARTIFACT_OF, (name, which))]
         else:
-            found = [(one.artifact,) for model, one in carriers(connection, which).items() if model == name]
+            found = [one.artifact for model, one in carriers(store.read, which).items() if model == name]
     if not found:
         raise ValueError(f"there is no {name}:{which}; see what there is with: attune models")
-    return home / str(found[0][0])
+    return home / str(found[0])
 
 
 def load(home: Path, name: str, which: int | str = CHAMPION) -> Parts:
@@ -214,8 +222,8 @@ def load_model(home: Path, name: str, which: int | str = CHAMPION) -> Any:
 
 def sweep(home: Path) -> int:
     """Remove artifacts that a killed run left without a row; only under the retrain lock. The number removed."""
-    with closing(connect(home)) as connection:
-        known = {home / str(artifact) for (artifact,) in rows(connection, statements.ARTIFACTS)}
+    with closing(open_store(home)) as store:
+        known = {home / str(artifact) for (artifact,) in store.read(statements.ARTIFACTS)}
     places = (home / layout.ARTIFACTS, home / layout.BENTOML / "models")
     orphans = [path for place in places for path in place.glob("*/*") if path.is_dir() and path not in known]
     for path in orphans:
@@ -226,15 +234,15 @@ def sweep(home: Path) -> int:
 # ---- aliases -----------------------------------------------------------------------------------------------------
 
 
-def carriers(connection: apsw.Connection, alias: str) -> dict[str, Carrier]:
+def carriers(read: Read, alias: str) -> dict[str, Carrier]:
     """What carries an alias, by model; models without it are left out."""
-    return {name: Carrier(version, artifact) for name, version, artifact in rows(connection, statements.ALIASED, (alias,))}
+    return {name: Carrier(version, artifact) for name, version, artifact in read(statements.ALIASED, (alias,))}
 
 
 def aliased(home: Path, alias: str) -> dict[str, int]:
     """Version of each model that carries an alias; models without it are left out."""
-    with closing(connect(home)) as connection:
-        return {name: one.version for name, one in carriers(connection, alias).items()}
+    with closing(open_store(home)) as store:
+        return {name: one.version for name, one in carriers(store.read, alias).items()}
 
 
 def champions(home: Path) -> dict[str, int]:
@@ -244,8 +252,8 @@ def champions(home: Path) -> dict[str, int]:
 
 def aliased_at_us(home: Path, name: str, alias: str) -> int | None:
     """Instant at which a model's alias moved last, microseconds since 1970 UTC; None where nothing carries it."""
-    with closing(connect(home)) as connection:
-        found = rows(connection, statements.ALIAS_OF, (name, alias))
+    with closing(open_store(home)) as store:
+        found = store.read(statements.ALIAS_OF, (name, alias))
     return found[0][1] if found else None
 
 
@@ -263,8 +271,9 @@ def set_alias(
     ValueError
         If a version does not exist; then nothing has moved.
     """
-    with closing(connect(home)) as connection, immediate(connection):
-        return change(connection, alias, targets, Reason(action, actor, reason))
+    why = Reason(action, actor, reason)
+    with closing(open_store(home)) as store:
+        return store.write(lambda transaction: change(transaction, alias, targets, why))
 
 
 def crown(home: Path, targets: Mapping[str, int], *, actor: str, reason: str) -> None:
@@ -276,40 +285,44 @@ def crown(home: Path, targets: Mapping[str, int], *, actor: str, reason: str) ->
         If a version does not exist; then nothing has moved.
     """
     why = Reason("promote", actor, reason)
-    with closing(connect(home)) as connection, immediate(connection):
-        change(connection, CHAMPION, targets, why)
-        change(connection, CHALLENGER, dict.fromkeys(targets), why)
+
+    def move(transaction: Transaction) -> None:
+        change(transaction, CHAMPION, targets, why)
+        change(transaction, CHALLENGER, dict.fromkeys(targets), why)
+
+    with closing(open_store(home)) as store:
+        store.write(move)
 
 
-def change(connection: apsw.Connection, alias: str, targets: Mapping[str, int | None], why: Reason) -> dict[str, int | None]:
-    """Move an alias inside the caller's transaction, as `set_alias` does in its own."""
+def change(transaction: Transaction, alias: str, targets: Mapping[str, int | None], why: Reason) -> dict[str, int | None]:
+    """Move an alias inside a transaction, as `set_alias` does in its own."""
     before: dict[str, int | None] = {}
     for name, version in targets.items():
-        before[name] = _move(connection, alias, name, version)
+        before[name] = _move(transaction, alias, name, version)
         if before[name] != version:
-            last = rows(connection, statements.LAST_HASH)
+            last = transaction.read(statements.LAST_HASH)
             entry = AuditEntry(_now_us(), why.action, name, alias, before[name], version, why.actor, why.reason)
             row = linked(last[0][0] if last else GENESIS, entry)
-            connection.execute(statements.APPEND_AUDIT, tuple(vars(row).values()))
+            transaction.execute(statements.APPEND_AUDIT, tuple(vars(row).values()))
     return before
 
 
-def _move(connection: apsw.Connection, alias: str, name: str, version: int | None) -> int | None:
-    found = rows(connection, statements.ALIAS_OF, (name, alias))
+def _move(transaction: Transaction, alias: str, name: str, version: int | None) -> int | None:
+    found = transaction.read(statements.ALIAS_OF, (name, alias))
     before = found[0][0] if found else None
     if version is None:
-        connection.execute(statements.REMOVE_ALIAS, (name, alias))
+        transaction.execute(statements.REMOVE_ALIAS, (name, alias))
         return before
-    if not rows(connection, statements.HAS_VERSION, (name, version)):
+    if not transaction.read(statements.HAS_VERSION, (name, version)):
         raise ValueError(f"there is no {name}:{version}; see what there is with: attune models")
-    connection.execute(statements.SET_ALIAS, (name, alias, version, _now_us()))
+    transaction.execute(statements.SET_ALIAS, (name, alias, version, _now_us()))
     return before
 
 
 def audit(home: Path) -> list[AuditRow]:
     """Everything that ever happened to the aliases, oldest first."""
-    with closing(connect(home)) as connection:
-        return audit_rows(connection)
+    with closing(open_store(home)) as store:
+        return audit_rows(store.read)
 
 
 def verify_audit(home: Path) -> int:
@@ -320,19 +333,19 @@ def verify_audit(home: Path) -> int:
     ValueError
         If a row was changed, removed or inserted, or an alias moved behind its back; with its position or name.
     """
-    with closing(connect(home)) as connection:
-        n_rows, wrong = audited(connection)
+    with closing(open_store(home)) as store:
+        n_rows, wrong = audited(store.read)
     if wrong:
         raise ValueError(f"the audit of model aliases does not hold: {wrong}; compare with a backup of the store")
     return n_rows
 
 
-def audit_rows(connection: apsw.Connection) -> list[AuditRow]:
+def audit_rows(read: Read) -> list[AuditRow]:
     """The audit as an open store has it, oldest row first."""
-    return [AuditRow(*row) for row in rows(connection, statements.AUDIT)]
+    return [AuditRow(*row) for row in read(statements.AUDIT, ())]
 
 
-def audited(connection: apsw.Connection) -> tuple[int, str | None]:
+def audited(read: Read) -> tuple[int, str | None]:
     """Number of audit rows, and what is wrong with them or with where the aliases are, or None."""
-    found = audit_rows(connection)
-    return len(found), what_is_wrong(found, rows(connection, statements.ALIASES))
+    found = audit_rows(read)
+    return len(found), what_is_wrong(found, read(statements.ALIASES, ()))

@@ -8,9 +8,8 @@ from pathlib import Path
 CRASHES = """
 import json, os, sys
 from pathlib import Path
-import apsw
 from infra import registry
-from infra.store.connection import connect
+from infra.store.engines import open_store
 from models import weight_profile as weights
 
 home, names = Path(sys.argv[1]), ("intent", "weights")
@@ -31,9 +30,9 @@ def on_event(event, args):
         operation()
 
 def traced(home):
-    connection = connect(home)
-    connection.exec_trace = lambda cursor, statement, bindings: operation() or True
-    return connection
+    store = open_store(home)
+    store.connection.exec_trace = lambda cursor, statement, bindings: operation() or True
+    return store
 
 def retrain():
     new = {name: registry.save(home, name, parts, {"seed": 0}) for name in names}
@@ -43,7 +42,7 @@ def retrain():
     registry.crown(home, new, actor="gate", reason="gate: pass")
 
 retrain()
-registry.connect = traced
+registry.open_store = traced
 sys.addaudithook(on_event)
 fsync = os.fsync
 os.fsync = lambda handle: (operation(), fsync(handle))[1]
