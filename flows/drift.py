@@ -26,10 +26,11 @@ from infra.store.engines import open_store
 from infra.store.events import read_events
 from infra.store.statements.decisions import REWARDS_BETWEEN
 from models.engagement import model as engagement_model
-from models.evaluation import drift, drift_report
-from models.evaluation.drift import DRIFT, NOT_ENOUGH, DriftParams
+from models.evaluation import drift_report
+from models.evaluation.drift import DRIFT, DriftParams
 from models.inference import examples, intent
 from models.schema import DAY_US
+from models.statistics.verdict import FAIL, NOT_ENOUGH
 
 EVENT: Final = "attune.drift.detected"
 RESOURCE: Final = "attune.drift"
@@ -145,7 +146,7 @@ def tell(home: Path, report: dict[str, Any]) -> str:
 
 def announce(report: dict[str, Any]) -> None:
     """Emit the event on which a retraining starts; names and numbers only."""
-    failed = {rule["name"]: rule["observed"] for rule in report["rules"] if rule["verdict"] == drift.FAIL}
+    failed = {rule["name"]: rule["observed"] for rule in report["rules"] if rule["verdict"] == FAIL}
     emit_event(EVENT, {"prefect.resource.id": RESOURCE, "attune.model": f"intent:{report['champion']}"}, payload=failed)
 
 

@@ -24,8 +24,8 @@ from models.experiments import preference
 from models.experiments.assignment import DYNAMIC_VS_STATIC, EXPERIMENTS, INTERLEAVED, SIDES, TEAMS, Experiment
 from models.experiments.outcomes import Exposed, Purchases, foreseeable, outcomes
 from models.experiments.report import ReadoutParams, instant, report
-from models.experiments.verdict import NOT_ENOUGH
 from models.schema import DAY_US
+from models.statistics.verdict import NOT_ENOUGH
 
 BEFORE_US: Final = 28 * DAY_US  # how far back a visitor's past is taken into account
 TAKEN_US: Final = 1_800_000_000  # an item counts as taken from a list for half an hour

@@ -24,10 +24,11 @@ from infra.store.statements.decisions import JUDGED, READ_SNAPSHOT, REWARD_WINDO
 from models import weight_profile as weights
 from models.bandit import arms, off_policy, profiles, reward_model
 from models.bandit import thompson as profile_bandit
-from models.bandit.off_policy import DR, SAME, THIN, OffPolicyParams
+from models.bandit.off_policy import DR, SAME, OffPolicyParams
 from models.bandit.rewards import RewardParams
 from models.bandit.thompson import Outcomes
 from models.model_set import ModelSet
+from models.statistics.verdict import NOT_ENOUGH
 
 WEIGHTS: Final = "weights"
 PROFILES: Final = "profiles"
@@ -56,13 +57,14 @@ def verdict(home: str | Path, versions: Mapping[str, int], now_us: int | None = 
     home = Path(home)
     champion = registry.champions(home).get(WEIGHTS)
     if champion is None or WEIGHTS not in versions:
-        return _told(THIN, "there is no champion of the weights to compare with" if champion is None else "no weights change")
+        why = "there is no champion of the weights to compare with" if champion is None else "no weights change"
+        return _told(NOT_ENOUGH, why)
     ours, theirs = (_content(home, version) for version in (versions[WEIGHTS], champion))
     if ours == theirs:
         return _told(SAME, "the weights are the champion's")
     rows = _judged(home, now_us, {ours, theirs})
     if not rows:
-        return _told(THIN, NOT_DEALT)
+        return _told(NOT_ENOUGH, NOT_DEALT)
     return _compared(_decisions(rows), {"candidate": {ours: 1.0}, "champion": {theirs: 1.0}})
 
 
@@ -92,7 +94,7 @@ def of_profiles(home: str | Path, version: int, now_us: int | None = None) -> di
         return _told(SAME, "the profiles are the champion's")
     rows = _judged(home, now_us, of["candidate"] | of["champion"])
     if len({row[0] for row in rows}) < 2:
-        return _told(THIN, NOT_DEALT)
+        return _told(NOT_ENOUGH, NOT_DEALT)
     earlier, later = _halves(_decisions(rows))
     return _compared(later, {side: _deals(earlier, contents) for side, contents in of.items()})
 

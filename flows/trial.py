@@ -20,8 +20,8 @@ from flows.off_policy import PROFILES, WEIGHTS
 from infra import registry
 from infra.store.engines import open_store
 from infra.store.statements.decisions import TRIAL_SHARE
-from models.bandit.off_policy import BETTER, SAME, THIN, WORSE
-from models.evaluation import gate
+from models.bandit.off_policy import AS_RULE, BETTER, SAME, WORSE
+from models.statistics.verdict import FAIL, NOT_ENOUGH
 
 LONGEST_DAYS: Final = 14
 
@@ -57,7 +57,7 @@ def held_back(home: Path, versions: Mapping[str, int], found: Mapping[str, Any],
     tried = running(home).get(WEIGHTS)
     if tried is None or tried != versions.get(WEIGHTS) or WEIGHTS not in registry.champions(home):
         return {}
-    return {WEIGHTS: found["reason"]} if found["verdict"] == THIN and not is_over(home, WEIGHTS, now_us) else {}
+    return {WEIGHTS: found["reason"]} if found["verdict"] == NOT_ENOUGH and not is_over(home, WEIGHTS, now_us) else {}
 
 
 def of_profiles(home: Path, now_us: int | None = None) -> dict[str, Any] | None:
@@ -76,11 +76,7 @@ def settle(home: Path, verdict: Mapping[str, Any], *, may_promote: bool = True, 
     may_promote
         False where a person has not agreed.
     """
-    if (
-        WEIGHTS in running(home)
-        and not verdict["promote"]
-        and (verdict["verdict"] == gate.FAIL or is_over(home, WEIGHTS, now_us))
-    ):
+    if WEIGHTS in running(home) and not verdict["promote"] and (verdict["verdict"] == FAIL or is_over(home, WEIGHTS, now_us)):
         _withdraw(home, WEIGHTS, f"gate: {verdict['verdict']}")
     found = (verdict.get("evidence") or {}).get(PROFILES)
     if found is None or running(home).get(PROFILES) != found["version"]:
@@ -88,12 +84,9 @@ def settle(home: Path, verdict: Mapping[str, Any], *, may_promote: bool = True, 
     said = f"off-policy: {found['verdict']}"
     if found["verdict"] in (BETTER, SAME) and may_promote:
         registry.crown(home, {PROFILES: found["version"]}, actor="gate", reason=said)
-    elif found["verdict"] == WORSE or (found["verdict"] == THIN and is_over(home, PROFILES, now_us)):
+    elif found["verdict"] == WORSE or (found["verdict"] == NOT_ENOUGH and is_over(home, PROFILES, now_us)):
         _withdraw(home, PROFILES, said)
     registry.record(home, PROFILES, found["version"], verdict={**found, "verdict": AS_RULE[found["verdict"]]})
-
-
-AS_RULE: Final = {BETTER: gate.PASS, SAME: gate.PASS, WORSE: gate.FAIL, THIN: gate.THIN}
 
 
 def _withdraw(home: Path, name: str, reason: str) -> None:

@@ -11,9 +11,9 @@ from msgspec import Struct
 from flows.reports.page import Row, cell, render
 from flows.reports.structs import HeldOut, Interval, OffPolicy, Shadow, Spanned, decoded
 from models.evaluation import comparison, gate
-from models.statistics.verdict import FAIL, PASS, THIN, Verdict
+from models.statistics.verdict import FAIL, NOT_ENOUGH, PASS, THIN, Verdict
 
-MARKS: Final[Mapping[Verdict, str]] = {PASS: "pass", FAIL: "FAIL", THIN: "not enough data"}
+MARKS: Final[Mapping[Verdict, str]] = {PASS: "pass", FAIL: "FAIL", THIN: NOT_ENOUGH}
 
 
 class Rule(Struct, frozen=True):

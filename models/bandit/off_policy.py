@@ -23,8 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.statistics.metrics import Interval
-from models.statistics.verdict import FAIL, PASS, Rule, Verdict
-from models.statistics.verdict import THIN as NOT_ENOUGH
+from models.statistics.verdict import FAIL, NOT_ENOUGH, PASS, THIN, Rule, Verdict
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -35,7 +34,7 @@ DR: Final = "dr"
 BETTER: Final = "better"
 WORSE: Final = "worse"
 SAME: Final = "no difference"
-THIN: Final = "not enough data"
+AS_RULE: Final[Mapping[str, Verdict]] = {BETTER: PASS, SAME: PASS, WORSE: FAIL, NOT_ENOUGH: THIN}  # only a proven loss fails
 _AT_ONCE: Final = 64  # draws that are turned into floats at one time
 
 
@@ -306,13 +305,13 @@ def verdict(difference: Estimate, baseline_value: float, params: OffPolicyParams
     interval = difference.intervals[by]
     known = np.isfinite(interval).all() and np.isfinite(baseline_value)
     if not known or difference.effective_size < params.min_effective or difference.n_rewarded < params.min_rewarded:
-        return THIN
+        return NOT_ENOUGH
     if interval.low > 0:
         return BETTER
     if interval.high < 0:
         return WORSE
     margin = params.margin * abs(baseline_value)
-    return SAME if -margin <= interval.low and interval.high <= margin else THIN
+    return SAME if -margin <= interval.low and interval.high <= margin else NOT_ENOUGH
 
 
 def as_json(found: Estimate) -> dict[str, Any]:
@@ -329,18 +328,17 @@ def as_json(found: Estimate) -> dict[str, Any]:
 
 
 def off_policy_rule(found: Mapping[str, Any]) -> Rule:
-    """The gate's rule from the verdict of `flows.off_policy.verdict`: only a proven loss fails.
+    """The gate's rule from the verdict of `flows.off_policy.verdict`; see `AS_RULE`.
 
     Examples
     --------
     >>> off_policy_rule({"verdict": "not enough data"}).verdict, off_policy_rule({"verdict": "worse"}).verdict
     ('not_enough_data', 'fail')
     """
-    says: dict[str, Verdict] = {BETTER: PASS, SAME: PASS, WORSE: FAIL, THIN: NOT_ENOUGH}
     observed = (found.get("difference") or {}).get(DR, {}).get("mean")
     return Rule(
         "off-policy value of the weights",
-        says[found["verdict"]],
+        AS_RULE[found["verdict"]],
         observed,
         "not worse than the champion's, by logged decisions",
     )

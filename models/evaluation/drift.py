@@ -12,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.statistics import metrics
+from models.statistics.verdict import FAIL, NOT_ENOUGH, PASS
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 
-PASS: Final = "pass"
-FAIL: Final = "fail"
-NOT_ENOUGH: Final = "not enough data"
 DRIFT: Final = "drift"
 NO_DRIFT: Final = "no drift"
 # The time of day is not drift: a window of some hours has other hours than a month.

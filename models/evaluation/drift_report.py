@@ -11,7 +11,7 @@ import numpy.typing as npt
 from models.assess import immediates
 from models.engagement.model import EngagementModel
 from models.evaluation.comparison import calibration_interval
-from models.evaluation.drift import FAIL, DriftParams, calibration_rise, feature_psi, mix, psi, rules, sample, verdict
+from models.evaluation.drift import DriftParams, calibration_rise, feature_psi, mix, psi, rules, sample, verdict
 from models.features import sessions
 from models.inference import labels
 from models.inference.examples import Features, Log
@@ -20,6 +20,7 @@ from models.model_set import ModelSet, required
 from models.schema import HORIZONS_S, INTENT_FEATURES, INTENTS, SESSION_IDLE_S, EventType
 from models.statistics import bootstrap
 from models.statistics.metrics import Interval
+from models.statistics.verdict import FAIL
 from models.weights.actions_from_log import ready_of
 
 N_DRAWS: Final = 200

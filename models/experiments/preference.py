@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from models.experiments.interleaving import BOTH, FIRST
 from models.experiments.sequential import p_counts
+from models.statistics.verdict import NOT_ENOUGH
 
 UNDECIDED: Final = "no preference yet"
 MIN_VISITORS: Final = 25
@@ -64,7 +65,7 @@ def report(found: Preference, names: tuple[str, str], alpha: float = 0.05) -> di
     p = p_counts((found.first, found.second), (0.5, 0.5))
     winner = names[0] if found.first > found.second else names[1]
     if n < MIN_VISITORS:
-        verdict, about = "not enough data", f"{n} visitors took an item of one ranker only, {MIN_VISITORS} are needed"
+        verdict, about = NOT_ENOUGH, f"{n} visitors took an item of one ranker only, {MIN_VISITORS} are needed"
     else:
         verdict = f"{winner} preferred" if p <= alpha else UNDECIDED
         about = f"{found.first:,} visitors took more from {names[0]}, {found.second:,} from {names[1]} (p {p:.3g} at any time)"

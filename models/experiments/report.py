@@ -21,8 +21,9 @@ from models.experiments.assignment import Experiment
 from models.experiments.guardrails import GuardrailParams, by_variant
 from models.experiments.outcomes import CONVERSION, Exposed, Floats, Ints, Purchases, adjusted, outcomes
 from models.experiments.sequential import Moments, SequenceParams
-from models.experiments.verdict import NOT_ENOUGH, WITHHELD
+from models.experiments.verdict import WITHHELD
 from models.schema import DAY_US
+from models.statistics.verdict import NOT_ENOUGH
 
 
 @dataclass(frozen=True)

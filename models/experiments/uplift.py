@@ -17,6 +17,7 @@ import numpy.typing as npt
 from models.experiments import sequential
 from models.experiments.sequential import Moments, SequenceParams
 from models.schema import DAY_US, SIGNAL_TYPES
+from models.statistics.verdict import NOT_ENOUGH
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -24,7 +25,6 @@ Flags = npt.NDArray[np.bool_]
 
 UPLIFT: Final = "uplift"
 NO_UPLIFT: Final = "no uplift"
-NOT_ENOUGH: Final = "not enough data"
 WITHHELD: Final = "withheld: sample ratio"
 CONVERSION: Final = "conversion"
 REVENUE: Final = "net_revenue_per_user"

@@ -7,7 +7,6 @@ from models.experiments.assignment import Experiment
 from models.experiments.outcomes import CONVERSION
 
 WITHHELD: Final = "withheld"
-NOT_ENOUGH: Final = "not enough data"
 UNDECIDED: Final = "no difference yet"
 EQUAL: Final = "no difference"
 DECIDED: Final = "decided"

@@ -1,4 +1,4 @@
-"""Verdict: what a rule says of what was measured, in one vocabulary for gate, trials and off-policy estimates."""
+"""Verdict: what a rule says of what was measured, in one vocabulary for gate, trials, experiments, drift and estimates."""
 
 from typing import Final, Literal, NamedTuple
 
@@ -6,6 +6,7 @@ Verdict = Literal["pass", "fail", "not_enough_data"]
 PASS: Final = "pass"
 FAIL: Final = "fail"
 THIN: Final = "not_enough_data"
+NOT_ENOUGH: Final = "not enough data"  # the same of what is no rule: readouts of experiments, estimates, drift
 
 
 class Rule(NamedTuple):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from models.bandit import off_policy, reward_model
-from models.bandit.off_policy import BETTER, SAME, THIN, WORSE, Estimate, OffPolicyParams, estimate, estimates, logged, verdict
+from models.bandit.off_policy import BETTER, SAME, WORSE, Estimate, OffPolicyParams, estimate, estimates, logged, verdict
 from models.statistics.metrics import Interval
+from models.statistics.verdict import NOT_ENOUGH
 
 Floats = off_policy.Floats
 
@@ -102,12 +103,12 @@ def test_a_paired_difference_is_surer_than_its_parts() -> None:
     ("interval", "effective", "rewarded", "says"),
     [
         (Interval(0.02, 0.01, 0.03), 500, 100, BETTER),
-        (Interval(0.02, 0.01, 0.03), 99, 100, THIN),
-        (Interval(0.02, 0.01, 0.03), 500, 29, THIN),
+        (Interval(0.02, 0.01, 0.03), 99, 100, NOT_ENOUGH),
+        (Interval(0.02, 0.01, 0.03), 500, 29, NOT_ENOUGH),
         (Interval(-0.02, -0.03, -0.01), 500, 100, WORSE),
         (Interval(0.0, -0.004, 0.005), 500, 100, SAME),
-        (Interval(0.0, -0.004, 0.006), 500, 100, THIN),
-        (Interval(float("nan"), 0.01, 0.03), 500, 100, THIN),
+        (Interval(0.0, -0.004, 0.006), 500, 100, NOT_ENOUGH),
+        (Interval(float("nan"), 0.01, 0.03), 500, 100, NOT_ENOUGH),
     ],
 )
 def test_the_verdict_says_no_more_than_the_interval(interval: Interval, effective: float, rewarded: int, says: str) -> None:

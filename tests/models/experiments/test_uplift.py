@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.experiments.uplift import CONVERSION, NO_UPLIFT, NOT_ENOUGH, REVENUE, UPLIFT, Money, UpliftParams, Users, readout
+from models.experiments.uplift import CONVERSION, NO_UPLIFT, REVENUE, UPLIFT, Money, UpliftParams, Users, readout
 from models.schema import SIGNAL_TYPES
 from models.simulator.config import ShopConfig
 from models.simulator.simulation import simulate
+from models.statistics.verdict import NOT_ENOUGH
 
 DISCOUNT = SIGNAL_TYPES.index("offer_discount")
 ALWAYS = tuple(float(name == "offer_discount") for name in SIGNAL_TYPES)
