@@ -130,9 +130,9 @@ def _priced(states: Any) -> Floats:
 
 
 @kernel
-def _hour(at_us: Any) -> Any:
-    """Number of the hour that an instant falls into; its end belongs to it, so that no two rows of an item share an instant."""
-    return (at_us + HOUR_US - 1) // HOUR_US
+def _hour(at_us: Any, until_us: int) -> Any:
+    """Number of the hour that an instant falls into; the present ends its hour, so that an instant has one row."""
+    return min(at_us, until_us - 1) // HOUR_US
 
 
 @kernel
@@ -145,7 +145,7 @@ def _fold(
     first = 0  # of the hour's rows in the output
     for i in range(len(rows)):
         event = events[rows[i]]
-        hour = _hour(event.occurred_at_us)
+        hour = _hour(event.occurred_at_us, until_us)
         state = states[event.item]
         unpriced = state.n_prices == 0.0
         if state.hour != hour:
@@ -154,11 +154,11 @@ def _fold(
             n_rows += 1
         _advance(state, event)
         n_priced += unpriced and state.n_prices > 0.0
-        if i == len(rows) - 1 or _hour(events[rows[i + 1]].occurred_at_us) != hour:
+        if i == len(rows) - 1 or _hour(events[rows[i + 1]].occurred_at_us, until_us) != hour:
             if n_priced > 0 and (hour - drawn_in >= _DAY_HOURS or n_priced > 1.1 * n_priced_then):
                 edges = _edges(_priced(states))
                 n_priced_then, drawn_in = n_priced, hour
-            end_us = min(hour * HOUR_US, until_us)
+            end_us = min((hour + 1) * HOUR_US, until_us)
             for row in range(first, n_rows):
                 _fade(states[items[row]], end_us)
                 _emit(states[items[row]], edges, features[row])
@@ -189,7 +189,7 @@ def fold(events: EventArray, until_us: int | None = None) -> ItemHistory:
     told = np.flatnonzero((events["item"] >= 0) & (events["occurred_at_us"] <= until))
     rows = told[np.argsort(events["occurred_at_us"][told], kind="stable")]
     states = np.zeros(int(events["item"][rows].max()) + 1 if len(rows) else 0, dtype=_STATE_DTYPE)
-    states["hour"] = -1
+    states["hour"] = -2  # none yet
     items, ends = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=np.int64)
     features = np.empty((len(rows), len(ITEM_FEATURES)), dtype=np.float32)
     n_rows = _fold(states, events, rows, until, items, ends, features)

@@ -63,11 +63,13 @@ def test_the_unfinished_hour_is_told_as_of_now_and_later_events_are_left_out() -
     assert (history.items.tolist(), history.hour_end_us.tolist()) == ([0], [100])
 
 
-def test_an_event_on_the_full_hour_belongs_to_the_hour_that_ends_there() -> None:
-    history = items.fold(events_of(("item_view", 0, 0, np.nan), ("item_view", HOUR_US, 0, np.nan)), until_us=HOUR_US)
-    assert history.hour_end_us.tolist() == [0, HOUR_US]
-    seen = items.fold(events_of(("item_view", 10, 0, np.nan), ("item_view", HOUR_US, 0, np.nan)), until_us=HOUR_US)
-    assert (seen.items.tolist(), seen.hour_end_us.tolist()) == ([0], [HOUR_US])
+def test_the_present_on_a_full_hour_is_told_once() -> None:
+    rows = events_of(("item_view", 10, 0, np.nan), ("item_view", HOUR_US, 0, np.nan))
+    now = items.fold(rows, until_us=HOUR_US)
+    assert (now.items.tolist(), now.hour_end_us.tolist()) == ([0], [HOUR_US])
+    assert now.features[0, ITEM_FEATURES.index("item_n_views")] == pytest.approx(2, rel=0.01)
+    assert items.fold(rows, until_us=HOUR_US + 1).hour_end_us.tolist() == [HOUR_US, HOUR_US + 1]
+    assert items.fold(events_of(("item_view", 0, 0, np.nan)), until_us=0).hour_end_us.tolist() == [0]
 
 
 def test_an_unknown_type_code_is_refused() -> None:
@@ -94,7 +96,7 @@ ROW = st.tuples(
 @given(st.lists(ROW, max_size=30), st.integers(0, 72))
 def test_what_happens_later_changes_no_row_of_an_earlier_hour(rows: list[tuple[str, int, int, float]], hour: int) -> None:
     whole = items.fold(events_of(*rows))
-    past = items.fold(events_of(*(row for row in rows if row[1] <= hour * HOUR_US)))
+    past = items.fold(events_of(*(row for row in rows if row[1] < hour * HOUR_US)))
     known = whole.hour_end_us <= hour * HOUR_US
     assert np.isfinite(whole.features).all()
     assert_array_equal(whole.items[known], past.items)
