@@ -27,9 +27,8 @@ RECENT_GAP_WEIGHT: Final = 0.3  # of the newest gap in the running mean
 
 _MEASURES: Final = tuple(MEASURES)
 _N_MEASURES: Final = len(MEASURES)
-_PRICE, _DWELL, _SCROLL, _ZOOM, _CURSOR, _QUERY = (
-    _MEASURES.index(name) for name in ("price", "dwell_ms", "scroll_depth", "zoom_level", "cursor_distance_px", "query_length")
-)
+_PRICE, _DWELL, _SCROLL = (_MEASURES.index(name) for name in ("price", "dwell_ms", "scroll_depth"))
+_ZOOM, _CURSOR, _QUERY = (_MEASURES.index(name) for name in ("zoom_level", "cursor_distance_px", "query_length"))
 
 STATE_DTYPE: Final = np.dtype(
     [
