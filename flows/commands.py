@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from infra import layout
-from models.schema import DAY_US
+from models.schema import DAY_US, SOURCE_FORMATS
 
 if TYPE_CHECKING:
     from infra.audit import AuditRow
@@ -77,7 +77,7 @@ def simulate(
 @app.command()
 def ingest(
     file: Annotated[Path, typer.Argument(help="Plain, .gz or Parquet.")],
-    format: Annotated[str, typer.Option(help="attune, trivago, rees46, retailrocket, taobao, jdata, otto or ga4.")] = "attune",
+    format: Annotated[str, typer.Option(help=f"One of {', '.join(SOURCE_FORMATS)}.")] = "attune",
     check: Annotated[bool, typer.Option("--check", help="Only look at its beginning; nothing is stored.")] = False,
 ) -> None:
     """Read a file into the event log; rows that cannot be read go to quarantine with the reason."""

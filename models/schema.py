@@ -74,6 +74,8 @@ MEASURES: Final = {
     "cursor_distance_px": (0.0, 1e7),
     "query_length": (0.0, 10_000.0),
 }
+# Formats that a file of events may have; `models.events.sources` has the adapter of each.
+SOURCE_FORMATS: Final = ("attune", "trivago", "rees46", "retailrocket", "taobao", "jdata", "otto", "ga4")
 MAX_ID_LENGTH: Final = 256  # of event, user, session, item ids and category names, in characters
 
 # The columns of an event frame, in the order of the log's table.

@@ -8,6 +8,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from models.schema import SOURCE_FORMATS
+
 app = typer.Typer()
 partner_app = typer.Typer(help="Partners and their API keys.", no_args_is_help=True)
 app.add_typer(partner_app, name="partner")
@@ -35,7 +37,7 @@ def _now_us() -> int:
 @app.command()
 def up(
     events: Annotated[Path | None, typer.Option(help="A file of events; without it, a simulated shop.")] = None,
-    format: Annotated[str, typer.Option(help="attune, trivago, rees46, retailrocket, taobao, jdata, otto or ga4.")] = "attune",
+    format: Annotated[str, typer.Option(help=f"One of {', '.join(SOURCE_FORMATS)}.")] = "attune",
     host: Host = "127.0.0.1",
     port: Port = 3000,
     workers: Workers = 1,

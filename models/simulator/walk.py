@@ -38,6 +38,7 @@ _P_MISSING: Final = 0.03  # a measure gets lost
     _CART,
     _CHECKOUT,
     _BUY,
+    *_,  # of types that were added later, this shop's visitors know nothing
 ) = (int(kind) for kind in EventType)
 _NEEDS_ITEM = np.isin(np.arange(N_EVENT_TYPES), [_ENGAGE, _DETAIL, _REVIEW, _COMPARE, _WISH, _ADD])  # in mind
 _NEEDS_CART = np.isin(np.arange(N_EVENT_TYPES), [_REMOVE, _CART, _CHECKOUT])
