@@ -14,6 +14,7 @@ LONGEST = (
     "tests/journey/test_trivago.py",
     "tests/journey/test_taobao.py",
     "tests/journey/test_rees46.py",
+    "tests/homes/test_old_home.py",
     "tests/flows/test_schedule.py",
     "tests/services/test_service.py",
     "tests/services/test_torture.py",
