@@ -24,7 +24,7 @@ from benchmarks.champions import crown
 from benchmarks.serve import bodies
 from infra import registry
 from infra.settings import Settings
-from infra.store.connection import connect
+from infra.store.engines import open_store
 from models import weight_profile as weights
 from models.bandit import arms
 from models.bandit import profiles as profiles_model
@@ -69,9 +69,9 @@ def challenge(home: Path) -> None:
 def measure(home: Path, requests: list[bytes]) -> dict[str, Any]:
     """Median and 99th percentile, in microseconds."""
     champions = ChampionWatcher(home)
-    champions.refresh(connect(home))
+    champions.refresh()
     challenge(home)
-    RewardDuty(home, connect(home)).step(now_us())
+    RewardDuty(home, open_store(home)).step(now_us())
     log, profiles = DecisionLog(home), Profiles(home)
     app = build_app(Settings(home=home), champions=champions, online=NoFeatures())
     shared = replace(app.shared, key=partner_keys(bytes(32)), profiles=profiles, decisions=log)

@@ -20,12 +20,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
 import numpy as np
 
 from benchmarks import event_to_feature
-from infra.store.connection import connect, rows
-from infra.store.writer import LogWriter
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store, open_writer
 from services.delivery.outbound import Outbound
 from services.processes import spawn, stop
 from services.worker.delivery import DeliveryDuty
@@ -97,8 +96,8 @@ class Shop:
             url = f"http://127.0.0.1:{port}/{path}"
             self.store.execute(SUBSCRIBE, (path, url, SECRET))
         self._stopped = threading.Event()
-        duty = DeliveryDuty(connect(home), lambda: Outbound(True, TIMEOUT_S), random.Random(1))
-        words = (duty, self._stopped, (apsw.Error,), lambda: time.time_ns() // 1000)
+        duty = DeliveryDuty(open_store(home), lambda: Outbound(True, TIMEOUT_S), random.Random(1))
+        words = (duty, self._stopped, (OSError,), lambda: time.time_ns() // 1000)
         self._thread = threading.Thread(target=follow, args=words)
         self._thread.start()
 
@@ -174,11 +173,11 @@ def from_event(port: int) -> dict[str, float]:
         store = connect(home)
         store.execute(SUBSCRIBE, ("well", f"http://127.0.0.1:{port}/well", SECRET))
         worker = spawn(("worker",), {"ATTUNE_HOME": folder, "ATTUNE_ALLOW_PRIVATE_WEBHOOKS": "true"}, home / "worker.log")
-        writer = LogWriter(home, lambda: time.time_ns() // 1000)
+        writer = open_writer(home, lambda: time.time_ns() // 1000)
         try:
             event_to_feature.append(writer, users[0])
             until = time.monotonic() + 60
-            while not rows(store, FIRST_ATTEMPTS) and time.monotonic() < until:
+            while not store.execute(FIRST_ATTEMPTS).fetchall() and time.monotonic() < until:
                 time.sleep(0.1)
             for user in users[1:N_EVENTS]:
                 event_to_feature.append(writer, user)
@@ -187,7 +186,7 @@ def from_event(port: int) -> dict[str, float]:
         finally:
             stop([worker])
             writer.close()
-        took = [us / 1e6 for (us,) in rows(store, FIRST_ATTEMPTS)[1:]]
+        took = [us / 1e6 for (us,) in store.execute(FIRST_ATTEMPTS).fetchall()[1:]]
     return {"n_signals": len(took), **event_to_feature.percentiles(took)}
 
 

@@ -22,7 +22,7 @@ import msgspec
 
 from benchmarks.load import measure, post
 from benchmarks.serve import HOST, free_port, processor_s, stop
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from infra.store.embedded.migrate import migrate
 from infra.store.statements.events import APPEND_EVENT
 from models.events.rules import to_row

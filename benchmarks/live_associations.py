@@ -100,7 +100,7 @@ def in_process(store: AssociationStore) -> dict[str, Any]:
 def through_the_tail(store: AssociationStore) -> dict[str, float]:
     """Milliseconds from a durable event to the view that knows it, in two followers of one log."""
     from infra import registry
-    from infra.store.writer import LogWriter
+    from infra.store.engines import open_writer
     from services.serving.associations import LiveChampions
     from services.serving.model_watch import ChampionWatcher
 
@@ -110,7 +110,7 @@ def through_the_tail(store: AssociationStore) -> dict[str, float]:
         version = registry.save(home, "associations", to_parts(store), {})
         registry.set_alias(home, registry.CHAMPION, {"associations": version}, action="promote", actor="benchmark", reason="")
         followers = [LiveChampions(home, ChampionWatcher(home)) for _ in range(2)]
-        writer = LogWriter(home, lambda: time.time_ns() // 1000)
+        writer = open_writer(home, lambda: time.time_ns() // 1000)
         for follower in followers:
             follower.start()
         for number in range(N_VISIBLE + 1):

@@ -9,10 +9,9 @@ import sys
 from importlib.metadata import entry_points
 from typing import Any
 
-import apsw
 import typer
 
-MENDABLE = (ValueError, KeyError, OSError, apsw.Error)
+MENDABLE = (ValueError, KeyError, OSError)  # among the last, a store that cannot be used
 
 
 def app() -> typer.Typer:
@@ -68,8 +67,6 @@ def one_line(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"cannot use {error.filename} ({error.strerror}); what is wrong, tells: attune doctor"
-    if isinstance(error, apsw.Error):
-        return f"cannot use the store ({type(error).__name__}: {error}); what is wrong, tells: attune doctor"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return " ".join(text.split()) or type(error).__name__
 

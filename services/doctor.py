@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import apsw
-
 from infra import artifacts, layout, registry
 from infra.secret import SECRET_BYTES
-from infra.store.connection import connect, rows
 from infra.store.embedded.connection import found_revision, sqlite_is_safe, sqlite_version
 from infra.store.embedded.migrate import newest
+from infra.store.engines import open_store
+from infra.store.protocol import Store
+from infra.store.statements.events import COUNT_EVENTS
+from infra.store.statements.partners import COUNT_VALID
+from infra.store.statements.quarantine import COUNT_WAITING
 
 LEAST_DISK: Final = 1 << 30  # bytes
 STALE_DAYS: Final = 7
@@ -55,12 +57,12 @@ def examine(home: Path, url: str | None = None) -> list[Finding]:
     if revision.state != "ok":  # what its tables mean is not known here, or not yet
         return [*findings, revision, _service(url or _started_at(home))]
     findings.append(revision)
-    parts: tuple[Callable[[apsw.Connection, Path], Iterator[Finding]], ...] = (_log, _models, _features, _keys)
+    parts: tuple[Callable[[Store, Path], Iterator[Finding]], ...] = (_log, _models, _features, _keys)
     try:
-        connection = connect(home)
+        store = open_store(home)
         for part in parts:
-            findings.extend(part(connection, home))
-    except (apsw.Error, OSError) as error:
+            findings.extend(part(store, home))
+    except OSError as error:
         findings.append(Finding("store", "fail", f"cannot be read ({type(error).__name__})", f"restore {home / layout.STORE}"))
     return [*findings, _service(url or _started_at(home))]
 
@@ -93,17 +95,16 @@ def _revision(home: Path) -> Finding:
     return Finding("store", "ok", f"revision {found}")
 
 
-def _log(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
-    sound = connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
-    ((n, newest_us),) = rows(connection, "SELECT count(*), max(occurred_at_us) FROM events")
-    if not sound:
+def _log(store: Store, home: Path) -> Iterator[Finding]:
+    ((n, newest_us),) = store.read(COUNT_EVENTS)
+    if not store.is_sound():
         yield Finding("event log", "fail", "the file is damaged", f"restore {home / layout.STORE} from a backup")
     elif not n:
         yield Finding("event log", "warn", "empty", "attune ingest FILE --format F")
     else:
         days = (time.time() - newest_us / 1e6) / 86_400
         yield Finding("event log", "ok", f"{n} events, the newest {max(days, 0):.1f} days old")
-    ((refused,),) = rows(connection, "SELECT count(*) FROM quarantine WHERE replayed_at_us IS NULL")
+    ((refused,),) = store.read(COUNT_WAITING)
     yield Finding("quarantine", "warn" if refused else "ok", f"{refused} rows", "attune quarantine list" if refused else "")
     yield from _secret(home / layout.SECRET)
 
@@ -117,13 +118,13 @@ def _secret(path: Path) -> Iterator[Finding]:
         yield Finding("secret", "fail", "others may read it", f"chmod 600 {path}")
 
 
-def _models(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
-    champions = registry.carriers(connection, registry.CHAMPION)
+def _models(store: Store, home: Path) -> Iterator[Finding]:
+    champions = registry.carriers(store.read, registry.CHAMPION)
     if not champions:
         yield Finding("models", "warn", "no champion yet", "attune retrain")
     for name, one in champions.items():
         yield _model(name, one.version, home / one.artifact)
-    n_moves, wrong = registry.audited(connection)
+    n_moves, wrong = registry.audited(store.read)
     if wrong:
         yield Finding("audit", "fail", wrong, "compare with a backup of the store")
     elif n_moves:
@@ -142,7 +143,7 @@ def _model(name: str, version: int, folder: Path) -> Finding:
     return Finding(f"model {name}", "ok", f"champion {version}")
 
 
-def _features(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
+def _features(store: Store, home: Path) -> Iterator[Finding]:
     online = home / layout.FEAST
     files = [p for p in online.rglob("*.db")] if online.exists() else []
     if not files:
@@ -155,8 +156,8 @@ def _features(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
     )
 
 
-def _keys(connection: apsw.Connection, home: Path) -> Iterator[Finding]:
-    ((n,),) = rows(connection, "SELECT count(*) FROM api_keys WHERE revoked_at_us IS NULL")
+def _keys(store: Store, home: Path) -> Iterator[Finding]:
+    ((n,),) = store.read(COUNT_VALID)
     yield Finding("api keys", "ok" if n else "warn", f"{n} valid", "" if n else "attune partner add NAME")
 
 

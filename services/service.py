@@ -122,14 +122,14 @@ def serve(home: Path, *, host: str, port: int, workers: int) -> None:
         If the address cannot be listened on.
     """
     from infra.secret import secret
-    from infra.store.connection import connect
+    from infra.store.engines import open_store
     from services import metrics
     from services.processes import port_to_listen_on
 
     port = port_to_listen_on(host, port)
     home = home.expanduser().absolute()
     # What cannot be opened is said once, here, and not by every worker that is started again.
-    connect(home).close()
+    open_store(home).close()
     secret(home)
     metrics.prepare(home, fresh=True)
     (home / layout.SERVICE_URL).write_text(f"http://{host}:{port}\n")

@@ -22,8 +22,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from infra import layout, registry
-from infra.store.connection import connect
-from models.schema import MEASURES
+from infra.store.engines import open_store
+from infra.store.statements.events import BUSY_VISITOR, NEWEST_OF_VISITOR, SHOWN_COLUMNS
 from services.http import partners
 from services.processes import command, only_one, port_to_listen_on, spawn, stop
 
@@ -231,17 +231,10 @@ def local_key(home: Path) -> str:
 
 def sample_request(home: Path) -> dict[str, Any]:
     """A recommendation request made of a real session: the newest busy visitor of the log, at most 15 events."""
-    connection = connect(home)
-    busy = connection.execute(
-        "SELECT user_id FROM (SELECT user_id, item_id FROM events ORDER BY seq DESC LIMIT 5000) WHERE item_id IS NOT NULL "
-        "GROUP BY user_id ORDER BY count(*) BETWEEN 5 AND 40 DESC, count(*) DESC, user_id LIMIT 1"
-    ).fetchall()
-    columns = ("event_type", "occurred_at_us", "item_id", "category", *MEASURES)
-    rows = connection.execute(
-        f"SELECT {', '.join(columns)} FROM events WHERE user_id = ? ORDER BY occurred_at_us DESC LIMIT 15",
-        (busy[0][0] if busy else "",),
-    )
-    events = [_public(dict(zip(columns, row, strict=True))) for row in rows][::-1]
+    read = open_store(home).read
+    busy = read(BUSY_VISITOR, ())
+    rows = read(NEWEST_OF_VISITOR, (busy[0][0] if busy else "",))
+    events = [_public(dict(zip(SHOWN_COLUMNS, row, strict=True))) for row in reversed(rows)]
     session = {"session_id": "s-1", "events": events}
     return {"user_id": "visitor-1", "session_data": session, "limit": 5, "explain": True, "exclude_seen": True}
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.writer import LogWriter
+from infra.store.engines import closed_store, open_store, open_writer
 from models.events.identity import partner_keys
 from services.api import (
     catalog,
@@ -176,7 +176,8 @@ def build_app(
     """
     home, master, observer = settings.home, secret(settings.home), observer or Unobserved()
     champions = champions or LiveChampions(home, ChampionWatcher(home))
-    writer = LogWriter(home, now_us)
+    open_store(home).close()  # what is wrong with it is said now, and not by every request
+    writer = open_writer(home, now_us)
     return App(
         Collaborators(
             settings=settings,
@@ -188,7 +189,7 @@ def build_app(
             profiles=Profiles(home),
             decisions=DecisionLog(home, observer.decided),
             shadow=Shadow(home, settings.shadow_share, champions, random.Random(), observer.shadowed),
-            reader=Reader(home),
+            reader=Reader(closed_store(home, wait_ms=0)),  # all other requests wait behind it
             writer=writer,
             writes=Writes(writer, master),
             key=partner_keys(master),

@@ -3,11 +3,10 @@
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
-import apsw
 import msgspec
 from msgspec import Meta
 
-from infra.store.connection import rows
+from infra.store.protocol import Transaction
 from infra.store.statements.catalog import ITEM_FIELDS, NEXT_CHANGE, OFFER_FIELDS, PUT_ITEM, PUT_OFFER
 from models.events.rules import parse_instant_us
 from models.schema import MEASURES
@@ -103,9 +102,9 @@ class CatalogHandler:
         return await self._put(call, PUT_OFFER, [_offer_row(offer, f"/offers/{i}") for i, offer in enumerate(offers)])
 
     async def _put(self, call: Call, statement: str, found: list[tuple[Any, ...]]) -> Reply:
-        def put(connection: apsw.Connection) -> Stored:
-            ((change,),) = rows(connection, NEXT_CHANGE, (call.partner,))
-            connection.executemany(statement, ((call.partner, *row, call.received_at_us, change) for row in found))
+        def put(transaction: Transaction) -> Stored:
+            ((change,),) = transaction.read(NEXT_CHANGE, (call.partner,))
+            transaction.executemany(statement, ((call.partner, *row, call.received_at_us, change) for row in found))
             return Stored(len(found), change)
 
         return await self._writes.write(call, put)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from infra.settings import Settings
-from infra.store.writer import LogWriter
+from infra.store.protocol import Writer
 from services.http.guard import Authenticator
 from services.http.idempotency import Writes
 from services.http.reader import Reader
@@ -83,7 +83,7 @@ class Collaborators:
     decisions: DecisionLog
     shadow: Shadow
     reader: Reader
-    writer: LogWriter
+    writer: Writer
     writes: Writes
     key: Callable[[str], bytes]
     now_us: Callable[[], int]

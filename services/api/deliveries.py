@@ -4,14 +4,12 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from typing import Annotated, Any, Final
 
-import apsw
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from infra.store.connection import rows
+from infra.store.protocol import Read, Transaction
 from infra.store.statements import deliveries as sql
 from infra.store.statements import signals as signal_tables
 from services.api.collaborators import Collaborators
@@ -37,7 +35,6 @@ PAGE: Final = 50
 MAX_PAGE: Final = 200
 STATES: Final = ("pending", "delivered", "failed", "cancelled")
 Moment = Annotated[datetime, Meta(tz=True)]
-Read = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 SignalId = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -137,16 +134,17 @@ class DeliveriesHandler:
         asked = _decode(call.body)
         replay_id = f"rpl_{secrets.token_hex(8)}"
 
-        def work(connection: apsw.Connection) -> ReplayAnswer:
-            subscription = _subscription(partial(rows, connection), call)
+        def work(transaction: Transaction) -> ReplayAnswer:
+            subscription = _subscription(transaction.read, call)
             if subscription["state"] != "active":
                 raise Refusal(409, "the subscription is disabled; set its state to active first")
             made = (replay_id, call.received_at_us, call.received_at_us, subscription["id"])
             if isinstance(asked.signal_ids, list):
-                connection.execute(sql.REPLAY_IDS, (*made, msgspec.json.encode(asked.signal_ids).decode()))
+                ids = msgspec.json.encode(asked.signal_ids).decode()
+                queued = transaction.execute(sql.REPLAY_IDS, (*made, ids))
             else:
-                connection.execute(sql.REPLAY_SPAN, (*made, _us(asked.start), _us(asked.until), MAX_REPLAYED + 1))
-            if (queued := connection.changes()) > MAX_REPLAYED:
+                queued = transaction.execute(sql.REPLAY_SPAN, (*made, _us(asked.start), _us(asked.until), MAX_REPLAYED + 1))
+            if queued > MAX_REPLAYED:
                 raise Refusal(422, f"a replay may hold {MAX_REPLAYED} signals at most; ask for a shorter span")
             return ReplayAnswer(replay_id, queued)
 
@@ -163,8 +161,8 @@ class DeliveriesHandler:
         async def send() -> Answer:
             return await self._tried(call.partner, subscription["url"], body, headers)
 
-        def work(connection: apsw.Connection, answer: Answer) -> Trial:
-            return _kept(connection, call, subscription["id"], message_id, answer)
+        def work(transaction: Transaction, answer: Answer) -> Trial:
+            return _kept(transaction, call, subscription["id"], message_id, answer)
 
         return await self._writes.act(call, send, work)
 
@@ -187,13 +185,14 @@ def _subscription(read: Read, call: Call) -> dict[str, Any]:
     return dict(zip(signal_tables.SUBSCRIPTION_COLUMNS, found[0], strict=True))
 
 
-def _kept(connection: apsw.Connection, call: Call, subscription: str, message_id: str, answer: Answer) -> Trial:
+def _kept(transaction: Transaction, call: Call, subscription: str, message_id: str, answer: Answer) -> Trial:
     now_us = call.received_at_us
     state = "delivered" if answer.delivered else "failed"
     ended_at_us = now_us + answer.latency_us
-    connection.execute(sql.TESTED, (subscription, call.partner, message_id, message_id, state, now_us, now_us, ended_at_us))
-    made = (connection.last_insert_rowid(), now_us, answer.latency_us, answer.outcome, answer.status, answer.text)
-    connection.execute(sql.ATTEMPT, made)
+    trial = (subscription, call.partner, message_id, message_id, state, now_us, now_us, ended_at_us)
+    ((delivery_id,),) = transaction.read(sql.TESTED, trial)
+    made = (delivery_id, now_us, answer.latency_us, answer.outcome, answer.status, answer.text)
+    transaction.execute(sql.ATTEMPT, made)
     return Trial(message_id, answer.delivered, answer.outcome, answer.latency_us / 1e3, answer.status, answer.text)
 
 

@@ -34,7 +34,7 @@ class EngagementHandler:
 
     def __init__(self, shared: Collaborators) -> None:
         self._shared = shared
-        self._nudges = Nudges(shared.reader.rows, shared.catalog)
+        self._nudges = Nudges(shared.catalog)
 
     async def answer(self, call: Call) -> wire.EngagementAnswer:
         """``POST /v1/engagement``."""
@@ -47,10 +47,13 @@ class EngagementHandler:
         known = self._known(user_id, state_item, session, now_us) if consent else Known(missing=(degraded.NO_CONSENT,))
         found = assess(session, models, known, state_item, now_us)
         moment = Moment(call.partner, user_id, now_us, _utc_offset_min(session))
-        signal = signal_on_wire(self._nudges.decide(found, session, moment)) if consent else wire.Signal("no_action", {})
+        signal = self._signal(found, session, moment) if consent else wire.Signal("no_action", {})
         if call.caller is not WARM_UP and self._shared.shadow.wants():
             self._shared.shadow.offer("engagement", lambda models: assess(session, models, known, state_item, now_us))
         return on_wire(found, models, signal)
+
+    def _signal(self, found: Assessment, session: LiveSession, moment: Moment) -> wire.Signal:
+        return signal_on_wire(self._nudges.decide(found, session, moment, self._shared.reader.rows))
 
     def _known(self, user_id: str, state_item: str | None, session: LiveSession, now_us: int) -> Known:
         """Read what the online store knows."""

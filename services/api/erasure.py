@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-import apsw
-
+from infra.store.protocol import Transaction
 from models.events.identity import pseudonym
 from models.schema import MAX_ID_LENGTH
 from services.api.collaborators import Collaborators
@@ -37,8 +36,8 @@ class ErasureHandler:
         forgotten = pseudonym(self._key(call.partner), user_id)
         receipt_id, now_us = new_receipt_id(), call.received_at_us
 
-        def work(connection: apsw.Connection) -> Receipt:
-            return erase_in_store(connection, call.partner, forgotten, receipt_id, now_us)
+        def work(transaction: Transaction) -> Receipt:
+            return erase_in_store(transaction, call.partner, forgotten, receipt_id, now_us)
 
         return await self._writes.write(call, work, 202)
 

@@ -11,13 +11,11 @@ from datetime import UTC, date, datetime
 from hashlib import blake2b
 from typing import Annotated, Any, Final, NamedTuple
 
-import apsw
 import msgspec
 from msgspec import Meta
 
-from infra.store.statements.idempotency import REJECTED_SOURCE
-from infra.store.statements.log import QUARANTINE_ROW
-from infra.store.writer import append_row
+from infra.store.protocol import Transaction
+from infra.store.statements.quarantine import QUARANTINE_ROW, REJECTED_SOURCE
 from models.events import consent
 from models.events.foreign import own_events
 from models.events.identity import pseudonym
@@ -85,16 +83,16 @@ class _Judged(NamedTuple):
     good: list[_Good]
     rejected: list[tuple[Any, ...]]
 
-    def store(self, connection: apsw.Connection) -> EventsAnswer:
+    def store(self, transaction: Transaction) -> EventsAnswer:
         """Append what is good, keep what is rejected."""
         partner, received_at_us = self.call.partner, self.call.received_at_us
         browser = int(self.call.caller.kind == "pk")  # what anybody may send counts less in the action weights
         for place, rows, decision_id in self.good:
             sent = (received_at_us, decision_id, browser)
-            if not any([append_row(connection, (partner, *row, *sent)) for row in rows]):
+            if not any(transaction.append((partner, *row, *sent) for row in rows)):
                 self.results[place].status = "duplicate"
         if self.rejected:
-            connection.executemany(QUARANTINE_ROW, self.rejected)
+            transaction.executemany(QUARANTINE_ROW, self.rejected)
         count = [result.status for result in self.results].count
         return EventsAnswer(count("accepted"), count("duplicate"), count("rejected"), self.results)
 

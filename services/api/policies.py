@@ -2,9 +2,9 @@
 
 from typing import Final
 
-import apsw
 import msgspec
 
+from infra.store.protocol import Transaction
 from infra.store.statements.signals import PUT_POLICY, READ_POLICY
 from models.engagement.policy import SENDABLE
 from services.api.collaborators import Collaborators
@@ -36,8 +36,8 @@ class PolicyHandler:
         policy = decoded(call.body)
         text = msgspec.json.encode(policy).decode()
 
-        def work(connection: apsw.Connection) -> PolicyBody:
-            connection.execute(PUT_POLICY, (call.partner, text, call.received_at_us))
+        def work(transaction: Transaction) -> PolicyBody:
+            transaction.execute(PUT_POLICY, (call.partner, text, call.received_at_us))
             return policy
 
         return await self._writes.write(call, work)

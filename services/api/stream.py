@@ -9,17 +9,16 @@ A stream takes none of BentoML's request slots or timeouts, since our applicatio
 """
 
 import asyncio
-import logging
 import signal
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from typing import Final, Protocol
 
-import apsw
 import msgspec
 
-from infra.store.statements.signals import READ_OUTBOX, READ_SIGNALS
+from infra.store.statements.signals import NEWEST_SIGNAL, READ_OUTBOX, READ_SIGNALS
+from infra.store.watch import StoreWatch
 from services.api.collaborators import Collaborators
 from services.api.signals import AFTER, cursor
 from services.http.calls import Call, Stream
@@ -39,7 +38,6 @@ PAGE: Final = 500
 HELLO: Final = b"retry: 2000\n: connected\n\n"
 HEARTBEAT: Final = b": still here\n\n"
 LAST_EVENT_ID: Final = "last-event-id"
-log = logging.getLogger("attune.stream")
 
 
 class KeyCheck(Protocol):
@@ -120,7 +118,7 @@ class StreamHandler:
             buffer.wake()
 
     def _end(self) -> int:
-        return int(self._reader.rows("SELECT coalesce(max(seq), 0) FROM signals")[0][0])
+        return int(self._reader.rows(NEWEST_SIGNAL)[0][0])
 
     async def _messages(self, call: Call, buffer: SignalBuffer, position: int) -> AsyncIterator[bytes]:
         """What one listener is sent."""
@@ -156,24 +154,18 @@ class StreamHandler:
 
     async def _follow(self) -> None:
         """Bring the buffers up to the end of the outbox, again and again, until nobody listens any more."""
-        seen, n_idle = -1, 0
+        watch, n_idle = StoreWatch(self._reader.store, "the outbox"), 0
         while n_idle < IDLE_ROUNDS and not self._closed:
-            try:
-                version = int(self._reader.connection.pragma("data_version"))
-                if version != seen and self._take_new() < PAGE:
-                    seen = version
-            except (apsw.Error, OSError, Refusal) as error:
-                log.warning("the outbox cannot be read: %s", type(error).__name__)
-                seen = -1  # a connection that is opened anew counts from its own beginning
+            watch.look(time.monotonic(), self._take_new)
             if _server_stops():
                 self.close()
             n_idle = 0 if self._listeners.total() else n_idle + 1
             await asyncio.sleep(self._poll_s)
         self._task = None
 
-    def _take_new(self) -> int:
-        """Put the next signals into the buffers of those who listen; how many there were, of everybody."""
-        signals = [OutboxSignal(*row) for row in self._reader.rows(READ_OUTBOX, (self._position, PAGE))]
+    def _take_new(self) -> bool:
+        """Put the next signals into the buffers of those who listen; whether there may be more."""
+        signals = [OutboxSignal(*row) for row in self._reader.store.read(READ_OUTBOX, (self._position, PAGE))]
         for row in signals:
             buffer = self._buffers.get(row.partner)
             if buffer is not None:
@@ -181,7 +173,7 @@ class StreamHandler:
             self._position = row.seq
         for partner in {row.partner for row in signals} & self._buffers.keys():
             self._buffers[partner].wake()
-        return len(signals)
+        return len(signals) == PAGE
 
 
 def message_of(row: OutboxSignal) -> tuple[int, bytes]:

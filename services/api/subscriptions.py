@@ -9,11 +9,10 @@ import json
 import secrets
 from typing import Annotated, Any, Final, Literal
 
-import apsw
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from infra.store.connection import rows
+from infra.store.protocol import Transaction
 from infra.store.statements import signals as sql
 from infra.store.statements.deliveries import CANCEL_PENDING, FORGET_HEALTH
 from models.engagement.policy import SENDABLE
@@ -112,13 +111,13 @@ class SubscriptionsHandler:
         now_us, types = call.received_at_us, json.dumps(asked.signal_types)
         made, secret = f"sub_{secrets.token_hex(12)}", new_secret()
 
-        def work(connection: apsw.Connection) -> Subscription:
-            ((n,),) = rows(connection, sql.COUNT_SUBSCRIPTIONS, (call.partner,))
+        def work(transaction: Transaction) -> Subscription:
+            ((n,),) = transaction.read(sql.COUNT_SUBSCRIPTIONS, (call.partner,))
             if n >= MAX_PER_PARTNER:
                 raise Refusal(409, f"a partner may have {MAX_PER_PARTNER} subscriptions at most; delete one first")
             values = (made, call.partner, asked.url, types, asked.min_score, secret, now_us, now_us)
-            connection.execute(sql.ADD_SUBSCRIPTION, values)
-            return _known(connection, call.partner, made, secret)
+            transaction.execute(sql.ADD_SUBSCRIPTION, values)
+            return _known(transaction, call.partner, made, secret)
 
         return await self._writes.write(call, work, 201)
 
@@ -134,18 +133,13 @@ class SubscriptionsHandler:
         """``PATCH /v1/subscriptions/{id}``."""
         asked = decode(_CHANGE, call.body)
         self._check(asked.url, asked.signal_types)
-        changes = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
-        if isinstance(asked.signal_types, list):
-            changes["signal_types"] = json.dumps(asked.signal_types)
-        if asked.state is not UNSET:
-            changes["disabled_reason"] = None if asked.state == "active" else "disabled by the partner"
-        changes["updated_at_us"] = call.received_at_us
-        assignments = ", ".join(f"{name} = ?" for name in changes)  # names of our own fields
+        types = json.dumps(asked.signal_types) if isinstance(asked.signal_types, list) else None
+        url, min_score, state = (None if value is UNSET else value for value in (asked.url, asked.min_score, asked.state))
+        changes = (url, types, min_score, state, state, call.received_at_us, call.partner, call.path["id"])
 
-        def work(connection: apsw.Connection) -> Subscription:
-            statement = f"UPDATE subscriptions SET {assignments} WHERE partner = ? AND id = ?"
-            connection.execute(statement, (*changes.values(), call.partner, call.path["id"]))
-            return _known(connection, call.partner, call.path["id"])
+        def work(transaction: Transaction) -> Subscription:
+            transaction.execute(sql.CHANGE_SUBSCRIPTION, changes)
+            return _known(transaction, call.partner, call.path["id"])
 
         return await self._writes.write(call, work)
 
@@ -153,21 +147,21 @@ class SubscriptionsHandler:
         """``POST /v1/subscriptions/{id}/rotate-secret``: the old secret signs too for `OVERLAP_S` more seconds."""
         secret, until_us = new_secret(), call.received_at_us + OVERLAP_S * 1_000_000
 
-        def work(connection: apsw.Connection) -> Subscription:
+        def work(transaction: Transaction) -> Subscription:
             values = (until_us, secret, call.received_at_us, call.partner, call.path["id"])
-            connection.execute(sql.ROTATE_SECRET, values)
-            return _known(connection, call.partner, call.path["id"], secret)
+            transaction.execute(sql.ROTATE_SECRET, values)
+            return _known(transaction, call.partner, call.path["id"], secret)
 
         return await self._writes.write(call, work)
 
     async def delete(self, call: Call) -> Reply:
         """``DELETE /v1/subscriptions/{id}``."""
 
-        def work(connection: apsw.Connection) -> Reply:
-            _known(connection, call.partner, call.path["id"])
-            connection.execute(sql.DELETE_SUBSCRIPTION, (call.partner, call.path["id"]))
-            connection.execute(CANCEL_PENDING, (call.received_at_us, call.path["id"]))
-            connection.execute(FORGET_HEALTH, (call.path["id"],))
+        def work(transaction: Transaction) -> Reply:
+            _known(transaction, call.partner, call.path["id"])
+            transaction.execute(sql.DELETE_SUBSCRIPTION, (call.partner, call.path["id"]))
+            transaction.execute(CANCEL_PENDING, (call.received_at_us, call.path["id"]))
+            transaction.execute(FORGET_HEALTH, (call.path["id"],))
             return Reply(204, None)
 
         return await self._writes.write(call, work)
@@ -180,8 +174,8 @@ class SubscriptionsHandler:
                 raise Refusal(422, f"a signal type must be one of {', '.join(SENDABLE)}", f"/signal_types/{place}")
 
 
-def _known(connection: apsw.Connection, partner: str, subscription: str, secret: str | None = None) -> Subscription:
-    return _single(rows(connection, sql.SUBSCRIPTION, (partner, subscription)), secret)
+def _known(transaction: Transaction, partner: str, subscription: str, secret: str | None = None) -> Subscription:
+    return _single(transaction.read(sql.SUBSCRIPTION, (partner, subscription)), secret)
 
 
 def _single(found: list[tuple[Any, ...]], secret: str | None = None) -> Subscription:

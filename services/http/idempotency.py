@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
-import apsw
 import msgspec
 
-from infra.store.connection import rows
+from infra.store.errors import StoreUnavailable
+from infra.store.protocol import Transaction, Writer
 from infra.store.statements.idempotency import ANSWER_OF, FORGET_CLAIM, IDEMPOTENT_HOURS, KEEP_ANSWER, UNDER_WAY
-from infra.store.writer import LogWriter, StoreBusy
 from services.http.calls import Call, Reply
 from services.http.problems import Refusal
 
@@ -30,7 +29,7 @@ KEPT_US: Final = IDEMPOTENT_HOURS * 3_600_000_000
 
 CLAIM_US: Final = 30_000_000  # by then whoever claimed a key has answered, or died
 
-Work = Callable[[apsw.Connection], Any]
+Work = Callable[[Transaction], Any]
 Outcome = TypeVar("Outcome")
 
 
@@ -45,7 +44,7 @@ class Writes:
         The installation's secret: key of the hashes.
     """
 
-    def __init__(self, writer: LogWriter, secret: bytes) -> None:
+    def __init__(self, writer: Writer, secret: bytes) -> None:
         self._writer = writer
         self._secret = blake2b(b"idempotency", key=secret, digest_size=32).digest()
 
@@ -55,9 +54,9 @@ class Writes:
         Parameters
         ----------
         work
-            Called in the writer's thread inside a transaction, with its connection; reads and writes the store and gives the
-            body of the answer, or a whole `Reply`. It may raise `Refusal`: then nothing is written, and a repetition is tried
-            anew. It must not touch anything but the connection: it can be undone after it has run.
+            Called in the writer's thread inside a transaction; reads and writes the store and gives the body of the answer, or
+            a whole `Reply`. It may raise `Refusal`: then nothing is written, and a repetition is tried anew. It must not touch
+            anything but the transaction: it can be undone after it has run.
         status
             Of the answer, where `work` gives no `Reply`.
 
@@ -69,12 +68,12 @@ class Writes:
         """
         key = self._key(call)
         if key is None:
-            return await self._written(lambda connection: as_reply(work(connection), status))
+            return await self._written(lambda transaction: as_reply(work(transaction), status))
         request = self._request(call)
 
-        def once(connection: apsw.Connection) -> Reply:
-            kept = _kept(connection, call, key, request)
-            return kept or _keep(connection, call, key, request, as_reply(work(connection), status))
+        def once(transaction: Transaction) -> Reply:
+            kept = _kept(transaction, call, key, request)
+            return kept or _keep(transaction, call, key, request, as_reply(work(transaction), status))
 
         return await self._written(once)
 
@@ -82,7 +81,7 @@ class Writes:
         self,
         call: Call,
         act: Callable[[], Awaitable[Outcome]],
-        work: Callable[[apsw.Connection, Outcome], Any],
+        work: Callable[[Transaction, Outcome], Any],
         status: int = 200,
     ) -> Reply:
         """Do something outside the store, then write what came of it; once per ``Idempotency-Key``, if the call has one.
@@ -102,13 +101,13 @@ class Writes:
         key = self._key(call)
         if key is None:
             outcome = await act()
-            return await self._written(lambda connection: as_reply(work(connection, outcome), status))
+            return await self._written(lambda transaction: as_reply(work(transaction, outcome), status))
         request = self._request(call)
 
-        def claim(connection: apsw.Connection) -> Reply | None:
-            kept = _kept(connection, call, key, request)
+        def claim(transaction: Transaction) -> Reply | None:
+            kept = _kept(transaction, call, key, request)
             if kept is None:
-                connection.execute(KEEP_ANSWER, (call.partner, key, request, UNDER_WAY, b"", call.received_at_us))
+                transaction.execute(KEEP_ANSWER, (call.partner, key, request, UNDER_WAY, b"", call.received_at_us))
             return kept
 
         if (kept := await self._written(claim)) is not None:
@@ -116,16 +115,16 @@ class Writes:
         try:
             outcome = await act()
         except Exception:
-            await self._written(lambda connection: connection.execute(FORGET_CLAIM, (call.partner, key)) and None)
+            await self._written(lambda transaction: transaction.execute(FORGET_CLAIM, (call.partner, key)) and None)
             raise
         return await self._written(
-            lambda connection: _keep(connection, call, key, request, as_reply(work(connection, outcome), status))
+            lambda transaction: _keep(transaction, call, key, request, as_reply(work(transaction, outcome), status))
         )
 
-    async def _written(self, work: Callable[[apsw.Connection], Outcome]) -> Outcome:
+    async def _written(self, work: Callable[[Transaction], Outcome]) -> Outcome:
         try:
             return await asyncio.wrap_future(self._writer.submit(work))
-        except StoreBusy:
+        except StoreUnavailable:
             raise Refusal(503, "nothing can be written now; send the request again", headers=RETRY_AFTER) from None
 
     def _key(self, call: Call) -> str | None:
@@ -143,10 +142,10 @@ class Writes:
         return blake2b(content, key=self._secret, digest_size=20).hexdigest()
 
 
-def _kept(connection: apsw.Connection, call: Call, key: str, request: str) -> Reply | None:
+def _kept(transaction: Transaction, call: Call, key: str, request: str) -> Reply | None:
     """The answer that a key has got already; None for a new one."""
     now_us = call.received_at_us
-    for fingerprint, status, body, kept_at_us in rows(connection, ANSWER_OF, (call.partner, key, now_us - KEPT_US)):
+    for fingerprint, status, body, kept_at_us in transaction.read(ANSWER_OF, (call.partner, key, now_us - KEPT_US)):
         if fingerprint != request:
             raise Refusal(422, "this Idempotency-Key has been used for another request; use a new one")
         if status != UNDER_WAY:
@@ -156,10 +155,10 @@ def _kept(connection: apsw.Connection, call: Call, key: str, request: str) -> Re
     return None
 
 
-def _keep(connection: apsw.Connection, call: Call, key: str, request: str, reply: Reply) -> Reply:
+def _keep(transaction: Transaction, call: Call, key: str, request: str, reply: Reply) -> Reply:
     """Keep an answer for whoever sends the request again."""
     body = encoded(reply.body)
-    connection.execute(KEEP_ANSWER, (call.partner, key, request, reply.status, body, call.received_at_us))
+    transaction.execute(KEEP_ANSWER, (call.partner, key, request, reply.status, body, call.received_at_us))
     return reply._replace(body=body)
 
 

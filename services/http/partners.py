@@ -4,7 +4,6 @@ A key is ``sk_…`` (server, scoped) or ``pk_…`` (browser, may only send event
 fast hash is right for a secret that cannot be guessed. Unknown, revoked and expired keys are all answered alike.
 """
 
-import logging
 import re
 import secrets
 from collections.abc import Sequence
@@ -13,10 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
 import msgspec
 
-from infra.store.connection import connect, rows
+from infra.store.engines import closed_store, open_store
+from infra.store.protocol import Transaction
 from infra.store.statements.partners import (
     ADD_KEY,
     ADD_PARTNER,
@@ -29,6 +28,7 @@ from infra.store.statements.partners import (
     REVOKE_ALL,
     VALID_KEYS,
 )
+from infra.store.watch import StoreWatch
 
 SCOPES: Final = (
     "events:write",
@@ -41,7 +41,6 @@ SCOPES: Final = (
 BROWSER_SCOPES: Final = ("events:write",)
 ROTATION_OVERLAP_S: Final = 86_400
 _origin: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?").fullmatch
-log = logging.getLogger("attune.partners")
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,12 @@ def add(
     for origin in origins:
         require_origin(origin)
     key = f"{kind}_{secrets.token_urlsafe(32)}"
-    with connect(home) as connection:
-        connection.execute(ADD_PARTNER, (name, now_us))
-        _insert_key(connection, name, key, now_us, scopes or admitted, origins, requests_per_minute)
+
+    def work(transaction: Transaction) -> None:
+        transaction.execute(ADD_PARTNER, (name, now_us))
+        _insert_key(transaction, name, key, now_us, scopes or admitted, origins, requests_per_minute)
+
+    open_store(home).write(work)
     return key
 
 
@@ -121,58 +123,58 @@ def require_origin(text: str) -> str:
 
 def keep(home: Path, name: str, key: str, now_us: int) -> None:
     """Make sure that a key which the caller already holds is a valid server key of the partner."""
-    with connect(home) as connection:
-        connection.execute(ADD_PARTNER, (name, now_us))
-        if not rows(connection, IS_KEY, (key_hash(key),)):
-            _insert_key(connection, name, key, now_us, SCOPES)
+
+    def work(transaction: Transaction) -> None:
+        transaction.execute(ADD_PARTNER, (name, now_us))
+        if not transaction.read(IS_KEY, (key_hash(key),)):
+            _insert_key(transaction, name, key, now_us, SCOPES)
+
+    open_store(home).write(work)
 
 
 def _insert_key(
-    connection: apsw.Connection, name: str, key: str, now_us: int, scopes: Sequence[str], origins: Sequence[str] = (),
+    transaction: Transaction, name: str, key: str, now_us: int, scopes: Sequence[str], origins: Sequence[str] = (),
     requests_per_minute: int | None = None,
 ) -> None:  # fmt: skip
     pages = msgspec.json.encode(sorted(set(origins))).decode()
     limits = (" ".join(dict.fromkeys(scopes)), pages, requests_per_minute)
-    connection.execute(ADD_KEY, (name, key[:2], key_hash(key), key[:7], *limits, now_us))
+    transaction.execute(ADD_KEY, (name, key[:2], key_hash(key), key[:7], *limits, now_us))
 
 
 def rotate(home: Path, name: str, now_us: int) -> str:
     """Issue a new server key with the scopes of the newest one; the old ones stay valid for `ROTATION_OVERLAP_S` seconds."""
     _require(home, name)
     until_us = now_us + ROTATION_OVERLAP_S * 1_000_000
-    connection = connect(home)
-    newest = rows(connection, NEWEST_KEY, (name,))
+    store = open_store(home)
+    newest = store.read(NEWEST_KEY, (name,))
     scopes, limit = newest[0] if newest else ("", None)
     # The new key first: whatever happens in between, the partner is never left with keys that end.
     key = add(home, name, now_us, scopes=scopes.split(), requests_per_minute=limit)
-    connection.execute(EXPIRE_OTHERS, (until_us, name, key_hash(key)))
+    store.write(lambda transaction: transaction.execute(EXPIRE_OTHERS, (until_us, name, key_hash(key))))
     return key
 
 
 def revoke(home: Path, name: str, now_us: int) -> int:
     """Refuse every key of a partner from now on; how many were still valid."""
     _require(home, name)
-    with connect(home) as connection:
-        connection.execute(REVOKE_ALL, (now_us, name))
-        revoked = connection.changes()
-    return revoked
+    return open_store(home).write(lambda transaction: transaction.execute(REVOKE_ALL, (now_us, name)))
 
 
 def listing(home: Path) -> list[dict[str, Any]]:
     """Partners with the hints of their keys, oldest first; never a key."""
-    named = [dict(zip(LISTED_COLUMNS, row, strict=True)) for row in rows(connect(home), LIST_KEYS)]
+    named = [dict(zip(LISTED_COLUMNS, row, strict=True)) for row in open_store(home).read(LIST_KEYS)]
     return [row | {"origins": msgspec.json.decode(row["origins"] or "[]")} for row in named]
 
 
 def _require(home: Path, name: str) -> None:
-    if not rows(connect(home), IS_PARTNER, (name,)):
+    if not open_store(home).read(IS_PARTNER, (name,)):
         raise KeyError(f"no partner called {name!r}; see: attune partner list")
 
 
 class Keys:
     """Authenticator by the valid keys in memory: one look-up per request, re-read when the store has changed.
 
-    `authenticate` asks SQLite's ``data_version`` at most every `check_s` seconds, so a revoked key is refused within that time.
+    `authenticate` asks the store for changes at most every `check_s` seconds, so a revoked key is refused within that time.
     While the store cannot be read, nobody can revoke a key either, and the keys known before stay valid.
 
     Attributes
@@ -182,11 +184,8 @@ class Keys:
     """
 
     def __init__(self, home: Path, check_s: float = 0.2) -> None:
-        self._connection = connect(home)
-        self._connection.set_busy_timeout(0)  # requests wait behind this
-        self._check_s = check_s
-        self._checked_at = float("-inf")
-        self._version = -1
+        self._store = closed_store(home, wait_ms=0)  # requests wait behind this
+        self._watch = StoreWatch(self._store, "keys", check_s)
         self._callers: dict[str, tuple[Caller, int | None]] = {}
         self.origins: frozenset[str] = frozenset()
 
@@ -198,24 +197,14 @@ class Keys:
         now_s
             Wall clock, seconds since 1970.
         """
-        if not 0 <= now_s - self._checked_at < self._check_s:
-            try:
-                self._refresh()
-            except apsw.Error as error:
-                log.warning("keys cannot be read again: %s", type(error).__name__)
-            self._checked_at = now_s
+        self._watch.look(now_s, self._read)
         caller, expires_at_us = self._callers.get(key_hash(key), (None, None))
         return None if expires_at_us is not None and expires_at_us <= now_s * 1e6 else caller
 
-    def _refresh(self) -> None:
-        version = self._connection.pragma("data_version")
-        if version == self._version:
-            return
-        found = rows(self._connection, VALID_KEYS)
+    def _read(self) -> None:
         callers: dict[str, tuple[Caller, int | None]] = {}
-        for hash_, partner, scopes, kind, id_, origins, limit, expires_at_us in found:
+        for hash_, partner, scopes, kind, id_, origins, limit, expires_at_us in self._store.read(VALID_KEYS):
             allowed = frozenset(msgspec.json.decode(origins))
             callers[hash_] = Caller(partner, frozenset(scopes.split()), kind, id_, allowed, limit), expires_at_us
         self._callers = callers
         self.origins = frozenset().union(*(caller.origins for caller, _ in callers.values()))
-        self._version = version

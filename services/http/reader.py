@@ -1,30 +1,27 @@
 """Store reader of requests: short queries on the event loop's thread, which never wait for a lock."""
 
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import apsw
-
-from infra.store.connection import connect, rows
+from infra.store.errors import StoreUnavailable
+from infra.store.protocol import Bindings, Row, Store
 from services.http.problems import Refusal
 
 RETRY_AFTER: Final = ((b"retry-after", b"1"),)
 
 
 class Reader:
-    """Reader over one connection, opened again after a failure.
+    """Reader that turns a store which cannot be read into a refusal.
 
     Parameters
     ----------
-    home
-        Whose store to read.
+    store
+        One that waits for nobody, since all other requests wait behind this one; used by one thread.
     """
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._connection: apsw.Connection | None = None
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
-    def rows(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, bindings: Bindings = ()) -> list[Row]:
         """All rows of a statement.
 
         Raises
@@ -33,15 +30,6 @@ class Reader:
             503 where the store cannot be read.
         """
         try:
-            return rows(self.connection, statement, bindings)
-        except (apsw.Error, OSError) as error:
-            if not isinstance(error, apsw.BusyError):
-                self._connection = None
+            return self.store.read(statement, bindings)
+        except StoreUnavailable:
             raise Refusal(503, "the store cannot be read now; send the request again", headers=RETRY_AFTER) from None
-
-    @property
-    def connection(self) -> apsw.Connection:
-        """The connection, which a first use opens."""
-        if self._connection is None:
-            self._connection = connect(self._home, busy_ms=0)  # all other requests wait behind this one
-        return self._connection

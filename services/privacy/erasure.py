@@ -12,27 +12,27 @@ the user.
 import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import apsw
 import msgspec
 
 from infra import layout
 from infra.lock import held
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.connection import connect, rows
+from infra.store.engines import open_store
+from infra.store.protocol import Read, Store, Transaction
 from infra.store.statements import erasure as erasure_tables
+from infra.store.statements.events import ANY_EVENT_OF
 from models.events.identity import partner_key, pseudonym
 from models.schema import MAX_ID_LENGTH
 
 SETTLE_S: Final = 5.0  # by then a step that had read the user's events has ended
 ForgetOnline = Callable[[str], None]
-Read = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 
 
 class Receipt(msgspec.Struct):
@@ -59,24 +59,18 @@ def new_receipt_id() -> str:
     return f"er_{secrets.token_hex(12)}"
 
 
-def erase_in_store(connection: apsw.Connection, partner: str, user_id: str, receipt_id: str, now_us: int) -> Receipt:
+def erase_in_store(transaction: Transaction, partner: str, user_id: str, receipt_id: str, now_us: int) -> Receipt:
     """Erase a pseudonym inside the caller's transaction, and bury it."""
-    connection.execute(erasure_tables.KEEP_EARLIER, (user_id,))
-    connection.execute(erasure_tables.BURY, (user_id, partner, receipt_id, now_us))
-    removed = _remove(connection, user_id)
-    connection.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(removed), None, receipt_id))
+    transaction.execute(erasure_tables.KEEP_EARLIER, (user_id,))
+    transaction.execute(erasure_tables.BURY, (user_id, partner, receipt_id, now_us))
+    removed = _remove(transaction, user_id)
+    transaction.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(removed), None, receipt_id))
     return Receipt(receipt_id, _text(now_us), completed=False, removed=removed)
 
 
-def _remove(connection: apsw.Connection, user_id: str) -> dict[str, int]:
-    removed: dict[str, int] = {}
-    connection.execute("PRAGMA secure_delete = ON")  # the file must not keep the bytes
-    own = [str(name) for (name,) in rows(connection, erasure_tables.TABLES_OF_USERS)]
-    for table, condition in (*erasure_tables.DEPENDENT.items(), *((name, "user_id = ?1") for name in own)):
-        connection.execute(f"DELETE FROM {table} WHERE {condition}", (user_id,))
-        if n_rows := connection.changes():
-            removed[table] = removed.get(table, 0) + n_rows
-    return removed
+def _remove(transaction: Transaction, user_id: str) -> dict[str, int]:
+    removed = {table: transaction.execute(statement, (user_id,)) for table, statement in erasure_tables.ERASE}
+    return {table: n_rows for table, n_rows in removed.items() if n_rows}
 
 
 def _text(at_us: int) -> str:
@@ -101,14 +95,14 @@ class Completion:
         Takes a pseudonym out of the online store.
     """
 
-    def __init__(self, home: Path, connection: apsw.Connection, forget_online: ForgetOnline) -> None:
+    def __init__(self, home: Path, store: Store, forget_online: ForgetOnline) -> None:
         self._home = home
-        self._connection = connection
+        self._store = store
         self._forget_online = forget_online
 
     def complete_oldest(self, before_us: int, now_us: int) -> bool:
         """Complete the oldest erasure of before an instant; False if there is none, or a flow runs now."""
-        waiting = rows(self._connection, erasure_tables.UNFINISHED, (before_us,))
+        waiting = self._store.read(erasure_tables.UNFINISHED, (before_us,))
         if not waiting:
             return False
         user_id, partner, receipt_id, removed = waiting[0]
@@ -124,22 +118,20 @@ class Completion:
 
         self._forget_online(user_id)
         n_offline = forget_offline(self._home / layout.OFFLINE, partner, user_id)
-        with self._connection:
-            late = _late(self._connection, user_id)
-            total = {name: removed.get(name, 0) + late.get(name, 0) for name in {*removed, *late}}
-            if n_offline:
-                total["offline_features"] = removed.get("offline_features", 0) + n_offline
-            self._connection.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(total), now_us, receipt_id))
-            if self._connection.changes():  # else erased again meanwhile: that erasure completes this one too
-                self._connection.execute(erasure_tables.COMPLETE_EARLIER, (now_us, user_id))
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+        def work(transaction: Transaction) -> None:
+            total = Counter(removed) + Counter(_late(transaction, user_id)) + Counter(offline_features=n_offline)
+            if transaction.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(total), now_us, receipt_id)):
+                transaction.execute(erasure_tables.COMPLETE_EARLIER, (now_us, user_id))
+            # else erased again meanwhile: that erasure completes this one too
+
+        self._store.write(work)
+        self._store.scrub()
 
 
-def _late(connection: apsw.Connection, user_id: str) -> dict[str, int]:
+def _late(transaction: Transaction, user_id: str) -> dict[str, int]:
     """What a step under way wrote after the erasure, for a user who has not come back since."""
-    if rows(connection, "SELECT 1 FROM events WHERE user_id = ? LIMIT 1", (user_id,)):
-        return {}
-    return _remove(connection, user_id)
+    return {} if transaction.read(ANY_EVENT_OF, (user_id,)) else _remove(transaction, user_id)
 
 
 def require(home: Path, partner: str, user_id: str) -> None:
@@ -154,7 +146,7 @@ def require(home: Path, partner: str, user_id: str) -> None:
     """
     if not 0 < len(user_id) <= MAX_ID_LENGTH:
         raise ValueError(f"a user id has 1 to {MAX_ID_LENGTH} characters")
-    if partner != "local" and not rows(connect(home), erasure_tables.IS_KNOWN, (partner,)):
+    if partner != "local" and not open_store(home).read(erasure_tables.IS_KNOWN, (partner,)):
         raise KeyError(f"no partner called {partner!r}; see: attune partner list")
 
 
@@ -174,16 +166,15 @@ def erase(
     -------
     Completed, unless a flow was running all the time; then the worker completes it when the flow has ended.
     """
-    connection = connect(home)
+    store = open_store(home)
     forgotten = pseudonym(partner_key(secret(home), partner), user_id)
     receipt_id = new_receipt_id()
-    with connection:
-        erase_in_store(connection, partner, forgotten, receipt_id, now_us)
+    store.write(lambda transaction: erase_in_store(transaction, partner, forgotten, receipt_id, now_us))
     time.sleep(settle_s)
-    completion = Completion(home, connection, forget_online)
+    completion = Completion(home, store, forget_online)
     while completion.complete_oldest(now_us, now_us):  # older ones too
         pass
-    written = receipt(partial(rows, connection), partner, receipt_id)
+    written = receipt(store.read, partner, receipt_id)
     assert written is not None
     return written
 

@@ -2,10 +2,9 @@
 
 import logging
 
-import apsw
 import msgspec
 
-from infra.store.connection import rows
+from infra.store.protocol import Read
 from infra.store.statements.action_weights import SERVING, SERVING_STAMP
 from models.weights import actions as action_weights
 from models.weights.actions import ActionWeights
@@ -20,12 +19,12 @@ class LiveWeights:
         self._stamp: tuple[int, ...] | None = None
         self._weights: ActionWeights | None = None
 
-    def read(self, connection: apsw.Connection) -> ActionWeights | None:
+    def read(self, read: Read) -> ActionWeights | None:
         """What serves; None before anything was counted. What was made by another schema is passed over."""
-        found = rows(connection, SERVING_STAMP)
-        if not found or found[0] == self._stamp:
+        stamp = read(SERVING_STAMP, ())
+        if not stamp or stamp[0] == self._stamp:
             return self._weights
-        ((is_frozen, seq, at_us, text),) = rows(connection, SERVING)
+        ((is_frozen, seq, at_us, text),) = read(SERVING, ())
         self._stamp = (is_frozen, seq, at_us)
         try:
             counts = action_weights.counts_from_lists(msgspec.json.decode(text))

@@ -16,16 +16,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import apsw
 import msgspec
 import numpy as np
 import pandas as pd
 
-from infra.store.connection import connect
-from infra.store.statements import log as tables
+from infra.store.engines import closed_store
+from infra.store.errors import StoreUnavailable
+from infra.store.protocol import Store
+from infra.store.statements import events as sql
 from infra.store.statements.erasure import N_ERASED
+from infra.store.watch import StoreWatch
 from models.associations.live import LiveAssociations, rehearse
 from models.associations.model import AssociationStore
 from models.model_set import ModelSet
@@ -54,21 +56,21 @@ class Tail:
 
     Parameters
     ----------
-    connection
-        Of the store with the log; used by one thread.
     store
+        With the log; used by one thread.
+    associations
         With a ledger.
     most_events
         Of one user.
     """
 
-    def __init__(self, connection: apsw.Connection, store: AssociationStore, most_events: int = MOST_EVENTS) -> None:
-        self._connection = connection
-        self._most_events = most_events
+    def __init__(self, store: Store, associations: AssociationStore, most_events: int = MOST_EVENTS) -> None:
         self._store = store
-        self.live = LiveAssociations(store)
-        self._as_of_us = _EVER_US if store.as_of_us is None else store.as_of_us
-        self._position = store.built_to_seq if store.as_of_us is None else 0
+        self._most_events = most_events
+        self._built_to = associations.built_to_seq
+        self.live = LiveAssociations(associations)
+        self._as_of_us = _EVER_US if associations.as_of_us is None else associations.as_of_us
+        self._position = associations.built_to_seq if associations.as_of_us is None else 0
         self._settled_s, self._took_s = 0.0, 0.0
 
     @property
@@ -78,15 +80,14 @@ class Tail:
 
     def step(self) -> bool:
         """Fold the next events, at most `EVENTS_A_STEP`; whether there may be more."""
-        rows: list[Any] = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchall()
-        newest = int(rows[0][0])
+        newest = self._store.tail("associations").end()
         self._position = min(self._position, newest)  # where the newest events were erased, their numbers are given again
         until = min(newest, self._position + EVENTS_A_STEP)
         if until <= self._position or self.is_full:
             return False
-        built = self._store.built_to_seq
-        users = [row[0] for row in self._connection.execute(tables.USERS_SINCE, (self._position, until, built, self._as_of_us))]
-        busy = self._connection.execute(tables.BUSY_USERS, (_json(users), self._most_events)).fetchall() if users else []
+        since = (self._position, until, self._built_to, self._as_of_us)
+        users = [user for (user,) in self._store.read(sql.USERS_SINCE, since)]
+        busy = self._store.read(sql.BUSY_USERS, (_json(users), self._most_events)) if users else []
         followed = [user for user in users if (user,) not in busy]
         if followed:
             self._fold(followed, until)
@@ -94,12 +95,11 @@ class Tail:
         return until < newest
 
     def _fold(self, users: list[object], until: int) -> None:
-        built = self._store.built_to_seq
-        rows = self._connection.execute(tables.READ_TOUCHES, (_json(users), max(until, built))).fetchall()
-        frame = pd.DataFrame(rows, columns=list(tables.TOUCH_COLUMNS), dtype=object)
+        touches = self._store.read(sql.READ_TOUCHES, (_json(users), max(until, self._built_to)))
+        frame = pd.DataFrame(touches, columns=list(sql.TOUCH_COLUMNS), dtype=object)
         frame = frame.astype({"seq": np.int64, "occurred_at_us": np.int64})
         seq, at_us = frame["seq"].to_numpy(), frame["occurred_at_us"].to_numpy()
-        known = (seq <= self._position) | ((seq <= built) & (at_us <= self._as_of_us))
+        known = (seq <= self._position) | ((seq <= self._built_to) & (at_us <= self._as_of_us))
         counted = known | (seq <= until)
         self.live.fold(frame[counted], ~known[counted])
 
@@ -128,12 +128,12 @@ class LiveChampions:
     """
 
     def __init__(self, home: Path, watcher: ChampionWatcher, poll_s: float = POLL_S) -> None:
-        self._home = home
+        self._store = closed_store(home)  # of the thread
         self._watcher = watcher
         self._poll_s = poll_s
         self._answer = _Answer(watcher.current(), watcher.current())
         self._tail: Tail | None = None
-        self._store: AssociationStore | None = None
+        self._followed: AssociationStore | None = None
         self._erased: object = None
         self._problems: Mapping[str, str] = MappingProxyType({})
         self._stopping = threading.Event()
@@ -168,32 +168,29 @@ class LiveChampions:
 
     def _run(self) -> None:
         rehearse()
-        connection, seen, more = connect(self._home), -1, True
+        watch = StoreWatch(self._store, "associations")
         while True:
-            try:
-                version = int(connection.pragma("data_version"))
-                if more or version != seen or self._watcher.current().associations is not self._store:
-                    more, seen = self.follow(connection), version
-                if self._tail is not None:
-                    self._tail.settle(time.monotonic())
-                self._publish()
-            except apsw.Error as error:  # locked, or the disk is full: what serves goes on serving
-                log.warning("the event log cannot be read: %s", type(error).__name__)
-                seen = -1
+            is_another = self._watcher.current().associations is not self._followed
+            more = watch.look(time.monotonic(), self.follow, anyway=is_another)
+            if self._tail is not None:
+                self._tail.settle(time.monotonic())
+            self._publish()
             if self._stopping.wait(0.0 if more else self._poll_s):
                 break
-        connection.close()
+        self._store.close()
 
-    def follow(self, connection: apsw.Connection) -> bool:
+    def follow(self) -> bool:
         """Take in what is new, from the beginning of the tail if the champion is another one; whether there may be more."""
-        store = self._watcher.current().associations
-        erased = connection.execute(N_ERASED).fetchall()
+        champion = self._watcher.current().associations
+        erased = self._store.read(N_ERASED)
         try:
-            if store is not self._store or erased != self._erased:
+            if champion is not self._followed or erased != self._erased:
                 self._erased = erased
-                self._store, self._tail, self._problems = store, None, MappingProxyType({})
-                self._tail = Tail(connection, store) if store is not None else None
+                self._followed, self._tail, self._problems = champion, None, MappingProxyType({})
+                self._tail = Tail(self._store, champion) if champion is not None else None
             more = self._tail is not None and self._tail.step()
+        except StoreUnavailable:
+            raise
         except (ValueError, KeyError, IndexError, TypeError) as error:
             # Whatever it is that cannot be folded, the answer is the same: what was folded so far goes on serving.
             # Without its message, which may hold an id.
@@ -207,7 +204,7 @@ class LiveChampions:
 
     def _publish(self) -> None:
         source = self._watcher.current()
-        if self._tail is not None and source.associations is self._store:
+        if self._tail is not None and source.associations is self._followed:
             view = self._tail.live.view
             if self._answer.source is not source or self._answer.champions.associations is not view:
                 self._answer = _Answer(source, replace(source, associations=view))

@@ -10,13 +10,15 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import apsw
 import msgspec
 
-from infra.store.connection import connect
+from infra.store.engines import closed_store
+from infra.store.errors import StoreUnavailable
+from infra.store.protocol import Transaction
 from infra.store.statements.decisions import LOG_DECISION, LOG_FAILURE
 
 MAX_WAITING: Final = 20_000  # decisions, about 40 MB
@@ -117,13 +119,12 @@ class DecisionLog:
         gather_s: float = GATHER_S,
         max_waiting: int = MAX_WAITING,
     ) -> None:
-        self._home = home
         self._counted = counted or (lambda status, n: None)
         self._gather_s = gather_s
         self._max_waiting = max_waiting
         self._waiting: deque[Decision | Failure] = deque()
         self._stopping = threading.Event()
-        self._connection: apsw.Connection | None = None
+        self._store = closed_store(home)  # of the thread
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
@@ -146,8 +147,7 @@ class DecisionLog:
                 self._stopping.wait(REST_S)
         if not self._flush() and self._waiting:
             self._counted(DROPPED, len(self._waiting))
-        if self._connection is not None:
-            self._connection.close()
+        self._store.close()
 
     def _flush(self) -> bool:
         """Commit all that waits; whether the store took it."""
@@ -157,13 +157,9 @@ class DecisionLog:
             failures = [one for one in group if isinstance(one, Failure)]
             statuses = {LOGGED: len(decisions), FAILED: len(failures)}
             try:
-                self._connection = self._connection or connect(self._home)
-                with self._connection:
-                    self._connection.executemany(LOG_DECISION, map(as_row, decisions))
-                    self._connection.executemany(LOG_FAILURE, failures)
-            except (apsw.Error, OSError) as error:
-                self._connection = None  # a fresh one may find the disk mended
-                log.warning("decisions cannot be written: %s", type(error).__name__)
+                self._store.write(partial(_log, list(map(as_row, decisions)), failures))
+            except StoreUnavailable as error:
+                log.warning("decisions cannot be written: %s", error.kind)
                 return False
             except (ValueError, TypeError) as error:  # no store would take them: rather a gap than a log that stands still
                 log.error("decisions cannot be put into words: %s", type(error).__name__)
@@ -174,3 +170,8 @@ class DecisionLog:
                 if n:
                     self._counted(status, n)
         return True
+
+
+def _log(decisions: Sequence[tuple[Any, ...]], failures: Sequence[Failure], transaction: Transaction) -> None:
+    transaction.executemany(LOG_DECISION, decisions)
+    transaction.executemany(LOG_FAILURE, failures)

@@ -1,24 +1,25 @@
 """Model watch: the models in memory, exchanged while requests run.
 
-A background thread watches the registry's tables: SQLite's ``data_version`` tells within `POLL_S` that something was committed,
-the champion query then tells whether it was an alias. A new version is loaded and must repeat its golden predictions before one
+A background thread watches the registry's tables: the store tells within `POLL_S` that something was committed, the champion
+query then tells whether it was an alias. A new version is loaded and must repeat its golden predictions before one
 reference is swapped; if that fails, the version of before keeps serving and `problems` says so. Arrays are memory-mapped
 read-only, so all workers share one copy.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-import apsw
-
 from infra import artifacts, registry
 from infra.registry import CHAMPION
-from infra.store.connection import connect
+from infra.store.engines import closed_store
+from infra.store.protocol import Read
+from infra.store.watch import StoreWatch
 from models import model_specs
 from models.model_set import NO_MODELS, ModelSet
 from services.serving.action_weights import LiveWeights
@@ -72,10 +73,10 @@ class AliasedModels:
         self.found = NO_MODELS
         self.problems: Mapping[str, str] = MappingProxyType({})
 
-    def read(self, connection: apsw.Connection) -> ModelSet:
+    def read(self, read: Read) -> ModelSet:
         """What carries the alias now, all of it exchanged at once."""
         before = self.found.versions
-        now = {name: one for name, one in registry.carriers(connection, self._alias).items() if name in self._names}
+        now = {name: one for name, one in registry.carriers(read, self._alias).items() if name in self._names}
         carried = {name: one.version for name, one in now.items()}
         problems = {name: text for name, text in self.problems.items() if self._failed.get(name) == carried.get(name)}
         loaded: dict[str, Any] = {}
@@ -112,7 +113,7 @@ class ChampionWatcher:
     """
 
     def __init__(self, home: Path, poll_s: float = POLL_S, alias: str = CHAMPION) -> None:
-        self._home = home
+        self._store = closed_store(home)  # of whoever starts it, then of the watching thread
         self._poll_s = poll_s
         self._current = NO_MODELS
         self._actions = LiveWeights()
@@ -130,10 +131,8 @@ class ChampionWatcher:
 
     def start(self) -> None:
         """Load the champions, then watch in a daemon thread."""
-        connection = connect(self._home)
-        seen = connection.pragma("data_version")
-        self.refresh(connection)
-        self._thread = threading.Thread(target=self._watch, args=(connection, seen), name="champions", daemon=True)
+        self.refresh()
+        self._thread = threading.Thread(target=self._watch, name="champions", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -142,19 +141,14 @@ class ChampionWatcher:
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    def _watch(self, connection: apsw.Connection, seen: int) -> None:
+    def _watch(self) -> None:
+        watch = StoreWatch(self._store, "the registry")
         while not self._stopping.wait(self._poll_s):
-            try:
-                version = connection.pragma("data_version")
-                if version != seen:
-                    self.refresh(connection)
-                    seen = version
-            except apsw.Error as error:  # locked, or the disk is full: what serves goes on serving
-                log.warning("the registry cannot be read: %s", type(error).__name__)
-        connection.close()
+            watch.look(time.monotonic(), self.refresh)
+        self._store.close()
 
-    def refresh(self, connection: apsw.Connection) -> None:
+    def refresh(self) -> None:
         """Load every model whose alias moved and the action weights that serve, then swap all at once."""
-        models, actions = self._models.read(connection), self._actions.read(connection)
+        models, actions = self._models.read(self._store.read), self._actions.read(self._store.read)
         if models.versions != self._current.versions or actions is not self._current.actions:
             self._current = replace(models, actions=actions)

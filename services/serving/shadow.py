@@ -11,17 +11,17 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
 from infra.registry import CHALLENGER
-from infra.store.connection import connect
+from infra.store.engines import closed_store
+from infra.store.errors import StoreUnavailable
 from infra.store.statements.shadow import WRITE, named
 from models.assess import Assessment
 from models.model_set import ModelSet
@@ -123,7 +123,8 @@ class Shadow:
         noise: random.Random,
         counted: Callable[[str], None] | None = None,
     ) -> None:
-        self._home, self._share, self._champions, self._noise = home, share, champions, noise
+        self._share, self._champions, self._noise = share, champions, noise
+        self._store = closed_store(home)  # of the thread
         self._counted = counted or (lambda outcome: None)
         self._watcher = ChampionWatcher(home, alias=CHALLENGER)
         self._waiting: queue.Queue[tuple[str, Score]] = queue.Queue(MAX_WAITING)
@@ -164,6 +165,7 @@ class Shadow:
                 self._write()
                 written_s = time.monotonic()
         self._write()
+        self._store.close()
         self._watcher.stop()
 
     def _compare(self, kind: str, score: Score) -> None:
@@ -199,7 +201,6 @@ class Shadow:
         if not rows:
             return
         try:
-            with closing(connect(self._home)) as connection, connection:
-                connection.executemany(WRITE, rows)
-        except (apsw.Error, OSError) as error:
-            log.warning("what the challenger answered cannot be written: %s", type(error).__name__)
+            self._store.write(lambda transaction: transaction.executemany(WRITE, rows))
+        except StoreUnavailable as error:
+            log.warning("what the challenger answered cannot be written: %s", error.kind)

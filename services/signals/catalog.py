@@ -1,22 +1,20 @@
 """Catalogues and offers in memory, kept up with the store by reading what changed."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
-import apsw
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from infra.store.connection import connect, rows
+from infra.store.engines import closed_store
 from infra.store.statements.catalog import CHANGES, ITEMS_SINCE, OFFER_FIELDS, OFFERS_SINCE
+from infra.store.watch import StoreWatch
 from models.events.encode import NO_CODE
 
 Codes = npt.NDArray[np.int64]
 NO_CODES: Final[Codes] = np.zeros(0, dtype=np.int64)
-log = logging.getLogger("attune.catalog")
 
 
 class CatalogItem(NamedTuple):
@@ -93,11 +91,8 @@ class Catalog:
     """
 
     def __init__(self, home: Path, check_s: float = 0.2) -> None:
-        self._connection = connect(home)
-        self._connection.set_busy_timeout(0)  # requests wait behind this
-        self._check_s = check_s
-        self._checked_at = float("-inf")
-        self._version = -1
+        self._store = closed_store(home, wait_ms=0)  # requests wait behind this
+        self._watch = StoreWatch(self._store, "catalogues", check_s)
         self._shops: dict[str, _Shop] = {}
 
     def refresh(self, now_s: float) -> None:
@@ -108,25 +103,19 @@ class Catalog:
         now_s
             Wall clock, seconds since 1970.
         """
-        if 0 <= now_s - self._checked_at < self._check_s:
-            return
-        self._checked_at = now_s
-        try:
-            version = self._connection.pragma("data_version")
-            if version != self._version:
-                for partner, change in rows(self._connection, CHANGES):
-                    self._take(partner, change)
-                self._version = version
-        except apsw.Error as error:
-            log.warning("the catalogue cannot be read again: %s", type(error).__name__)
+        self._watch.look(now_s, self._take_all)
+
+    def _take_all(self) -> None:
+        for partner, change in self._store.read(CHANGES):
+            self._take(partner, change)
 
     def _take(self, partner: str, change: int) -> None:
         shop = self._shops.setdefault(partner, _Shop())
         if change == shop.change:
             return
         since = (partner, shop.change)
-        items = [CatalogItem(*row) for row in rows(self._connection, ITEMS_SINCE, since)]
-        shop.take(change, items, [_offer(row) for row in rows(self._connection, OFFERS_SINCE, since)])
+        items = [CatalogItem(*row) for row in self._store.read(ITEMS_SINCE, since)]
+        shop.take(change, items, [_offer(row) for row in self._store.read(OFFERS_SINCE, since)])
 
     def in_stock(self, partner: str, item_id: str) -> bool | None:
         """Whether the catalogue has an item and it is not sold out; None where the partner has no catalogue."""

@@ -3,6 +3,7 @@
 Reads only; whoever sends writes the consequences in the same transaction.
 """
 
+from infra.store.protocol import Read
 from infra.store.statements.signals import READ_SPENT, READ_STANDING
 from models.assess import Assessment
 from models.engagement import policy as signal_policy
@@ -10,44 +11,43 @@ from models.engagement.policy import NEWCOMER, Moment, Nudge, SignalPolicy, Stan
 from models.live_session import LiveSession
 from models.schema import DAY_US
 from services.signals import shelf as signal_shelf
-from services.signals.policies import PolicyBook, Read
+from services.signals.policies import PolicyBook
 from services.signals.shelf import PartnerCatalogs, Spent
 
 
 class Nudges:
-    """Nudges by what the store says.
+    """Nudges by what the store says, each as one `read` of it does: the transaction's, where something is written too.
 
     Parameters
     ----------
-    read
-        All rows of a statement, as the store stands.
     catalogs
         Looked at again for every nudge.
     """
 
-    def __init__(self, read: Read, catalogs: PartnerCatalogs) -> None:
-        self._read = read
+    def __init__(self, catalogs: PartnerCatalogs) -> None:
         self._catalogs = catalogs
-        self._policies = PolicyBook(read)
+        self._policies = PolicyBook()
 
-    def decide(self, found: Assessment, session: LiveSession, moment: Moment) -> Nudge:
+    def decide(self, found: Assessment, session: LiveSession, moment: Moment, read: Read) -> Nudge:
         """Choose the signal of a moment, and say whether it may be sent."""
-        policy = self.policy_of(moment.partner)
-        spent = self._spent(moment.partner, moment.now_us)
+        policy = self.policy_of(moment.partner, read)
+        spent = _spent(moment.partner, moment.now_us, read)
         self._catalogs.refresh(moment.now_us / 1e6)
         shelf = signal_shelf.fill(found, session, self._catalogs, policy, spent, moment.partner, moment.now_us)
-        standing = self.standing_of(moment)
+        standing = standing_of(moment, read)
         return signal_policy.nudge(found.score, found.p_next, found.features, shelf, policy, standing, moment)
 
-    def policy_of(self, partner: str) -> SignalPolicy:
+    def policy_of(self, partner: str, read: Read) -> SignalPolicy:
         """What a partner allows."""
-        return self._policies.of(partner)
+        return self._policies.of(partner, read)
 
-    def standing_of(self, moment: Moment) -> Standing:
-        """Where a user stands."""
-        found = self._read(READ_STANDING, (moment.partner, moment.user_id))
-        return Standing(*found[0]) if found else NEWCOMER
 
-    def _spent(self, partner: str, now_us: int) -> Spent:
-        found = self._read(READ_SPENT, (now_us // DAY_US, partner))
-        return Spent({offer: total for offer, total, _ in found}, sum(row[2] for row in found), sum(row[1] for row in found))
+def standing_of(moment: Moment, read: Read) -> Standing:
+    """Where a user stands."""
+    kept = read(READ_STANDING, (moment.partner, moment.user_id))
+    return Standing(*kept[0]) if kept else NEWCOMER
+
+
+def _spent(partner: str, now_us: int, read: Read) -> Spent:
+    offers = read(READ_SPENT, (now_us // DAY_US, partner))
+    return Spent({offer: total for offer, total, _ in offers}, sum(row[2] for row in offers), sum(row[1] for row in offers))

@@ -5,17 +5,16 @@ set a policy has the default one.
 """
 
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from infra.store.protocol import Read
 from infra.store.statements.signals import READ_POLICY
 from models.engagement.policy import DAY_MIN, SENDABLE, SignalPolicy
 from models.engagement.signals import SignalThresholds
 
-Read = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1, le=1000)]
 Money = Annotated[float, Meta(ge=0.0, le=1e10)]
@@ -117,24 +116,17 @@ def _cents(amount: float | None) -> int | None:
 
 
 class PolicyBook:
-    """Policies of the partners, as they stand.
+    """Policies of the partners, as they stand."""
 
-    Parameters
-    ----------
-    read
-        All rows of a statement.
-    """
-
-    def __init__(self, read: Read) -> None:
-        self._read = read
+    def __init__(self) -> None:
         self._known: dict[str, tuple[int, SignalPolicy]] = {}
 
-    def of(self, partner: str) -> SignalPolicy:
+    def of(self, partner: str, read: Read) -> SignalPolicy:
         """The policy of a partner, read anew where its version has changed."""
-        found = self._read(READ_POLICY, (partner,))
-        if not found:
+        kept = read(READ_POLICY, (partner,))
+        if not kept:
             return _DEFAULT
-        text, version = found[0]
+        text, version = kept[0]
         known = self._known.get(partner)
         if known is None or known[0] != version:
             known = self._known[partner] = (version, to_policy(DECODER.decode(text)))

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
 import numpy as np
 
-from infra.store.connection import connect, rows
+from infra.store.engines import open_store
+from infra.store.protocol import Read
 from infra.store.statements.signals import DISCOUNTS_OF, FIRST_HELD_OUT, FIRST_SENT, PURCHASES_OF, SIGNAL_PARTNERS
 from models.experiments.uplift import Money, UpliftParams, Users, readout
 from models.schema import SIGNAL_TYPES
@@ -31,14 +31,14 @@ def of_home(home: Path, partner: str | None, since_us: int, params: UpliftParams
     KeyError
         If the partner has neither sent signals nor held any back.
     """
-    connection = connect(home)
-    known = [name for (name,) in rows(connection, SIGNAL_PARTNERS)]
+    read = open_store(home).read
+    known = [name for (name,) in read(SIGNAL_PARTNERS, ())]
     if partner is not None and partner not in known:
         raise KeyError(f"no signals of a partner called {partner!r} yet; with signals are: {', '.join(known) or 'none'}")
-    return [of_partner(connection, name, since_us, params) for name in known if partner in (None, name)]
+    return [of_partner(read, name, since_us, params) for name in known if partner in (None, name)]
 
 
-def of_partner(connection: apsw.Connection, partner: str, since_us: int, params: UpliftParams) -> dict[str, Any]:
+def of_partner(read: Read, partner: str, since_us: int, params: UpliftParams) -> dict[str, Any]:
     """Read out one partner.
 
     Returns
@@ -47,7 +47,7 @@ def of_partner(connection: apsw.Connection, partner: str, since_us: int, params:
     between groups.
     """
     first = {
-        held_out: {user: (SIGNAL_TYPES.index(kind), at_us) for user, kind, at_us in rows(connection, statement, (partner,))}
+        held_out: {user: (SIGNAL_TYPES.index(kind), at_us) for user, kind, at_us in read(statement, (partner,))}
         for held_out, statement in ((False, FIRST_SENT), (True, FIRST_HELD_OUT))
     }
     switched = first[False].keys() & first[True].keys()
@@ -59,20 +59,18 @@ def of_partner(connection: apsw.Connection, partner: str, since_us: int, params:
     ]
     users = Users(np.array([row[1] for row in counted], dtype=bool), np.array([row[2] for row in counted], dtype=np.int64))
     begun = {user: (place, at_us) for place, (user, _, _, at_us) in enumerate(counted)}
-    read = partial(_money, connection, partner, begun, params.window_us)
-    share = PolicyBook(partial(rows, connection)).of(partner).holdout_share
-    found = readout(users, read(PURCHASES_OF), read(DISCOUNTS_OF), share, params)
-    return {"partner": partner, **found, "switched": len(switched)}
+    money = partial(_money, read, partner, begun, params.window_us)
+    share = PolicyBook().of(partner, read).holdout_share
+    measured = readout(users, money(PURCHASES_OF), money(DISCOUNTS_OF), share, params)
+    return {"partner": partner, **measured, "switched": len(switched)}
 
 
-def _money(
-    connection: apsw.Connection, partner: str, begun: dict[str, tuple[int, int]], window_us: int, statement: str
-) -> Money:
+def _money(read: Read, partner: str, begun: dict[str, tuple[int, int]], window_us: int, statement: str) -> Money:
     """What happened to users within their windows."""
     places: list[int] = []
     amounts: list[float] = []
     for some in _chunks(list(begun)):
-        for user, at_us, amount in rows(connection, statement, (partner, json.dumps(some))):
+        for user, at_us, amount in read(statement, (partner, json.dumps(some))):
             place, since_us = begun[user]
             if since_us <= at_us <= since_us + window_us:
                 places.append(place)

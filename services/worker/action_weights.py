@@ -8,19 +8,18 @@ what comes out, and `flows.fold_actions`, which folds the whole log at once, com
 from collections.abc import Sequence
 from typing import Final
 
-import apsw
 import msgspec
 
 from infra.settings import Settings
-from infra.store.connection import connect, rows
-from infra.store.statements import action_weights as action_weight_tables
-from infra.store.statements import log as tables
+from infra.store.engines import open_store
+from infra.store.events import frame_of
+from infra.store.protocol import Store, Transaction
+from infra.store.statements import action_weights as sql
 from infra.store.statements.action_weights import CURSOR
-from infra.store.statements.events import USERS_BETWEEN
+from infra.store.statements.events import BUSY_USERS, READ_USERS, USERS_BETWEEN
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
 from models.weights.actions import PARAMS, ActionParams
-from services.worker.features import event_frame
 
 POLL_S: Final = 2.0
 REFRESH_US: Final = 15_000_000  # the posterior is made anew at most so often, unless there is nothing else to do
@@ -35,15 +34,16 @@ class ActionWeightDuty:
 
     Parameters
     ----------
-    connection
-        Of the store; used by one thread.
+    store
+        Used by one thread.
     """
 
     name = CURSOR
     poll_s = POLL_S
 
-    def __init__(self, connection: apsw.Connection, params: ActionParams = PARAMS) -> None:
-        self._connection = connection
+    def __init__(self, store: Store, params: ActionParams = PARAMS) -> None:
+        self._store = store
+        self._tail = store.tail(CURSOR)
         self._params = params
         self._changed: set[tuple[int, int]] = set()  # in quarantine: what this process has folded since
         self._made_at_us = 0
@@ -57,12 +57,10 @@ class ActionWeightDuty:
         How many visitors were folded; 0 when all is done.
         """
         position = self._position()
-        until = max(position, min(self._end(), position + EVENTS_A_STEP))
-        users = {user for (user,) in rows(self._connection, USERS_BETWEEN, (position, until))}
-        users.update(user for (user,) in rows(self._connection, action_weight_tables.DUE, (now_us, DUE_A_STEP)))
-        changed = {
-            (seq, at_us): user for seq, at_us, user in rows(self._connection, action_weight_tables.CHANGED, (MARGIN_US,))
-        }
+        until = self._tail.until(position, EVENTS_A_STEP)
+        users = {user for (user,) in self._store.read(USERS_BETWEEN, (position, until))}
+        users.update(user for (user,) in self._store.read(sql.DUE, (now_us, DUE_A_STEP)))
+        changed = {(seq, at_us): user for seq, at_us, user in self._store.read(sql.CHANGED, (MARGIN_US,))}
         new = [one for one in changed if one not in self._changed][:DUE_A_STEP]
         users.update(changed[one] for one in new)
         if users or until > position:
@@ -74,39 +72,36 @@ class ActionWeightDuty:
         return len(users)
 
     def _position(self) -> int:
-        found = rows(self._connection, "SELECT seq FROM cursors WHERE name = ?", (CURSOR,))
-        return min(int(found[0][0]), self._end()) if found else 0
-
-    def _end(self) -> int:
-        ((end,),) = rows(self._connection, "SELECT coalesce(max(seq), 0) FROM events")
-        return int(end)
+        return min(self._tail.position() or 0, self._tail.end())  # the newest events may have been erased
 
     def _fold(self, users: Sequence[str], until: int, now_us: int) -> None:
         asked = _json(users)
-        busy = {user for (user,) in rows(self._connection, tables.BUSY_USERS, (asked, action_outcomes.MOST_EVENTS))}
-        read = _json([user for user in users if user not in busy])
-        frame = event_frame(rows(self._connection, tables.READ_USERS, (read, until)))
-        found = action_outcomes.of_frame(frame, now_us, self._params)
-        browser = {user for (user,) in rows(self._connection, action_weight_tables.BROWSER_ONLY_OF, (read, until))}
-        with self._connection:
-            self._connection.execute(action_weight_tables.FORGET_OBSERVATIONS, (asked,))
-            self._connection.execute(action_weight_tables.FORGET_DUE, (asked,))
-            self._connection.executemany(
-                action_weight_tables.KEEP_OBSERVATION, [(*row, row[0] in browser) for row in found.observations]
-            )
-            self._connection.executemany(action_weight_tables.KEEP_DUE, found.due)
-            self._connection.execute(tables.MOVE_CURSOR, (CURSOR, until, now_us))
+        busy = {user for (user,) in self._store.read(BUSY_USERS, (asked, action_outcomes.MOST_EVENTS))}
+        followed = _json([user for user in users if user not in busy])
+        frame = frame_of(self._store.read(READ_USERS, (followed, until)))
+        outcomes = action_outcomes.of_frame(frame, now_us, self._params)
+        browser = {user for (user,) in self._store.read(sql.BROWSER_ONLY_OF, (followed, until))}
+
+        def work(transaction: Transaction) -> None:
+            transaction.execute(sql.FORGET_OBSERVATIONS, (asked,))
+            transaction.execute(sql.FORGET_DUE, (asked,))
+            transaction.executemany(sql.KEEP_OBSERVATION, [(*row, row[0] in browser) for row in outcomes.observations])
+            transaction.executemany(sql.KEEP_DUE, outcomes.due)
+            self._tail.move(transaction, until, now_us)
+
+        self._store.write(work)
 
     def refresh(self, now_us: int) -> None:
         """Make the posterior from what is kept; the services look for it.
 
         It is written only where it changed, so that nobody loads it in vain.
         """
-        counts = action_weights.of_sums(rows(self._connection, action_weight_tables.SUMS), self._params)
+        counts = action_weights.of_sums(self._store.read(sql.SUMS), self._params)
         text = _json(action_weights.counts_to_lists(counts))
-        kept = rows(self._connection, action_weight_tables.POSTERIOR)
+        kept = self._store.read(sql.POSTERIOR)
         if not kept or kept[0][2] != text:
-            self._connection.execute(action_weight_tables.SET_POSTERIOR, (self._position(), now_us, text))
+            posterior = (self._position(), now_us, text)
+            self._store.write(lambda transaction: transaction.execute(sql.SET_POSTERIOR, posterior))
         self._made_at_us, self._is_stale = now_us, False
 
 
@@ -116,4 +111,4 @@ def _json(value: object) -> str:
 
 def open_duty(settings: Settings) -> ActionWeightDuty:
     """Stand ready at a home's log."""
-    return ActionWeightDuty(connect(settings.home))
+    return ActionWeightDuty(open_store(settings.home))

@@ -4,22 +4,15 @@ A home that an early version made may hold texts of lines that were no rows; the
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
-
-import apsw
 
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.connection import connect, rows
-from infra.store.statements.idempotency import (
-    FORGET_ANSWERS,
-    FORGET_REJECTED,
-    IDEMPOTENT_HOURS,
-    REJECTED_DAYS,
-    REJECTED_SOURCE,
-    WITH_TEXT,
-    WITHOUT_TEXT,
-)
+from infra.store.engines import open_store
+from infra.store.protocol import Store, Transaction
+from infra.store.statements.idempotency import FORGET_ANSWERS, IDEMPOTENT_HOURS
+from infra.store.statements.quarantine import FORGET_REJECTED, REJECTED_DAYS, REJECTED_SOURCE, WITH_TEXT, WITHOUT_TEXT
 from models.events.identity import partner_keys
 from models.events.rejected import stand_in
 from models.schema import DAY_US
@@ -40,26 +33,29 @@ class CleanupDuty:
     name = "cleanup"
     poll_s = POLL_S
 
-    def __init__(self, connection: apsw.Connection, key: Callable[[str], bytes]) -> None:
-        self._connection = connection
+    def __init__(self, store: Store, key: Callable[[str], bytes]) -> None:
+        self._store = store
         self._key = key
         self._may_hold_texts = True
 
     def step(self, now_us: int) -> int:
         """Remove some of what is too old; how many rows that were."""
-        before = self._connection.total_changes()
-        with self._connection:
-            self._connection.execute(FORGET_ANSWERS, (now_us - IDEMPOTENT_HOURS * 3_600_000_000, ROWS_A_STEP))
-            rejected_before_us = now_us - REJECTED_DAYS * DAY_US
-            self._connection.execute(FORGET_REJECTED, (REJECTED_SOURCE, rejected_before_us, ROWS_A_STEP))
-            if self._may_hold_texts:
-                found = rows(self._connection, WITH_TEXT, (ROWS_A_STEP,))
-                kept = [(stand_in(raw, self._key(partner)), row) for row, partner, raw in found]
-                self._connection.executemany(WITHOUT_TEXT, kept)
-                self._may_hold_texts = bool(found)
-        return self._connection.total_changes() - before
+        n_rows = self._store.write(partial(self._forget, now_us))
+        if self._may_hold_texts:
+            n_texts = self._store.write(self._without_texts)
+            self._may_hold_texts = n_texts > 0
+            n_rows += n_texts
+        return n_rows
+
+    def _forget(self, now_us: int, transaction: Transaction) -> int:
+        n_answers = transaction.execute(FORGET_ANSWERS, (now_us - IDEMPOTENT_HOURS * 3_600_000_000, ROWS_A_STEP))
+        return n_answers + transaction.execute(FORGET_REJECTED, (REJECTED_SOURCE, now_us - REJECTED_DAYS * DAY_US, ROWS_A_STEP))
+
+    def _without_texts(self, transaction: Transaction) -> int:
+        texts = transaction.read(WITH_TEXT, (ROWS_A_STEP,))
+        return transaction.executemany(WITHOUT_TEXT, [(stand_in(raw, self._key(partner)), row) for row, partner, raw in texts])
 
 
 def open_duty(settings: Settings) -> CleanupDuty:
-    """The duty on a connection of its own."""
-    return CleanupDuty(connect(settings.home), partner_keys(secret(settings.home)))
+    """The duty on a store of its own."""
+    return CleanupDuty(open_store(settings.home), partner_keys(secret(settings.home)))

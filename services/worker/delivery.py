@@ -9,16 +9,17 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-import apsw
 import msgspec
 
 from infra.settings import Settings
-from infra.store.connection import connect, rows
-from infra.store.statements import deliveries as delivery_tables
-from infra.store.statements import log as tables
+from infra.store.engines import open_store
+from infra.store.protocol import Row, Store, Transaction
+from infra.store.statements import deliveries as sql
+from infra.store.statements.signals import NEWEST_SIGNAL
+from infra.store.tail import LogTail
 from models.engagement.delivery import LONGEST_PAUSE_S, Slots, is_long_failure, next_due_us
 from services.delivery import webhooks
 from services.delivery.outbound import GONE, Answer, Outbound
@@ -61,19 +62,20 @@ class DeliveryDuty:
 
     Parameters
     ----------
-    connection
-        Of the store; used by one thread.
+    store
+        Used by one thread.
     open_outbound
         Makes the way out; called inside the duty's event loop.
     rng
         For jitter.
     """
 
-    name: Final = delivery_tables.CURSOR
+    name: Final = sql.CURSOR
     poll_s: Final = POLL_S
 
-    def __init__(self, connection: apsw.Connection, open_outbound: Callable[[], Outbound], rng: random.Random) -> None:
-        self._connection = connection
+    def __init__(self, store: Store, open_outbound: Callable[[], Outbound], rng: random.Random) -> None:
+        self._store = store
+        self._outbox = LogTail(store.read, self.name, NEWEST_SIGNAL)
         self._open_outbound = open_outbound
         self._rng = rng
         self._runner = asyncio.Runner()
@@ -112,20 +114,23 @@ class DeliveryDuty:
 
     def _fan_out(self, now_us: int) -> int:
         """Make deliveries of new signals; of how many."""
-        ((end, after),) = rows(self._connection, delivery_tables.OUTBOX, (self.name,))
-        until = min(end, after + SIGNALS_A_STEP)
+        after = self._outbox.position() or 0
+        until = self._outbox.until(after, SIGNALS_A_STEP)
         if until <= after:
             return 0
-        with self._connection:
-            self._connection.execute(delivery_tables.FAN_OUT, (now_us, now_us, after, until))
-            self._connection.execute(tables.MOVE_CURSOR, (self.name, until, now_us))
-        return int(until - after)
+
+        def work(transaction: Transaction) -> None:
+            transaction.execute(sql.FAN_OUT, (now_us, now_us, after, until))
+            self._outbox.move(transaction, until, now_us)
+
+        self._store.write(work)
+        return until - after
 
     def _start_due(self, outbound: Outbound, now_us: int) -> int:
         """Start attempts as far as there are slots; how many."""
         before = len(self._under_way)
         busy = Counter(attempt.target.subscription_id for attempt in self._under_way.values())
-        for subscription_id, url, *secrets in rows(self._connection, delivery_tables.ENDPOINTS_DUE, (now_us, now_us)):
+        for subscription_id, url, *secrets in self._store.read(sql.ENDPOINTS_DUE, (now_us, now_us)):
             target = Target(subscription_id, url, Secrets(*secrets))
             slots = self._slots.get(target.key, Slots())
             free = min(slots.n - busy[subscription_id], self._room(slots.failing))
@@ -142,64 +147,70 @@ class DeliveryDuty:
         return min(room, MOST_FAILING - held)
 
     def _start(self, outbound: Outbound, target: Target, free: int, limit: int, now_us: int) -> None:
-        due = rows(self._connection, delivery_tables.DELIVERIES_DUE, (target.subscription_id, now_us, limit))
+        due = self._store.read(sql.DELIVERIES_DUE, (target.subscription_id, now_us, limit))
         for delivery_id, n_attempts, *signal in [row for row in due if row[0] not in self._under_way][:free]:
             if signal[0] is None:  # erased since
-                self._connection.execute(delivery_tables.CANCELLED, (now_us, delivery_id))
+                self._cancel(delivery_id, now_us)
                 continue
             attempt = send(outbound, target, OutboxSignal(*signal), now_us)
             answer = asyncio.get_running_loop().create_task(attempt)
             self._under_way[delivery_id] = Attempt(target, delivery_id, n_attempts, now_us, answer)
+
+    def _cancel(self, delivery_id: int, now_us: int) -> None:
+        self._store.write(lambda transaction: transaction.execute(sql.CANCELLED, (now_us, delivery_id)))
 
     def _write_ended(self) -> int:
         """Write the attempts that have ended, and what follows from each, in one transaction; how many."""
         ended = [(attempt, answer_of(attempt.answer)) for attempt in self._under_way.values() if attempt.answer.done()]
         if not ended:
             return 0
-        with self._connection:
+
+        def work(transaction: Transaction) -> None:
             for attempt, answer in ended:
-                self._write(attempt, answer)
+                self._write(attempt, answer, transaction)
+
+        self._store.write(work)
         for attempt, answer in ended:
             del self._under_way[attempt.delivery_id]
             slots = self._slots.get(attempt.target.key, Slots())
             self._slots[attempt.target.key] = slots.after(delivered=answer.delivered)
         return len(ended)
 
-    def _write(self, attempt: Attempt, answer: Answer) -> None:
+    def _write(self, attempt: Attempt, answer: Answer, transaction: Transaction) -> None:
         now_us = attempt.started_at_us + answer.latency_us
         due_at_us = None
         if not answer.delivered and answer.status != GONE:
             due_at_us = next_due_us(attempt.n_attempts + 1, now_us, answer.retry_after_s, self._rng.random())
         state = "delivered" if answer.delivered else "pending" if due_at_us is not None else "failed"
         finished_at_us = now_us if due_at_us is None else None
-        execute = self._connection.execute
-        execute(delivery_tables.ATTEMPTED, (state, due_at_us, finished_at_us, attempt.delivery_id))
-        if not self._connection.changes():  # erased while it was under way
+        attempted = (state, due_at_us, finished_at_us, attempt.delivery_id)
+        if not transaction.execute(sql.ATTEMPTED, attempted):  # erased while it was under way
             return
         made = (attempt.delivery_id, attempt.started_at_us, answer.latency_us, answer.outcome, answer.status, answer.text)
-        execute(delivery_tables.ATTEMPT, made)
-        self._judge(attempt.target, answer, now_us)
+        transaction.execute(sql.ATTEMPT, made)
+        _judge(attempt.target, answer, now_us, transaction)
 
-    def _judge(self, target: Target, answer: Answer, now_us: int) -> None:
-        """Keep how the endpoint does; one that is gone, or has failed for long, is left alone, and GET says why."""
-        execute = self._connection.execute
-        if answer.delivered:
-            execute(delivery_tables.SUCCEEDED, (target.subscription_id, now_us))
-            return
-        pause_us = int(min(answer.retry_after_s, LONGEST_PAUSE_S) * 1e6)
-        execute(delivery_tables.FAILED, (target.subscription_id, now_us, now_us + pause_us if pause_us else 0))
-        reason = (
-            "the endpoint answered 410: it is gone" if answer.status == GONE else self._long_failure(target, answer, now_us)
-        )
-        if reason is not None:
-            execute(delivery_tables.DISABLE, (reason, now_us, target.subscription_id, target.url))
 
-    def _long_failure(self, target: Target, answer: Answer, now_us: int) -> str | None:
-        found = rows(self._connection, delivery_tables.FAILING_SINCE, (target.subscription_id,))
-        if not found or not is_long_failure(found[0][0], found[0][1], now_us):
-            return None
-        last = f"answered {answer.status}" if answer.status is not None else f"failed: {answer.outcome}"
-        return f"nothing was delivered since {instant(found[0][0])}; the last attempt {last}"
+def _judge(target: Target, answer: Answer, now_us: int, transaction: Transaction) -> None:
+    """Keep how the endpoint does; one that is gone, or has failed for long, is left alone, and GET says why."""
+    if answer.delivered:
+        transaction.execute(sql.SUCCEEDED, (target.subscription_id, now_us))
+        return
+    pause_us = int(min(answer.retry_after_s, LONGEST_PAUSE_S) * 1e6)
+    transaction.execute(sql.FAILED, (target.subscription_id, now_us, now_us + pause_us if pause_us else 0))
+    if answer.status == GONE:
+        reason: str | None = "the endpoint answered 410: it is gone"
+    else:
+        reason = _long_failure(answer, now_us, transaction.read(sql.FAILING_SINCE, (target.subscription_id,)))
+    if reason is not None:
+        transaction.execute(sql.DISABLE, (reason, now_us, target.subscription_id, target.url))
+
+
+def _long_failure(answer: Answer, now_us: int, failing: Sequence[Row]) -> str | None:
+    if not failing or not is_long_failure(failing[0][0], failing[0][1], now_us):
+        return None
+    last = f"answered {answer.status}" if answer.status is not None else f"failed: {answer.outcome}"
+    return f"nothing was delivered since {instant(failing[0][0])}; the last attempt {last}"
 
 
 async def send(outbound: Outbound, target: Target, signal: OutboxSignal, now_us: int) -> Answer:
@@ -221,4 +232,4 @@ def answer_of(attempt: "asyncio.Task[Answer]") -> Answer:
 def open_duty(settings: Settings) -> DeliveryDuty:
     """Make the duty for a home."""
     allow_private = settings.allow_private_webhooks
-    return DeliveryDuty(connect(settings.home), lambda: Outbound(allow_private), random.SystemRandom())
+    return DeliveryDuty(open_store(settings.home), lambda: Outbound(allow_private), random.SystemRandom())

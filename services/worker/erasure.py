@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Final
 
-import apsw
-
 from infra.settings import Settings
-from infra.store.connection import connect
+from infra.store.engines import open_store
+from infra.store.protocol import Store
 from services.privacy.erasure import SETTLE_S, Completion, ForgetOnline, online_of
 
 POLL_S: Final = 2.0
@@ -24,10 +23,8 @@ class ErasureDuty:
     name = "erasure"
     poll_s = POLL_S
 
-    def __init__(
-        self, home: Path, connection: apsw.Connection, forget_online: ForgetOnline, settle_s: float = SETTLE_S
-    ) -> None:
-        self._completion = Completion(home, connection, forget_online)
+    def __init__(self, home: Path, store: Store, forget_online: ForgetOnline, settle_s: float = SETTLE_S) -> None:
+        self._completion = Completion(home, store, forget_online)
         self._settle_us = round(settle_s * 1e6)
 
     def step(self, now_us: int) -> int:
@@ -36,5 +33,5 @@ class ErasureDuty:
 
 
 def open_duty(settings: Settings) -> ErasureDuty:
-    """The duty on a connection of its own."""
-    return ErasureDuty(settings.home, connect(settings.home), online_of(settings))
+    """The duty on a store of its own."""
+    return ErasureDuty(settings.home, open_store(settings.home), online_of(settings))

@@ -10,20 +10,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import apsw
 import msgspec
-import numpy as np
 import pandas as pd
 
 from infra.settings import Settings
-from infra.store.connection import connect, rows
-from infra.store.statements import log as tables
+from infra.store.engines import open_store
+from infra.store.events import frame_of
+from infra.store.protocol import Store
+from infra.store.statements.events import READ_USERS, USERS_BETWEEN
 from models.events.encode import encode
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
-from models.schema import EVENT_COLUMNS, MEASURES, RECENT_ITEMS_VIEW, USERS_VIEW
+from models.schema import EVENT_COLUMNS, RECENT_ITEMS_VIEW, USERS_VIEW
 
 CURSOR: Final = "online_features"
 MATERIALIZED: Final = "materialize"  # the cursor that flows/materialize moves
@@ -45,8 +45,8 @@ class FeatureDuty:
 
     Parameters
     ----------
-    connection
-        Of the store; used by one thread.
+    store
+        Used by one thread.
     online
         Where the features go.
     """
@@ -54,8 +54,9 @@ class FeatureDuty:
     name = CURSOR
     poll_s = POLL_S
 
-    def __init__(self, connection: apsw.Connection, online: OnlineStore) -> None:
-        self._connection = connection
+    def __init__(self, store: Store, online: OnlineStore) -> None:
+        self._store = store
+        self._tail, self._materialization = store.tail(CURSOR), store.tail(MATERIALIZED)
         self._online = online
         self._materialized = -1
 
@@ -66,50 +67,33 @@ class FeatureDuty:
         -------
         How many events that were; 0 at the end of the log, and before the first materialization.
         """
-        materialized = self._cursor(MATERIALIZED)
+        materialized, kept = self._materialization.position(), self._tail.position()
         if materialized is None:
             return 0
-        kept = self._cursor(CURSOR)
         position = materialized if kept is None else kept
         if materialized != self._materialized:
             position = min(position, materialized)
-        until = self._until(position)
+        until = self._tail.until(position, EVENTS_A_STEP)
         for users in self._users(position, until):
             self._fold(users, until)
         if until != kept:  # every write wakes all who watch the store
-            self._connection.execute(tables.MOVE_CURSOR, (CURSOR, until, now_us))
+            self._store.write(lambda transaction: self._tail.move(transaction, until, now_us))
         self._materialized = materialized  # only now: a step that failed goes back once more
         return until - position
 
-    def _cursor(self, name: str) -> int | None:
-        found = rows(self._connection, "SELECT seq FROM cursors WHERE name = ?", (name,))
-        return int(found[0][0]) if found else None
-
-    def _until(self, position: int) -> int:
-        ((end,),) = rows(self._connection, "SELECT coalesce(max(seq), 0) FROM events")
-        return max(position, min(int(end), position + EVENTS_A_STEP))
-
     def _users(self, after: int, until: int) -> Iterator[list[str]]:
-        between = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ?"
-        found = iter([str(user_id) for (user_id,) in rows(self._connection, between, (after, until))])
-        while users := list(islice(found, USERS_A_WRITE)):
-            yield users
+        users = iter([str(user_id) for (user_id,) in self._store.read(USERS_BETWEEN, (after, until))])
+        while some := list(islice(users, USERS_A_WRITE)):
+            yield some
 
     def _fold(self, users: Sequence[str], until: int) -> None:
-        found = rows(self._connection, tables.READ_USERS, (msgspec.json.encode(users).decode(), until))
-        if not found:  # all of them are in quarantine
+        events = self._store.read(READ_USERS, (msgspec.json.encode(users).decode(), until))
+        if not events:  # all of them are in quarantine
             return
-        features, recent = online_rows(event_frame(found))
+        features, recent = online_rows(frame_of(events))
         with redirect_stdout(StringIO()):  # Feast prints its progress
             self._online.write_to_online_store(USERS_VIEW, features)
             self._online.write_to_online_store(RECENT_ITEMS_VIEW, recent)
-
-
-def event_frame(found: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """Rows of the log (`seq` and `LOG_COLUMNS`) as an event frame with `seq` and `partner`."""
-    frame = pd.DataFrame(found, columns=["seq", *tables.LOG_COLUMNS], dtype=object)
-    numbers = {name: np.float64 for name in MEASURES}
-    return frame.astype({**numbers, "seq": np.int64, "occurred_at_us": np.int64, "utc_offset_min": np.int16})
 
 
 def online_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -122,9 +106,9 @@ def online_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def open_duty(settings: Settings) -> FeatureDuty:
     """Stand ready at a home's log. Takes seconds: Feast's import."""
-    from feature_repo.store import open_store
+    from feature_repo import store as features
 
-    online: OnlineStore = open_store(
+    online: OnlineStore = features.open_store(
         settings.home, settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url
     )
-    return FeatureDuty(connect(settings.home), online)
+    return FeatureDuty(open_store(settings.home), online)

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-import apsw
 import msgspec
 
 from infra.settings import Settings
-from infra.store.connection import connect, rows
-from infra.store.statements.erasure import DATED, WITH_OLD
+from infra.store.engines import open_store
+from infra.store.protocol import Store
+from infra.store.statements.erasure import RETENTION, Retention
 from models.schema import DAY_US
 
 POLL_S: Final = 600.0
@@ -26,8 +26,8 @@ class RetentionDuty:
     name = "retention"
     poll_s = POLL_S
 
-    def __init__(self, connection: apsw.Connection, days: int | None) -> None:
-        self._connection = connection
+    def __init__(self, store: Store, days: int | None) -> None:
+        self._store = store
         self._days = days
 
     def step(self, now_us: int) -> int:
@@ -35,23 +35,17 @@ class RetentionDuty:
         if self._days is None:
             return 0
         before_us = now_us - self._days * DAY_US
-        return sum(self._remove(table, column, before_us) for table, column in DATED.items())
+        return sum(self._remove(table, before_us) for table in RETENTION)
 
-    def _remove(self, table: str, column: str, before_us: int) -> int:
+    def _remove(self, table: Retention, before_us: int) -> int:
         # Looked for before the transaction: finding them may take long, and no other writer shall wait for it.
-        found = rows(self._connection, f"SELECT rowid FROM {table} WHERE {column} < ? LIMIT ?", (before_us, ROWS_A_STEP))
-        if not found:
+        old = [row for (row,) in self._store.read(table.find, (before_us, ROWS_A_STEP))]
+        if not old:
             return 0
-        before = self._connection.total_changes()
-        old = f"FROM {table} WHERE rowid IN (SELECT value FROM json_each(?))"
-        which = (msgspec.json.encode([row[0] for row in found]).decode(),)
-        with self._connection:
-            for dependent, key in WITH_OLD.get(table, ()):
-                self._connection.execute(f"DELETE FROM {dependent} WHERE {key} IN (SELECT {key} {old})", which)
-            self._connection.execute(f"DELETE {old}", which)
-        return self._connection.total_changes() - before
+        which = (msgspec.json.encode(old).decode(),)
+        return self._store.write(lambda transaction: sum(transaction.execute(one, which) for one in table.remove))
 
 
 def open_duty(settings: Settings) -> RetentionDuty:
-    """The duty on a connection of its own."""
-    return RetentionDuty(connect(settings.home), settings.retention_days)
+    """The duty on a store of its own."""
+    return RetentionDuty(open_store(settings.home), settings.retention_days)

@@ -11,16 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import apsw
 import msgspec
 import numpy as np
 
 from infra.registry import CHALLENGER, CHAMPION
 from infra.settings import Settings
-from infra.store.connection import connect, rows
-from infra.store.statements import decisions as decision_tables
-from infra.store.statements import log as tables
+from infra.store.engines import open_store
+from infra.store.protocol import Store, Transaction
+from infra.store.statements import decisions as sql
 from infra.store.statements.decisions import STRETCH
+from infra.store.statements.events import FIRST_RECEIVED
 from models.bandit import arms, rewards
 from models.bandit import thompson as profile_bandit
 from models.bandit.arms import Arms
@@ -55,8 +55,8 @@ class RewardDuty:
     ----------
     home
         ``ATTUNE_HOME``: where champions and challengers lie.
-    connection
-        Of its store; used by one thread.
+    store
+        Of the home; used by one thread.
     """
 
     name = CURSOR
@@ -65,17 +65,18 @@ class RewardDuty:
     def __init__(
         self,
         home: Path,
-        connection: apsw.Connection,
+        store: Store,
         params: RewardParams | None = None,
         bandit: BanditParams = profile_bandit.DEFAULT_PARAMS,
     ) -> None:
-        self._connection = connection
+        self._store = store
+        self._tail = store.tail(CURSOR)
         self._params = params or RewardParams()
         self._bandit = bandit
         self._champion, self._challenger = (AliasedModels(home, alias, WEIGHTED) for alias in (CHAMPION, CHALLENGER))
         self._of: tuple[ModelSet, ModelSet] = (NO_MODELS, NO_MODELS)
         self._arms = arms.arms_of(NO_MODELS)
-        self._found: dict[int, list[tuple[Any, ...]]] = {}  # rows of `OUTCOMES` by stretch
+        self._outcomes: dict[int, list[tuple[Any, ...]]] = {}  # rows of `OUTCOMES` by stretch
         self._matured: int | None = None
         self._written: Snapshot | None = None
         self._written_at_us = 0
@@ -95,42 +96,39 @@ class RewardDuty:
     # ---- rewards ------------------------------------------------------------------------------------------------------
 
     def _join(self, now_us: int) -> tuple[int, set[str]]:
-        found = rows(self._connection, "SELECT seq FROM cursors WHERE name = ?", (CURSOR,))
-        position = int(found[0][0]) if found else 0
+        position = self._tail.position() or 0
         until = self._until(position, now_us)
         if until <= position:
             return 0, set()
-        events = rows(self._connection, decision_tables.REWARDING, (position, until))
-        for (seq,) in rows(self._connection, tables.RELEASED_SINCE, (CURSOR,)):  # from quarantine, behind the cursor
-            events += rows(self._connection, decision_tables.REWARDING_ONE, (seq,))
+        events = self._store.read(sql.REWARDING, (position, until))
+        for seq in self._tail.released():
+            events += self._store.read(sql.REWARDING_ONE, (seq,))
         credits = [credit for event in events if (credit := self._credit(event)) is not None]
         touched = {credit.decision_id for credit in credits}
-        with self._connection:
-            self._connection.execute(tables.MOVE_CURSOR, (CURSOR, until, now_us))
-            self._connection.executemany(decision_tables.CREDIT, credits)
-            self._connection.executemany(decision_tables.REWARD, [(now_us, decision) for decision in sorted(touched)])
+
+        def work(transaction: Transaction) -> None:
+            self._tail.move(transaction, until, now_us)
+            transaction.executemany(sql.CREDIT, credits)
+            transaction.executemany(sql.REWARD, [(now_us, decision) for decision in sorted(touched)])
+
+        self._store.write(work)
         return until - position, touched
 
     def _until(self, position: int, now_us: int) -> int:
         """The last event whose decision is surely on record: those of the last seconds wait."""
         young_us = now_us - self._params.grace_s * 1_000_000
-        ((end,),) = rows(self._connection, "SELECT coalesce(max(seq), 0) FROM events")
-        until = min(int(end), position + EVENTS_A_STEP)
-        ((first,),) = rows(
-            self._connection,
-            "SELECT min(seq) FROM events WHERE seq > ? AND seq <= ? AND received_at_us > ? AND received_at_us <= ?",
-            (position, until, young_us, now_us + _AHEAD_US),
-        )
+        until = self._tail.until(position, EVENTS_A_STEP)
+        ((first,),) = self._store.read(FIRST_RECEIVED, (position, until, young_us, now_us + _AHEAD_US))
         return until if first is None else int(first) - 1
 
     def _credit(self, event: tuple[Any, ...]) -> Credit | None:
         seq, partner, user_id, kind, at_us, item_id, price, named = event
         time = (at_us - self._params.window_s * 1_000_000, at_us)
-        found = rows(self._connection, decision_tables.NAMED, (named, partner, user_id, *time)) if named else []
-        found = found or rows(self._connection, decision_tables.LAST_SHOWN, (partner, user_id, *time, item_id))
-        if not found:
+        decisions = self._store.read(sql.NAMED, (named, partner, user_id, *time)) if named else []
+        decisions = decisions or self._store.read(sql.LAST_SHOWN, (partner, user_id, *time, item_id))
+        if not decisions:
             return None
-        return Credit(seq, found[0][0], REWARD_OF[kind], (price or 0.0) if kind == "purchase" else 0.0)
+        return Credit(seq, decisions[0][0], REWARD_OF[kind], (price or 0.0) if kind == "purchase" else 0.0)
 
     # ---- posteriors ---------------------------------------------------------------------------------------------------
 
@@ -139,16 +137,15 @@ class RewardDuty:
         old_us = now_us - (self._params.window_s + self._params.grace_s) * 1_000_000
         before = self._matured
         if before is None:
-            ((newest_seq,),) = rows(self._connection, "SELECT coalesce(max(seq), 0) FROM decisions")
+            ((newest_seq,),) = self._store.read(sql.NEWEST_DECISION)
             before = max(int(newest_seq) - MEMORY, 0) // STRETCH * STRETCH
-        ((matured,),) = rows(self._connection, decision_tables.MATURED, (before, old_us))
+        ((matured,),) = self._store.read(sql.MATURED, (before, old_us))
         self._matured = max(int(matured), before)
         if self._matured > before:
             self._read(before // STRETCH, self._matured)
         for decision in touched:
-            found = rows(self._connection, "SELECT seq FROM decisions WHERE decision_id = ?", (decision,))
-            if found and found[0][0] <= self._matured and found[0][0] // STRETCH in self._found:
-                stretch = found[0][0] // STRETCH
+            seqs = self._store.read(sql.SEQ_OF_DECISION, (decision,))
+            if seqs and seqs[0][0] <= self._matured and (stretch := seqs[0][0] // STRETCH) in self._outcomes:
                 self._read(stretch, min((stretch + 1) * STRETCH - 1, self._matured))
         self._forget()
         return self._matured - before
@@ -157,39 +154,38 @@ class RewardDuty:
         """Read from the beginning of a stretch to a decision."""
         column = "reward" if self._bandit.kind == "beta" else "revenue"
         path = f"$.{self._bandit.context or 'none'}"
-        read = rows(self._connection, decision_tables.OUTCOMES[column], (path, stretch * STRETCH - 1, until))
-        for number in {row[0] for row in read}:
-            self._found[number] = [row for row in read if row[0] == number]
+        outcomes = self._store.read(sql.OUTCOMES[column], (path, stretch * STRETCH - 1, until))
+        for number in {row[0] for row in outcomes}:
+            self._outcomes[number] = [row for row in outcomes if row[0] == number]
 
     def _forget(self) -> None:
         oldest = ((self._matured or 0) - MEMORY) // STRETCH
-        self._found = {stretch: found for stretch, found in self._found.items() if stretch >= oldest}
+        self._outcomes = {stretch: kept for stretch, kept in self._outcomes.items() if stretch >= oldest}
 
     def _refresh(self, now_us: int) -> None:
         """Write a snapshot, if it says something new."""
         current = self._current_arms()
-        known = newest_snapshot(self._connection, self._written)
+        known = newest_snapshot(self._store.read, self._written)
         names = tuple(current.profiles)
-        told = rows(self._connection, decision_tables.TRIAL_SHARE)  # the flows read it: whether there are trials at all
-        is_like = known is not None and known.profiles == names and told == [(self._bandit.trial,)]
+        share = self._store.read(sql.TRIAL_SHARE)  # the flows read it: whether there are trials at all
+        is_like = known is not None and known.profiles == names and share == [(self._bandit.trial,)]
         if is_like and now_us - self._written_at_us < REFRESH_US:
             return
-        seen = rewards.outcomes([row for stretch in sorted(self._found) for row in self._found[stretch]], names)
+        seen = rewards.outcomes([row for stretch in sorted(self._outcomes) for row in self._outcomes[stretch]], names)
         now = profile_bandit.snapshot(0, seen, self._bandit, current.on_trial)
         self._written_at_us = now_us
         if known is not None and is_like and not moved(known, now):
             self._written = known
             return
         body = {"snapshot": profile_bandit.as_json(now), "params": asdict(self._bandit) | asdict(self._params)}
-        ((version,),) = rows(
-            self._connection, decision_tables.KEEP_SNAPSHOT, (msgspec.json.encode(body).decode(), self._matured or 0, now_us)
-        )
+        snapshot = (msgspec.json.encode(body).decode(), self._matured or 0, now_us)
+        ((version,),) = self._store.write(lambda transaction: transaction.read(sql.KEEP_SNAPSHOT, snapshot))
         self._written = now._replace(version=int(version))
 
     def _current_arms(self) -> Arms:
         """The arms of the champions, and of the challengers where they are tried."""
-        champion = self._champion.read(self._connection)
-        challenger = self._challenger.read(self._connection) if self._bandit.trial > 0 else NO_MODELS
+        champion = self._champion.read(self._store.read)
+        challenger = self._challenger.read(self._store.read) if self._bandit.trial > 0 else NO_MODELS
         if champion is not self._of[0] or challenger is not self._of[1]:
             self._of, self._arms = (champion, challenger), arms.arms_of(champion, challenger)
         return self._arms
@@ -205,4 +201,4 @@ def moved(before: Snapshot, after: Snapshot) -> bool:
 def open_duty(settings: Settings) -> RewardDuty:
     """Stand ready at a home's log."""
     window = RewardParams(window_s=settings.reward_window_s)
-    return RewardDuty(settings.home, connect(settings.home), window, BanditParams(trial=settings.trial_share))
+    return RewardDuty(settings.home, open_store(settings.home), window, BanditParams(trial=settings.trial_share))

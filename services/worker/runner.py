@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Final, Protocol, runtime_checkable
 
-import apsw
-
 import feature_repo  # noqa: F401 - before Feast, whose import it shortens
 from infra.settings import Settings
 
@@ -38,7 +36,7 @@ class Duty(Protocol):
         ...
 
     def step(self, now_us: int) -> int:
-        """Do some of it, in about a second at most; called from one thread, on a connection of its own.
+        """Do some of it, in about a second at most; called from one thread, on a store of its own.
 
         Returns
         -------
@@ -49,7 +47,7 @@ class Duty(Protocol):
 
 @runtime_checkable
 class Closable(Protocol):
-    """Duty that holds something open beside its connection."""
+    """Duty that holds something open beside its store."""
 
     def close(self) -> None:
         """Let go of it; called in the duty's thread after its last step."""
@@ -59,7 +57,7 @@ class Closable(Protocol):
 def duties(settings: Settings) -> list[Duty]:
     """Everything the worker does. Takes seconds: Feast's import.
 
-    A duty opens connections of its own here. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
+    A duty opens a store of its own here. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
     """
     from services.worker import action_weights, cleanup, delivery, erasure, features, retention, rewards, signals
 
@@ -73,7 +71,7 @@ def store_failures() -> tuple[type[Exception], ...]:
     from redis.exceptions import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
-    return (apsw.Error, OSError, sqlite3.Error, SQLAlchemyError, RedisError, FeastError)
+    return (OSError, sqlite3.Error, SQLAlchemyError, RedisError, FeastError)
 
 
 def follow(duty: Duty, stopped: threading.Event, failures: tuple[type[Exception], ...], now_us: Callable[[], int]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from infra.store.engines import open_store
 from benchmarks.champions import crown
 from benchmarks.regret import NAMES, PROFILES, click_chances
 from flows import off_policy, promote, train, trial
@@ -56,7 +57,7 @@ class Site:
         registry.save(home, "profiles", profiles.to_parts(named(*of)), {})
         registry.crown(home, {"weights": 1, "profiles": 1}, actor="test", reason="first")
         self.params = RewardParams(window_s=3600)
-        self.duty = RewardDuty(home, connect(home), self.params, BanditParams(trial=share, floor=floor))
+        self.duty = RewardDuty(home, open_store(home), self.params, BanditParams(trial=share, floor=floor))
         self.profiles, self.now_us, self.n = Profiles(home, check_s=0.0), T0, 0
         self.rng = np.random.default_rng(5)
         self.work()
@@ -225,7 +226,7 @@ def test_where_challengers_are_not_dealt_nothing_is_on_trial_and_nothing_is_held
 
 def test_a_worker_that_deals_no_challengers_any_more_ends_all_trials(site: Site) -> None:
     assert trial.running(site.home) == {}
-    RewardDuty(site.home, connect(site.home), site.params, BanditParams(trial=0.0)).step(site.now_us)
+    RewardDuty(site.home, open_store(site.home), site.params, BanditParams(trial=0.0)).step(site.now_us)
     registry.save(site.home, "weights", weights.to_parts(PROFILES["carts"]), {})
     registry.set_alias(site.home, "challenger", {"weights": 2}, action="train", actor="test", reason="new")
     assert trial.running(site.home) == {}
@@ -272,7 +273,7 @@ def test_weights_on_trial_are_judged_before_there_are_new_ones_and_the_other_mod
     home = str(tmp_path)
     first = train.keep.fn(home, written(tmp_path, "a"), 0, None)
     assert train.keep.fn(home, written(tmp_path, "b"), 0, None) == {name: version + 1 for name, version in first.items()}
-    RewardDuty(tmp_path, connect(tmp_path)).step(T0)  # a worker that deals challengers
+    RewardDuty(tmp_path, open_store(tmp_path)).step(T0)  # a worker that deals challengers
     tried = train.keep.fn(home, written(tmp_path, "c"), 0, None)
     assert tried == {name: 3 if name == "weights" else 4 for name in MODEL_NAMES}
     assert registry.aliased(tmp_path, "challenger") == tried

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from models.model_specs import MODEL_NAMES
 from models.schema import EVENT_TYPES, INTENTS
 from tests.waiting import free_port

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import apsw
 import pytest
 
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

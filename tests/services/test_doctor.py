@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra import layout, registry
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from services.doctor import Finding, examine
 
 NOWHERE = "http://127.0.0.1:9"

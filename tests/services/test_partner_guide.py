@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import apsw
 import pytest
 import uvicorn
 
@@ -77,7 +76,7 @@ def serving(home: Path) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(build_app(settings), "127.0.0.1", free_port(), log_level="warning"))
     stopped = threading.Event()
     now = [signals.open_duty(settings), delivery.open_duty(settings)]
-    threads = [threading.Thread(target=server.run), threading.Thread(target=follow_all, args=(now, stopped, (apsw.Error,)))]
+    threads = [threading.Thread(target=server.run), threading.Thread(target=follow_all, args=(now, stopped, (OSError,)))]
     for thread in threads:
         thread.start()
     try:

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from infra import layout
 from infra.settings import Settings
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from services.api.app import build_app
 from services.http.guard import AdmitAll
 from services.serving.features import NoFeatures

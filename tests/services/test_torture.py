@@ -18,19 +18,20 @@ import httpx
 import msgspec
 import pytest
 
-from feature_repo.store import open_store
+from feature_repo import store as features
 from flows.materialize import materialize
 from infra.secret import secret
-from infra.store.connection import connect, rows
-from infra.store.statements import log as tables
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_writer
+from infra.store.events import frame_of
+from infra.store.statements.events import READ_USERS
 from infra.store.statements.signals import PUT_POLICY
-from infra.store.writer import LogWriter
 from models.events.identity import partner_key, pseudonym
 from models.events.rules import to_row
 from models.schema import USER_FEATURES
 from services.http import partners
 from services.signals.policies import PolicyBody, Thresholds
-from services.worker.features import event_frame, online_rows
+from services.worker.features import online_rows
 from tests.services.receivers import SECRET, Receiver
 from tests.waiting import PATIENCE_S, free_port, until
 
@@ -151,7 +152,7 @@ def home(crowned: Path, tmp_path: Path) -> Path:
     shutil.copytree(crowned, mine)
     eager = PolicyBody(Thresholds(min_score_product=0.0, min_score_content=0.0), cool_down_s=0, max_per_day=1000)
     connect(mine).execute(PUT_POLICY, ("shop", msgspec.json.encode(eager).decode(), 1))
-    writer = LogWriter(mine, lambda: time.time_ns() // 1000)
+    writer = open_writer(mine, lambda: time.time_ns() // 1000)
     first = {"event_id": "first", "type": "item_view", "item_id": "i1", "ts": datetime.now(UTC).isoformat()}
     writer.append("shop", [to_row(first, pseudonym(partner_key(secret(mine), "shop"), "u1"))]).result(PATIENCE_S)
     writer.close()
@@ -192,15 +193,15 @@ def test_kill_9_of_service_and_worker_loses_nothing_and_counts_nothing_twice(hom
 def settled(home: Path) -> bool:
     """Whether every duty is at the end of its log, and every delivery done."""
     store = connect(home)
-    ((end,),) = rows(store, "SELECT max(seq) FROM events")
-    stand = dict(rows(store, "SELECT name, seq FROM cursors WHERE name IN ('online_features', 'signals')"))
-    waiting = rows(store, "SELECT 1 FROM deliveries WHERE state = 'pending' LIMIT 1")
-    unsent = rows(store, "SELECT 1 FROM signals WHERE signal_id NOT IN (SELECT signal_id FROM deliveries) LIMIT 1")
+    ((end,),) = store.execute("SELECT max(seq) FROM events").fetchall()
+    stand = dict(store.execute("SELECT name, seq FROM cursors WHERE name IN ('online_features', 'signals')").fetchall())
+    waiting = store.execute("SELECT 1 FROM deliveries WHERE state = 'pending' LIMIT 1").fetchall()
+    unsent = store.execute("SELECT 1 FROM signals WHERE signal_id NOT IN (SELECT signal_id FROM deliveries) LIMIT 1").fetchall()
     return set(stand.values()) == {end} and len(stand) == 2 and not waiting and not unsent
 
 
 def check_events(home: Path, traffic: Traffic) -> None:
-    kept = [str(row[0]) for row in rows(connect(home), "SELECT event_id FROM events WHERE event_id LIKE 't-%'")]
+    kept = [str(row[0]) for row in connect(home).execute("SELECT event_id FROM events WHERE event_id LIKE 't-%'").fetchall()]
     assert len(kept) == len(set(kept))
     assert len(traffic.acknowledged) == len(set(traffic.acknowledged)) > 20 * KILLS / 4
     assert set(traffic.acknowledged) <= set(kept)
@@ -208,9 +209,9 @@ def check_events(home: Path, traffic: Traffic) -> None:
 
 def check_features(home: Path) -> None:
     """The online rows are those of one fold over the log: no event is missing in them, none counted twice."""
-    found = rows(connect(home), tables.READ_USERS, (json.dumps(sorted(users_of(home))), 2**62))
-    expected = online_rows(event_frame(found))[0].set_index("user_id")
-    store = open_store(home)
+    found = connect(home).execute(READ_USERS, (json.dumps(sorted(users_of(home))), 2**62)).fetchall()
+    expected = online_rows(frame_of(found))[0].set_index("user_id")
+    store = features.open_store(home)
     names = [f"user_features:{name}" for name in USER_FEATURES]
     entities = [{"user_id": user} for user in expected.index]
     online = store.get_online_features(names, entities).to_df().set_index("user_id")
@@ -220,11 +221,13 @@ def check_features(home: Path) -> None:
 
 
 def users_of(home: Path) -> set[str]:
-    return {str(user) for (user,) in rows(connect(home), "SELECT DISTINCT user_id FROM events WHERE partner = 'shop'")}
+    return {
+        str(user) for (user,) in connect(home).execute("SELECT DISTINCT user_id FROM events WHERE partner = 'shop'").fetchall()
+    }
 
 
 def check_signals(home: Path, receiver: Receiver) -> None:
-    made = rows(connect(home), "SELECT signal_id, user_id, sequence, cause_seq FROM signals")
+    made = connect(home).execute("SELECT signal_id, user_id, sequence, cause_seq FROM signals").fetchall()
     assert len(made) > 10
     assert len({cause for *_, cause in made}) == len(made)
     arrived = {post.headers["webhook-id"]: json.loads(post.body)["data"]["signal_id"] for post in receiver.posts}

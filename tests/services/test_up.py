@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.store.writer import LogWriter
+from infra.store.engines import open_writer
 from models.events.rules import event_problem, to_row
 from services.http import partners
 from services.up import Plan, local_key, run, sample_request
@@ -39,7 +39,7 @@ def test_the_local_key_stays_the_same_and_is_for_the_owner_only(tmp_path: Path) 
 
 
 def test_the_sample_request_is_a_real_session_in_the_public_form(tmp_path: Path) -> None:
-    writer = LogWriter(tmp_path, lambda: 7)
+    writer = open_writer(tmp_path, lambda: 7)
     events = [
         {"event_id": str(i), "type": "item_view", "item_id": f"sku-{i}", "ts": f"2026-11-21T10:00:0{i}Z", "dwell_ms": 5.0}
         for i in range(6)

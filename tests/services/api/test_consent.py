@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 from flows.append import ingest_file
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.connection import connect, rows
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
 from models.events.identity import partner_key, pseudonym
 from services.api.app import build_app
 from services.http import partners
@@ -97,7 +98,7 @@ def test_events_are_rejected_and_not_even_quarantined(
     assert {result["reason"] for result in answer["results"]} == {"the visitor does not consent"}
     assert [result["event_id"] for result in answer["results"]] == ["e-1", "e-2", None]
     connection = connect(service.home)
-    assert rows(connection, "SELECT 1 FROM events UNION ALL SELECT 1 FROM quarantine") == []
+    assert connection.execute("SELECT 1 FROM events UNION ALL SELECT 1 FROM quarantine").fetchall() == []
     assert service.holding() == []
 
 
@@ -113,7 +114,7 @@ def test_answers_come_from_the_session_alone(service: Service, headers: dict[str
         assert all("no_consent" in answer["degraded"] for answer in (found, told, about))
     assert service.online.asked == []
     time.sleep(0.3)  # decisions are written behind the answers
-    assert rows(connect(service.home), "SELECT 1 FROM decisions") == []
+    assert connect(service.home).execute("SELECT 1 FROM decisions").fetchall() == []
     assert service.holding() == []
 
 
@@ -131,8 +132,8 @@ def test_with_consent_features_are_read_and_the_decision_is_on_record(service: S
     answer = service.post("/v1/recommendations", {"user_id": "another", "session_data": {"context": {"consent": True}}}, {})
     assert "no_consent" not in answer["degraded"]
     assert len(service.online.asked) == 1
-    until(lambda: rows(connect(service.home), "SELECT 1 FROM decisions"), "the decision is not on record")
-    assert rows(connect(service.home), "SELECT decision_id FROM decisions") == [(answer["decision_id"],)]
+    until(lambda: connect(service.home).execute("SELECT 1 FROM decisions").fetchall(), "the decision is not on record")
+    assert connect(service.home).execute("SELECT decision_id FROM decisions").fetchall() == [(answer["decision_id"],)]
 
 
 def test_files_of_our_own_format_are_read_by_the_same_rule(tmp_path: Path) -> None:
@@ -158,17 +159,20 @@ def test_two_partners_cannot_join_their_users(service: Service) -> None:
         sent = [event(n, type=kind, user_id="same", event_id=f"{name}-{n}") for n, kind in enumerate(kinds)]
         service.post("/v1/events", {"events": sent}, headers)
         service.post("/v1/recommendations", {"user_id": "same"}, headers)
-    until(lambda: len(rows(connect(service.home), THEIRS.format("decisions"))) == 2, "the decisions are not on record")
+    until(
+        lambda: len(connect(service.home).execute(THEIRS.format("decisions")).fetchall()) == 2,
+        "the decisions are not on record",
+    )
     champions = ChampionWatcher(service.home)
-    champions.refresh(connect(service.home))
+    champions.refresh()
     online = OnlineSource(Settings(home=service.home), NoFeatures())
-    duty = SignalDuty(connect(service.home), champions, online, Catalog(service.home), random.Random(1))
+    duty = SignalDuty(open_store(service.home), champions, online, Catalog(service.home), random.Random(1))
     while duty.step(time.time_ns() // 1000):
         pass
     expected = {name: pseudonym(partner_key(secret(service.home), name), "same") for name in keys}
     assert len(set(expected.values())) == 2
     for table in ("events", "decisions", "signals"):
-        known = rows(connect(service.home), THEIRS.format(table))
+        known = connect(service.home).execute(THEIRS.format(table)).fetchall()
         assert set(known) == set(expected.items())
     for name, key in keys.items():
         told = service.client.get("/v1/signals?after=0", headers={"Authorization": f"Bearer {key}"})

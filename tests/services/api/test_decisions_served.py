@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 
 from infra import layout
 from infra.settings import Settings
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
 from models.bandit.thompson import DEFAULT_PARAMS
 from models.events.identity import partner_key, partner_keys, pseudonym
 from services.api.app import build_app
@@ -38,7 +39,7 @@ class Service:
     def __init__(self, home: Path) -> None:
         self.home = home
         champions = ChampionWatcher(home)
-        champions.refresh(connect(home))
+        champions.refresh()
         self.log = DecisionLog(home, gather_s=60)
         shared = build_app(Settings(home=home), champions=champions, online=NoFeatures()).shared
         shared = replace(shared, key=partner_keys(bytes(32)), profiles=Profiles(home, check_s=0), decisions=self.log)
@@ -85,7 +86,7 @@ def test_an_answer_is_on_record_with_what_it_was_made_of(service: Service) -> No
 def test_no_user_is_in_the_store_in_the_clear(service: Service) -> None:
     service.ask(CANARY)
     service.log.close()
-    RewardDuty(service.home, connect(service.home)).step(NOW_US)
+    RewardDuty(service.home, open_store(service.home)).step(NOW_US)
     for path in service.home.glob(f"{layout.STORE}*"):
         assert CANARY.encode() not in path.read_bytes()
 
@@ -100,7 +101,7 @@ def test_before_anything_was_learned_the_champion_weights_serve_and_the_decision
 
 
 def test_the_bandit_deals_within_the_dynamic_variant_and_a_replay_repeats_it(service: Service) -> None:
-    RewardDuty(service.home, connect(service.home)).step(NOW_US)
+    RewardDuty(service.home, open_store(service.home)).step(NOW_US)
     for k in range(60):
         service.ask(f"u-{k}")
     rows = service.logged()
@@ -122,7 +123,7 @@ def test_an_event_that_names_its_decision_is_its_reward(service: Service) -> Non
         told = event | {"ts": "2025-11-21T10:00:00Z", "decision_id": answer["decision_id"]}
         for _ in range(2):
             assert client.post("/v1/events", json={"events": [told]}).status_code == 202
-    RewardDuty(service.home, connect(service.home)).step(NOW_US + 10_000_000)
+    RewardDuty(service.home, open_store(service.home)).step(NOW_US + 10_000_000)
     assert connect(service.home).execute("SELECT decision_id, reward, revenue FROM rewards").fetchall() == [
         (answer["decision_id"], 1.0, 9.5)
     ]

@@ -12,8 +12,8 @@ import apsw
 import msgspec
 import pytest
 
-from infra.store.connection import connect, rows
-from infra.store.writer import LogWriter
+from infra.store.embedded.connection import connect
+from infra.store.engines import closed_store, open_store, open_writer
 from services.api.deliveries import MAX_REPLAYED, MAX_TESTS, DeliveriesHandler
 from services.api.subscriptions import SubscriptionsHandler
 from services.delivery.outbound import Outbound
@@ -56,9 +56,11 @@ async def _awaited(handler: Callable[[Call], Awaitable[Any]], call: Call) -> Any
 @pytest.fixture
 def side(tmp_path: Path, empty: Path, receiver: Receiver) -> Iterator[Side]:
     shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
-    writer = LogWriter(tmp_path, lambda: 100 * S)
-    handler = DeliveriesHandler(Reader(tmp_path), Writes(writer, bytes(32)), lambda _: Outbound(True, PATIENCE_S))
-    duty = DeliveryDuty(connect(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(7))
+    writer = open_writer(tmp_path, lambda: 100 * S)
+    handler = DeliveriesHandler(
+        Reader(closed_store(tmp_path, wait_ms=0)), Writes(writer, bytes(32)), lambda _: Outbound(True, PATIENCE_S)
+    )
+    duty = DeliveryDuty(open_store(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(7))
     made = Side(connect(tmp_path), handler, duty)
     subscribe(made.store, "s", f"{receiver.url}/in", '["offer_discount"]')
     yield made
@@ -145,7 +147,7 @@ def test_a_test_is_sent_at_once_and_says_what_came_back(side: Side, receiver: Re
     assert (kept["cause"], kept["signal_id"]) == ("test", found["message_id"])
     side.settle(200 * S)
     assert len(receiver.posts) == 1
-    assert rows(side.store, "SELECT state FROM subscriptions") == [("active",)]
+    assert side.store.execute("SELECT state FROM subscriptions").fetchall() == [("active",)]
 
 
 def test_a_test_with_an_idempotency_key_is_sent_once(side: Side, receiver: Receiver) -> None:
@@ -216,7 +218,7 @@ def test_a_replay_has_a_size_and_a_larger_one_leaves_nothing(side: Side) -> None
     with pytest.raises(Refusal) as caught:
         side.ask(side.handler.replay, body={"from": "1970-01-01T00:00:00Z", "until": "1970-01-02T00:00:00Z"})
     assert caught.value.problem.status == 422
-    assert rows(side.store, "SELECT count(*) FROM deliveries") == [(0,)]
+    assert side.store.execute("SELECT count(*) FROM deliveries").fetchall() == [(0,)]
 
 
 def test_a_partner_cannot_hold_more_than_some_tests_under_way(side: Side, receiver: Receiver) -> None:
@@ -238,10 +240,10 @@ def test_what_waits_for_a_deleted_subscription_is_cancelled(side: Side, receiver
     receiver.answers["/in"] = answer(500)
     emit(side.store, 1)
     side.settle(10 * S)
-    writer = LogWriter(Path(side.store.db_filename("main")).parent, lambda: 100 * S)
-    subscriptions = SubscriptionsHandler(Reader(Path()), Writes(writer, bytes(32)), True)
+    writer = open_writer(Path(side.store.db_filename("main")).parent, lambda: 100 * S)
+    subscriptions = SubscriptionsHandler(Reader(closed_store(Path(), wait_ms=0)), Writes(writer, bytes(32)), True)
     call = Call(Caller("shop", frozenset(SCOPES), "sk"), b"", {"id": "s"}, received_at_us=100 * S)
     asyncio.run(subscriptions.delete(call))
     writer.close()
-    assert rows(side.store, "SELECT state, finished_at_us FROM deliveries") == [("cancelled", 100 * S)]
-    assert rows(side.store, "SELECT count(*) FROM endpoint_health") == [(0,)]
+    assert side.store.execute("SELECT state, finished_at_us FROM deliveries").fetchall() == [("cancelled", 100 * S)]
+    assert side.store.execute("SELECT count(*) FROM endpoint_health").fetchall() == [(0,)]

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from infra.store.connection import connect
-from infra.store.writer import LogWriter
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_writer
 from models.events.identity import partner_key, partner_keys, pseudonym
 from services.api.events import MAX_EVENTS, MAX_ROWS, EventsAnswer, EventsHandler
 from services.http.calls import Call
@@ -24,7 +24,7 @@ def event(event_id: str = "e-1", **fields: Any) -> dict[str, Any]:
 
 
 def send(home: Path, events: Any, kind: str = "sk") -> EventsAnswer:
-    writer = LogWriter(home, lambda: NOW_US)
+    writer = open_writer(home, lambda: NOW_US)
     try:
         handler = EventsHandler(Writes(writer, bytes(32)), partner_keys(bytes(32)))
         body = events if isinstance(events, bytes) else msgspec.json.encode({"events": events})
@@ -96,7 +96,7 @@ def test_a_body_that_is_no_batch_is_refused(tmp_path: Path, body: bytes, status:
 
 def test_verdicts_are_counted_once_also_when_a_request_is_repeated(tmp_path: Path) -> None:
     counted: list[tuple[str, int]] = []
-    writer = LogWriter(tmp_path, lambda: NOW_US)
+    writer = open_writer(tmp_path, lambda: NOW_US)
     handler = EventsHandler(Writes(writer, bytes(32)), partner_keys(bytes(32)), lambda status, n: counted.append((status, n)))
     body = msgspec.json.encode({"events": [event("a"), event("b", type="dance"), event("c")]})
     call = Call(Caller("shop", frozenset(), "sk"), body, headers={"idempotency-key": "k"}, received_at_us=NOW_US)

@@ -15,7 +15,7 @@ from flows.commands import app as command_line
 from infra import layout
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from models.events.identity import partner_key, pseudonym
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.model_set import ModelSet
@@ -37,7 +37,7 @@ class Promoted:
 
     def __init__(self, home: Path) -> None:
         watcher = ChampionWatcher(home)
-        watcher.refresh(connect(home))
+        watcher.refresh()
         self.now = watcher.current()
 
     def start(self) -> None: ...

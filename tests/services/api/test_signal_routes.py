@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from infra.settings import Settings
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from infra.store.statements.signals import ADD_SIGNAL
 from models.events.rules import parse_instant_us
 from models.model_set import ModelSet

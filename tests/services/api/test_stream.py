@@ -9,7 +9,8 @@ from typing import Any
 import apsw
 import pytest
 
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
+from infra.store.embedded.store import EmbeddedStore
 from infra.store.statements.signals import ADD_SIGNAL
 from services.api import stream as signal_stream
 from services.api.stream import HEARTBEAT, HELLO, StreamHandler
@@ -50,7 +51,7 @@ def run(home: Path, story: Callable[[StreamHandler, Keys], Awaitable[None]], **s
 
     async def tell() -> None:
         keys = Keys()
-        streams = StreamHandler(Reader(home), keys, poll_s=0.01, **settings)
+        streams = StreamHandler(Reader(EmbeddedStore(home, wait_ms=0)), keys, poll_s=0.01, **settings)
         await asyncio.wait_for(story(streams, keys), PATIENCE_S)
         streams.close()
 
@@ -147,7 +148,9 @@ def test_all_streams_share_one_look_into_the_outbox_and_end_together(tmp_path: P
             statements.append(text)
             return True
 
-        streams._reader.connection.exec_trace = trace
+        store = streams._reader.store
+        assert isinstance(store, EmbeddedStore)
+        store.connection.exec_trace = trace
         await asyncio.to_thread(emit, tmp_path, 3)
         assert [await ids(chunks, 3) for chunks in opened] == [[1, 2, 3]] * 5
         assert len([text for text in statements if "FROM signals" in text]) < len(opened)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.store.connection import connect, rows
+from infra.store.embedded.connection import connect
 from tests.services.receivers import Receiver, answer, emit, receiver, subscribe
 from tests.waiting import PATIENCE_S
 
@@ -18,12 +18,12 @@ import os, random, signal, sys, time
 from pathlib import Path
 from services.worker.delivery import DeliveryDuty
 from services.delivery.outbound import Outbound
-from infra.store.connection import connect
+from infra.store.engines import open_store
 
 home, kills = Path(sys.argv[1]), int(sys.argv[2])
 
 def work(until_done):
-    duty = DeliveryDuty(connect(home), lambda: Outbound(True, 300.0), random.SystemRandom())
+    duty = DeliveryDuty(open_store(home), lambda: Outbound(True, 300.0), random.SystemRandom())
     while duty.step(time.time_ns() // 1000) or not until_done:
         pass
     duty.close()
@@ -65,12 +65,12 @@ def test_kill_9_at_any_moment_loses_no_signal_and_changes_no_id(receiver: Receiv
     committed = {f"sig_{i}" for i in range(n)}
     assert n > 30
     assert set(arrived["well"]) == set(arrived["unwell"]) == committed
-    assert rows(store, "SELECT DISTINCT state FROM deliveries WHERE subscription_id = 'well'") == [("delivered",)]
-    assert rows(store, "SELECT DISTINCT state FROM deliveries WHERE subscription_id = 'unwell'") == [("pending",)]
-    assert rows(store, "SELECT count(*) FROM deliveries") == [(2 * n,)]
+    assert store.execute("SELECT DISTINCT state FROM deliveries WHERE subscription_id = 'well'").fetchall() == [("delivered",)]
+    assert store.execute("SELECT DISTINCT state FROM deliveries WHERE subscription_id = 'unwell'").fetchall() == [("pending",)]
+    assert store.execute("SELECT count(*) FROM deliveries").fetchall() == [(2 * n,)]
     # What was written has happened; what happened last before a kill was not written, and was done once more.
     written = "SELECT count(*) FROM delivery_attempts JOIN deliveries USING (delivery_id) WHERE subscription_id = ?"
     for name, made in arrived.items():
-        assert n <= rows(store, written, (name,))[0][0] <= len(made)
+        assert n <= store.execute(written, (name,)).fetchall()[0][0] <= len(made)
     counted = "SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.delivery_id"
-    assert rows(store, f"SELECT 1 FROM deliveries d WHERE n_attempts <> ({counted})") == []
+    assert store.execute(f"SELECT 1 FROM deliveries d WHERE n_attempts <> ({counted})").fetchall() == []

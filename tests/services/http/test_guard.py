@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from infra.settings import Settings
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from models.events.rules import parse_instant_us
 from services.api.app import build_app
 from services.http import partners

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 
-from infra.store.connection import connect
-from infra.store.writer import LogWriter
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_writer
+from infra.store.protocol import Transaction, Writer
 from models.events.identity import partner_keys
 from services.api.events import EventsHandler
 from services.http.calls import Call, Reply
@@ -25,9 +25,9 @@ REPLAYED = ((b"idempotent-replayed", b"true"),)
 
 
 @pytest.fixture
-def writers(tmp_path: Path) -> Iterator[list[LogWriter]]:
+def writers(tmp_path: Path) -> Iterator[list[Writer]]:
     """Those of two worker processes."""
-    opened = [LogWriter(tmp_path, lambda: NOW_US) for _ in "ab"]
+    opened = [open_writer(tmp_path, lambda: NOW_US) for _ in "ab"]
     yield opened
     for writer in opened:
         writer.close()
@@ -38,9 +38,9 @@ def call(key: str | None = "k-1", body: bytes = b"{}", partner: str = "shop", no
     return Call(Caller(partner, frozenset(), "sk"), body, headers=headers, received_at_us=now_us, address="PUT /v1/offers")
 
 
-def insert(connection: apsw.Connection) -> dict[str, int]:
+def insert(transaction: Transaction) -> dict[str, int]:
     """An effect that could happen twice."""
-    connection.execute("INSERT INTO cursors VALUES (hex(randomblob(8)), 1, 1)")
+    transaction.execute("INSERT INTO cursors VALUES (hex(randomblob(8)), 1, 1)")
     return {"written": 1}
 
 
@@ -59,7 +59,7 @@ def n_effects(home: Path) -> int:
     return connect(home).execute("SELECT count(*) FROM cursors").fetchall()[0][0]
 
 
-def test_64_parallel_copies_of_a_request_have_one_effect_and_one_answer(tmp_path: Path, writers: list[LogWriter]) -> None:
+def test_64_parallel_copies_of_a_request_have_one_effect_and_one_answer(tmp_path: Path, writers: list[Writer]) -> None:
     async def send_all() -> list[Reply]:
         handlers = [Writes(writer, bytes(32)) for writer in writers]
         return await asyncio.gather(*(admitted(partial(handlers[i % 2].write, call(), insert, 201)) for i in range(64)))
@@ -70,7 +70,7 @@ def test_64_parallel_copies_of_a_request_have_one_effect_and_one_answer(tmp_path
     assert sorted(reply.headers for reply in replies) == [(), *[REPLAYED] * 63]
 
 
-def test_64_parallel_copies_of_one_event_are_one_event(tmp_path: Path, writers: list[LogWriter]) -> None:
+def test_64_parallel_copies_of_one_event_are_one_event(tmp_path: Path, writers: list[Writer]) -> None:
     body = msgspec.json.encode({"events": [EVENT]})
 
     async def send_all() -> list[Reply]:
@@ -82,7 +82,7 @@ def test_64_parallel_copies_of_one_event_are_one_event(tmp_path: Path, writers: 
     assert connect(tmp_path).execute("SELECT count(*) FROM events").fetchall() == [(1,)]
 
 
-def test_a_key_stands_for_one_request_of_one_partner_for_a_day(tmp_path: Path, writers: list[LogWriter]) -> None:
+def test_a_key_stands_for_one_request_of_one_partner_for_a_day(tmp_path: Path, writers: list[Writer]) -> None:
     writes = Writes(writers[0], bytes(32))
 
     def write(**parts: Any) -> Reply:
@@ -100,11 +100,11 @@ def test_a_key_stands_for_one_request_of_one_partner_for_a_day(tmp_path: Path, w
     assert n_effects(tmp_path) == 5
 
 
-def test_what_is_refused_is_not_written_and_may_be_tried_again(tmp_path: Path, writers: list[LogWriter]) -> None:
+def test_what_is_refused_is_not_written_and_may_be_tried_again(tmp_path: Path, writers: list[Writer]) -> None:
     writes = Writes(writers[0], bytes(32))
 
-    def refuse(connection: apsw.Connection) -> None:
-        insert(connection)
+    def refuse(transaction: Transaction) -> None:
+        insert(transaction)
         raise Refusal(404, "not yet")
 
     with pytest.raises(Refusal, match="not yet"):
@@ -113,7 +113,7 @@ def test_what_is_refused_is_not_written_and_may_be_tried_again(tmp_path: Path, w
     assert asyncio.run(writes.write(call(), insert)).headers == ()
 
 
-def test_64_parallel_copies_of_an_act_outside_the_store_act_once(tmp_path: Path, writers: list[LogWriter]) -> None:
+def test_64_parallel_copies_of_an_act_outside_the_store_act_once(tmp_path: Path, writers: list[Writer]) -> None:
     acts: list[int] = []
 
     async def send_all() -> list[Any]:
@@ -127,7 +127,7 @@ def test_64_parallel_copies_of_an_act_outside_the_store_act_once(tmp_path: Path,
 
         async def send(i: int) -> Any:
             try:
-                return await handlers[i % 2].act(call(), act, lambda connection, n: insert(connection) | {"n": n})
+                return await handlers[i % 2].act(call(), act, lambda transaction, n: insert(transaction) | {"n": n})
             except Refusal as refusal:
                 told.append(refusal.problem.status)
                 if len(told) == 63:
@@ -147,7 +147,7 @@ def test_64_parallel_copies_of_an_act_outside_the_store_act_once(tmp_path: Path,
     ]
 
 
-def test_an_act_that_fails_or_dies_frees_its_key(tmp_path: Path, writers: list[LogWriter]) -> None:
+def test_an_act_that_fails_or_dies_frees_its_key(tmp_path: Path, writers: list[Writer]) -> None:
     writes = Writes(writers[0], bytes(32))
 
     async def fail() -> None:
@@ -159,7 +159,7 @@ def test_an_act_that_fails_or_dies_frees_its_key(tmp_path: Path, writers: list[L
     async def do() -> None: ...
 
     def act(what: Any, now_us: int = NOW_US) -> Reply:
-        return asyncio.run(writes.act(call(now_us=now_us), what, lambda connection, _: insert(connection)))
+        return asyncio.run(writes.act(call(now_us=now_us), what, lambda transaction, _: insert(transaction)))
 
     with pytest.raises(Refusal, match="too many"):
         act(fail)
@@ -172,13 +172,13 @@ def test_an_act_that_fails_or_dies_frees_its_key(tmp_path: Path, writers: list[L
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "schlüssel"])
-def test_a_key_that_is_none_is_refused(writers: list[LogWriter], key: str) -> None:
+def test_a_key_that_is_none_is_refused(writers: list[Writer], key: str) -> None:
     with pytest.raises(Refusal, match="Idempotency-Key") as refusal:
         asyncio.run(Writes(writers[0], bytes(32)).write(call(key), insert))
     assert refusal.value.problem.status == 422
 
 
-def test_keys_and_bodies_are_not_stored(tmp_path: Path, writers: list[LogWriter]) -> None:
+def test_keys_and_bodies_are_not_stored(tmp_path: Path, writers: list[Writer]) -> None:
     asyncio.run(Writes(writers[0], bytes(32)).write(call("canary-key", b'{"user_id":"canary-user"}'), insert))
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"canary" not in stored

@@ -1,10 +1,13 @@
 """Keys: shown once, hashed at rest, refused at once when revoked."""
 
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
 from infra import layout
+from infra.store.embedded.store import EmbeddedStore
 from services.http import partners
 
 NOW_US = 1_800_000_000_000_000
@@ -52,9 +55,18 @@ def test_keys_known_before_stay_valid_while_the_store_cannot_be_read(tmp_path: P
     key = partners.add(tmp_path, "shop", NOW_US)
     keys = partners.Keys(tmp_path, check_s=0)
     assert keys.authenticate(key, NOW_US / 1e6) is not None
-    keys._connection.close()
+    partners.revoke(tmp_path, "shop", NOW_US)
+    store = keys._store
+    assert isinstance(store, EmbeddedStore)
+    store.connection.exec_trace = full
     assert keys.authenticate(key, NOW_US / 1e6) is not None
+    store.connection.exec_trace = full
     assert keys.authenticate("sk_wrong", NOW_US / 1e6) is None
+
+
+def full(cursor: apsw.Cursor, text: str, bindings: Any) -> bool:
+    """A disk that cannot be used."""
+    raise apsw.FullError("disk full")
 
 
 def test_unknown_partners_and_bad_names_are_refused_in_words(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import apsw
 import pytest
 
 from infra import layout
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
+from infra.store.engines import closed_store
 from services.http.problems import Refusal
 from services.http.reader import Reader
 
@@ -16,7 +17,7 @@ def test_a_store_that_another_process_holds_is_refused_and_read_again_when_it_is
     holder = apsw.Connection(str(tmp_path / layout.STORE))
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")
     holder.execute("CREATE TABLE held (x)")
-    reader = Reader(tmp_path)
+    reader = Reader(closed_store(tmp_path, wait_ms=0))
     with pytest.raises(Refusal) as refused:
         reader.rows("SELECT count(*) FROM events")
     assert refused.value.problem.status == 503

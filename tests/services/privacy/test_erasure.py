@@ -12,9 +12,10 @@ from starlette.testclient import TestClient
 
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.connection import connect, rows
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
 from infra.store.statements import erasure as erasure_tables
-from infra.store.statements import log as tables
+from infra.store.statements.quarantine import QUARANTINE_EVENT
 from models.events.identity import partner_key, pseudonym
 from services.api.app import build_app
 from services.http import partners
@@ -75,27 +76,16 @@ def test_an_erased_user_is_gone_and_stays_gone_the_others_stay(shop: Shop) -> No
     assert shop.send(*gone)["accepted"] == 0
     back = event("gone", 9, at_us=time.time_ns() // 1000 + 1_000_000)
     assert shop.send(back)["accepted"] == 1  # a visitor who comes back is a new one
-    left = rows(connect(shop.home), "SELECT user_id, count(*) FROM events GROUP BY user_id")
+    left = connect(shop.home).execute("SELECT user_id, count(*) FROM events GROUP BY user_id").fetchall()
     assert dict(left) == {shop.known("stays"): 2, shop.known("gone"): 1}
 
 
 def test_every_table_that_names_a_user_is_reached(shop: Shop) -> None:
-    connection = connect(shop.home)
-    named = {str(name) for (name,) in rows(connection, erasure_tables.TABLES_OF_USERS)}
-    assert {
-        "events",
-        "decisions",
-        "failed_decisions",
-        "signals",
-        "holdout",
-        "signal_users",
-        "action_observations",
-        "action_due",
-    } <= named
-    for table, condition in erasure_tables.DEPENDENT.items():  # and no statement names a table or column that is not there
-        connection.execute(f"SELECT 1 FROM {table} WHERE {condition}", ("nobody",))
-    for table, column in erasure_tables.DATED.items():
-        connection.execute(f"SELECT {column}, rowid FROM {table}")
+    names = (
+        "SELECT m.name FROM sqlite_schema AS m JOIN pragma_table_info(m.name) AS c "
+        "WHERE m.type = 'table' AND c.name = 'user_id' AND m.name <> 'tombstones'"
+    )
+    assert {name for (name,) in connect(shop.home).execute(names)} <= {table for table, _ in erasure_tables.ERASE}
 
 
 def test_no_file_of_the_home_holds_the_pseudonym_any_more(shop: Shop) -> None:
@@ -104,27 +94,27 @@ def test_no_file_of_the_home_holds_the_pseudonym_any_more(shop: Shop) -> None:
     ask = {"user_id": "gone", "limit": 3}
     shop.client.post("/v1/recommendations", json=ask, headers=shop.headers)
     connection = connect(shop.home)
-    until(lambda: rows(connection, "SELECT 1 FROM decisions"), "the decision is not on record")
-    assert rows(connection, "SELECT 1 FROM quarantine WHERE instr(raw, ?) > 0", (known,))
+    until(lambda: connection.execute("SELECT 1 FROM decisions").fetchall(), "the decision is not on record")
+    assert connection.execute("SELECT 1 FROM quarantine WHERE instr(raw, ?) > 0", (known,)).fetchall()
     receipt = shop.erase("gone")
     online: list[str] = []
-    duty = ErasureDuty(shop.home, connection, online.append, settle_s=0.0)
+    duty = ErasureDuty(shop.home, open_store(shop.home), online.append, settle_s=0.0)
     assert duty.step(time.time_ns() // 1000) == 1
     assert online == [known]
     assert shop.client.get(f"/v1/erasures/{receipt['receipt_id']}", headers=shop.headers).json()["completed"]
     connection.execute("DELETE FROM tombstones")  # which holds the pseudonym on purpose
-    until(lambda: rows(connection, "PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0, "somebody goes on reading")
+    until(lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0] == 0, "somebody goes on reading")
     holding = [path.name for path in shop.home.rglob("*") if path.is_file() and known.encode() in path.read_bytes()]
     assert holding == []
 
 
 def test_no_table_is_read_from_end_to_end_for_one_user(shop: Shop) -> None:
     connection = connect(shop.home)
-    own = [str(name) for (name,) in rows(connection, erasure_tables.TABLES_OF_USERS)]
-    conditions = {**erasure_tables.DEPENDENT, **{name: "user_id = ?1" for name in own}}
-    del conditions["quarantine"]  # pseudonyms stand inside the texts of rejected rows, which are few and kept for a fortnight
-    for table, condition in conditions.items():
-        plan = rows(connection, f"EXPLAIN QUERY PLAN DELETE FROM {table} WHERE {condition}", ("nobody",))
+    statements = dict(erasure_tables.ERASE)
+    # Pseudonyms stand inside the texts of rejected rows, which are few and kept for a fortnight.
+    del statements["quarantine"]
+    for table, statement in statements.items():
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", ("nobody",)).fetchall()
         assert not [step[-1] for step in plan if step[-1].startswith("SCAN")], table
 
 
@@ -138,7 +128,7 @@ def test_every_receipt_of_a_user_who_was_erased_twice_can_be_found(shop: Shop) -
         return [shop.client.get(address, headers=shop.headers).json() for address in addresses]
 
     assert kept() == [first, second]
-    assert ErasureDuty(shop.home, connect(shop.home), lambda _: None, settle_s=0.0).step(time.time_ns() // 1000) == 1
+    assert ErasureDuty(shop.home, open_store(shop.home), lambda _: None, settle_s=0.0).step(time.time_ns() // 1000) == 1
     assert kept() == [receipt | {"completed": True} for receipt in (first, second)]
     third = shop.erase("u")
     assert [receipt["completed"] for receipt in kept()] == [True, True]
@@ -150,10 +140,10 @@ def test_what_a_step_under_way_wrote_after_the_erasure_goes_with_the_completion(
     shop.erase("gone")
     connection = connect(shop.home)
     connection.execute("INSERT INTO action_due VALUES (?, 1)", (shop.known("gone"),))
-    duty = ErasureDuty(shop.home, connection, lambda _: None, settle_s=3600.0)
+    duty = ErasureDuty(shop.home, open_store(shop.home), lambda _: None, settle_s=3600.0)
     assert duty.step(time.time_ns() // 1000) == 0  # too early: the step may still be under way
     assert duty.step(time.time_ns() // 1000 + 3_700_000_000) == 1
-    assert rows(connection, "SELECT * FROM action_due") == []
+    assert connection.execute("SELECT * FROM action_due").fetchall() == []
 
 
 def test_one_partner_cannot_erase_or_see_the_erasure_of_another(shop: Shop) -> None:
@@ -178,7 +168,7 @@ def test_retention_removes_what_is_old_with_all_that_hangs_on_it(shop: Shop) -> 
     old_us = NOW_US - 20 * 86_400_000_000
     shop.send(event("u", 1, at_us=old_us), event("u", 2))
     connection = connect(shop.home)
-    connection.execute(tables.QUARANTINE_EVENT, ("odd", "key", NOW_US, 1))
-    assert RetentionDuty(connection, None).step(NOW_US) == 0
-    assert RetentionDuty(connection, 10).step(NOW_US) == 2
-    assert rows(connection, "SELECT event_id FROM events") == [("u-2",)]
+    connection.execute(QUARANTINE_EVENT, ("odd", "key", NOW_US, 1))
+    assert RetentionDuty(open_store(shop.home), None).step(NOW_US) == 0
+    assert RetentionDuty(open_store(shop.home), 10).step(NOW_US) == 2
+    assert connection.execute("SELECT event_id FROM events").fetchall() == [("u-2",)]

@@ -15,9 +15,10 @@ from starlette.testclient import TestClient
 
 from infra import layout
 from infra.settings import Settings
-from infra.store.connection import connect
-from infra.store.statements import log as tables
-from infra.store.writer import LogWriter
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store, open_writer
+from infra.store.statements.events import LOG_COLUMNS, READ_EVENTS
+from infra.store.statements.quarantine import QUARANTINE_EVENT
 from models.associations import model as associations
 from models.associations.model import AssociationParams, AssociationStore
 from models.events.encode import EVENT_DTYPE, TYPE_CODE
@@ -72,15 +73,15 @@ def test_an_accepted_event_changes_the_answers_of_every_process(crowned: Path, t
 
 
 def put(home: Path, *events: dict[str, Any]) -> None:
-    writer = LogWriter(home, lambda: NOW_US)
+    writer = open_writer(home, lambda: NOW_US)
     writer.append("shop", [to_row(event, event["user_id"]) for event in events]).result(PATIENCE_S)
     writer.close()
 
 
 def rebuilt(home: Path, *, to_seq: int = 2**62, as_of_us: int | None = None) -> AssociationStore:
     """What the flow would build from the log."""
-    rows = connect(home).execute(tables.READ_EVENTS, (0, 2**62 if as_of_us is None else as_of_us, -1)).fetchall()
-    frame = pd.DataFrame(rows, columns=["seq", *tables.LOG_COLUMNS])
+    rows = connect(home).execute(READ_EVENTS, (0, 2**62 if as_of_us is None else as_of_us, -1)).fetchall()
+    frame = pd.DataFrame(rows, columns=["seq", *LOG_COLUMNS])
     frame = sessionize(frame[frame["seq"] <= to_seq])
     events = np.zeros(len(frame), dtype=EVENT_DTYPE)
     events["item"], ids = pd.factorize(frame["item_id"])
@@ -105,7 +106,7 @@ LOG = [view(f"e{k}", "abcde"[k * k % 5], k, "uvw"[k % 3], ("item_view", "purchas
 @pytest.mark.parametrize("built_to", [0, 1, 11, 23])
 def test_snapshot_and_tail_equal_a_build_of_the_whole_log(tmp_path: Path, built_to: int) -> None:
     put(tmp_path, *LOG[:12])
-    tail = Tail(connect(tmp_path), rebuilt(tmp_path, to_seq=built_to))
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=built_to))
     tail.step()
     put(tmp_path, *LOG[12:])
     assert tail.step() is False
@@ -116,7 +117,7 @@ def test_snapshot_and_tail_equal_a_build_of_the_whole_log(tmp_path: Path, built_
 def test_a_build_as_of_an_instant_is_brought_up_to_date_as_well(tmp_path: Path) -> None:
     put(tmp_path, *reversed(LOG))  # what is older has the higher numbers
     store = rebuilt(tmp_path, as_of_us=parse_instant_us("2026-11-21T11:00:07Z"))
-    tail = Tail(connect(tmp_path), store)
+    tail = Tail(open_store(tmp_path), store)
     tail.step()
     assert told(tail.live.view, "a") == pytest.approx(told(rebuilt(tmp_path), "a"), rel=1e-5)
 
@@ -124,15 +125,15 @@ def test_a_build_as_of_an_instant_is_brought_up_to_date_as_well(tmp_path: Path) 
 def test_what_is_in_quarantine_is_not_counted(tmp_path: Path) -> None:
     put(tmp_path, *LOG[:6])
     connection = connect(tmp_path)
-    connection.execute(tables.QUARANTINE_EVENT, ("price", "key", NOW_US, 2))
-    tail = Tail(connection, rebuilt(tmp_path, to_seq=0))
+    connection.execute(QUARANTINE_EVENT, ("price", "key", NOW_US, 2))
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=0))
     tail.step()
     assert told(tail.live.view, "a") == pytest.approx(told(rebuilt(tmp_path), "a"), rel=1e-5)
 
 
 def test_a_machine_is_left_to_the_next_build(tmp_path: Path) -> None:
     put(tmp_path, view("1", "a", 1), view("2", "b", 2), view("3", "c", 3), view("4", "a", 1, "v"), view("5", "b", 2, "v"))
-    tail = Tail(connect(tmp_path), rebuilt(tmp_path, to_seq=0), most_events=2)
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=0), most_events=2)
     assert tail.step() is False
     assert set(tail.live.view.item_ids) == {"a", "b"}
 
@@ -141,18 +142,20 @@ def test_a_champion_that_cannot_follow_serves_as_it_is_and_the_problem_is_named(
     home = shutil.copytree(crowned, tmp_path / "home")
     for ledger in home.rglob("support.npy"):  # as a file of an earlier version
         ledger.unlink()
-        (ledger.parent / layout.SUMS_FILE).unlink()
+        noted = json.loads((ledger.parent / layout.SUMS_FILE).read_text())
+        del noted["sums"][ledger.name]
+        (ledger.parent / layout.SUMS_FILE).write_text(json.dumps(noted))
     watcher = ChampionWatcher(home)
-    watcher.refresh(connect(home))
+    watcher.refresh()
     source = LiveChampions(home, watcher)
-    assert source.follow(connect(home)) is False
+    assert source.follow() is False
     assert source.current().associations is watcher.current().associations
     assert "attune retrain" in source.problems()["associations"]
 
 
 def test_gates_settle_when_there_is_time(tmp_path: Path) -> None:
     put(tmp_path, *LOG[:6])
-    tail = Tail(connect(tmp_path), rebuilt(tmp_path, to_seq=3))
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=3))
     tail.step()
     assert not tail.live.is_settled
     tail.settle(now_s=0.5)

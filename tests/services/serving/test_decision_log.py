@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from infra.store.statements.decisions import DECISION_COLUMNS
 from services.serving.decision_log import DROPPED, FAILED, LOGGED, Decision, DecisionLog, Failure
 from tests.waiting import PATIENCE_S, until

@@ -8,15 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from flows.evaluate import shadowed
 from infra import registry
 from infra.settings import Settings
-from infra.store.connection import connect, rows
+from infra.store.embedded.connection import connect
 from infra.store.statements import shadow as shadow_tables
 from models import weight_profile as weights
+from models.bandit.arms import STATIC_ARM
+from models.item_ranking import ItemRanking
 from models.model_set import ModelSet
+from models.recommend import Assignment, Recommendation
+from models.schema import INTENTS
+from models.weight_profile import STATIC
 from services.api import recommendations, wire
 from services.api.app import build_app
 from services.api.collaborators import Unobserved
@@ -51,10 +57,10 @@ def champions(home: Path) -> Iterator[ChampionWatcher]:
     watcher.stop()
 
 
-def recommendation(label: str, *items: str) -> wire.Recommendation:
-    p = {"exploratory": 0.25, "research": 0.25, **{label: 0.5}}
-    found = [wire.RankedItem(item, 1.0) for item in items]
-    return wire.Recommendation("d", wire.IntentEstimate(label, p), {}, found, wire.Assignment("e", "v"), {}, [])
+def recommendation(label: str, *items: str) -> Recommendation:
+    p = np.where(np.isin(INTENTS, label), 0.5, np.where(np.isin(INTENTS, ("exploratory", "research")), 0.25, 0.0))
+    ranking = ItemRanking(list(items), [1.0] * len(items))
+    return Recommendation(p, STATIC.base, ranking, Assignment("e", "v"), STATIC_ARM, {}, [])
 
 
 def test_answers_are_compared_by_label_items_and_probabilities() -> None:
@@ -98,7 +104,7 @@ def test_requests_are_scored_by_the_challenger_and_the_answers_stay_the_champion
 
     asyncio.run(session())
     assert outcomes == ["same_label"] * 5  # the weights differ, the intent model does not
-    ((kind, *sums),) = rows(connect(home), shadow_tables.READ, (challenger_set(home),))
+    ((kind, *sums),) = connect(home).execute(shadow_tables.READ, (challenger_set(home),)).fetchall()
     found = shadow_tables.summary(tuple(sums))
     assert (kind, found["n_requests"], found["n_failed"], found["label_agreement"]) == ("recommendations", 5, 0, 1.0)
     assert found["probability_distance"] == 0.0
@@ -118,7 +124,7 @@ def test_a_challenger_that_fails_is_counted_and_harms_nobody(home: Path, champio
     shadow.start()
     until(shadow.wants)
 
-    def score(models: ModelSet) -> wire.Recommendation:
+    def score(models: ModelSet) -> Recommendation:
         if models.versions["weights"] > 1:
             raise IndexError("beyond the table")
         return recommendation("research")
@@ -126,7 +132,7 @@ def test_a_challenger_that_fails_is_counted_and_harms_nobody(home: Path, champio
     shadow.offer("recommendations", score)
     until(lambda: outcomes == ["failed"])
     shadow.stop()
-    ((n, n_failed),) = rows(connect(home), "SELECT n_requests, n_failed FROM shadow")
+    ((n, n_failed),) = connect(home).execute("SELECT n_requests, n_failed FROM shadow").fetchall()
     assert (n, n_failed) == (1, 1)
 
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from infra.store.writer import LogWriter
+from infra.store.engines import open_writer
 from services.api.catalog import CatalogHandler
 from services.http.calls import Call
 from services.http.idempotency import Writes
@@ -26,7 +26,7 @@ class Shop:
     """A handler and the view that a worker has."""
 
     def __init__(self, home: Path) -> None:
-        self.writer = LogWriter(home, lambda: NOW_US)
+        self.writer = open_writer(home, lambda: NOW_US)
         self._handler = CatalogHandler(Writes(self.writer, bytes(32)))
         self.view = Catalog(home, check_s=0)
 

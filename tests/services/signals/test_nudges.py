@@ -12,10 +12,10 @@ import pytest
 from infra import registry
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store, open_writer
 from infra.store.statements.catalog import NEXT_CHANGE, PUT_ITEM, PUT_OFFER
 from infra.store.statements.signals import PUT_POLICY
-from infra.store.writer import LogWriter
 from models.assess import Assessment
 from models.engagement.policy import SignalPolicy
 from models.engagement.signals import Offer
@@ -157,8 +157,8 @@ def test_the_worker_sends_what_the_api_says_it_would_send(crowned: Path, tmp_pat
 
     app = build_app(Settings(home=tmp_path), champions=Source(), online=NoFeatures())
     online = OnlineSource(Settings(home=tmp_path), NoFeatures())
-    worker = SignalDuty(connect(tmp_path), Source(), online, Catalog(tmp_path), random.Random(0))
-    writer = LogWriter(tmp_path, lambda: NOW_US)
+    worker = SignalDuty(open_store(tmp_path), Source(), online, Catalog(tmp_path), random.Random(0))
+    writer = open_writer(tmp_path, lambda: NOW_US)
     kinds = ("item_view", "add_to_cart", "search_refine", "review_read", "item_view", "cart_view")
     expected = []
     for n in range(30):

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_writer
 from infra.store.statements.signals import PUT_POLICY
-from infra.store.writer import LogWriter
 from models.events.rules import to_row
 from services.signals.policies import PolicyBody, Thresholds
 from tests.waiting import PATIENCE_S
@@ -31,7 +31,7 @@ from infra.settings import Settings
 from services.serving.features import NoFeatures, OnlineSource
 from services.worker.signals import SignalDuty
 from services.signals.shelf import NoCatalogs
-from infra.store.connection import connect
+from infra.store.engines import open_store
 
 home, kills = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -50,7 +50,8 @@ class Shop(NoCatalogs):
         return [CatalogOffer("two", None, None, 2.0, None, None, 20.0, None, (), (), None, None, True)]
 
 def work(until_done):
-    duty = SignalDuty(connect(home), Models(), OnlineSource(Settings(home=home), NoFeatures()), Shop(), random.SystemRandom())
+    online = OnlineSource(Settings(home=home), NoFeatures())
+    duty = SignalDuty(open_store(home), Models(), online, Shop(), random.SystemRandom())
     while duty.step(time.time_ns() // 1000) or not until_done:
         pass
 
@@ -73,7 +74,7 @@ work(True)
 def test_kill_9_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
     eager = PolicyBody(Thresholds(min_score_discount=0.0), holdout_share=0.2, cool_down_s=0, max_per_day=1000)
     connect(tmp_path).execute(PUT_POLICY, ("shop", msgspec.json.encode(eager).decode(), 1))
-    writer = LogWriter(tmp_path, lambda: time.time_ns() // 1000)
+    writer = open_writer(tmp_path, lambda: time.time_ns() // 1000)
     nursery = subprocess.Popen(
         [sys.executable, "-c", NURSERY, str(tmp_path), str(KILLS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_writer
 from infra.store.statements.signals import ADD_HELD_OUT, ADD_SIGNAL, PUT_POLICY
-from infra.store.writer import LogWriter
 from models.events.rules import to_row
 from models.experiments.uplift import UpliftParams
 from models.schema import DAY_US, SIGNAL_TYPES
@@ -30,7 +30,7 @@ def home(tmp_path: Path) -> Path:
         store.execute(ADD_SIGNAL, (f"sig_{n}", "shop", user, 1, *told, n, T0_US))
     for n, user in enumerate(("h1", "h2", "h3", "both")):
         store.execute(ADD_HELD_OUT, ("shop", user, *told, n, T0_US))
-    writer = LogWriter(tmp_path, lambda: T0_US)
+    writer = open_writer(tmp_path, lambda: T0_US)
     for user, day, price in (("s1", 1, 10.0), ("s2", 2, 20.0), ("h1", 1, 12.0), ("h2", 8, 99.0), ("both", 1, 99.0)):
         ts = f"2026-09-{21 + day:02}T15:00:00Z"
         event = {"event_id": f"{user}-{day}", "type": "purchase", "item_id": "sku", "price": price, "ts": ts}

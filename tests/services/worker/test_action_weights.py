@@ -11,12 +11,13 @@ import pytest
 
 from flows.fold_actions import rebuild
 from flows.quarantine import replay
-from infra.store.connection import connect, rows
-from infra.store.events import append_events, quarantine_events
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
 from infra.store.statements.action_weights import CURSOR, FREEZE, SERVING, THAW
 from models.simulator import ShopConfig, simulate
 from models.weights import actions as aw
 from services.worker.action_weights import ActionWeightDuty
+from tests.stores import append_events, quarantine_events
 
 HOUR_US = 3_600_000_000
 KEPT = ("action_observations", "action_due")
@@ -30,12 +31,10 @@ def shop() -> pd.DataFrame:
 def kept(home: Path) -> dict[str, Any]:
     connection = connect(home)
     tables = {
-        name: rows(
-            connection, f"SELECT * FROM {name} ORDER BY 1, 2, 3, 4" if name == KEPT[0] else f"SELECT * FROM {name} ORDER BY 1"
-        )
+        name: connection.execute(f"SELECT * FROM {name} ORDER BY {'1, 2, 3, 4' if name == KEPT[0] else '1'}").fetchall()
         for name in KEPT
     }
-    ((_, _, _, counts),) = rows(connection, SERVING)
+    ((_, _, _, counts),) = connection.execute(SERVING).fetchall()
     return {**tables, "counts": counts}
 
 
@@ -50,12 +49,12 @@ def test_the_duty_keeps_what_the_flow_makes_of_the_whole_log(shop: pd.DataFrame,
     events = shop.iloc[rng.permutation(len(shop))]  # as late and as mixed up as can be
     end_us = int(shop["occurred_at_us"].max())
     cuts = [0, *sorted(rng.integers(0, len(events), 4).tolist()), len(events)]
-    duty = ActionWeightDuty(connect(tmp_path))
+    duty = ActionWeightDuty(open_store(tmp_path))
     for k, (a, b) in enumerate(pairwise(cuts)):
-        append_events(connect(tmp_path), events.iloc[a:b], "shop", 0)
+        append_events(tmp_path, events.iloc[a:b])
         all_steps(duty, end_us - (4 - k) * HOUR_US)
         if k == 2:
-            duty = ActionWeightDuty(connect(tmp_path))  # a worker that died, and came back
+            duty = ActionWeightDuty(open_store(tmp_path))  # a worker that died, and came back
     clock_us = end_us + HOUR_US // 2
     all_steps(duty, clock_us)
     live = kept(tmp_path)
@@ -68,9 +67,9 @@ def test_the_duty_keeps_what_the_flow_makes_of_the_whole_log(shop: pd.DataFrame,
 def test_a_pending_action_is_decided_when_its_horizon_has_passed_without_a_new_event(
     shop: pd.DataFrame, tmp_path: Path
 ) -> None:
-    append_events(connect(tmp_path), shop, "shop", 0)
+    append_events(tmp_path, shop)
     end_us = int(shop["occurred_at_us"].max())
-    duty = ActionWeightDuty(connect(tmp_path))
+    duty = ActionWeightDuty(open_store(tmp_path))
     all_steps(duty, end_us)
     before = kept(tmp_path)
     assert before["action_due"]
@@ -86,14 +85,14 @@ def test_what_quarantine_holds_back_or_releases_behind_the_cursor_is_folded_agai
     shop: pd.DataFrame, tmp_path: Path
 ) -> None:
     connection = connect(tmp_path)
-    append_events(connection, shop, "shop", 0)
+    append_events(tmp_path, shop)
     clock_us = int(shop["occurred_at_us"].max()) + 2 * HOUR_US
     assert clock_us < time.time_ns() // 1_000  # quarantine's clock is ahead of the duty's: it must not fold for ever
-    duty = ActionWeightDuty(connect(tmp_path))
+    duty = ActionWeightDuty(open_store(tmp_path))
     all_steps(duty, clock_us)
     whole = kept(tmp_path)
-    bought = rows(connection, "SELECT seq, user_id FROM events WHERE event_type = 'purchase'")
-    quarantine_events(connection, [(seq, "odd") for seq, _ in bought])
+    bought = connection.execute("SELECT seq, user_id FROM events WHERE event_type = 'purchase'").fetchall()
+    quarantine_events(tmp_path, [(seq, "odd") for seq, _ in bought])
     assert [duty.step(clock_us), duty.step(clock_us)] == [len({user for _, user in bought}), 0]
     held = kept(tmp_path)
     assert held["counts"] != whole["counts"]
@@ -109,38 +108,38 @@ SET_BROWSER = "UPDATE events SET browser = 1 WHERE event_id = ?"
 
 def test_visitors_known_by_browser_keys_only_are_counted_apart(shop: pd.DataFrame, tmp_path: Path) -> None:
     connection = connect(tmp_path)
-    append_events(connection, shop, "shop", 0)
+    append_events(tmp_path, shop)
     user = shop["user_id"].iloc[0]
     for event_id in shop.loc[shop["user_id"] == user, "event_id"]:
         connection.execute(SET_BROWSER, (event_id,))
     other = shop[shop["user_id"] != user]
     connection.execute(SET_BROWSER, (other["event_id"].iloc[0],))  # one event of many: known by a server key too
-    all_steps(ActionWeightDuty(connection), int(shop["occurred_at_us"].max()))
-    found = rows(connection, "SELECT DISTINCT user_id FROM action_observations WHERE browser = 1")
+    all_steps(ActionWeightDuty(open_store(tmp_path)), int(shop["occurred_at_us"].max()))
+    found = connection.execute("SELECT DISTINCT user_id FROM action_observations WHERE browser = 1").fetchall()
     assert found == [(user,)]
 
 
 def test_a_freeze_keeps_what_serves_until_the_thaw(shop: pd.DataFrame, tmp_path: Path) -> None:
     connection = connect(tmp_path)
-    duty = ActionWeightDuty(connection)
+    duty = ActionWeightDuty(open_store(tmp_path))
     end_us = int(shop["occurred_at_us"].max()) + 2 * HOUR_US
-    append_events(connection, shop.iloc[: len(shop) // 2], "shop", 0)
+    append_events(tmp_path, shop.iloc[: len(shop) // 2])
     all_steps(duty, end_us)
     connection.execute(FREEZE, (end_us,))
-    frozen = rows(connection, SERVING)
+    frozen = connection.execute(SERVING).fetchall()
     assert frozen[0][0] == 1
-    append_events(connection, shop.iloc[len(shop) // 2 :], "shop", 0)
+    append_events(tmp_path, shop.iloc[len(shop) // 2 :])
     all_steps(duty, end_us)
-    assert rows(connection, SERVING) == frozen
+    assert connection.execute(SERVING).fetchall() == frozen
     connection.execute(THAW)
-    assert rows(connection, SERVING) != frozen
+    assert connection.execute(SERVING).fetchall() != frozen
 
 
 def test_a_log_that_ends_earlier_than_the_cursor_and_an_empty_one_do_no_harm(tmp_path: Path) -> None:
     connection = connect(tmp_path)
-    duty = ActionWeightDuty(connection)
+    duty = ActionWeightDuty(open_store(tmp_path))
     assert duty.step(HOUR_US) == 0
-    assert rows(connection, SERVING) == [(0, 0, HOUR_US, "[]")]
+    assert connection.execute(SERVING).fetchall() == [(0, 0, HOUR_US, "[]")]
     connection.execute("INSERT INTO cursors VALUES (?, 99, 0)", (CURSOR,))
     assert duty.step(HOUR_US) == 0
     assert aw.ready(aw.posterior(aw.counts_from_lists([])), 0).is_heuristic

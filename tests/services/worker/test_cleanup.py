@@ -1,10 +1,11 @@
-"""What the door keeps for a time is forgotten after it."""
+"""What requests leave for a time is forgotten after it."""
 
 from pathlib import Path
 
-from infra.store.connection import connect
-from infra.store.statements.idempotency import KEEP_ANSWER, REJECTED_SOURCE
-from infra.store.statements.log import QUARANTINE_ROW
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
+from infra.store.statements.idempotency import KEEP_ANSWER
+from infra.store.statements.quarantine import QUARANTINE_ROW, REJECTED_SOURCE
 from models.events.rejected import stand_in
 from services.worker.cleanup import CleanupDuty
 
@@ -19,7 +20,7 @@ def test_only_what_is_old_enough_is_removed(tmp_path: Path) -> None:
     for source, age in ((REJECTED_SOURCE, 13), (REJECTED_SOURCE, 15), ("old.csv", 15)):
         row = ("shop", source, "attune", 1, "{}", "why", f"{source}{age}", NOW_US - age * DAY_US)
         connection.execute(QUARANTINE_ROW, row)
-    cleanup = CleanupDuty(connection, lambda _: bytes(32))
+    cleanup = CleanupDuty(open_store(tmp_path), lambda _: bytes(32))
     assert cleanup.step(NOW_US) == 2
     assert cleanup.step(NOW_US) == 0
     assert connection.execute("SELECT count(*) FROM idempotent_answers").fetchall() == [(2,)]
@@ -32,7 +33,7 @@ def test_texts_that_an_early_version_kept_go(tmp_path: Path) -> None:
     texts = ('{"user_id": "u-canary", broken', "u-canary;i-1", '{"type":"dance"}', stand_in("already gone", bytes(32)))
     for text in texts:
         connection.execute(QUARANTINE_ROW, ("shop", "old.csv", "attune", 1, text, "why", text, NOW_US))
-    cleanup = CleanupDuty(connection, lambda _: bytes(32))
+    cleanup = CleanupDuty(open_store(tmp_path), lambda _: bytes(32))
     assert [cleanup.step(NOW_US) for _ in range(3)] == [2, 0, 0]
     kept = [raw for (raw,) in connection.execute("SELECT raw FROM quarantine ORDER BY id")]
     assert kept == [*(stand_in(text, bytes(32)) for text in texts[:2]), *texts[2:]]

@@ -14,7 +14,8 @@ import apsw
 import pytest
 from standardwebhooks import Webhook
 
-from infra.store.connection import connect, rows
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
 from models.engagement.delivery import LONG_FAILURE_S, SCHEDULE_S
 from services.delivery.outbound import Answer, Outbound
 from services.worker.delivery import DeliveryDuty
@@ -50,7 +51,7 @@ class Worker(NamedTuple):
 
 def working(home: Path, empty: Path, timeout_s: float) -> Iterator[Worker]:
     shutil.copytree(empty, home, dirs_exist_ok=True)
-    duty = DeliveryDuty(connect(home), lambda: Outbound(True, timeout_s), random.Random(7))
+    duty = DeliveryDuty(open_store(home), lambda: Outbound(True, timeout_s), random.Random(7))
     yield Worker(connect(home), duty)
     duty.close()
 
@@ -68,15 +69,15 @@ def hasty(tmp_path: Path, empty: Path) -> Iterator[Worker]:
 
 
 def attempts(store: apsw.Connection) -> list[tuple[Any, ...]]:
-    return rows(store, "SELECT outcome, status, answer FROM delivery_attempts ORDER BY id")
+    return store.execute("SELECT outcome, status, answer FROM delivery_attempts ORDER BY id").fetchall()
 
 
 def states(store: apsw.Connection) -> list[tuple[Any, ...]]:
-    return rows(store, "SELECT state, n_attempts FROM deliveries ORDER BY delivery_id")
+    return store.execute("SELECT state, n_attempts FROM deliveries ORDER BY delivery_id").fetchall()
 
 
 def state_of(store: apsw.Connection, name: str) -> tuple[Any, ...]:
-    return rows(store, "SELECT state, disabled_reason FROM subscriptions WHERE id = ?", (name,))[0]
+    return store.execute("SELECT state, disabled_reason FROM subscriptions WHERE id = ?", (name,)).fetchall()[0]
 
 
 def test_a_signal_goes_to_everybody_who_wants_it_and_to_nobody_else(worker: Worker, receiver: Receiver) -> None:
@@ -213,7 +214,7 @@ def test_retry_after_may_be_a_date(worker: Worker, receiver: Receiver) -> None:
     emit(worker.store, 1)
     now_us = time.time_ns() // 1000
     worker.settle(now_us)
-    ((due_at_us,),) = rows(worker.store, "SELECT due_at_us FROM deliveries")
+    ((due_at_us,),) = worker.store.execute("SELECT due_at_us FROM deliveries").fetchall()
     assert 6_000 * S < due_at_us - now_us < 2.3 * 3600 * S
 
 
@@ -318,7 +319,7 @@ def test_an_error_that_nobody_foresaw_holds_up_no_other_message(
         subscribe(store, name, f"{receiver.url}/{name}")
     store.execute("UPDATE subscriptions SET secret = 'no base64' WHERE id = 'unsigned'")
     emit(store, 1)
-    worker = Worker(store, DeliveryDuty(connect(tmp_path), lambda: Bewitched(True, PATIENCE_S), random.Random(7)))
+    worker = Worker(store, DeliveryDuty(open_store(tmp_path), lambda: Bewitched(True, PATIENCE_S), random.Random(7)))
     worker.settle(S)
     worker.duty.close()
     assert [post.path for post in receiver.posts] == ["/well"]
@@ -343,7 +344,7 @@ def test_whoever_comes_after_a_killed_worker_sends_again_under_the_same_id(
     emit(worker.store, 1)
     until(lambda: worker.duty.step(S) is None or receiver.posts, poll_s=0)  # under way, and never written
     receiver.answers["/in"] = answer(204)
-    second = DeliveryDuty(connect(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(8))
+    second = DeliveryDuty(open_store(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(8))
     while second.step(2 * S):
         pass
     second.close()

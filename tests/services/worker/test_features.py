@@ -6,15 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infra.store.connection import connect
-from infra.store.statements import log as tables
-from infra.store.writer import LogWriter
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store, open_writer
+from infra.store.events import frame_of
+from infra.store.protocol import Writer
+from infra.store.statements.cursors import MOVE_CURSOR
+from infra.store.statements.events import READ_EVENTS
 from models.events.encode import encode
 from models.events.rules import to_row
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import USER_FEATURES, USER_RECENT_ITEMS
-from services.worker.features import MATERIALIZED, FeatureDuty, event_frame
+from services.worker.features import MATERIALIZED, FeatureDuty
 from tests.waiting import PATIENCE_S
 
 
@@ -35,21 +38,21 @@ def view(event_id: str, item: str, second: int) -> tuple[object, ...]:
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> LogWriter:
-    return LogWriter(tmp_path, lambda: 7)
+def writer(tmp_path: Path) -> Writer:
+    return open_writer(tmp_path, lambda: 7)
 
 
-def put(writer: LogWriter, *rows: tuple[object, ...]) -> None:
+def put(writer: Writer, *rows: tuple[object, ...]) -> None:
     writer.append("shop", rows).result(PATIENCE_S)
 
 
 def materialized(home: Path, seq: int) -> None:
-    connect(home).execute(tables.MOVE_CURSOR, (MATERIALIZED, seq, 7))
+    connect(home).execute(MOVE_CURSOR, (MATERIALIZED, seq, 7))
 
 
-def test_it_waits_for_the_first_materialization(tmp_path: Path, writer: LogWriter) -> None:
+def test_it_waits_for_the_first_materialization(tmp_path: Path, writer: Writer) -> None:
     put(writer, view("a1", "x", 1))
-    tail = FeatureDuty(connect(tmp_path), online := Rows())
+    tail = FeatureDuty(open_store(tmp_path), online := Rows())
     assert tail.step(7) == 0
     assert online.rows == {}
     materialized(tmp_path, 0)
@@ -57,13 +60,13 @@ def test_it_waits_for_the_first_materialization(tmp_path: Path, writer: LogWrite
     assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["x"]
 
 
-def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tmp_path: Path, writer: LogWriter) -> None:
+def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
-    tail = FeatureDuty(connect(tmp_path), online := Rows())
+    tail = FeatureDuty(open_store(tmp_path), online := Rows())
     for row in (view("a1", "x", 1), view("b1", "y", 2), view("a3", "z", 9), view("a2", "y", 4)):
         put(writer, row)
         tail.step(7)
-    frame = sessionize(event_frame(connect(tmp_path).execute(tables.READ_EVENTS, (0, 2**62, -1)).fetchall()))
+    frame = sessionize(frame_of(open_store(tmp_path).read(READ_EVENTS, (0, 2**62, -1))))
     encoded = encode(frame)
     features, recent = feature_tables.of_users(frame, encoded.events, encoded.item_ids)
     for user in ("p-a", "p-b"):
@@ -76,9 +79,9 @@ def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tm
     assert len(recent) == 2
 
 
-def test_it_goes_back_when_a_materialization_wrote_an_older_state(tmp_path: Path, writer: LogWriter) -> None:
+def test_it_goes_back_when_a_materialization_wrote_an_older_state(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
-    tail = FeatureDuty(connect(tmp_path), online := Rows())
+    tail = FeatureDuty(open_store(tmp_path), online := Rows())
     put(writer, view("a1", "x", 1), view("a2", "y", 2))
     assert tail.step(7) == 2
     online.rows.clear()  # overwritten by the fold up to the first event
@@ -101,9 +104,9 @@ class Failing(Rows):
         super().write_to_online_store(feature_view_name, df)
 
 
-def test_it_goes_back_although_the_first_attempt_failed(tmp_path: Path, writer: LogWriter) -> None:
+def test_it_goes_back_although_the_first_attempt_failed(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
-    tail = FeatureDuty(connect(tmp_path), online := Failing())
+    tail = FeatureDuty(open_store(tmp_path), online := Failing())
     put(writer, view("a1", "x", 1), view("a2", "y", 2))
     tail.step(7)
     online.rows.clear()
@@ -115,33 +118,33 @@ def test_it_goes_back_although_the_first_attempt_failed(tmp_path: Path, writer: 
     assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["y", "x"]
 
 
-def test_where_nothing_is_new_nothing_is_written(tmp_path: Path, writer: LogWriter) -> None:
+def test_where_nothing_is_new_nothing_is_written(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
     put(writer, view("a1", "x", 1))
-    tail = FeatureDuty(connection := connect(tmp_path), Rows())
+    tail, watching = FeatureDuty(open_store(tmp_path), Rows()), open_store(tmp_path)
     tail.step(7)
-    before = connection.total_changes()
+    before = watching.stamp()
     assert tail.step(8) == 0
-    assert connection.total_changes() == before
+    assert watching.stamp() == before
 
 
-def test_a_worker_that_starts_again_goes_on_where_it_stood(tmp_path: Path, writer: LogWriter) -> None:
+def test_a_worker_that_starts_again_goes_on_where_it_stood(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
     put(writer, view("a1", "x", 1))
-    assert FeatureDuty(connect(tmp_path), Rows()).step(7) == 1
+    assert FeatureDuty(open_store(tmp_path), Rows()).step(7) == 1
     online = Rows()
-    assert FeatureDuty(connect(tmp_path), online).step(7) == 1  # what came after the materialization, once more
+    assert FeatureDuty(open_store(tmp_path), online).step(7) == 1  # what came after the materialization, once more
     put(writer, view("b1", "y", 2))
-    assert FeatureDuty(connect(tmp_path), online).step(7) == 2
+    assert FeatureDuty(open_store(tmp_path), online).step(7) == 2
     assert {user for _, user in online.rows} == {"p-a", "p-b"}
 
 
-def test_a_quarantined_event_is_in_no_feature(tmp_path: Path, writer: LogWriter) -> None:
+def test_a_quarantined_event_is_in_no_feature(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
     put(writer, view("a1", "x", 1), view("a2", "y", 2))
     connect(tmp_path).execute(
         "INSERT INTO quarantine (partner, source, format, seq, reason, content_key, quarantined_at_us) "
         "VALUES ('shop', 'log', 'event', 2, 'a test', 'k', 7)"
     )
-    FeatureDuty(connect(tmp_path), online := Rows()).step(7)
+    FeatureDuty(open_store(tmp_path), online := Rows()).step(7)
     assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["x"]

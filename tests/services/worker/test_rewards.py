@@ -4,11 +4,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from infra import promotion, registry
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
+from infra.store.embedded.store import EmbeddedStore
+from infra.store.engines import open_store
+from infra.store.errors import ConflictingWrite
+from infra.store.protocol import Store
 from infra.store.statements.decisions import KEEP_SNAPSHOT, LOG_DECISION
 from infra.store.statements.events import APPEND_EVENT
 from models import weight_profile as weights
@@ -20,7 +23,7 @@ from models.experiments.assignment import INTERLEAVED
 from models.model_set import ModelSet
 from models.weight_profile import HEURISTIC, STATIC, profile
 from services.serving.decision_log import Decision, as_row
-from services.serving.profiles import Profiles, newest, replay
+from services.serving.profiles import Profiles, newest_snapshot, replay
 from services.worker.rewards import RewardDuty
 
 S = 1_000_000
@@ -38,8 +41,8 @@ class Shop:
         self.duty = self.hire()
         self.now_us = T0
 
-    def hire(self) -> RewardDuty:
-        return RewardDuty(self.home, connect(self.home), RewardParams(window_s=3600), self.bandit)
+    def hire(self, store: Store | None = None) -> RewardDuty:
+        return RewardDuty(self.home, store or open_store(self.home), RewardParams(window_s=3600), self.bandit)
 
     def decide(self, name: str, at_s: int, *items: str, **other: Any) -> None:
         one = Decision(
@@ -119,9 +122,10 @@ def test_an_event_counts_once_when_it_is_sent_twice_and_when_the_worker_dies_at_
     shop.decide("d-1", 0, "a", "b")
     shop.event("e-1", "purchase", "a", 30)
     shop.event("e-1", "purchase", "a", 30)
-    shop.duty._connection.set_commit_hook(lambda: True)  # nothing it writes gets to the disk
-    with pytest.raises(apsw.ConstraintError):
-        shop.duty.step(T0 + 100 * S)
+    store = EmbeddedStore(shop.home)
+    store.connection.set_commit_hook(lambda: True)  # nothing it writes gets to the disk
+    with pytest.raises(ConflictingWrite):
+        shop.hire(store).step(T0 + 100 * S)
     assert shop.rewards() == {}
     shop.duty = shop.hire()
     shop.work(100)
@@ -151,11 +155,11 @@ def test_posteriors_come_from_decisions_whose_time_is_over_and_late_rewards_reac
         shop.decide(f"d-{k}", k, "a", user_id=f"u-{k}", profile=(HEURISTIC_ARM, STATIC_ARM)[k % 2])
     shop.event("e-0", "purchase", "a", 60, user="u-0")
     shop.work(600)
-    first = newest(shop.connection)
+    first = newest_snapshot(open_store(shop.home).read)
     assert first is not None
     assert first.rows[""].a == (1.0, 1.0)  # static, heuristic: nothing is known yet
     shop.work(3700)
-    second = newest(shop.connection)
+    second = newest_snapshot(open_store(shop.home).read)
     assert second is not None
     usual = 2 / 14  # one of twelve was rewarded, and Laplace's rule
     assert second.rows[""].a == pytest.approx((2 * usual, 2 * usual + 1))
@@ -163,12 +167,12 @@ def test_posteriors_come_from_decisions_whose_time_is_over_and_late_rewards_reac
     shop.event("late", "purchase", "a", 61, user="u-1")
     shop.connection.execute("UPDATE events SET received_at_us = ? WHERE event_id = 'late'", (T0 + 7000 * S,))
     shop.work(7100)
-    again = newest(shop.connection)
+    again = newest_snapshot(open_store(shop.home).read)
     assert again is not None
     assert again.rows[""].a == pytest.approx((2 * 3 / 14 + 1, 2 * 3 / 14 + 1))
     shop.duty = shop.hire()
     shop.work(7200)
-    assert newest(shop.connection) == again  # a worker that begins anew knows the same
+    assert newest_snapshot(open_store(shop.home).read) == again  # a worker that begins anew knows the same
 
 
 def test_one_visitor_alone_hardly_moves_the_posteriors(shop: Shop) -> None:
@@ -176,7 +180,7 @@ def test_one_visitor_alone_hardly_moves_the_posteriors(shop: Shop) -> None:
         for k in range(150):
             shop.decide(f"d-{k}", k, "a")
     shop.work(4000)
-    now = newest(shop.connection)
+    now = newest_snapshot(open_store(shop.home).read)
     assert now is not None
     assert sum(now.rows[""].b) + sum(now.rows[""].a) == pytest.approx(4 + 10)
 
@@ -185,7 +189,7 @@ def test_interleaved_lists_move_no_posteriors(shop: Shop) -> None:
     shop.decide("d-1", 0, "a", experiment=INTERLEAVED, variant="interleaved")
     shop.event("e-1", "purchase", "a", 30)
     shop.work(4000)
-    now = newest(shop.connection)
+    now = newest_snapshot(open_store(shop.home).read)
     assert now is not None
     assert sum(now.rows[""].b) + sum(now.rows[""].a) == 4.0  # the prior's
     assert shop.rewards() == {"d-1": (1.0, 3.0)}
@@ -198,13 +202,13 @@ def test_a_new_champion_brings_new_arms_and_those_that_stayed_keep_what_was_lear
     shop.decide("d-1", 0, "a")
     shop.event("e-1", "purchase", "a", 30)
     shop.work(4000)
-    before = newest(shop.connection)
+    before = newest_snapshot(open_store(shop.home).read)
     assert before is not None
     changed = profile(HEURISTIC.base, HEURISTIC.factors * 1.5)
     version = registry.save(home, "weights", weights.to_parts(changed), {})
     promotion.promote(home, f"weights:{version}")
     shop.work(4001)
-    after = newest(shop.connection)
+    after = newest_snapshot(open_store(shop.home).read)
     assert after is not None
     assert after.profiles == (*before.profiles, arms.arm_id("learned", changed))
     place = after.profiles.index(HEURISTIC_ARM)

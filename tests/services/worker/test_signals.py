@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from infra.settings import Settings
-from infra.store.connection import connect
-from infra.store.statements import log as tables
+from infra.store.embedded.connection import connect
+from infra.store.embedded.store import EmbeddedStore
+from infra.store.engines import open_store, open_writer
+from infra.store.errors import StoreBusy, StoreUnavailable
+from infra.store.statements.quarantine import QUARANTINE_EVENT
 from infra.store.statements.signals import PUT_POLICY
-from infra.store.writer import LogWriter
 from models.events.rules import to_row
 from models.inference.next_action import Outlook
 from models.model_set import ModelSet
@@ -84,14 +86,14 @@ def put(home: Path, *events: tuple[str, str, int], at_us: int = NOON_US) -> None
         ts = np.datetime64(at_us + second * 1_000_000, "us").item().isoformat() + "Z"
         fields = {"type": kind, "item_id": "sku", "price": 20.0, "ts": ts, "session_id": f"s-{user}"}
         rows.append(to_row({"event_id": f"{user}-{second}-{n}-{at_us}", **fields}, user))
-    writer = LogWriter(home, lambda: at_us + max(second for _, _, second in events) * 1_000_000)
+    writer = open_writer(home, lambda: at_us + max(second for _, _, second in events) * 1_000_000)
     writer.append("shop", rows).result(PATIENCE_S)
     writer.close()
 
 
 def duty(home: Path, catalogs: Any = None, **models: Any) -> SignalDuty:
     online = OnlineSource(Settings(home=home), NoFeatures())
-    return SignalDuty(connect(home), Models(**models), online, catalogs or NoCatalogs(), random.Random(0))
+    return SignalDuty(open_store(home), Models(**models), online, catalogs or NoCatalogs(), random.Random(0))
 
 
 def leaving(home: Path, budget: float | None = None) -> SignalDuty:
@@ -187,7 +189,7 @@ def test_the_budget_is_never_overspent_by_workers_at_once(home: Path) -> None:
             try:
                 if one.step(NOON_US + 1) == 0:
                     return
-            except apsw.BusyError:
+            except StoreBusy:
                 continue
 
     threads = [threading.Thread(target=work, args=(one,)) for one in workers]
@@ -207,7 +209,7 @@ def test_the_budget_is_never_overspent_by_workers_at_once(home: Path) -> None:
 )
 def test_a_step_that_fails_anywhere_leaves_nothing_and_is_done_again(home: Path, statement: str) -> None:
     put(home, ("a", "add_to_cart", 0), ("b", "add_to_cart", 0))
-    connection = connect(home)
+    store = EmbeddedStore(home)
 
     def trip(cursor: apsw.Cursor, text: str, bindings: Any) -> bool:
         if text.startswith(statement):
@@ -215,13 +217,13 @@ def test_a_step_that_fails_anywhere_leaves_nothing_and_is_done_again(home: Path,
         return True
 
     online = OnlineSource(Settings(home=home), NoFeatures())
-    worker = SignalDuty(connection, Models(next_action=Leaving()), online, Shop(), random.Random(0))
-    connection.exec_trace = trip
-    with pytest.raises(apsw.FullError):
+    worker = SignalDuty(store, Models(next_action=Leaving()), online, Shop(), random.Random(0))
+    store.connection.exec_trace = trip
+    with pytest.raises(StoreUnavailable):
         worker.step(NOON_US + 1)
     for name in ("signals", "offer_spend", "signal_users", "cursors"):
         assert table(home, f"SELECT count(*) FROM {name}") == [(0,)]
-    connection.exec_trace = None
+    store.connection.exec_trace = None
     assert worker.step(NOON_US + 1) == 2
     assert [row[:2] for row in table(home, SIGNALS)] == [("a", 1), ("b", 1)]
 
@@ -246,7 +248,7 @@ def test_an_event_that_is_erased_meanwhile_causes_nothing(home: Path) -> None:
 
 def test_a_quarantined_event_causes_nothing(home: Path) -> None:
     put(home, ("a", "add_to_cart", 0), ("b", "add_to_cart", 0))
-    connect(home).execute(tables.QUARANTINE_EVENT, ("a test", "k", 7, 1))
+    connect(home).execute(QUARANTINE_EVENT, ("a test", "k", 7, 1))
     assert leaving(home).step(NOON_US) == 2
     assert [row[0] for row in table(home, SIGNALS)] == ["b"]
 
@@ -263,7 +265,7 @@ def test_opened_duty_ranks_with_what_has_happened_since_the_build_until_it_is_cl
     home = shutil.copytree(crowned, tmp_path / "home")
     before = {*threading.enumerate()}
     duty = open_duty(Settings(home=home))
-    writer = LogWriter(home, lambda: NOON_US)
+    writer = open_writer(home, lambda: NOON_US)
     seen = {"event_id": "new", "user_id": "u", "type": "item_view", "item_id": "lamp", "ts": "2026-11-21T11:00:00Z"}
     writer.append("shop", [to_row(seen, "u")]).result(PATIENCE_S)
     writer.close()
