@@ -13,7 +13,7 @@ from benchmarks.regret import NAMES, PROFILES, click_chances
 from flows import off_policy, promote, train, trial
 from infra import promotion, registry
 from infra.artifacts import write_parts
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from infra.store.statements.decisions import LOG_DECISION
 from infra.store.statements.events import APPEND_EVENT
 from models import weight_profile as weights
