@@ -11,18 +11,25 @@ from typing import Final
 
 import numpy as np
 
+from models.arrays import frozen
 from models.associations import live as live_associations
 from models.associations import model as associations
 from models.events.encode import EVENT_DTYPE
 from models.features import items, sessions, users
 from models.inference import labels
 from models.inference.examples import Log
+from models.learners.tree_walk import SingleRow, Trees
 from models.model_set import ModelSet
 from models.questions.later import Later
 from models.ranker import model as ranker
-from models.ranker.trees import Trees
 from models.schema import N_EVENT_TYPES, N_INTENTS
 from models.tuning import learning as weight_learning
+
+
+def _leaf(threshold: type[np.floating]) -> Trees:
+    """One tree of one leaf."""
+    whole = np.zeros(1, np.int32)
+    return frozen(Trees(whole, np.zeros(1, threshold), np.zeros(2, np.int32), np.zeros(1), whole, np.ones(1, np.int32)))
 
 
 def rehearse_folds() -> None:
@@ -42,6 +49,7 @@ def rehearse_folds() -> None:
     ranked = store.recommend(*query, weights, 2)
     store.explain(ranked, *query, weights)
     live_associations.rehearse()
+    SingleRow(_leaf(np.float64), 1, 1)(np.zeros(1))
 
 
 def rehearse_ranker() -> None:
@@ -51,16 +59,7 @@ def rehearse_ranker() -> None:
     starts = np.array([True, False] * 3)
     params = ranker.SourceParams(n_dims=2)
     sources = ranker.build_sources(sessions_of_two, starts, np.array(["a", "b"], dtype=object), params)
-    leaf = Trees(
-        np.zeros(1, np.int32),
-        np.zeros(1, np.float32),
-        np.zeros(2, np.int32),
-        np.zeros(1),
-        np.zeros(1, np.int32),
-        np.ones(1, np.int32),
-    )
-    leaf = Trees(*(ranker.read_only(array) for array in leaf))
-    for trees in (None, leaf):
+    for trees in (None, _leaf(np.float32)):
         model = ranker.Ranker(sources, trees, params)
         model.rank(sessions_of_two["item"], sessions_of_two["event_type"], np.ones(N_EVENT_TYPES), 2)
     who, p = np.repeat(np.arange(3), 2), np.full((6, N_INTENTS), 1 / N_INTENTS)

@@ -1,24 +1,42 @@
-"""What the kernels of the association store hand to each other."""
+"""What the kernels of the association store hand to each other, and how an entry's pair of event types is packed."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Ints32 = npt.NDArray[np.int32]
-Bytes = npt.NDArray[np.int8]
-Records = npt.NDArray[np.void]
-PairTypes = npt.NDArray[np.uint8]
+from models.arrays import Flags, Floats, Floats32, Ints, Ints32, Records
+from models.schema import N_EVENT_TYPES
+
+MOST_TYPES: Final = 64  # what a visitor did on an item is remembered as the bits of one integer
+if N_EVENT_TYPES > MOST_TYPES:
+    raise ValueError(f"associations tell {MOST_TYPES} event types apart, models/schema.py has {N_EVENT_TYPES}")
+
+
+def type_bits(n_types: int) -> int:
+    """Bits of one event type in a pair: 4 as long as 16 types suffice, so that a pair fits a byte.
+
+    Examples
+    --------
+    >>> [type_bits(n) for n in (15, 16, 17, 64)]
+    [4, 4, 5, 6]
+    """
+    return max(4, (n_types - 1).bit_length())
+
+
+TYPE_BITS: Final = type_bits(N_EVENT_TYPES)
+TYPE_MASK: Final = (1 << TYPE_BITS) - 1
+N_TYPES: Final = TYPE_MASK + 1  # columns of a table by event type: every packed type has one
+PAIR_BITS: Final = 2 * TYPE_BITS  # source << TYPE_BITS | target
+PAIR: Final = np.dtype(np.uint8 if PAIR_BITS <= 8 else np.uint16)
+PairTypes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
 class Log(NamedTuple):
     """Sorted sessions as the caller has them; nothing is copied, so the kernels take rows of `EVENT_DTYPE` as they are."""
 
     events: Records  # (n_events,), EVENT_DTYPE
-    starts: npt.NDArray[np.bool_]  # (n_events,), the first of each session
+    starts: Flags  # (n_events,), the first of each session
     newest_us: int  # where ages count back from; they may be negative
 
 
@@ -37,8 +55,8 @@ class Touches(NamedTuple):
 class Totals(NamedTuple):
     """What normalises a row: per (item, type) in how many sessions it occurs, and the factor by which a target is damped."""
 
-    n_sessions_with: Ints32  # (n_items, n_types)
-    damping: Floats32  # (n_items, n_types)
+    n_sessions_with: Ints32  # (n_items, N_TYPES)
+    damping: Floats32  # (n_items, N_TYPES)
     n_sessions: int
 
 
@@ -54,7 +72,7 @@ class Rules(NamedTuple):
     min_llr: float
     max_targets: int
     self_factor: float
-    importance: Floats  # (256,), weight of a pair of types when a row is pruned
+    importance: Floats  # (N_TYPES * N_TYPES,), weight of a pair of types when a row is pruned
     repeats: float
 
 
@@ -64,3 +82,12 @@ class Rows(NamedTuple):
     sizes: Ints
     entries: Records  # OUT, the first `n` are filled
     n: int
+
+
+class Pairs(NamedTuple):
+    """Finished rows of all items: the entries of anchor i stand at ``offsets[i]:offsets[i + 1]``; may be memory maps."""
+
+    offsets: Ints  # (n_items + 1,)
+    target: Ints32  # (n_entries,)
+    types: PairTypes  # (n_entries,)
+    strength: Floats32  # (n_entries,)

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Ints, read_only
 from models.associations import kernels
 from models.associations import survey as association_survey
-from models.associations.arrays import Ints, Log, Rows, Rules, Totals
+from models.associations.arrays import N_TYPES, PAIR, Log, Rows, Rules, Totals
 from models.events.encode import EVENT_DTYPE, NO_CODE, EventArray
 from models.schema import N_EVENT_TYPES
 from models.weight_profile import base_weights
 
-_N_WIDE = kernels.TYPE_MASK + 1
-_COLUMNS: dict[str, type[np.generic]] = {"target": np.int32, "types": np.uint8, "strength": np.float32, "support": np.int32}
-_ITEM_BYTES, _ENTRY_BYTES, _TOUCH_BYTES = 140, 13, 4  # in the finished arrays, and in `Touches`
+_COLUMNS: dict[str, Any] = {"target": np.int32, "types": PAIR, "strength": np.float32, "support": np.int32}
+_ITEM_BYTES, _ENTRY_BYTES, _TOUCH_BYTES = 12 + 8 * N_TYPES, 12 + PAIR.itemsize, 4  # in the finished arrays, and in `Touches`
 _LEAST_TOUCHES = 1 << 20  # looked up by one pass over the log, so that few passes do
 _N_BLOCKS = 32  # rows are gathered in so many blocks of anchors: what a build takes beyond its result stays small
 _LEAST = {name: 1.0 for name in ("window", "gap_scale_s", "half_life_s", "max_targets", "max_anchors", "age_scale_s")}
@@ -64,9 +64,7 @@ class AssociationParams:
 
 def log_of(events: EventArray, starts: npt.NDArray[np.bool_], newest_us: int) -> Log:
     """The log as the kernels are compiled for it: contiguous, read-only views of the caller's rows."""
-    rows, flags = np.ascontiguousarray(events, EVENT_DTYPE).view(), np.ascontiguousarray(starts, np.bool_).view()
-    rows.flags.writeable = flags.flags.writeable = False
-    return Log(rows, flags, newest_us)
+    return Log(read_only(np.asarray(events, EVENT_DTYPE)), read_only(np.asarray(starts, np.bool_)), newest_us)
 
 
 def damping(n_sessions_with: npt.NDArray[np.int32], params: AssociationParams) -> npt.NDArray[np.float32]:
@@ -108,7 +106,7 @@ def gathered(log: Log, n_touches: Ints, totals: Totals, rules: Rules, least_touc
 
 def rules_of(params: AssociationParams, age_rate: float) -> Rules:
     """The parameters as the kernels read them."""
-    weight = np.zeros(_N_WIDE)
+    weight = np.zeros(N_TYPES)
     weight[:N_EVENT_TYPES] = base_weights()
     decay = np.maximum(np.arange(params.window + 1), 1.0) ** -params.step_power
     return Rules(
@@ -119,7 +117,7 @@ def rules_of(params: AssociationParams, age_rate: float) -> Rules:
 
 
 def popular_lists(decayed: npt.NDArray[np.float32], n_popular: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Best items of each type and their popularity, shape (16, n_popular), padded with item -1."""
+    """Best items of each type and their popularity, shape (N_TYPES, n_popular), padded with item -1."""
     n_popular = min(n_popular, len(decayed))
     order = np.argsort(-decayed, axis=0, kind="stable")[:n_popular].T
     count = np.take_along_axis(decayed.T, order, axis=1)

@@ -7,21 +7,19 @@ finished rows; rows of different anchors are independent (threads may share the 
 from sums that were kept (`remake`).
 """
 
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 
-from models.associations.arrays import Floats, Ints, Ints32, Log, PairTypes, Records, Rows, Rules, Totals, Touches
+from models.arrays import Floats, Ints, Ints32, Records
+from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Log, PairTypes, Rows, Rules, Totals, Touches
 from models.associations.prefetch import prefetch
-from models.kernels import kernel, nth_smallest
+from models.kernels import ZERO, kernel, nth_smallest
 
-TYPE_BITS: Final = 4  # an entry's types in one byte: source << 4 | target
-TYPE_MASK: Final = 15
 REACH: Final = 4  # touches looked at on either side, per step of the window: many events on one item must not cost more
 _LOG_TABLE: Final = 4096
 _AHEAD: Final = 4  # touches; their rows are asked for while these are added up
 _LINES: Final = (-128, -64, 0, 64, 128)  # bytes: around the row, where a short session's others are
-_NONE: Final = cast(int, np.int64(0))  # a plain 0 has a type of its own, and what is called with it would be compiled twice
 
 # Scratch of one anchor: a cell per item, a slot per target met, an entry per target and pair of types. Records and plain
 # arguments, because a tuple's arrays are reference-counted at every access, which costs more than the addition itself.
@@ -34,11 +32,11 @@ ENTRY: Final = np.dtype(
         ("following", np.int32),
         ("support", np.int32),
         ("last_session", np.int32),
-        ("types", np.uint8),
+        ("types", PAIR),
     ],
     align=True,
 )
-OUT: Final = np.dtype([("strength", np.float64), ("target", np.int32), ("support", np.int32), ("types", np.uint8)])
+OUT: Final = np.dtype([("strength", np.float64), ("target", np.int32), ("support", np.int32), ("types", PAIR)])
 
 
 @kernel
@@ -141,6 +139,15 @@ def _accumulate(
 
 
 @kernel
+def _log_table() -> Floats:
+    """x log x of whole numbers."""
+    table = np.zeros(_LOG_TABLE)
+    for x in range(1, _LOG_TABLE):
+        table[x] = x * np.log(x)
+    return table
+
+
+@kernel
 def _x_log_x(x: float, table: Floats) -> float:
     return float(table[int(x)] if x < _LOG_TABLE else x * np.log(x))
 
@@ -181,8 +188,8 @@ def _normalise(
     """Turn added weights into strengths (0 = gated away), and write each target's importance to `rank`."""
     n_with, damping, importance = totals.n_sessions_with, totals.damping, rules.importance
     min_llr, min_sessions, n_sessions = rules.min_llr, rules.min_sessions, totals.n_sessions
-    scale = np.zeros(TYPE_MASK + 1)
-    for source in range(len(scale)):
+    scale = np.zeros(N_TYPES)
+    for source in range(N_TYPES):
         scale[source] = max(n_with[anchor, source], 1) ** -rules.anchor_power
     for s in range(n_slots):
         target, at = slots[s].target, slots[s].head
@@ -247,19 +254,16 @@ def _longer(old: Records, size: int) -> Records:
 @kernel
 def gather(first: int, last: int, log: Log, touches: Touches, totals: Totals, rules: Rules) -> Rows:
     """Rows of the anchors ``first <= anchor < last``: pairs added up, gated, normalised, pruned to the best targets."""
-    n_items = len(totals.damping)
-    table = np.zeros(_LOG_TABLE)
-    for x in range(1, _LOG_TABLE):
-        table[x] = x * np.log(x)
+    n_items, table = len(totals.damping), _log_table()
     room = 4 * REACH * len(rules.step_decay)
     cells, slots, entries = np.empty(n_items, CELL), np.empty(room, SLOT), np.empty(room, ENTRY)
     rank, chosen = np.empty(room), np.empty(room, np.int32)
     for i in range(n_items):
         cells[i].anchor = -1
-    sizes, out, filled = np.zeros(last - first, np.int64), np.empty(4096, OUT), _NONE
+    sizes, out, filled = np.zeros(last - first, np.int64), np.empty(4096, OUT), ZERO
     for anchor in range(first, last):
         at, end = touches.offsets[anchor - touches.first], touches.offsets[anchor - touches.first + 1]
-        n_slots, n = _NONE, _NONE
+        n_slots, n = ZERO, ZERO
         at, n_slots, n = _accumulate(cells, slots, entries, n_slots, n, anchor, at, log, touches, rules)
         while at < end:
             slots, entries = _longer(slots, 2 * len(slots)), _longer(entries, 2 * len(entries))
@@ -284,16 +288,13 @@ def remake(
 
     The sums of ``anchors[k]`` stand at ``offsets[k]:offsets[k + 1]``, entries of one target side by side, none twice.
     """
-    table = np.zeros(_LOG_TABLE)
-    for x in range(1, _LOG_TABLE):
-        table[x] = x * np.log(x)
-    room = 1
+    table, room = _log_table(), 1
     for k in range(len(anchors)):
         room = max(room, offsets[k + 1] - offsets[k])
     slots, entries, rank, chosen = np.empty(room, SLOT), np.empty(room, ENTRY), np.empty(room), np.empty(room, np.int32)
-    sizes, out, filled = np.zeros(len(anchors), np.int64), np.empty(len(target), OUT), _NONE
+    sizes, out, filled = np.zeros(len(anchors), np.int64), np.empty(len(target), OUT), ZERO
     for k in range(len(anchors)):
-        n_slots, first = _NONE, offsets[k]
+        n_slots, first = ZERO, offsets[k]
         for e in range(first, offsets[k + 1]):
             n = e - first
             if e == first or target[e] != target[e - 1]:

@@ -27,13 +27,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import Ints, frozen
 from models.associations import build as association_build
 from models.associations import kernels, query
 from models.associations import model as associations
 from models.associations import survey as association_survey
-from models.associations.arrays import Ints, Totals
+from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
 from models.associations.model import AssociationStore
-from models.associations.overlay import N_TYPES, Counts, Rows
+from models.associations.overlay import Counts, Rows
 from models.associations.sums import ANCHOR_SHIFT, MOST_ITEMS, TARGET_SHIFT, PairSums, Sums
 from models.events.encode import EVENT_DTYPE, NO_CODE, TYPE_CODE, EventArray
 from models.features.sessions import sessionize
@@ -42,6 +43,7 @@ from models.schema import SESSION_IDLE_S
 from models.weight_profile import base_weights
 
 _TARGET_MASK: Final = MOST_ITEMS - 1
+_TYPES_MASK: Final = (1 << TARGET_SHIFT) - 1
 _FARTHEST: Final = (
     16.0  # half-lives from the reference instant to the newest event, until it is moved: float32 has room for 127
 )
@@ -238,10 +240,11 @@ class LiveAssociations:
         totals = Totals(n_with, association_build.damping(n_with, self._params), max(self._n_sessions, 1))
         rows = kernels.remake(
             np.searchsorted(items, anchors), np.append(np.searchsorted(anchor, anchors), len(anchor)),
-            np.searchsorted(items, target), (sums.pair & 255).astype(np.uint8), sums.weight, sums.support, totals, self._rules,
+            np.searchsorted(items, target), (sums.pair & _TYPES_MASK).astype(PAIR), sums.weight, sums.support,
+            totals, self._rules,
         )  # fmt: skip
         found = rows.entries[: rows.n]
-        damped = self._counts.ratio[slots[found["target"]], found["types"] & kernels.TYPE_MASK]  # a query multiplies by it
+        damped = self._counts.ratio[slots[found["target"]], found["types"] & TYPE_MASK]  # a query multiplies by it
         self._rows.put(self._slot[anchors], rows.sizes, items[found["target"]], found["types"], found["strength"] / damped)
 
     def _built(self, anchors: Ints) -> Sums:
@@ -252,8 +255,8 @@ class LiveAssociations:
         at = np.repeat(index.offsets[anchors] - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
         anchor, target, types = np.repeat(anchors, sizes), index.target[at].astype(np.int64), index.types[at].astype(np.int64)
         n_with = self._ledger.n_sessions_with
-        by_target = association_build.damping(n_with[target, types & kernels.TYPE_MASK], p).astype(np.float64)
-        by_anchor = np.maximum(n_with[anchor, types >> kernels.TYPE_BITS], 1.0) ** -p.anchor_power
+        by_target = association_build.damping(n_with[target, types & TYPE_MASK], p).astype(np.float64)
+        by_anchor = np.maximum(n_with[anchor, types >> TYPE_BITS], 1.0) ** -p.anchor_power
         weight = index.strength[at] / (by_target * by_anchor) * self._aged(self._store.built_to_us, self._reference_us)
         pair = anchor << ANCHOR_SHIFT | target << TARGET_SHIFT | types
         return Sums(pair, weight, self._ledger.support[at].astype(np.int64))
@@ -272,7 +275,7 @@ class LiveAssociations:
         overlay = query.Overlay(self._slot.view(), span, self._counts.ratio_of(n), target, types, strength, *factors)
         index = self._store.index._replace(**self._popular())
         to = (self._newest_us, self._seq)
-        return View(self._store, associations.frozen(index), associations.frozen(overlay), self._names, to)
+        return View(self._store, frozen(index), frozen(overlay), self._names, to)
 
     def _popular(self) -> dict[str, npt.NDArray[Any]]:
         """The popular lists: the store's, with the items touched since where they belong now."""
@@ -343,7 +346,7 @@ def _nothing_normalised(n_items: int) -> Totals:
 
 
 def _everything_kept(rules: Any) -> Any:
-    return rules._replace(anchor_power=0.0, min_sessions=0, min_llr=0.0, max_targets=2**31 - 1, importance=np.ones(256))
+    return rules._replace(anchor_power=0.0, min_sessions=0, min_llr=0.0, max_targets=2**31 - 1, importance=np.ones(N_TYPES**2))
 
 
 def _joined(one: Sums, two: Sums) -> Sums:

@@ -22,30 +22,29 @@ keeps a `Ledger` of the sums behind its strengths.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple, TypedDict, TypeVar
+from typing import Any, Final, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats, Ints, frozen, writeable
 from models.artifact import Parts
 from models.associations import build as steps
-from models.associations import kernels, query
+from models.associations import query
 from models.associations import survey as association_survey
-from models.associations.arrays import Totals
+from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
 from models.associations.build import AssociationParams as AssociationParams
 from models.events.encode import NO_CODE, EventArray
 from models.schema import EVENT_TYPES, N_EVENT_TYPES
 from models.weight_profile import base_weights
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 Arrays = dict[str, npt.NDArray[np.generic]]
-Tuple = TypeVar("Tuple", bound=tuple[Any, ...])
 _NOTHING: Ints = np.zeros(0, dtype=np.int64)
 _UNRELATED: Floats = np.zeros(0)
+_FIRST_BITS: Final = 4  # of files that do not say how types are packed
 
 
 class Ranked(NamedTuple):
@@ -79,8 +78,8 @@ class Ledger(NamedTuple):
     """The counts behind the strengths, from which rows can be made again; read-only, may be memory maps."""
 
     support: npt.NDArray[np.int32]  # (n_entries,), sessions with the pair
-    n_sessions_with: npt.NDArray[np.int32]  # (n_items, 16)
-    popularity: npt.NDArray[np.float32]  # (n_items, 16), the same, decayed by age at `built_to_us`
+    n_sessions_with: npt.NDArray[np.int32]  # (n_items, N_TYPES)
+    popularity: npt.NDArray[np.float32]  # (n_items, N_TYPES), the same, decayed by age at `built_to_us`
     n_sessions: npt.NDArray[np.int64]  # (1,), sessions with any item
 
 
@@ -189,7 +188,7 @@ class AssociationStore:
         return because + [[] for _ in ranked.items[ranked.n_associated :]]
 
     def _contribution(self, anchor: int, types: int, share: float) -> Contribution:
-        source, target = EVENT_TYPES[types >> kernels.TYPE_BITS], EVENT_TYPES[types & kernels.TYPE_MASK]
+        source, target = EVENT_TYPES[types >> TYPE_BITS], EVENT_TYPES[types & TYPE_MASK]
         return Contribution(item_id=self.item_ids[anchor], source_event=source, target_event=target, share=share)
 
     def _session(
@@ -199,7 +198,7 @@ class AssociationStore:
             raise ValueError(
                 f"item_codes, event_types and ages_s must be as long, got {items.shape, types.shape, ages_s.shape}"
             )
-        codes, kinds, ages = _plain(items, np.int64), _plain(types, np.int8), _plain(ages_s, np.float64)
+        codes, kinds, ages = writeable(items, np.int64), writeable(types, np.int8), writeable(ages_s, np.float64)
         p, related = self.params, _relation(relation)
         return query.Session(
             codes, kinds, ages, _weights(weights), p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched, related
@@ -212,19 +211,14 @@ class AssociationStore:
         return scratch
 
 
-def _plain(array: npt.NDArray[Any], dtype: type) -> npt.NDArray[Any]:
-    """The array as the kernels are compiled for: contiguous, writeable, of one dtype; itself if it is so already."""
-    return np.require(array, dtype, ["C", "W"]) if array.dtype != dtype or not array.flags.carray else array
-
-
 def _codes(exclude: Ints | None) -> Ints:
-    return _NOTHING if exclude is None else _plain(np.asarray(exclude), np.int64)
+    return _NOTHING if exclude is None else writeable(np.asarray(exclude), np.int64)
 
 
 def _weights(weights: Floats) -> Floats:
     if weights.shape != (N_EVENT_TYPES,):
         raise ValueError(f"weights must have the shape {(N_EVENT_TYPES,)}, got {weights.shape}")
-    return _plain(weights, np.float64)
+    return writeable(weights, np.float64)
 
 
 def _relation(relation: Floats | None) -> Floats:
@@ -232,7 +226,7 @@ def _relation(relation: Floats | None) -> Floats:
         return _UNRELATED
     if relation.shape != (2,):
         raise ValueError(f"relation must have the shape (2,), got {relation.shape}")
-    return _plain(relation, np.float64)
+    return writeable(relation, np.float64)
 
 
 def _limit(limit: int) -> int:
@@ -278,16 +272,6 @@ def build(
     return AssociationStore(frozen(index), [str(item_id) for item_id in item_ids], params, newest, frozen(ledger))
 
 
-def frozen(arrays: Tuple) -> Tuple:
-    """Read-only plain arrays: kernels are compiled for one kind only, whether built here or mapped from a file."""
-    views = [np.ascontiguousarray(np.asarray(array)).view() if isinstance(array, np.ndarray) else array for array in arrays]
-    for view in views:
-        if isinstance(view, np.ndarray):
-            view.flags.writeable = False
-    made: Tuple = type(arrays)(*views)
-    return made
-
-
 def to_parts(store: AssociationStore) -> Parts:
     """The store as a model file holds it; ids as UTF-8 bytes and offsets, which can be mapped and stay small."""
     texts = [item_id.encode("utf-8", "surrogatepass") for item_id in store.item_ids]
@@ -296,11 +280,27 @@ def to_parts(store: AssociationStore) -> Parts:
     meta = {
         "params": asdict(store.params),
         "event_types": list(EVENT_TYPES),
+        "type_bits": TYPE_BITS,
         "built_to_us": store.built_to_us,
         "built_to_seq": store.built_to_seq,
         "as_of_us": store.as_of_us,
     }
     return Parts(meta, {**store.index._asdict(), **(store.ledger._asdict() if store.ledger else {}), **ids})
+
+
+def _packed_anew(arrays: Mapping[str, Any], bits: int) -> Arrays:
+    """What a file of a schema with fewer event types holds, as this program packs it; nothing where it does already."""
+    if bits == TYPE_BITS:
+        return {}
+    more = N_TYPES - (1 << bits)
+    source, target = arrays["types"].astype(PAIR) >> bits, arrays["types"] & ((1 << bits) - 1)
+    by_item = {name: np.pad(arrays[name], ((0, 0), (0, more))) for name in ("n_sessions_with", "popularity") if name in arrays}
+    return {
+        "types": (source << TYPE_BITS | target).astype(PAIR),
+        "popular_item": np.pad(arrays["popular_item"], ((0, more), (0, 0)), constant_values=NO_CODE),
+        "popular_count": np.pad(arrays["popular_count"], ((0, more), (0, 0))),
+        **by_item,
+    }
 
 
 def from_parts(parts: Parts) -> AssociationStore:
@@ -318,6 +318,7 @@ def from_parts(parts: Parts) -> AssociationStore:
     blob, ends = bytes(arrays["item_id_bytes"]), arrays["item_id_offsets"].tolist()
     ids = [blob[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends)]
     arrays.setdefault("category", np.zeros(0, np.int32))  # files of before have none
+    arrays |= _packed_anew(arrays, int(parts.meta.get("type_bits", _FIRST_BITS)))
     index = query.Index(*(arrays[name] for name in query.Index._fields))
     kept = "support" in arrays  # files of before have none
     ledger = frozen(Ledger(*(arrays[name] for name in Ledger._fields))) if kept else None

@@ -1,16 +1,14 @@
 """What live associations keep for each item that was touched since the build, under a number of its own, the slot."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats, Ints
 from models.associations import build as association_build
-from models.associations.arrays import Floats, Ints
-from models.associations.kernels import TYPE_MASK
+from models.associations.arrays import N_TYPES, PAIR
 from models.associations.model import AssociationParams
-
-N_TYPES: Final = TYPE_MASK + 1
 
 
 class Counts:
@@ -50,7 +48,7 @@ class Rows:
     def __init__(self) -> None:
         self._n = 0
         self._span: Ints = np.zeros((1, 2), np.int64)
-        self._columns = [np.zeros(0, kind) for kind in (np.int32, np.uint8, np.float32)]
+        self._columns = [np.zeros(0, kind) for kind in (np.int32, PAIR, np.float32)]
 
     def put(self, slots: npt.NDArray[Any], sizes: Ints, *columns: npt.NDArray[Any]) -> None:
         """Append the rows of some slots: sizes, and target, types and strength of their entries."""

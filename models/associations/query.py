@@ -4,19 +4,18 @@ Nothing here costs time in proportion to the catalogue: sums stand in dense scra
 carry the number of the request that wrote them.
 """
 
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models.associations.arrays import Bytes, Floats, Floats32, Ints, Ints32, PairTypes
-from models.associations.kernels import TYPE_BITS, TYPE_MASK
-from models.kernels import kernel
+from models.arrays import Bytes, Floats, Floats32, Ints, Ints32, frozen
+from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, PairTypes
+from models.kernels import ZERO, kernel
 
 N_BECAUSE: Final = 3  # contributions kept per explained item
 _REQUEST: Final = 0  # columns of the sums: which request wrote the cell, and what it has added up
 _SUM: Final = 1
-_NONE: Final = cast(int, np.int64(0))  # a plain 0 has a type of its own, and what is called with it would be compiled twice
 
 
 class Index(NamedTuple):
@@ -28,10 +27,10 @@ class Index(NamedTuple):
 
     offsets: Ints  # (n_items + 1,)
     target: Ints32  # (n_entries,)
-    types: PairTypes  # (n_entries,), source << 4 | target
+    types: PairTypes  # (n_entries,), source << TYPE_BITS | target
     strength: Floats32  # (n_entries,)
-    popular_item: Ints32  # (16, n_popular)
-    popular_count: Floats32  # (16, n_popular)
+    popular_item: Ints32  # (N_TYPES, n_popular)
+    popular_count: Floats32  # (N_TYPES, n_popular)
     category: Ints32  # (n_items,), -1 = unknown; items beyond its end have none
 
 
@@ -44,7 +43,7 @@ class Overlay(NamedTuple):
 
     slot: Ints32  # (n_items,), 0 = as in the index; new items follow those of the index
     span: Ints  # (n_slots, 2)
-    ratio: Floats32  # (n_slots, 16), by target type: how the target's popularity damps now, over how it did
+    ratio: Floats32  # (n_slots, N_TYPES), by target type: how the target's popularity damps now, over how it did
     target: Ints32
     types: PairTypes
     strength: Floats32
@@ -76,11 +75,8 @@ class Session(NamedTuple):
 
 def no_overlay() -> Overlay:
     """The overlay of a finished store; its arrays are read-only, as those of every other."""
-    some = (np.zeros(0, np.int32), np.zeros((1, 2), np.int64), np.ones((1, TYPE_MASK + 1), np.float32))
-    entries = (np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.float32))
-    for array in (*some, *entries):
-        array.flags.writeable = False
-    return Overlay(*some, *entries, 1.0, 1.0)
+    some = (np.zeros(0, np.int32), np.zeros((1, 2), np.int64), np.ones((1, N_TYPES), np.float32))
+    return frozen(Overlay(*some, np.zeros(0, np.int32), np.zeros(0, PAIR), np.zeros(0, np.float32), 1.0, 1.0))
 
 
 def new_scratch(n_items: int) -> Scratch:
@@ -89,14 +85,11 @@ def new_scratch(n_items: int) -> Scratch:
 
 
 @kernel
-def _anchors(session: Session, n_items: int) -> tuple[Ints, Floats]:
-    """The last distinct known items, newest first, and how much each type of their entries counts, shape (n, 16).
+def last_items(session: Session, n_items: int, item: Ints, done: Ints, recency: Floats) -> int:
+    """Write the last distinct known items, newest first, what was done on each as a bit per type, and how recent it is.
 
-    recency * w[source], and `unmatched` times that for a source type which the visitor has not done on the item.
+    Returns how many there are, at most as many as there is room for. `done` holds zeros before.
     """
-    item = np.empty(session.max_anchors, np.int64)
-    done = np.zeros(session.max_anchors, np.int64)
-    recency = np.empty(session.max_anchors)
     n = 0
     for i in range(len(session.item) - 1, -1, -1):
         code, kind = session.item[i], session.kind[i]
@@ -106,14 +99,26 @@ def _anchors(session: Session, n_items: int) -> tuple[Ints, Floats]:
         while at < n and item[at] != code:
             at += 1
         if at == n:
-            if n == session.max_anchors:
+            if n == len(item):
                 break
             age = session.age_s[i] if session.age_s[i] > 0.0 else 0.0
             item[n] = code
             recency[n] = session.rank_decay**n / (1.0 + age / session.age_scale_s)
             n += 1
         done[at] |= 1 << kind
-    gain = np.zeros((n, TYPE_MASK + 1))
+    return n
+
+
+@kernel
+def _anchors(session: Session, n_items: int) -> tuple[Ints, Floats]:
+    """The last distinct known items, newest first, and how much each type of their entries counts, shape (n, N_TYPES).
+
+    recency * w[source], and `unmatched` times that for a source type which the visitor has not done on the item.
+    """
+    item, done = np.empty(session.max_anchors, np.int64), np.zeros(session.max_anchors, np.int64)
+    recency = np.empty(session.max_anchors)
+    n = last_items(session, n_items, item, done, recency)
+    gain = np.zeros((n, N_TYPES))
     for at in range(n):
         for source in range(len(session.weight)):
             factor = 1.0 if (done[at] >> source) & 1 else session.unmatched
@@ -128,7 +133,7 @@ def _n_items(index: Index, overlay: Overlay) -> int:
 
 @kernel
 def _wide(weight: Floats) -> Floats:
-    out = np.zeros(TYPE_MASK + 1)
+    out = np.zeros(N_TYPES)
     for kind in range(len(weight)):
         out[kind] = weight[kind]
     return out
@@ -192,7 +197,7 @@ def _merge(
 ) -> int:  # fmt: skip
     """Add up the contributions of every anchor's entries; returns how many items were touched."""
     sums, touched = scratch.sums, scratch.touched  # as locals: a tuple's arrays are reference-counted at every access
-    slot, ratio, live, n = overlay.slot, overlay.ratio, len(overlay.slot) > 0, _NONE
+    slot, ratio, live, n = overlay.slot, overlay.ratio, len(overlay.slot) > 0, ZERO
     category, by_relation = index.category, len(relation) == 2
     for a in range(len(item)):
         first, last, own = _row(index, overlay, item[a])
@@ -264,7 +269,7 @@ def popular(index: Index, weight: Floats, exclude: Ints, limit: int, scratch: Sc
     """Most popular items, sum over types of weight * popularity, best first."""
     number = _next_request(scratch, exclude)
     sums, touched, item, count = scratch.sums, scratch.touched, index.popular_item, index.popular_count
-    n = _NONE
+    n = ZERO
     for kind in range(len(weight)):
         if weight[kind] <= 0.0:
             continue
@@ -311,7 +316,7 @@ def explain(
     index: Index, overlay: Overlay, session: Session, ranked: Ints, scratch: Scratch
 ) -> tuple[Ints, PairTypes, Floats]:  # fmt: skip
     """The largest contributions to each ranked item: anchor, types and share of the score, shape (n_ranked, 3), -1 = none."""
-    best, types = np.full((len(ranked), N_BECAUSE), -1), np.zeros((len(ranked), N_BECAUSE), np.uint8)
+    best, types = np.full((len(ranked), N_BECAUSE), -1), np.zeros((len(ranked), N_BECAUSE), PAIR)
     share, total = np.zeros((len(ranked), N_BECAUSE)), np.zeros(len(ranked))
     item, gain = _anchors(session, _n_items(index, overlay))
     number, sums, weight = _next_request(scratch, ranked), scratch.sums, _wide(session.weight)

@@ -1,7 +1,8 @@
 """Sums by pair that grow for as long as a process lives: a hash table in plain arrays, with a list of pairs per anchor.
 
-A pair is one number, ``anchor << 35 | target << 8 | types``; sorting the numbers sorts by anchor, then target. Nothing is ever
-taken out: what was counted wrongly before (a session that a late event has changed) is added with a minus sign.
+A pair is one number, ``anchor << ANCHOR_SHIFT | target << TARGET_SHIFT | types``; sorting the numbers sorts by anchor, then
+target. Nothing is ever taken out: what was counted wrongly before (a session that a late event has changed) is added with a
+minus sign.
 """
 
 from typing import Any, Final, NamedTuple
@@ -9,12 +10,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.associations.arrays import Floats, Ints, Ints32, Records
+from models.arrays import Floats, Ints, Ints32, Records
+from models.associations.arrays import PAIR_BITS
 from models.kernels import kernel
 
-TARGET_SHIFT: Final = 8
-ANCHOR_SHIFT: Final = 35
-MOST_ITEMS: Final = 1 << (ANCHOR_SHIFT - TARGET_SHIFT)
+_ITEM_BITS: Final = (63 - PAIR_BITS) // 2
+TARGET_SHIFT: Final = PAIR_BITS
+ANCHOR_SHIFT: Final = PAIR_BITS + _ITEM_BITS
+MOST_ITEMS: Final = 1 << _ITEM_BITS
 SUM: Final = np.dtype([("pair", np.int64), ("weight", np.float64), ("support", np.int32), ("following", np.int32)])
 _MIX: Final = -7046029254386353131  # odd, bits well spread (Fibonacci hashing)
 _LEAST_ROOM: Final = 1024

@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from models.associations.arrays import Floats32, Ints, Ints32, Log, Touches
-from models.associations.kernels import TYPE_MASK
+from models.arrays import Floats32, Ints, Ints32
+from models.associations.arrays import N_TYPES, Log, Touches
 from models.associations.prefetch import prefetch
 from models.kernels import kernel
 
@@ -17,17 +17,17 @@ def survey(log: Log, n_items: int, age_rate: float) -> tuple[Ints, Ints32, Float
     """One pass over the log: what `Totals` are made of.
 
     Returns how many events each item has, shape (n_items,); the sessions in which each (item, type) occurs, plain and decayed
-    by age, both of shape (n_items, 16); each item's category as its last event that has one knows it, -1 for none; and in how
-    many sessions there is an item.
+    by age, both of shape (n_items, N_TYPES); each item's category as its last event that has one knows it, -1 for none; and in
+    how many sessions there is an item.
     """
     events, starts = log.events, log.starts
     n_touches, session, last_with_item, n_sessions = np.zeros(n_items, np.int64), 0, -1, 0
-    plain = np.zeros((n_items, TYPE_MASK + 1), np.int32)
-    decayed = np.zeros((n_items, TYPE_MASK + 1), np.float32)
-    last_session, category = np.full((n_items, TYPE_MASK + 1), -1, np.int32), np.full(n_items, -1, np.int32)
+    plain = np.zeros((n_items, N_TYPES), np.int32)
+    decayed = np.zeros((n_items, N_TYPES), np.float32)
+    last_session, category = np.full((n_items, N_TYPES), -1, np.int32), np.full(n_items, -1, np.int32)
     for p in range(len(events)):
         ahead = min(p + _ROWS_AHEAD, len(events) - 1)
-        cell = events[ahead].item * (TYPE_MASK + 1) + events[ahead].event_type
+        cell = events[ahead].item * N_TYPES + events[ahead].event_type
         prefetch(plain, cell, 0)
         prefetch(decayed, cell, 0)
         prefetch(last_session, cell, 0)

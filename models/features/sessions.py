@@ -4,18 +4,17 @@ Features never hold NaN. "Not measured yet" is 0 for counts, sums, means and rat
 `n_events_since_cart` and `previous_event_type`. How a state advances stands in `models/folds/session_kernel.py`.
 """
 
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import writeable
 from models.events.encode import EventArray
 from models.features import kernel as session_kernel
 from models.features.kernel import STATE_DTYPE, Features, StateArray
 from models.schema import EVENT_TYPES, SESSION_FEATURES, SESSION_IDLE_S
-
-Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 N_FEATURES: Final = len(SESSION_FEATURES)
 _NO_STARTS: Final = np.zeros(0, dtype=np.bool_)
@@ -47,7 +46,7 @@ def step(state: StateArray, events: EventArray) -> Features:
     Shape (n_features,).
     """
     out = np.empty((1, N_FEATURES), dtype=np.float32)
-    _check(session_kernel.fold(state, _plain(events), _NO_STARTS, out), events)
+    _check(session_kernel.fold(state, writeable(events), _NO_STARTS, out), events)
     last: Features = out[0]
     return last
 
@@ -90,13 +89,8 @@ def fold(events: EventArray, starts: npt.NDArray[np.bool_]) -> Features:
         raise ValueError(f"expected one start flag for each of {len(events)} events, got {len(starts)}")
     out = np.empty((len(events), N_FEATURES), dtype=np.float32)
     if len(events):
-        _check(session_kernel.fold(new_state(), _plain(events), _plain(starts), out), events)
+        _check(session_kernel.fold(new_state(), writeable(events), writeable(starts), out), events)
     return out
-
-
-def _plain(array: Array) -> Array:
-    """The array, or a copy where strides or a write lock would make numba compile the kernel once more."""
-    return array if array.flags.carray else array.copy()
 
 
 def _check(bad: int, events: EventArray) -> None:

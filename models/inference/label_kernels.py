@@ -5,10 +5,11 @@ Plain arrays in and out, so that they compile once; `models.inference.labels` sa
 
 from typing import Final
 
-import numba
 import numpy as np
 
+from models.arrays import Flags, Floats, Ints
 from models.events.encode import NO_CODE
+from models.kernels import kernel
 from models.schema import EventType
 
 LOOKBACK: Final = 64  # item visits in which "met before" is looked for; bounds the work in very long sessions
@@ -22,8 +23,8 @@ AGAIN: Final = 4
 _ENGAGEMENT: Final = int(EventType.ITEM_ENGAGEMENT)
 
 
-@numba.njit(cache=True)
-def relations(kinds, items, categories, starts, is_item):  # type: ignore[no-untyped-def]
+@kernel
+def relations(kinds: Ints, items: Ints, categories: Ints, starts: Flags, is_item: Flags) -> Ints:
     """Relation of each item event to the item events before it in its session, int64[n_events]."""
     n = len(kinds)
     found = np.zeros(n, np.int64)
@@ -53,8 +54,8 @@ def relations(kinds, items, categories, starts, is_item):  # type: ignore[no-unt
     return found
 
 
-@numba.njit(cache=True)
-def forward_backward(log_likelihood, starts, first, move):  # type: ignore[no-untyped-def]
+@kernel
+def forward_backward(log_likelihood: Floats, starts: Flags, first: Floats, move: Floats) -> tuple[Floats, Floats]:
     """Posterior of each state at each event given its whole sequence, and the expected number of moves between states.
 
     log_likelihood float64[n_events, n_states]; first float64[n_states] at a start; move float64[n_states, n_states], rows sum

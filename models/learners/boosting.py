@@ -11,13 +11,14 @@ Too little to learn from is not an error: with fewer than `MIN_ROWS` rows or a s
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Final, cast
 
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
-from models.learners.single_row import SingleRow
+from models.learners.tree_walk import SingleRow, Trees, flatten
 from models.learners.trees import BoostParams, Features, Floats, Progress, grow
 from models.statistics import calibration
 from models.statistics.calibration import Scaling
@@ -81,17 +82,18 @@ class Classifier:
         p[:, self.classes] = calibration.apply(self.scaling, two_columns(raw))
         return p
 
-    def predict_one(self, row: npt.NDArray[np.floating]) -> Floats:
-        """Calibrated probabilities of one row, shape (n_features,) in and (n_classes,) out.
+    @cached_property
+    def _trees(self) -> Trees:
+        assert self.booster is not None
+        return flatten(self.booster.model_to_string(), self.n_features)
 
-        Each thread gets its own buffers at its first call; inside LightGBM calls on one booster wait for each other, so one
-        thread per process (the event loop) is the intended use.
-        """
+    def predict_one(self, row: npt.NDArray[np.floating]) -> Floats:
+        """Calibrated probabilities of one row, shape (n_features,) in and (n_classes,) out; any number of threads may ask."""
         if self.booster is None:
             return self.prior.copy()
         score = getattr(self._local, "score", None)
         if score is None:
-            score = self._local.score = SingleRow(self.booster, self.n_features)
+            score = self._local.score = SingleRow(self._trees, self.n_features, self.booster.num_model_per_iteration())
         raw = score(row)
         if len(raw) == 1:
             raw = np.array((0.0, raw[0]))

@@ -2,24 +2,8 @@
 
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Ints32 = npt.NDArray[np.int32]
-Bytes = npt.NDArray[np.int8]
-PairTypes = npt.NDArray[np.uint8]
-
-
-class Pairs(NamedTuple):
-    """Rows of an association store, as in its index."""
-
-    offsets: Ints
-    target: Ints32
-    types: PairTypes
-    strength: Floats32
+from models.arrays import Bytes, Floats, Floats32, Ints, Ints32
+from models.associations.arrays import Pairs
 
 
 class Session(NamedTuple):

@@ -1,15 +1,13 @@
 """What past sessions say of each item alone: how popular it is and was lately, how readily visited again, price and sales."""
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats32, Ints
 from models.events.encode import EventArray
 from models.kernels import kernel
 from models.schema import EventType
 
 _STEADY = 20.0  # events' worth of the mean conversion rate
-Floats32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 
 @kernel

@@ -1,18 +1,14 @@
 """Compiled loops of the ranker: collect candidates with their features, and take the best by their scores."""
 
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from models.kernels import kernel, nth_smallest
-from models.ranker.arrays import Catalogue, Mix, Pairs, Scratch, Session
+from models.arrays import Floats, Floats32, Ints, Ints32
+from models.associations.arrays import N_TYPES, TYPE_BITS, TYPE_MASK, Pairs
+from models.kernels import ZERO, kernel, nth_smallest
+from models.ranker.arrays import Catalogue, Mix, Scratch, Session
 from models.schema import N_INTENTS, EventType
-
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Ints32 = npt.NDArray[np.int32]
 
 FEATURES: Final = (
     "wide_sum", "wide_last", "wide_second", "wide_best", "n_wide_links",
@@ -45,7 +41,6 @@ N_SUMS: Final = 14  # the first features are sums over the session's items
 N_ITEM: Final = 10  # features of the item alone, from POPULARITY on
 N_SHARED: Final = NEAR_LAST - N_EVENTS  # features of the session alone, from N_EVENTS on
 _SOURCES: Final = (WIDE_SUM, NEXT_SUM, MET_SUM)  # their ranks and shares follow each other in this order
-_NONE: Final = cast(int, np.int64(0))  # a plain 0 has a type of its own, and what is called with it would be compiled twice
 _N_NEAR: Final = 5  # items of the session that a candidate is compared with one by one
 NEVER: Final = 99.0  # place of an item that the session has not seen
 
@@ -69,7 +64,7 @@ def _look_back(session: Session, scratch: Scratch, anchors: Ints, done: Ints) ->
     """Give each item of the session a slot; returns slots, anchors and known events."""
     slot, item, sums, seen, number = scratch.slot, scratch.item, scratch.sums, scratch.seen, scratch.query[0]
     item_codes, kinds = session.items, session.kinds
-    n, n_anchors, place = _NONE, 0, 0
+    n, n_anchors, place = ZERO, 0, 0
     for i in range(len(item_codes) - 1, -1, -1):
         code = item_codes[i]
         if code < 0 or code >= len(slot):
@@ -86,7 +81,7 @@ def _look_back(session: Session, scratch: Scratch, anchors: Ints, done: Ints) ->
             seen[at, 3] = place
         seen[at, 1] = place
         seen[at, 2] += 1
-        if at < n_anchors and 0 <= kinds[i] < 16:
+        if at < n_anchors and 0 <= kinds[i] < N_TYPES:
             done[at] |= 1 << kinds[i]
         place += 1
     return n, n_anchors, place
@@ -102,7 +97,7 @@ def _add_pairs(
     first, decay, recency = WIDE_SUM if wide else NEXT_SUM, mix.decays[1 - wide], 1.0
     for a in range(len(anchors)):
         for e in range(offsets[anchors[a]], offsets[anchors[a] + 1]):
-            source, end = types[e] >> 4, types[e] & 15
+            source, end = types[e] >> TYPE_BITS, types[e] & TYPE_MASK
             if source >= len(weight) or end >= len(weight):
                 continue
             share = strength[e] if (done[a] >> source) & 1 else mix.unmatched * strength[e]

@@ -4,7 +4,7 @@ A candidate is what the pairs of any distance ("wide"), the steps from one item 
 offer for a session, or an item of the session itself. Its features say how much each source speaks for it, where it stood in
 the session, how popular it is and was lately, how readily it is visited again, and what the session looks like; one kernel
 computes them for training and for requests. The trees were grown on later sessions than those its sources were built from
-(`models/ranking/ranker_training.py`), and run as plain arrays, which a service can map; no call into LightGBM is made per
+(`models.ranker.training`), and run as plain arrays, which a service can map; no call into LightGBM is made per
 request.
 
 A ranker without trees is a named fallback (`Ranker.fallback`): the sources' shares, blended.
@@ -23,23 +23,20 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Bytes, Flags, Floats, Floats32, Ints, Objects, frozen, read_only, writeable
 from models.artifact import Parts
 from models.associations import model as associations
+from models.associations.arrays import Pairs
 from models.associations.model import AssociationParams, AssociationStore
 from models.events.encode import EventArray
+from models.learners import tree_walk
+from models.learners.tree_walk import Trees
 from models.ranker import item_traits, item_vectors, kernels, neighbours
-from models.ranker import trees as ranker_trees
-from models.ranker.arrays import Catalogue, Mix, Pairs, Scratch, Session
+from models.ranker.arrays import Catalogue, Mix, Scratch, Session
 from models.ranker.neighbours import NeighbourParams, Neighbours
 from models.schema import N_EVENT_TYPES, N_INTENTS
 
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Types = npt.NDArray[np.int8]
-Flags = npt.NDArray[np.bool_]
 _NOTHING: Final[Ints] = np.zeros(0, dtype=np.int64)
 _UNKNOWN_INTENT: Final[Floats] = np.zeros(N_INTENTS)
 
@@ -121,7 +118,7 @@ class Ranker:
     """
 
     sources: Sources
-    trees: ranker_trees.Trees | None
+    trees: Trees | None
     params: SourceParams
     fallback: str = ""
     _local: threading.local = field(init=False, repr=False, default_factory=threading.local)
@@ -149,7 +146,7 @@ class Ranker:
         return self.sources.wide.code(item_id)
 
     def rank(
-        self, item_codes: Ints, event_types: Types, weights: Floats, limit: int, exclude: Ints | None = None,
+        self, item_codes: Ints, event_types: Bytes, weights: Floats, limit: int, exclude: Ints | None = None,
         p_intent: Floats | None = None,
     ) -> Ranked:  # fmt: skip
         """Rank what goes with a session, filled up with popular items.
@@ -183,7 +180,7 @@ class Ranker:
         return self._filled(items, scores, weights, limit, shut)
 
     def candidates(
-        self, item_codes: Ints, event_types: Types, weights: Floats, p_intent: Floats | None = None
+        self, item_codes: Ints, event_types: Bytes, weights: Floats, p_intent: Floats | None = None
     ) -> tuple[Ints, Floats32, int]:
         """Candidates of a session, their features, and how many: views of scratch, valid until this thread asks again.
 
@@ -198,8 +195,8 @@ class Ranker:
             raise ValueError(f"p_intent must have the shape {(N_INTENTS,)}, got {known.shape}")
         longest, scratch = self.params.longest, self._scratch()
         session = Session(
-            np.require(item_codes[-longest:], np.int64, ["C", "W"]), np.require(event_types[-longest:], np.int8, ["C", "W"]),
-            np.require(weights, np.float64, ["C", "W"]), np.require(known, np.float64, ["C", "W"]),
+            writeable(item_codes[-longest:], np.int64), writeable(event_types[-longest:], np.int8),
+            writeable(weights, np.float64), writeable(known, np.float64),
         )  # fmt: skip
         met = self.sources.neighbours.meet(session.items)
         n = kernels.candidates(session, *self._fixed, met.items, met.sums, scratch)
@@ -210,7 +207,7 @@ class Ranker:
         if self.trees is None:
             kernels.blend_score(features, n, self._fixed[1].blend, scores)
         else:
-            ranker_trees.score(self.trees, features, n, scores)
+            tree_walk.score_rows(self.trees, features, n, scores)
         return scores
 
     def _filled(self, items: Ints, scores: Floats, weights: Floats, limit: int, shut: Ints) -> Ranked:
@@ -239,9 +236,7 @@ def _new_scratch(n: int, n_candidates: int) -> Scratch:
     )  # fmt: skip
 
 
-def build_sources(
-    events: EventArray, starts: Flags, item_ids: npt.NDArray[np.object_], params: SourceParams | None = None
-) -> Sources:
+def build_sources(events: EventArray, starts: Flags, item_ids: Objects, params: SourceParams | None = None) -> Sources:
     """Count everything that candidates and features are made from.
 
     Parameters
@@ -333,7 +328,7 @@ def from_parts(parts: Parts) -> Ranker:
     )  # fmt: skip
     trees = None
     if "tree_roots" in arrays:
-        trees = ranker_trees.Trees(*(read_only(arrays[f"tree_{name}"]) for name in ranker_trees.Trees._fields))
+        trees = frozen(Trees(*(arrays[f"tree_{name}"] for name in Trees._fields)))
     return Ranker(sources, trees, source_params(meta["params"]), meta["fallback"])
 
 
@@ -343,10 +338,3 @@ def source_params(meta: Mapping[str, Any]) -> SourceParams:
     kept = {each.name: meta[each.name] for each in fields(SourceParams)}
     kept |= {name: kind(**meta[name]) for name, kind in inner.items()}
     return SourceParams(**{**kept, "blend": tuple(meta["blend"]), "decays": tuple(meta["decays"])})
-
-
-def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A read-only plain view: kernels are compiled for one kind only, whether made here or mapped from a file."""
-    view = np.ascontiguousarray(np.asarray(array)).view()
-    view.flags.writeable = False
-    return view

@@ -13,15 +13,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats, Floats32, Ints, frozen
 from models.artifact import Parts
 from models.ranker import neighbour_kernels as kernels
 
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Ints32 = npt.NDArray[np.int32]
 _LEAST: Final = {"max_sessions": 1, "n_neighbours": 1, "max_anchors": 1, "max_length": 1}
 
 
@@ -154,16 +150,8 @@ def build(item_codes: Ints, offsets: Ints, n_items: int, params: NeighbourParams
     rows, sessions, n_with = kernels.postings(starts, items, n_items, params.max_sessions)
     rarity = np.log(max(len(starts) - 1, 1) / np.maximum(n_with, 1)) + 1.0
     return Neighbours(
-        _frozen(kernels.Index(rows, sessions, starts, items, (rarity**params.idf_power).astype(np.float32))), params
+        frozen(kernels.Index(rows, sessions, starts, items, (rarity**params.idf_power).astype(np.float32))), params
     )
-
-
-def _frozen(index: kernels.Index) -> kernels.Index:
-    """Read-only plain arrays: kernels are compiled for one kind only, whether built here or mapped from a file."""
-    views = [np.ascontiguousarray(np.asarray(array)).view() for array in index]
-    for view in views:
-        view.flags.writeable = False
-    return kernels.Index(*views)
 
 
 def to_parts(neighbours: Neighbours) -> Parts:
@@ -175,4 +163,4 @@ def from_parts(parts: Parts) -> Neighbours:
     """The neighbours of a model file."""
     arrays: dict[str, Any] = dict(parts.arrays)
     index = kernels.Index(*(arrays[name] for name in kernels.Index._fields))
-    return Neighbours(_frozen(index), NeighbourParams(**parts.meta["params"]))
+    return Neighbours(frozen(index), NeighbourParams(**parts.meta["params"]))

@@ -9,16 +9,16 @@ LambdaMART: LightGBM's ``lambdarank`` (Burges 2010), one relevant row per questi
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import lightgbm as lgb
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Floats32, Ints, Objects
 from models.events.encode import EventArray
+from models.learners.tree_walk import Trees, flatten, narrowed
 from models.ranker import kernels
-from models.ranker.model import Flags, Floats, Floats32, Ints, Ranker, SourceParams, build_sources, read_only
-from models.ranker.trees import Trees
+from models.ranker.model import Ranker, SourceParams, build_sources
 from models.schema import N_EVENT_TYPES, N_INTENTS
 
 MIN_QUESTIONS: Final = 30  # with an answer among the candidates; fewer are too few to learn from
@@ -86,7 +86,7 @@ class Rows(NamedTuple):
 
 
 def fit(
-    events: EventArray, starts: Flags, item_ids: npt.NDArray[np.object_], weights: Floats,
+    events: EventArray, starts: Flags, item_ids: Objects, weights: Floats,
     sources: SourceParams | None = None, grow: GrowParams | None = None,
     *, p_intent: Floats | None = None, seed: int = 0, progress: Progress | None = None,
 ) -> Ranker:  # fmt: skip
@@ -118,12 +118,12 @@ def fit(
         np.broadcast_to(np.zeros(N_INTENTS) if p_intent is None else p_intent, (len(events), N_INTENTS)),
     )
     rows = collect(events, starts, item_ids, known, params, grow, np.random.default_rng(seed), progress)
-    trees = None if len(rows.sizes) < MIN_QUESTIONS else flatten(_boost(rows, grow, seed, progress))
+    trees = None if len(rows.sizes) < MIN_QUESTIONS else _boost(rows, grow, seed, progress)
     return Ranker(build_sources(events, starts, item_ids, params), trees, params, "" if trees else "too_few_questions")
 
 
 def collect(
-    events: EventArray, starts: Flags, item_ids: npt.NDArray[np.object_], known: Known,
+    events: EventArray, starts: Flags, item_ids: Objects, known: Known,
     params: SourceParams, grow: GrowParams, rng: np.random.Generator, progress: Progress | None = None,
 ) -> Rows:  # fmt: skip
     """Rows to learn from: block by block, against sources built from everything before the block."""
@@ -191,7 +191,7 @@ def _rows(
     return features[np.concatenate((np.flatnonzero(hit), others))]
 
 
-def _boost(rows: Rows, grow: GrowParams, seed: int, progress: Progress | None) -> lgb.Booster:
+def _boost(rows: Rows, grow: GrowParams, seed: int, progress: Progress | None) -> Trees:
     label = np.zeros(len(rows.features), np.int8)
     label[np.cumsum(rows.sizes) - rows.sizes] = 1
     settings = {
@@ -203,59 +203,5 @@ def _boost(rows: Rows, grow: GrowParams, seed: int, progress: Progress | None) -
     }  # fmt: skip
     data = lgb.Dataset(rows.features, label, group=rows.sizes, feature_name=list(kernels.FEATURES), free_raw_data=True)
     told = [lambda env: progress(env.iteration + 1, grow.n_trees)] if progress else []
-    return lgb.train(settings, data, grow.n_trees, callbacks=told)
-
-
-def flatten(booster: lgb.Booster) -> Trees:
-    """The booster's trees as arrays.
-
-    Raises
-    ------
-    ValueError
-        If a tree has categorical splits or treats missing values apart: the kernel knows neither.
-    """
-    blocks = booster.model_to_string().split("\nTree=")[1:]
-    nodes = [_tree(dict(line.split("=", 1) for line in block.splitlines()[1:] if "=" in line)) for block in blocks]
-    sizes = [len(node["feature"]) for node in nodes]
-    roots = np.cumsum([0, *sizes[:-1]]) if sizes else np.zeros(0)
-    child = [node["child"] + root for node, root in zip(nodes, roots, strict=True)]
-    joined: dict[str, Any] = {
-        name: np.concatenate([node[name] for node in nodes]) for name in ("feature", "threshold", "value")
-    }
-    trees = Trees(
-        joined["feature"], joined["threshold"], np.concatenate(child).astype(np.int32), joined["value"],
-        roots.astype(np.int32), np.array([node["depth"] for node in nodes], dtype=np.int32),
-    )  # fmt: skip
-    return Trees(*(read_only(array) for array in trees))
-
-
-def _tree(text: dict[str, str]) -> dict[str, Any]:
-    n_leaves = int(text["num_leaves"])
-    inner = n_leaves - 1
-    if set(text.get("decision_type", "").split()) - {"0", "2"}:
-        raise ValueError(f"cannot flatten splits of the types {text['decision_type']}")
-    left, right = (np.array(text.get(name, "").split(), dtype=np.int64)[:inner] for name in ("left_child", "right_child"))
-    child = np.repeat(np.arange(inner + n_leaves), 2)  # a leaf is its own child
-    for offset, side in ((0, left), (1, right)):
-        child[offset : 2 * inner : 2] = np.where(side >= 0, side, inner + ~side)
-    feature = np.zeros(inner + n_leaves, np.int32)
-    feature[:inner] = np.array(text.get("split_feature", "").split(), dtype=np.int32)[:inner]
-    threshold = np.zeros(inner + n_leaves, np.float32)
-    threshold[:inner] = _rounded_down(np.array(text.get("threshold", "").split(), dtype=np.float64)[:inner])
-    value = np.zeros(inner + n_leaves)
-    value[inner:] = np.array(text["leaf_value"].split(), dtype=np.float64)
-    return {"feature": feature, "threshold": threshold, "child": child, "value": value, "depth": _depth(child, inner)}
-
-
-def _depth(child: Ints, inner: int) -> int:
-    level, depth = [0], 0
-    while any(node < inner for node in level):
-        level = [int(child[2 * node + side]) for node in level if node < inner for side in (0, 1)]
-        depth += 1
-    return max(depth, 1)
-
-
-def _rounded_down(threshold: Floats) -> Floats32:
-    """The largest float32 not above: then ``x <= threshold`` keeps its answer for every float32 x."""
-    near = threshold.astype(np.float32)
-    return np.where(near.astype(np.float64) > threshold, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32)
+    booster = lgb.train(settings, data, grow.n_trees, callbacks=told)
+    return narrowed(flatten(booster.model_to_string(), kernels.N_FEATURES), kernels.N_FEATURES)

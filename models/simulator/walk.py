@@ -1,6 +1,6 @@
 """The walk: one kernel step per event, the same for a whole simulated period and for one live visit.
 
-All kernels stand in one file because numba's disk cache does not notice a change in another one.
+Longer than the house likes: it is one state machine, a kernel for each of its turns.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ import numpy as np
 
 from models.kernels import kernel
 from models.schema import DEVICES, N_EVENT_TYPES, SIGNAL_TYPES, EventType, Intent
-from models.simulator.behaviour import Behaviour
+from models.simulator.behaviour import RELATIONS, Behaviour
 from models.simulator.catalogue import Catalogue
 from models.simulator.records import Floats, Ints, Record, Records
 from models.simulator.visitors import Visitors
@@ -22,24 +22,13 @@ _P_FOLLOW: Final = 0.25  # a recommended product is looked at next
 _P_LEAVE_AFTER_PURCHASE: Final = 0.75
 _P_MISSING: Final = 0.03  # a measure gets lost
 
-(
-    _VIEW,
-    _ENGAGE,
-    _DETAIL,
-    _REVIEW,
-    _COMPARE,
-    _BROWSE,
-    _SEARCH,
-    _REFINE,
-    _CONTENT,
-    _WISH,
-    _ADD,
-    _REMOVE,
-    _CART,
-    _CHECKOUT,
-    _BUY,
-    *_,  # of types that were added later, this shop's visitors know nothing
-) = (int(kind) for kind in EventType)
+# Of types that were added later, this shop's visitors know nothing.
+_VIEW, _ENGAGE, _DETAIL = int(EventType.ITEM_VIEW), int(EventType.ITEM_ENGAGEMENT), int(EventType.DETAIL_VIEW)
+_REVIEW, _COMPARE, _WISH = int(EventType.REVIEW_READ), int(EventType.SPEC_COMPARE), int(EventType.WISHLIST_ADD)
+_BROWSE, _CONTENT = int(EventType.CATEGORY_BROWSE), int(EventType.CONTENT_VIEW)
+_SEARCH, _REFINE = int(EventType.SEARCH), int(EventType.SEARCH_REFINE)
+_ADD, _REMOVE, _BUY = int(EventType.ADD_TO_CART), int(EventType.REMOVE_FROM_CART), int(EventType.PURCHASE)
+_CART, _CHECKOUT = int(EventType.CART_VIEW), int(EventType.CHECKOUT_VIEW)
 _NEEDS_ITEM = np.isin(np.arange(N_EVENT_TYPES), [_ENGAGE, _DETAIL, _REVIEW, _COMPARE, _WISH, _ADD])  # in mind
 _NEEDS_CART = np.isin(np.arange(N_EVENT_TYPES), [_REMOVE, _CART, _CHECKOUT])
 _HAS_PRICE = np.isin(np.arange(N_EVENT_TYPES), [_VIEW, _DETAIL, _ADD, _BUY])
@@ -47,7 +36,7 @@ _EXPLORATORY = int(Intent.EXPLORATORY)
 _DISCOUNT = SIGNAL_TYPES.index("offer_discount")
 _DESKTOP = DEVICES.index("desktop")
 _START = N_EVENT_TYPES  # "the event before" of a session's first event, as in `behaviour`
-_MET, _SUBSTITUTE, _COMPLEMENT, _SAME_CATEGORY, _FAVOURITE = range(5)  # as in `behaviour.RELATIONS`
+_MET, _SUBSTITUTE, _COMPLEMENT, _SAME_CATEGORY, _FAVOURITE = range(len(RELATIONS) - 1)  # the last is "anything"
 
 
 @kernel

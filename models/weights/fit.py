@@ -12,19 +12,18 @@ logarithms keeps weights positive and purchase at 1.
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 
+from models.arrays import Floats, Ints
+from models.associations.arrays import Pairs
 from models.associations.model import AssociationStore
+from models.associations.query import Session
 from models.known import item_codes
 from models.questions.later import Later
 from models.questions.rest_of_session import TARGETS, Prefixes
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
 from models.weight_profile import WeightProfile, intent_scaled, profile
 from models.weights import fit_kernels as weight_kernels
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 _STRONGEST = 3.0  # |log| of a learned change at most: a factor of 20
 
@@ -47,16 +46,16 @@ def choices_of(store: AssociationStore, sessions: Later, asked: Prefixes) -> Cho
     order = np.argsort(asked.prefix, kind="stable")
     prefix, kind = asked.prefix[order], asked.kind[order]
     wanted_at = np.searchsorted(prefix, np.arange(len(asked.first) + 1))
-    codes, events = item_codes(store, sessions.log.item_ids), sessions.log.events
+    codes, log = item_codes(store, sessions.log.item_ids), sessions.log.events
     p, index = store.params, store.index
-    pairs = weight_kernels.Pairs(
-        index.offsets, index.target, index.types, index.strength, p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched
-    )
-    total, hit = weight_kernels.shares(
-        pairs, weight_kernels.Asked(asked.first, asked.last, codes[asked.at_hand], wanted_at, codes[asked.item[order]]),
-        codes[events["item"]],
-        np.ascontiguousarray(events["event_type"]), np.ascontiguousarray(events["occurred_at_us"]),
+    at_us, kinds = (np.ascontiguousarray(log[name]) for name in ("occurred_at_us", "event_type"))
+    events = Session(
+        codes[log["item"]], kinds, np.zeros(0), np.zeros(N_EVENT_TYPES),
+        p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched, np.zeros(0),
     )  # fmt: skip
+    pairs = Pairs(index.offsets, index.target, index.types, index.strength)
+    asks = weight_kernels.Asked(asked.first, asked.last, codes[asked.at_hand], wanted_at, codes[asked.item[order]])
+    total, hit = weight_kernels.shares(pairs, asks, events, at_us)
     known = hit.any(axis=(1, 2))
     weight = 1.0 / np.bincount(kind[known], minlength=len(TARGETS)).clip(1)[kind[known]]
     total, hit = (m + m.transpose(0, 2, 1) for m in (total, hit[known]))

@@ -8,29 +8,12 @@ learner needs the matrix of each wanted item, and the one of all items together,
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats, Ints
+from models.associations.arrays import TYPE_BITS, TYPE_MASK, Pairs
+from models.associations.query import Session, last_items
 from models.kernels import kernel
 from models.schema import N_EVENT_TYPES
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
-_TYPE_BITS = 4
-_TYPE_MASK = 15
-
-
-class Pairs(NamedTuple):
-    """The rows of an association store, and how a session asks for them; see `models.associations.model`."""
-
-    offsets: Ints
-    target: npt.NDArray[np.int32]
-    types: npt.NDArray[np.uint8]
-    strength: npt.NDArray[np.float32]
-    max_anchors: int
-    rank_decay: float
-    age_scale_s: float
-    unmatched: float
 
 
 class Asked(NamedTuple):
@@ -47,38 +30,31 @@ class Asked(NamedTuple):
 
 
 @kernel
-def shares(pairs: Pairs, asked: Asked, item: Ints, kind: npt.NDArray[np.int8], at_us: Ints) -> tuple[Floats, Floats]:
-    """Matrix of all items per prefix, (n_prefixes, n_types, n_types), and of each wanted item, (n_wanted, n_types, n_types)."""
+def shares(pairs: Pairs, asked: Asked, events: Session, at_us: Ints) -> tuple[Floats, Floats]:
+    """Matrix of all items per prefix, (n_prefixes, n_types, n_types), and of each wanted item, (n_wanted, n_types, n_types).
+
+    `events` holds the items and types of all events, and how a session asks; the ages are those at the end of each prefix.
+    """
     n_types = N_EVENT_TYPES
     total = np.zeros((len(asked.first), n_types, n_types))
     hit = np.zeros((len(asked.wanted), n_types, n_types))
-    anchor, done = np.empty(pairs.max_anchors, np.int64), np.empty(pairs.max_anchors, np.int64)
-    recency = np.empty(pairs.max_anchors)
+    anchor, done = np.empty(events.max_anchors, np.int64), np.empty(events.max_anchors, np.int64)
+    recency = np.empty(events.max_anchors)
     offsets, target, types, strength = pairs.offsets, pairs.target, pairs.types, pairs.strength
     for q in range(len(asked.first)):
-        n = 0
-        last = asked.last[q]
-        for row in range(last, asked.first[q] - 1, -1):
-            code = item[row]
-            if code < 0 or code >= len(offsets) - 1:
-                continue
-            at = 0
-            while at < n and anchor[at] != code:
-                at += 1
-            if at == n:
-                if n == pairs.max_anchors:
-                    break
-                age_s = (at_us[last] - at_us[row]) / 1e6
-                anchor[n], done[n] = code, 0
-                recency[n] = pairs.rank_decay**n / (1.0 + age_s / pairs.age_scale_s)
-                n += 1
-            done[at] |= 1 << kind[row]
-        for at in range(n):
+        first, end = asked.first[q], asked.last[q] + 1
+        age_s = (at_us[end - 1] - at_us[first:end]) / 1e6
+        prefix = Session(
+            events.item[first:end], events.kind[first:end], age_s, events.weight, events.max_anchors, events.rank_decay,
+            events.age_scale_s, events.unmatched, events.relation,
+        )  # fmt: skip
+        done[:] = 0
+        for at in range(last_items(prefix, len(offsets) - 1, anchor, done, recency)):
             for e in range(offsets[anchor[at]], offsets[anchor[at] + 1]):
                 if target[e] == asked.in_hand[q]:
                     continue
-                a, b = types[e] >> _TYPE_BITS, types[e] & _TYPE_MASK
-                value = recency[at] * strength[e] * (1.0 if (done[at] >> a) & 1 else pairs.unmatched)
+                a, b = types[e] >> TYPE_BITS, types[e] & TYPE_MASK
+                value = recency[at] * strength[e] * (1.0 if (done[at] >> a) & 1 else events.unmatched)
                 total[q, a, b] += value
                 for k in range(asked.wanted_at[q], asked.wanted_at[q + 1]):
                     if asked.wanted[k] == target[e]:

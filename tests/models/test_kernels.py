@@ -66,7 +66,7 @@ def test_an_edit_compiles_again_what_can_see_it_and_nothing_else(shop):
 
 def test_a_kernel_is_compiled_from_its_module_and_what_that_imports_of_ours():
     sources = sources_of(query.__name__)
-    assert {"models.associations.query", "models.associations.kernels", "models.kernels"} <= sources
+    assert {"models.associations.query", "models.associations.arrays", "models.kernels"} <= sources
     assert "models.schema" in sources_of(session_kernel.__name__)
     assert all(name.startswith("models.") for name in sources)
 

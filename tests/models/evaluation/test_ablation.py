@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from models.associations import model as associations
+from models.associations.arrays import Pairs
 from models.associations.model import AssociationParams
+from models.associations.query import Session
 from models.evaluation import ablation
 from models.evaluation.ablation import AblationParams
 from models.events.encode import EVENT_DTYPE
@@ -114,17 +116,19 @@ def test_quadratic_form_is_the_score_that_the_store_ranks_by():
     events, begin, store = later.log.events, np.flatnonzero(later.log.starts), models.associations
     first, last = begin[:20], np.append(begin[1:], len(events))[:20] - 1
     p, index = store.params, store.index
-    pairs = weight_kernels.Pairs(
-        index.offsets, index.target, index.types, index.strength, p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched
-    )
+    pairs = Pairs(index.offsets, index.target, index.types, index.strength)
     at_us, types = np.ascontiguousarray(events["occurred_at_us"]), np.ascontiguousarray(events["event_type"])
+    asks = Session(
+        events["item"].copy(), types, np.zeros(0), np.zeros(N_EVENT_TYPES),
+        p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched, np.zeros(0),
+    )  # fmt: skip
     for a, b in zip(first, last, strict=True):
         rows = slice(a, b + 1)
         hand = events["item"][b : b + 1]
         ranked = store.recommend(events["item"][rows], types[rows], (at_us[b] - at_us[rows]) / 1e6, STATIC.base, LIMIT, hand)
         wanted = ranked.items[: ranked.n_associated]
         asked = weight_kernels.Asked(np.array([a]), np.array([b]), hand, np.array([0, len(wanted)]), wanted)
-        total, hit = weight_kernels.shares(pairs, asked, events["item"].copy(), types, at_us)
+        total, hit = weight_kernels.shares(pairs, asked, asks, at_us)
         w = STATIC.base
         np.testing.assert_allclose(np.einsum("a,tab,b->t", w, hit, w), ranked.scores[: ranked.n_associated], rtol=1e-6)
         np.testing.assert_allclose(w @ total[0] @ w, ranked.scores[: ranked.n_associated].sum(), rtol=1e-6)

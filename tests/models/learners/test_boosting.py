@@ -1,57 +1,14 @@
-"""The shared classifier, its calibration, the single-row call and the report tables."""
+"""The shared classifier, its calibration and the report tables."""
 
 import json
 
-import lightgbm as lgb
 import numpy as np
 import pytest
 
 from models.evaluation import classification as report
 from models.learners import boosting
-from models.learners.single_row import SingleRow
 from models.learners.trees import BoostParams
 from models.statistics import calibration
-
-
-def booster(n_classes, seed=0):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(500, 6))
-    label = rng.integers(n_classes, size=500)
-    params = {"objective": "multiclass", "num_class": n_classes} if n_classes > 2 else {"objective": "binary"}
-    return lgb.train({**params, "verbose": -1, "num_threads": 1}, lgb.Dataset(x, label=label), 10), x
-
-
-@pytest.mark.parametrize("n_classes", [2, 4])
-def test_the_single_row_call_equals_the_booster(n_classes):
-    trained, x = booster(n_classes)
-    x[::7, 2] = np.nan
-    score = SingleRow(trained, 6)
-    assert np.array_equal([score(row) for row in x], trained.predict(x, raw_score=True).reshape(len(x), -1))
-
-
-def test_single_rows_of_two_boosters_do_not_mix():
-    (first, x), (second, _) = booster(4), booster(4, seed=1)
-    one, other = SingleRow(first, 6), SingleRow(second, 6)
-    kept = one(x[0])
-    other(x[0])
-    assert np.array_equal(kept, one(x[0]))
-    assert not np.array_equal(kept, other(x[0]))
-
-
-def test_a_row_of_the_wrong_width_is_refused():
-    trained, x = booster(2)
-    with pytest.raises(ValueError, match="6 features, expected 5"):
-        SingleRow(trained, 5)
-    with pytest.raises(ValueError, match="broadcast"):
-        SingleRow(trained, 6)(x[0, :5])
-
-
-def test_the_booster_outlives_its_owner_as_long_as_the_call_does():
-    trained, x = booster(2)
-    expected = trained.predict(x[:1], raw_score=True)
-    score = SingleRow(trained, 6)
-    del trained
-    assert score(x[0]) == expected
 
 
 @pytest.mark.parametrize(

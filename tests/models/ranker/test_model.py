@@ -2,11 +2,8 @@
 
 from dataclasses import replace
 
-import lightgbm as lgb
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from models.artifact import Parts
 from models.events.encode import EVENT_DTYPE
@@ -14,7 +11,6 @@ from models.ranker import item_traits
 from models.ranker import kernels as ranker_kernels
 from models.ranker import model as ranker
 from models.ranker import training as ranker_training
-from models.ranker import trees as ranker_trees
 from models.ranker.model import SourceParams
 from models.ranker.training import GrowParams
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
@@ -158,30 +154,6 @@ def test_questions_are_asked_of_sources_that_do_not_know_the_answer():
     rows = ranker_training.collect(events, starts, names(4), known, SourceParams(), grow, np.random.default_rng(0))
     assert rows.n_asked == 5
     assert len(rows.sizes) == 0
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(1, 70))
-@settings(max_examples=15, deadline=None)
-def test_trees_answer_as_lightgbm(seed, n_leaves, n_rows):
-    rng = np.random.default_rng(seed)
-    features = np.round(rng.normal(size=(400, 5)), 1).astype(np.float32)
-    settings_ = {"num_leaves": n_leaves, "max_depth": 6, "verbose": -1, "min_data_in_leaf": 3, "use_missing": False, "seed": 1}
-    booster = lgb.train(
-        {**settings_, "objective": "regression", "boost_from_average": False},
-        lgb.Dataset(features, features[:, 0] * features[:, 1] + rng.normal(size=400)), 8,
-    )  # fmt: skip
-    trees, out = ranker_training.flatten(booster), np.empty(n_rows)
-    ranker_trees.score(trees, np.ascontiguousarray(features[:n_rows]), n_rows, out)
-    assert out == pytest.approx(booster.predict(features[:n_rows].astype(np.float64)), abs=1e-9)
-
-
-def test_trees_of_one_leaf_are_constants():
-    booster = lgb.train(
-        {"objective": "regression", "verbose": -1, "min_data_in_leaf": 500}, lgb.Dataset(np.zeros((50, 2)), np.ones(50)), 2
-    )
-    out = np.empty(3)
-    ranker_trees.score(ranker_training.flatten(booster), np.zeros((3, 2), np.float32), 3, out)
-    assert out == pytest.approx(booster.predict(np.zeros((3, 2))))
 
 
 def test_intent_decides_where_nothing_else_tells():

@@ -1,0 +1,191 @@
+"""Boosted trees as plain arrays, and the compiled loops that walk them: bit for bit LightGBM's raw scores, without its library.
+
+A walk takes the same number of steps whatever the row says, since a leaf points to itself; so several walks can go side by
+side, and one does not wait for the other's loads. Many rows walk down one tree together; of a single row, several trees are
+walked together. For one row that takes three quarters of what LightGBM's own single-row call does (benchmarks/tree_walk.py).
+
+A missing value is no case of its own inside a loop. LightGBM has, for each split, one of three ways to take NaN: as zero, to
+the left, or to the right. The single row is written three times side by side, with 0, with minus infinity, and with NaN (which
+is never at most a threshold), and a split's feature says which of the three it reads.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.arrays import Flags, Floats, Floats32, Ints, Ints32, frozen
+from models.kernels import kernel
+
+
+class Trees(NamedTuple):
+    """Boosted trees, iteration after iteration and in each a tree per score.
+
+    The children of node k are ``child[2 * k]`` where the feature is at most the threshold, else ``child[2 * k + 1]``.
+    """
+
+    feature: Ints32  # (n_nodes,), with n_features added once where NaN goes left, twice where it goes right
+    threshold: Floats | Floats32  # (n_nodes,)
+    child: Ints32  # (2 * n_nodes,)
+    value: Floats  # (n_nodes,), 0 inside the tree
+    roots: Ints32  # (n_trees,)
+    depths: Ints32  # (n_trees,)
+
+
+_ROWS: Final = 32  # that walk down a tree together: their loads overlap, and they stay in the first cache
+_TREES: Final = 8  # that a single row is taken down together
+_CATEGORICAL, _NAN_LEFT, _ZERO_MISSING, _NAN_MISSING = 1, 2, 4, 8  # bits of LightGBM's decision types
+
+
+@kernel
+def score_rows(trees: Trees, features: Floats32, n: int, out: Floats) -> None:
+    """Sum of the trees' values for the first n rows, whose features are never NaN."""
+    feature, threshold, child, value = trees.feature, trees.threshold, trees.child, trees.value
+    at = np.empty(_ROWS, np.int32)
+    for first in range(0, n, _ROWS):
+        size = min(_ROWS, n - first)
+        out[first : first + size] = 0.0
+        for t in range(len(trees.roots)):
+            root = trees.roots[t]
+            for k in range(size):
+                at[k] = child[2 * root + (features[first + k, feature[root]] > threshold[root])]
+            for _ in range(1, trees.depths[t]):
+                for k in range(size):
+                    node = at[k]
+                    at[k] = child[2 * node + (features[first + k, feature[node]] > threshold[node])]
+            for k in range(size):
+                out[first + k] += value[at[k]]
+
+
+@kernel
+def _score_row(trees: Trees, row: Floats, out: Floats) -> None:
+    """Sum of the values of every ``len(out)``-th tree for one row; ``row[2]`` holds it, the other two are written here."""
+    feature, threshold, child, value = trees.feature, trees.threshold, trees.child, trees.value
+    flat, at, score = row.ravel(), np.empty(_TREES, np.int32), 0
+    for f in range(row.shape[1]):
+        missing = np.isnan(row[2, f])
+        row[0, f] = 0.0 if missing else row[2, f]
+        row[1, f] = -np.inf if missing else row[2, f]
+    out[:] = 0.0
+    for first in range(0, len(trees.roots), _TREES):
+        size, depth = min(_TREES, len(trees.roots) - first), 0
+        for k in range(_TREES):  # always as many: where trees run out the last one is walked again, and not added
+            at[k] = trees.roots[first + min(k, size - 1)]
+            depth = max(depth, trees.depths[first + min(k, size - 1)])
+        for _ in range(depth):
+            for k in range(_TREES):
+                node = at[k]
+                at[k] = child[2 * node + (not flat[feature[node]] <= threshold[node])]  # not >: NaN goes right
+        for k in range(size):
+            out[score] += value[at[k]]
+            score = score + 1 if score + 1 < len(out) else 0
+
+
+class SingleRow:
+    """Raw scores of one row at a time; one instance per thread, because it owns its two buffers.
+
+    Parameters
+    ----------
+    trees
+        As `flatten` gives them.
+    n_features
+        Columns of a row.
+    n_scores
+        1 of a binary booster, else one per class.
+
+    Examples
+    --------
+    >>> import lightgbm as lgb
+    >>> data = lgb.Dataset(np.arange(90.0).reshape(90, 1), label=np.arange(90) > 30)
+    >>> booster = lgb.train({"objective": "binary", "verbose": -1}, data, 3)
+    >>> row = np.array([30.0])
+    >>> bool(SingleRow(flatten(booster.model_to_string(), 1), 1, 1)(row)[0] == booster.predict(row[None, :], raw_score=True)[0])
+    True
+    """
+
+    def __init__(self, trees: Trees, n_features: int, n_scores: int) -> None:
+        self._trees = trees
+        self._row = np.zeros((3, n_features))
+        self._scores = np.zeros(n_scores)
+
+    def __call__(self, row: npt.NDArray[np.floating]) -> Floats:
+        """Raw scores of one row.
+
+        Parameters
+        ----------
+        row
+            Shape (n_features,); NaN is a missing value.
+
+        Returns
+        -------
+        Shape (n_scores,). A fresh array.
+        """
+        self._row[2] = row
+        _score_row(self._trees, self._row, self._scores)
+        return self._scores.copy()
+
+
+def flatten(text: str, n_features: int) -> Trees:
+    """The trees of a LightGBM model's text as arrays, read-only; the inner nodes of a tree stand before its leaves.
+
+    Raises
+    ------
+    ValueError
+        If the model has another number of features, or a tree has categorical splits, linear leaves, or takes zero for missing:
+        the loops know none of these.
+    """
+    found = int(_joined(text, "max_feature_idx", int)[0]) + 1
+    if found != n_features:
+        raise ValueError(f"the booster has {found} features, expected {n_features}")
+    decisions = _joined(text, "decision_type", int)
+    if (decisions & (_CATEGORICAL | _ZERO_MISSING)).any() or "\nis_linear=1" in text:
+        raise ValueError(f"cannot walk linear leaves, or splits of the types {np.unique(decisions).tolist()}")
+    n_leaves = _joined(text, "num_leaves", int)
+    n_inner, n_nodes = n_leaves - 1, 2 * n_leaves - 1
+    roots, n = np.cumsum(n_nodes) - n_nodes, int(n_nodes.sum())
+    is_inner = np.repeat(np.tile((True, False), len(roots)), np.column_stack((n_inner, n_leaves)).ravel())
+    root, first_leaf = np.repeat(roots, n_inner), np.repeat(roots + n_inner, n_inner)
+    child = np.repeat(np.arange(n), 2)  # a leaf is its own child
+    for k, name in enumerate(("left_child", "right_child")):
+        side = _joined(text, name, int)
+        child[k::2][is_inner] = np.where(side >= 0, root + side, first_leaf + ~side)
+    feature, (threshold, value) = np.zeros(n, np.int32), np.zeros((2, n))
+    way = np.where(decisions & _NAN_MISSING, np.where(decisions & _NAN_LEFT, 1, 2), 0)
+    feature[is_inner] = _joined(text, "split_feature", int) + way * n_features
+    threshold[is_inner] = _joined(text, "threshold", float)
+    value[~is_inner] = _joined(text, "leaf_value", float)
+    depths = _depths(child, is_inner, roots)
+    return frozen(Trees(feature, threshold, child.astype(np.int32), value, roots.astype(np.int32), depths))
+
+
+def _joined(text: str, name: str, kind: type[int] | type[float]) -> npt.NDArray[Any]:
+    """A field of all trees of a model's text, one tree after the other."""
+    lines = (rest[: rest.index("\n")] for rest in text.split(f"\n{name}=")[1:])
+    return np.array([kind(word) for word in " ".join(lines).split()], np.int64 if kind is int else np.float64)
+
+
+def _depths(child: Ints, is_inner: Flags, roots: Ints) -> Ints32:
+    """Steps from the root to the deepest leaf of each tree, at least one."""
+    depths, tree, level, depth = np.ones(len(roots), np.int32), np.arange(len(roots)), roots, 0
+    while len(level):
+        depths[tree] = max(depth, 1)
+        tree, level, depth = tree[is_inner[level]], level[is_inner[level]], depth + 1
+        tree, level = np.repeat(tree, 2), child.reshape(-1, 2)[level].ravel()
+    return depths
+
+
+def narrowed(trees: Trees, n_features: int) -> Trees:
+    """The trees for rows of float32 without NaN, with thresholds of half the size.
+
+    Each threshold becomes the largest float32 not above it: then ``x <= threshold`` keeps its answer for every float32 x.
+
+    Raises
+    ------
+    ValueError
+        If a split treats missing values apart.
+    """
+    if (trees.feature >= n_features).any():
+        raise ValueError("cannot narrow trees with splits that treat missing values apart")
+    near = trees.threshold.astype(np.float32)
+    below = np.nextafter(near, np.float32(-np.inf))
+    return frozen(trees._replace(threshold=np.where(near.astype(np.float64) > trees.threshold, below, near)))
