@@ -18,6 +18,7 @@ import pandas as pd
 from models.engagement import from_log as log_engagement
 from models.engagement.model import EngagementModel, Floats, Rows
 from models.evaluation import comparison, gate
+from models.evaluation.held_out import held_out
 from models.inference import examples, next_action
 from models.inference.examples import ExampleParams
 from models.learners.trees import BoostParams
@@ -72,8 +73,7 @@ def candidates(n_users: int, seed: int) -> tuple[Mapping[str, Floats], compariso
         "half of the rows shuffled": champion.immediate(shuffled, weights),
         "promises three times as much": np.minimum(3 * whole, 0.99),
     }
-    asked = comparison.next_item.Questions(*(np.zeros(0, dtype=np.int64) for _ in comparison.next_item.Questions._fields))
-    return scores, comparison.truth(found, held, log.since(split.test_from_us), asked)
+    return scores, comparison.truth(held_out(found, log, split, np.random.default_rng(0), at_most=0))
 
 
 def judged(said: Floats, champion: Floats, came: comparison.Truth, seed: int) -> dict[str, Any]:

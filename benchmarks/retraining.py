@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from models.associations import from_log as log_associations
 from models.evaluation import comparison, gate
-from models.evaluation import tables as evaluation
 from models.experiments.assignment import DYNAMIC
 from models.experiments.assignment import STATIC as STATIC_VARIANT
 from models.features import sessions
@@ -58,9 +58,7 @@ def measure(config: ShopConfig) -> dict[str, Any]:
         "as_if_nothing_served": log_weights.learn(logs[1], intent_now, periods),
     }
     held_out, before = logs[1].since(periods[1]), logs[1].before(periods[1])
-    models = ModelSet(
-        associations=evaluation.rebuilt(logs[1], periods[1], {}), actions=actions_from_log.ready_of(before, periods[1])
-    )
+    models = ModelSet(associations=log_associations.built(before, {}), actions=actions_from_log.ready_of(before, periods[1]))
     asked = next_item.questions(held_out.events, held_out.starts, N_QUESTIONS, np.random.default_rng(0))
     wanted = held_out.events["item"][asked.target]
     draws = bootstrap.draw(np.cumsum(held_out.starts)[asked.last], np.random.default_rng(0))

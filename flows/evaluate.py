@@ -22,25 +22,21 @@ from flows.train import LOG, load_examples, prepare
 from infra import layout, registry
 from infra.artifacts import read_parts, write_parts, write_report
 from infra.lock import held
-from infra.store.connection import connect
+from infra.store.engines import open_store
 from infra.store.statements import shadow as shadow_tables
-from models import weight_profile as weights
-from models.engagement import from_log as log_engagement
-from models.engagement import model as engagement_model
 from models.evaluation import comparison
 from models.evaluation import full as full_evaluation
-from models.evaluation import tables as evaluation
-from models.evaluation.tables import Models
-from models.inference import examples, intent, next_action
+from models.evaluation.held_out import HeldOut, held_out
+from models.evaluation.per_model import Judged
+from models.inference import examples
 from models.inference.examples import ExampleParams, Log
-from models.questions import next_item
-from models.ranker import from_log as log_ranker
-from models.schema import MODEL_NAMES, NEEDED_MODELS
+from models.model_set import ModelSet
+from models.model_specs import MODEL_NAMES, NEEDED_MODELS, SPEC, SPECS
+from models.weights import actions_from_log
 
 REPORT: Final = "evaluation.json"
 PAGE: Final = "evaluation.html"
 PREDICTIONS: Final = "predictions"  # in the working folder: what both sides said about the held-out rows
-N_QUESTIONS: Final = 2_000  # prefixes whose next item is asked for
 SEED: Final = 0
 
 
@@ -93,9 +89,9 @@ def newest(home: Path) -> dict[str, int]:
         If there is none yet.
     """
     found: dict[str, int] = {}
-    for row in registry.versions(home):
-        if row["name"] in MODEL_NAMES:
-            found.setdefault(row["name"], row["version"])
+    for one in registry.versions(home):
+        if one.name in MODEL_NAMES:
+            found.setdefault(one.name, one.version)
     if not set(found) >= set(NEEDED_MODELS):
         raise ValueError("there are no models to evaluate yet; train them with: attune retrain")
     return found
@@ -103,76 +99,73 @@ def newest(home: Path) -> dict[str, int]:
 
 def same_examples(home: str, versions: Mapping[str, int]) -> str:
     """Choose the rows that a version was trained from once more; the same ones, as long as the log was not changed."""
-    row = next(r for r in registry.versions(Path(home), "intent") if r["version"] == versions["intent"])
-    window = row["lineage"]["window"]
+    name = NEEDED_MODELS[0]
+    one = next(one for one in registry.versions(Path(home), name) if one.version == versions[name])
+    window = one.lineage["window"]
     until_us = window["as_of_us"] if window["as_of_us"] is not None else window["last_event_us"]
-    return prepare(home, until_us, row["lineage"]["examples"]["at_most"])
+    return prepare(home, until_us, one.lineage["examples"]["at_most"])
 
 
-def load_models(home: Path, versions: Mapping[str, int], log: Log, before_us: int) -> Models:
-    """A set of models for judging: associations and ranker as they would have been before the held-out period."""
-    parts = {name: registry.load(home, name, version) for name, version in versions.items()}
-    order, model, profile = parts.get("ranker"), intent.from_parts(parts["intent"]), weights.from_parts(parts["weights"])
-    return Models(
-        model,
-        next_action.from_parts(parts["next_action"]),
-        evaluation.rebuilt(log, before_us, parts["associations"].meta["params"]),
-        profile,
-        log_ranker.fit(log.before(before_us), order.meta["params"], model=model, weights=profile) if order else None,
-        engagement_model.from_parts(parts["engagement"]) if "engagement" in parts else None,
-        log_engagement.weights_of(log.before(before_us), before_us),
-    )
+def load_models(home: Path, versions: Mapping[str, int], log: Log, before_us: int) -> ModelSet:
+    """A set of models for judging: associations, ranker and action weights as they were before the held-out period."""
+    earlier = log.before(before_us)
+    models: dict[str, Any] = {}
+    for spec in SPECS:  # in an order in which a model finds those that it needs
+        if spec.name in versions:
+            models[spec.name] = spec.judged(registry.load(home, spec.name, versions[spec.name]), earlier, models)
+    return ModelSet(**models, actions=actions_from_log.ready_of(earlier, before_us), versions=dict(versions))
 
 
 @task(name="measure", cache_policy=NO_CACHE)
 def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
     """Measure candidate, champion and baselines on the held-out rows; the report."""
-    found, meta = load_examples(folder)
-    log = examples.log_from_parts(read_parts(Path(folder) / LOG))
-    held_out = found.split(ExampleParams(**meta["params"])).test
-    later = log.since(meta["test_from_us"])
+    of, meta, rng = load_held_out(Path(folder))
     champion = registry.champions(Path(home))
 
-    rng = np.random.default_rng(SEED)
-    asked = next_item.questions(later.events, later.starts, N_QUESTIONS, rng)
-
-    def measured(of: Mapping[str, int], side: str) -> dict[str, Any]:
-        models = load_models(Path(home), of, log, meta["test_from_us"])
-        said = comparison.predict(models, found, held_out, later, asked)
+    def measured(side: str, versions: Mapping[str, int]) -> dict[str, Any]:
+        models = load_models(Path(home), versions, of.log, meta["test_from_us"])
+        said = comparison.predict(models, of)
         write_parts(Path(folder) / PREDICTIONS / side, comparison.to_parts(said))  # the gate compares row by row
-        of_engagement = {} if said.p_engagement is None else evaluation.engagement_table(said.p_engagement, found, held_out)
-        return {
-            "versions": dict(of),
-            "engagement": of_engagement,
-            "intent": evaluation.intent_tables(said.p_intent, found, held_out),
-            "next_action": evaluation.next_action_tables(models.next_action, found, held_out),
-            "associations": evaluation.association_tables(models.associations, later, asked, said.ranks, rng),
-        }
+        return {"versions": dict(versions), **_tables(Judged(models, said, of, rng))}
 
-    candidate = measured(versions, "candidate")
+    candidate = measured("candidate", versions)
     complete = set(champion) >= set(NEEDED_MODELS)
     return {
         "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "held_out": {
             "from_us": meta["test_from_us"],
             "to_us": meta["window"]["last_event_us"],
-            "n_rows": int(held_out.sum()),
-            "n_sessions": int(found.starts[held_out].sum()),
+            "n_rows": int(of.rows.sum()),
+            "n_sessions": int(of.examples.starts[of.rows].sum()),
         },
         "candidate": candidate,
         "shadow": shadowed(Path(home), versions),
-        "champion": (candidate if champion == versions else measured(champion, "champion")) if complete else None,
-        "baselines": {
-            "intent": evaluation.intent_baselines(found, held_out),
-            "next_action": evaluation.next_action_baseline(found, held_out),
-        },
+        "champion": (candidate if champion == versions else measured("champion", champion)) if complete else None,
+        "baselines": {spec.name: spec.evaluation.baselines(of) for spec in SPECS if spec.evaluation.baselines},
+    }
+
+
+def load_held_out(folder: Path) -> tuple[HeldOut, Mapping[str, Any], np.random.Generator]:
+    """The held-out period of a working folder, what is known about its rows, and the generator that drew the questions."""
+    found, meta = load_examples(folder)
+    rng = np.random.default_rng(SEED)
+    log, split = examples.log_from_parts(read_parts(folder / LOG)), found.split(ExampleParams(**meta["params"]))
+    return held_out(found, log, split, rng), meta, rng
+
+
+def _tables(one: Judged) -> dict[str, Any]:
+    """Table of each model that is judged, empty where the set has none."""
+    return {
+        spec.name: spec.evaluation.table(one) if getattr(one.models, spec.name) is not None else {}
+        for spec in SPECS
+        if spec.evaluation.table
     }
 
 
 def shadowed(home: Path, versions: Mapping[str, int]) -> dict[str, Any]:
     """How a candidate answered live requests beside the champion, by kind of request, where the service let it try."""
-    with closing(connect(home)) as connection:
-        rows: Any = connection.execute(shadow_tables.READ, (shadow_tables.named(versions),)).fetchall()
+    with closing(open_store(home)) as store:
+        rows = store.read(shadow_tables.READ, (shadow_tables.named(versions),))
     return {kind: shadow_tables.summary(sums) for kind, *sums in rows}
 
 
@@ -193,19 +186,8 @@ def publish(home: str, report: dict[str, Any]) -> str:
     if "full" in report:
         path.with_name(PAGE).write_text(evaluation_page.page(report), encoding="utf-8")
     candidate = report["candidate"]
-    for name, metrics in _metrics(candidate).items():
-        registry.record(Path(home), name, candidate["versions"][name], metrics=metrics)
+    for name, version in candidate["versions"].items():
+        registry.record(Path(home), name, version, metrics=SPEC[name].evaluation.kept(name, candidate))
     text = evaluation_page.markdown(report)
     create_markdown_artifact(text, key="evaluation", description="Candidate, champion and baselines")
     return str(path)
-
-
-def _metrics(candidate: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept with each version; weights and ranker are judged by the questions about the next item."""
-    items = candidate["associations"]
-    of_items = {
-        "weights": {name: items[name] for name in ("dynamic_minus_static_mrr", "better") if name in items},
-        "ranker": items["overall"].get("ranker", {}),
-    }
-    kept = {**{name: candidate[name] for name in ("intent", "next_action", "associations", "engagement")}, **of_items}
-    return {name: metrics for name, metrics in kept.items() if name in candidate["versions"]}

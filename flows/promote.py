@@ -13,9 +13,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import approve, off_policy, trial
-from flows.evaluate import N_QUESTIONS, PREDICTIONS, REPORT, SEED, evaluate, newest, same_examples, shadowed
+from flows.evaluate import PREDICTIONS, REPORT, evaluate, load_held_out, newest, same_examples, shadowed
 from flows.reports import promotion as promotion_page
-from flows.train import LOG, load_examples
 from infra import layout, registry
 from infra.artifacts import read_parts, write_report
 from infra.lock import held
@@ -24,10 +23,10 @@ from models.bandit.off_policy import off_policy_rule
 from models.evaluation import comparison, drift, gate
 from models.evaluation import tables as evaluation
 from models.evaluation.gate import GateParams, Rule
+from models.evaluation.held_out import HeldOut
 from models.inference import examples
-from models.inference.examples import ExampleParams, Examples
-from models.model_specs import SPEC, SPECS, golden_misses
-from models.questions import next_item
+from models.inference.examples import Examples
+from models.model_specs import NEEDED_MODELS, SPEC, SPECS, golden_misses
 from models.schema import SESSION_FEATURES
 
 VERDICT: Final = "promotion.json"
@@ -125,20 +124,19 @@ class Seen(NamedTuple):
 
 
 def _seen(home: Path, versions: Mapping[str, int], champion: Mapping[str, int], folder: str) -> Seen:
-    found, meta = load_examples(folder)
-    log = examples.log_from_parts(read_parts(Path(folder) / LOG))
-    compared, calibrations = _measured(Path(folder), found, meta, log, champion == versions)
+    of, _, rng = load_held_out(Path(folder))
+    compared, calibrations = _measured(Path(folder), of, rng, champion == versions)
     return Seen(
         compared=compared,
         calibrations=calibrations,
-        latency_ms=_latencies(home, {"candidate": versions, "champion": champion}, found),
+        latency_ms=_latencies(home, {"candidate": versions, "champion": champion}, of.examples),
         size_mb={name: _size_mb(registry.folder_of(home, name, version)) for name, version in versions.items()},
         lineages={(one.name, one.version): one.lineage for one in registry.versions(home)},
         shadow=shadowed(home, versions),
         off_policy=off_policy.verdict(home, versions),
         profiles=trial.of_profiles(home),
-        parity=evaluation.parity(log, N_REPLAYED),
-        drift=_drift(found, meta) if champion else None,  # a shop's first models have nothing that they could be kept for
+        parity=evaluation.parity(of.log, N_REPLAYED),
+        drift=_drift(of) if champion else None,  # a shop's first models have nothing that they could be kept for
     )
 
 
@@ -184,13 +182,10 @@ def _evidence(
 
 
 def _measured(
-    folder: Path, found: Examples, meta: Mapping[str, Any], log: examples.Log, is_champion: bool
+    folder: Path, of: HeldOut, rng: np.random.Generator, is_champion: bool
 ) -> tuple[list[comparison.Comparison], list[comparison.Calibration]]:
     """What `evaluate` noted of both sides, compared; the candidate's calibration."""
-    rng = np.random.default_rng(SEED)
-    held_out = found.split(ExampleParams(**meta["params"])).test
-    later = log.since(meta["test_from_us"])
-    came = comparison.truth(found, held_out, later, next_item.questions(later.events, later.starts, N_QUESTIONS, rng))
+    came = comparison.truth(of)
     ours = comparison.from_parts(read_parts(folder / PREDICTIONS / "candidate"))
     beside = folder / PREDICTIONS / ("candidate" if is_champion else "champion")
     theirs = comparison.from_parts(read_parts(beside)) if beside.exists() else None
@@ -237,19 +232,19 @@ def _golden_rules(home: Path, versions: Mapping[str, int]) -> list[Rule]:
 
 def _age_rule(lineages: Mapping[tuple[str, int], Any], versions: Mapping[str, int], champion: Mapping[str, int]) -> Rule:
     """A backfill for a past date never replaces a champion that knows more."""
+    name = NEEDED_MODELS[0]  # all models of a retraining know the same log
 
     def last_us(of: Mapping[str, int]) -> int:
-        return int(lineages["intent", of["intent"]].get("window", {}).get("last_event_us", 0))
+        return int(lineages[name, of[name]].get("window", {}).get("last_event_us", 0))
 
     older = bool(champion) and last_us(versions) < last_us(champion)
     return gate.holds("as recent as the champion", int(older), 1, "the log reaches at least as far")
 
 
-def _drift(found: Examples, meta: Mapping[str, Any]) -> float | None:
+def _drift(of: HeldOut) -> float | None:
     """Share of the session features whose distribution moved, between the earlier and the held-out sessions' ends."""
-    last = np.append(found.starts[1:], True)
-    held_out = found.split(ExampleParams(**meta["params"])).test
-    before, after = (np.asarray(found.session_features[last & rows], dtype=np.float64) for rows in (~held_out, held_out))
+    found, last = of.examples, np.append(of.examples.starts[1:], True)
+    before, after = (np.asarray(found.session_features[last & rows], dtype=np.float64) for rows in (~of.rows, of.rows))
     if min(len(before), len(after)) < GateParams().min_sessions:
         return None
     moved = drift.feature_psi(before, after, SESSION_FEATURES)

@@ -4,7 +4,7 @@ Flows, services, registry and reports take their list of models from `SPECS`. A 
 field in `models.model_set.ModelSet`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,8 +18,10 @@ from models.associations import model as associations
 from models.bandit import profiles
 from models.engagement import from_log as log_engagement
 from models.engagement import model as engagement
+from models.evaluation import per_model
+from models.evaluation.per_model import Evaluation
 from models.inference import intent, next_action
-from models.inference.examples import Examples, Features
+from models.inference.examples import Examples, Features, Log
 from models.inference.training import TrainingInput
 from models.ranker import from_log as log_ranker
 from models.ranker import model as ranker
@@ -45,11 +47,16 @@ class ModelSpec:
         Models that are fitted before it, and given to its fit.
     beside_incumbent
         Whether its fit is given the version that serves.
+    rebuild
+        The model as it would have been before the held-out period, from its parts, the earlier sessions and the models it
+        needs; None for a model that learned from no others, and is judged as it is.
     golden
         Rows that its `predict_one` is asked; some are kept as golden rows, and the gate takes its time with them. None for a
         model that is not asked row by row.
+    evaluation
+        How it is judged.
     is_needed
-        Whether a set of models without it is none.
+        Whether a set of models without it is none: homes of before there was a model serve without it.
     without
         Reason of `models.degraded` that an answer admits where it is missing; None where nothing is lost.
     """
@@ -60,14 +67,20 @@ class ModelSpec:
     step: str
     needs: tuple[str, ...] = ()
     beside_incumbent: bool = False
+    rebuild: Callable[[Parts, Log, Mapping[str, Any]], Any] | None = None
     golden: Callable[[Examples], Features] | None = None
-    is_needed: bool = True
+    evaluation: Evaluation = per_model.NOT_JUDGED
+    is_needed: bool = False
     without: str | None = None
 
     @property
     def feature_service(self) -> str | None:
         """The feature service whose features it learns from."""
         return FEATURE_SERVICES.get(self.name)
+
+    def judged(self, parts: Parts, earlier: Log, models: Mapping[str, Any]) -> Any:
+        """The model as it may be judged on what came after `earlier`."""
+        return self.rebuild(parts, earlier, models) if self.rebuild else self.load(parts)
 
 
 SPECS: Final = (
@@ -77,6 +90,8 @@ SPECS: Final = (
         fit=intent.fit_on,
         step="fit intent",
         golden=lambda examples: examples.session_features,
+        evaluation=per_model.INTENT,
+        is_needed=True,
         without=degraded.INTENT_BY_RULES,
     ),
     ModelSpec(
@@ -85,6 +100,8 @@ SPECS: Final = (
         fit=next_action.fit_on,
         step="fit next action",
         golden=Examples.next_action_features,
+        evaluation=per_model.NEXT_ACTION,
+        is_needed=True,
         without=degraded.NEXT_ACTION_MODEL_MISSING,
     ),
     ModelSpec(
@@ -92,6 +109,9 @@ SPECS: Final = (
         load=associations.from_parts,
         fit=log_associations.fit_on,
         step="build associations",
+        rebuild=log_associations.rebuilt,
+        evaluation=per_model.ASSOCIATIONS,
+        is_needed=True,
         without=degraded.ASSOCIATIONS_MISSING,
     ),
     ModelSpec(
@@ -101,6 +121,8 @@ SPECS: Final = (
         step="learn weights",
         needs=("intent",),
         beside_incumbent=True,
+        evaluation=per_model.WEIGHTS,
+        is_needed=True,
         without=degraded.WEIGHTS_HEURISTIC,
     ),
     ModelSpec(
@@ -109,7 +131,8 @@ SPECS: Final = (
         fit=log_ranker.fit_on,
         step="fit ranker",
         needs=("intent", "weights"),
-        is_needed=False,  # in homes of before there was one, the associations answer
+        rebuild=log_ranker.rebuilt,
+        evaluation=per_model.RANKER,
         without=degraded.RANKER_MISSING,
     ),
     ModelSpec(
@@ -118,7 +141,7 @@ SPECS: Final = (
         fit=log_engagement.fit_on,
         step="fit engagement",
         needs=("next_action",),
-        is_needed=False,
+        evaluation=per_model.ENGAGEMENT,
         without=degraded.ENGAGEMENT_BY_FORMULA,
     ),
     ModelSpec(
@@ -126,7 +149,6 @@ SPECS: Final = (
         load=profiles.from_parts,
         fit=None,  # tuned, by flows.tune
         step="tune profiles",
-        is_needed=False,
     ),
 )
 SPEC: Final = {spec.name: spec for spec in SPECS}

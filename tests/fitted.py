@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from models.associations import from_log as log_associations
 from models.engagement import from_log as log_engagement
 from models.engagement.model import EngagementParams, Rows
-from models.evaluation import tables as evaluation
 from models.inference import examples, intent, next_action
 from models.inference.examples import ExampleParams, Examples, Log
 from models.learners.trees import BoostParams
@@ -60,7 +60,7 @@ def fit(config: ShopConfig) -> Fitted:
     models = ModelSet(
         intent=model,
         next_action=following,
-        associations=evaluation.rebuilt(log, from_us, {}),
+        associations=log_associations.built(log.before(from_us), {}),
         weights=HEURISTIC,
         ranker=log_ranker.fit(log.before(from_us), model=model, weights=HEURISTIC),
         engagement=log_engagement.learn(earlier, seen, split.valid_from_us, EngagementParams(least_rows=5)),

@@ -15,12 +15,15 @@ from models.inference.training import TrainingInput
 
 def fit_on(data: TrainingInput) -> Parts:
     """Count the typed item pairs of the whole log; nothing in it is random. The service follows the log from its last event."""
-    log = data.log
-    store = model.build(log.events, log.starts, np.array(log.item_ids, dtype=object))
+    store = built(data.log, {})
     return model.to_parts(replace(store, built_to_seq=data.last_seq, as_of_us=data.as_of_us))
 
 
-def built_before(log: Log, instant_us: int, params: Mapping[str, Any]) -> AssociationStore:
-    """The associations as they would have been at an instant: built on the sessions that began before it."""
-    earlier = log.before(instant_us)
-    return model.build(earlier.events, earlier.starts, np.array(log.item_ids, dtype=object), AssociationParams(**params))
+def built(log: Log, params: Mapping[str, Any]) -> AssociationStore:
+    """The associations of a log, with parameters as a model file holds them."""
+    return model.build(log.events, log.starts, np.array(log.item_ids, dtype=object), AssociationParams(**params))
+
+
+def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any]) -> AssociationStore:
+    """The associations as they would have been before a period, built on the sessions that began earlier."""
+    return built(earlier, parts.meta["params"])

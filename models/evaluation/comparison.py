@@ -15,7 +15,7 @@ from models.artifact import Parts
 from models.assess import immediates
 from models.evaluation import classification as report
 from models.evaluation import tables as evaluation
-from models.inference.examples import Examples, Log
+from models.evaluation.held_out import HeldOut
 from models.model_set import ModelSet, required
 from models.questions import next_item
 from models.questions.later import later as later_sessions
@@ -58,37 +58,31 @@ class Predictions(NamedTuple):
     p_engagement: Floats | None = None
 
 
-def predict(models: ModelSet, found: Examples, held: Flags, log: Log, later: Log, asked: next_item.Questions) -> Predictions:
+def predict(models: ModelSet, on: HeldOut) -> Predictions:
     """What a set of models would have served on the held-out rows, and at the questions about the sessions of that period.
 
     Bit for bit what `models.assess.assess` and `models.recommend.recommend` answer to the same sessions, as a test keeps: only
     what does not hang on the rest of a batch is computed in batches.
-
-    Parameters
-    ----------
-    log
-        In which the examples were chosen.
-    later
-        Its sessions of the held-out period, about which the questions are.
 
     Raises
     ------
     ValueError
         If a model that is needed is missing.
     """
-    model, features = required(models.intent, "an intent model"), found.session_features[held]
-    outlooks = required(models.next_action, "a next-action model").predict(found.next_action_features()[held])
+    found, model = on.examples, required(models.intent, "an intent model")
+    features = found.session_features[on.rows]
+    outlooks = required(models.next_action, "a next-action model").predict(found.next_action_features()[on.rows])
     p_intent = model.predict(features)
     p_purchase = {name: np.asarray(outlooks[name].p_purchase, dtype=np.float64) for name in HORIZONS_S}
     p_engagement = None
     if models.engagement is not None:
-        newest = log.events[found.rows[held]]
+        newest = on.log.events[found.rows[on.rows]]
         p_engagement = models.engagement.score(immediates(models, newest, features, p_intent), p_purchase[MEDIUM])
     return Predictions(
         p_intent,
         {name: np.asarray(outlooks[name].p_action, dtype=np.float64) for name in HORIZONS_S},
         p_purchase,
-        evaluation.served_ranks(models, later_sessions(model, later), asked),
+        evaluation.served_ranks(models, later_sessions(model, on.later), on.asked),
         p_engagement,
     )
 
@@ -170,8 +164,9 @@ class Comparison(NamedTuple):
     n_sessions: int
 
 
-def truth(found: Examples, held: Flags, later: Log, asked: next_item.Questions) -> Truth:
+def truth(on: HeldOut) -> Truth:
     """What came on the held-out rows of the examples, and whose sessions were asked about."""
+    found, held = on.examples, on.rows
     new_at_start = found.user_features[:, USER_FEATURES.index("user_n_events")] == 0
     first = np.maximum.accumulate(np.where(found.starts, np.arange(len(found.starts)), 0))
     device = found.session_features[held, SESSION_FEATURES.index("device")].astype(np.int64)
@@ -184,7 +179,7 @@ def truth(found: Examples, held: Flags, later: Log, asked: next_item.Questions) 
         position=report.positions(found.starts)[held],
         device=device.clip(0, len(DEVICES) - 1),
         is_new=np.asarray(new_at_start[first][held]),
-        question_session=np.cumsum(later.starts, dtype=np.int64)[asked.last],
+        question_session=np.cumsum(on.later.starts, dtype=np.int64)[on.asked.last],
     )
 
 

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.associations import model as associations
-from models.associations.model import AssociationStore
 from models.evaluation import classification as report
 from models.experiments import assignment
 from models.features import sessions
@@ -147,14 +145,6 @@ def association_tables(log: Log, asked: Questions, served: Mapping[str, Ints], r
     session = np.cumsum(log.starts, dtype=np.int64)[asked.last]
     table = next_item.compare(served, log.events["event_type"][asked.target], session, rng)
     return {**table["overall"]["dynamic"], **table}
-
-
-def rebuilt(log: Log, before_us: int, params: Mapping[str, Any]) -> AssociationStore:
-    """The associations as they would have been at an instant: built on the sessions that began before it."""
-    earlier = log.before(before_us)
-    return associations.build(
-        earlier.events, earlier.starts, np.array(log.item_ids, dtype=object), associations.AssociationParams(**params)
-    )
 
 
 def parity(log: Log, n_sessions: int) -> tuple[int, int]:

@@ -55,6 +55,11 @@ def fit_on(data: TrainingInput) -> Parts:
     return ranker_model.to_parts(fit(data.log, seed=data.seed, model=fitted["intent"], weights=fitted["weights"]))
 
 
+def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any]) -> Ranker:
+    """The ranker as it would have been before a period, fitted to the sessions that began earlier."""
+    return fit(earlier, parts.meta["params"], model=fitted["intent"], weights=fitted["weights"])
+
+
 def by_time(log: Log) -> tuple[EventArray, npt.NDArray[np.bool_]]:
     """Events and session starts of a log, the oldest session first."""
     order = np.argsort(log.started_us, kind="stable")  # stable: of sessions that began at once, each stays whole

@@ -7,11 +7,11 @@ import pytest
 from models.assess import assess
 from models.evaluation import comparison
 from models.evaluation.comparison import Predictions
+from models.evaluation.held_out import HeldOut, held_out
 from models.item_ranking import Asked, items_left_out
 from models.known import NOTHING_KNOWN, Known, UserFeatures
 from models.live_session import LiveSession, cut
 from models.questions import next_item, rest_of_session
-from models.questions.next_item import Questions
 from models.recommend import Who, recommend, situate
 from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
 from tests.fitted import Fitted
@@ -20,15 +20,13 @@ WHO = Who("u", "d")
 
 
 @pytest.fixture(scope="module")
-def asked(fitted: Fitted) -> Questions:
-    later = fitted.log.since(fitted.split.test_from_us)
-    return next_item.questions(later.events, later.starts, 200, np.random.default_rng(0))
+def period(fitted: Fitted) -> HeldOut:
+    return held_out(fitted.found, fitted.log, fitted.split, np.random.default_rng(0), at_most=200)
 
 
 @pytest.fixture(scope="module")
-def said(fitted: Fitted, asked: Questions) -> Predictions:
-    log, held = fitted.log, fitted.split.test
-    return comparison.predict(fitted.models, fitted.found, held, log, log.since(fitted.split.test_from_us), asked)
+def said(fitted: Fitted, period: HeldOut) -> Predictions:
+    return comparison.predict(fitted.models, period)
 
 
 def session_at(fitted: Fitted, row: int) -> LiveSession:
@@ -64,11 +62,11 @@ def test_intent_next_action_and_engagement_of_held_out_rows_are_those_of_an_asse
 
 @pytest.mark.parametrize(("method", "variant"), [("dynamic", "dynamic"), ("static", "static"), ("ranker", "dynamic")])
 def test_ranks_are_those_in_recommended_lists(
-    fitted: Fitted, asked: Questions, said: Predictions, method: str, variant: str
+    fitted: Fitted, period: HeldOut, said: Predictions, method: str, variant: str
 ) -> None:
     log = fitted.log.since(fitted.split.test_from_us)
     later, found = fitted._replace(log=log), []
-    for last, target in zip(asked.last, asked.target, strict=True):
+    for last, target in zip(period.asked.last, period.asked.target, strict=True):
         answer = recommend(
             Asked(ranker=method == "ranker"), session_at(later, last), fitted.models, NOTHING_KNOWN, WHO, 0, variant=variant
         )
