@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from infra import artifacts, layout, promotion, registry
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from models import model_specs
 from models import weight_profile as weights
 from models.artifact import Golden, Parts

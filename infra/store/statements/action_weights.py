@@ -5,7 +5,7 @@ Observations can be written again for a visitor at any time; what serves is made
 
 from typing import Final
 
-from infra.store.statements.dialect import one_of
+from infra.store.statements.dialect import greater, one_of
 
 CURSOR: Final = "action_weights"
 
@@ -15,10 +15,11 @@ BROWSER_ONLY_OF: Final = f"SELECT user_id FROM events WHERE user_id {one_of()} A
 # The same of all: (until_seq).
 BROWSER_ONLY: Final = f"SELECT user_id FROM events WHERE seq <= ? {_BROWSER_ONLY}"
 # Events behind the cursor that were held back, or released from quarantine, since it moved or not long before; (margin_us).
+_CHANGED_AT: Final = greater("quarantined_at_us", "coalesce(replayed_at_us, 0)")
 CHANGED: Final = (
-    "SELECT events.seq, max(quarantined_at_us, coalesce(replayed_at_us, 0)) AS changed_at_us, user_id "
+    f"SELECT events.seq, {_CHANGED_AT} AS changed_at_us, user_id "
     f"FROM quarantine JOIN events USING (seq) JOIN cursors ON cursors.name = '{CURSOR}' "
-    "WHERE quarantine.seq <= cursors.seq AND changed_at_us >= moved_at_us - ? ORDER BY changed_at_us, events.seq"
+    f"WHERE quarantine.seq <= cursors.seq AND {_CHANGED_AT} >= moved_at_us - ? ORDER BY changed_at_us, events.seq"
 )
 DUE: Final = "SELECT user_id FROM action_due WHERE due_us <= ? ORDER BY due_us LIMIT ?"  # (now_us, limit)
 # Of some visitors, as a JSON list.

@@ -25,7 +25,7 @@ OFFER_FIELDS: Final = (
 # The next change of a partner: (partner).
 NEXT_CHANGE: Final = (
     "INSERT INTO catalog_changes (partner, change) VALUES (?, 1) "
-    "ON CONFLICT (partner) DO UPDATE SET change = change + 1 RETURNING change"
+    "ON CONFLICT (partner) DO UPDATE SET change = catalog_changes.change + 1 RETURNING change"
 )
 CHANGES: Final = "SELECT partner, change FROM catalog_changes"
 

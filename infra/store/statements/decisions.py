@@ -7,7 +7,7 @@ them.
 
 from typing import Final
 
-from infra.store.statements.dialect import field, one_of
+from infra.store.statements.dialect import field, field_if_json, one_of
 from infra.store.statements.events import IS_BELIEVED
 from models.experiments.assignment import INTERLEAVED
 
@@ -102,9 +102,7 @@ _WINDOW, _TRIAL = "'$.params.window_s'", "'$.params.trial'"
 # Seconds after a decision within which the worker counts an event for it.
 REWARD_WINDOW: Final = f"SELECT {field('body', _WINDOW)} FROM profile_snapshots ORDER BY version DESC LIMIT 1"
 # Probability with which the worker deals each profile on trial; NULL or no row where it deals none.
-TRIAL_SHARE: Final = (
-    f"SELECT CASE WHEN json_valid(body) THEN {field('body', _TRIAL)} END FROM profile_snapshots ORDER BY version DESC LIMIT 1"
-)
+TRIAL_SHARE: Final = f"SELECT {field_if_json('body', _TRIAL)} FROM profile_snapshots ORDER BY version DESC LIMIT 1"
 # The newest decisions of the bandit whose time is over, with what came of them: (decided_until_us, limit).
 JUDGED: Final = (
     "SELECT user_id, context, profile, propensity, snapshot, coalesce(reward, 0.0) "

@@ -7,12 +7,10 @@ from it (delivered, next try, given up) are written in one transaction.
 
 from typing import Final
 
-from infra.store.statements.dialect import one_of
+from infra.store.statements.dialect import greater, one_of
 from infra.store.statements.signals import SIGNAL_COLUMNS
 
 CURSOR: Final = "delivery"  # in `cursors`: how far the outbox has become deliveries
-# The outbox's end, and the place of whoever's cursor that is: (cursor).
-OUTBOX: Final = "SELECT (SELECT coalesce(max(seq), 0) FROM signals), coalesce((SELECT seq FROM cursors WHERE name = ?), 0)"
 
 _WANTED: Final = (
     f"s.partner = g.partner AND s.min_score <= g.score AND (s.signal_types = '[]' OR g.type {one_of('s.signal_types')})"
@@ -67,8 +65,10 @@ SUCCEEDED: Final = (
 # It did not: (subscription_id, now_us, paused_until_us).
 FAILED: Final = (
     "INSERT INTO endpoint_health (subscription_id, failing_since_us, n_failures, paused_until_us) VALUES (?, ?, 1, ?) "
-    "ON CONFLICT (subscription_id) DO UPDATE SET failing_since_us = coalesce(failing_since_us, excluded.failing_since_us), "
-    "n_failures = n_failures + 1, paused_until_us = max(paused_until_us, excluded.paused_until_us)"
+    "ON CONFLICT (subscription_id) DO UPDATE SET "
+    "failing_since_us = coalesce(endpoint_health.failing_since_us, excluded.failing_since_us), "
+    "n_failures = endpoint_health.n_failures + 1, "
+    f"paused_until_us = {greater('endpoint_health.paused_until_us', 'excluded.paused_until_us')}"
 )
 FAILING_SINCE: Final = (
     "SELECT h.failing_since_us, s.updated_at_us FROM endpoint_health h JOIN subscriptions s ON s.id = h.subscription_id "

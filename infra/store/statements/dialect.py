@@ -33,3 +33,13 @@ def field(document: str, path: str) -> str:
 def holds(text: str, part: str) -> str:
     """Condition: a text has a part. PostgreSQL: ``strpos``."""
     return f"instr({text}, {part}) > 0"
+
+
+def field_if_json(document: str, path: str) -> str:
+    """As `field`; NULL where the text is no JSON. PostgreSQL: ``IS JSON``."""
+    return f"CASE WHEN json_valid({document}) THEN {field(document, path)} END"
+
+
+def greater(one: str, other: str) -> str:
+    """The greater of two values. PostgreSQL: ``greatest``."""
+    return f"max({one}, {other})"

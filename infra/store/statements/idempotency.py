@@ -2,16 +2,6 @@
 
 from typing import Final
 
-from infra.store.statements.quarantine import (  # under their old home, until all callers name the subject's own file
-    FORGET_REJECTED,
-    REJECTED_DAYS,
-    REJECTED_SOURCE,
-    WITH_TEXT,
-    WITHOUT_TEXT,
-)
-
-__all__ = ["FORGET_REJECTED", "REJECTED_DAYS", "REJECTED_SOURCE", "WITHOUT_TEXT", "WITH_TEXT"]
-
 IDEMPOTENT_HOURS: Final = 24  # how long the answer to a write with an Idempotency-Key is kept
 UNDER_WAY: Final = 0  # in idempotent_answers.status
 

@@ -25,7 +25,7 @@ READ_POLICY: Final = "SELECT policy, version FROM signal_policies WHERE partner 
 PUT_POLICY: Final = (
     "INSERT INTO signal_policies (partner, policy, version, updated_at_us) VALUES (?, ?, 1, ?) "
     "ON CONFLICT (partner) DO UPDATE "
-    "SET policy = excluded.policy, version = version + 1, updated_at_us = excluded.updated_at_us"
+    "SET policy = excluded.policy, version = signal_policies.version + 1, updated_at_us = excluded.updated_at_us"
 )
 _SUBSCRIPTION: Final = f"SELECT {', '.join(SUBSCRIPTION_COLUMNS)} FROM subscriptions WHERE partner = ?"
 SUBSCRIPTION: Final = f"{_SUBSCRIPTION} AND id = ?"
@@ -75,8 +75,8 @@ ADD_HELD_OUT: Final = (
 # (partner, offer_id, utc_day, cents)
 SPEND: Final = (
     "INSERT INTO offer_spend (partner, offer_id, utc_day, spent_cents, n_signals) VALUES (?, ?, ?, ?, 1) "
-    "ON CONFLICT (partner, offer_id, utc_day) DO UPDATE SET spent_cents = spent_cents + excluded.spent_cents, "
-    "n_signals = n_signals + 1"
+    "ON CONFLICT (partner, offer_id, utc_day) DO UPDATE SET "
+    "spent_cents = offer_spend.spent_cents + excluded.spent_cents, n_signals = offer_spend.n_signals + 1"
 )
 # Whether an event is there and has caused nothing yet: (seq).
 IS_OPEN: Final = (
@@ -85,7 +85,8 @@ IS_OPEN: Final = (
 )
 NEWEST_SIGNAL: Final = "SELECT coalesce(max(seq), 0) FROM signals"
 SIGNAL_PARTNERS: Final = "SELECT partner FROM signals UNION SELECT partner FROM holdout ORDER BY partner"
-# Each user's first signal, sent or held back: (partner).
+# Each user's first signal, sent or held back: (partner). `type` is that of the row with the minimum, as SQLite has it;
+# PostgreSQL: ``DISTINCT ON (user_id)``.
 FIRST_SENT: Final = "SELECT user_id, type, min(created_at_us) FROM signals WHERE partner = ? GROUP BY user_id"
 FIRST_HELD_OUT: Final = "SELECT user_id, type, min(created_at_us) FROM holdout WHERE partner = ? GROUP BY user_id"
 # What some users paid and were promised: (partner, users).
