@@ -44,7 +44,7 @@ POSTERIOR: Final = "SELECT seq, made_at_us, counts FROM action_posterior"
 # What serves, the frozen posterior where there is one: whether it is frozen, seq, the instant it is of, and the counts.
 _SERVING: Final = (
     "FROM (SELECT 1 AS is_frozen, seq, frozen_at_us AS at_us, counts FROM action_freeze "
-    "UNION ALL SELECT 0, seq, made_at_us, counts FROM action_posterior) AS both ORDER BY is_frozen DESC LIMIT 1"
+    "UNION ALL SELECT 0, seq, made_at_us, counts FROM action_posterior) AS either ORDER BY is_frozen DESC LIMIT 1"
 )
 SERVING: Final = f"SELECT is_frozen, seq, at_us, counts {_SERVING}"
 SERVING_STAMP: Final = f"SELECT is_frozen, seq, at_us {_SERVING}"  # tells whether another one serves

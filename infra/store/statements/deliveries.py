@@ -88,7 +88,7 @@ FORGET_HEALTH: Final = "DELETE FROM endpoint_health WHERE subscription_id = ?"
 LIST_DELIVERIES: Final = (
     "SELECT d.delivery_id, d.signal_id, g.type, d.cause, d.state, d.created_at_us, d.due_at_us FROM deliveries d "
     "LEFT JOIN signals g USING (signal_id) WHERE d.subscription_id = ?1 AND d.delivery_id < ?2 "
-    "AND (?3 IS NULL OR d.state = ?3) "
+    "AND (CAST(?3 AS TEXT) IS NULL OR d.state = ?3) "
     "ORDER BY d.delivery_id DESC LIMIT ?4"
 )
 LIST_ATTEMPTS: Final = (
