@@ -30,7 +30,7 @@ from models.events.sources.attune import ATTUNE
 
 
 class Counts(NamedTuple):
-    """What became of the rows of a file; the three add up to the rows that were read, those without consent aside.
+    """Numbers of what became of the rows of a file; the three add up to the rows that were read, those without consent aside.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Counts(NamedTuple):
 
 
 class Door(NamedTuple):
-    """What all rows of one file share: adapter, owner, the file's name without its folder, and the key of pseudonyms."""
+    """Context of all rows of one file: adapter, owner, the file's name without its folder, and the key of pseudonyms."""
 
     adapter: Source
     partner: str

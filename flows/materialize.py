@@ -40,7 +40,7 @@ ROW_GROUP: Final = 100_000
 
 @dataclass(frozen=True)
 class Offline:
-    """What the offline tables hold.
+    """Contents of the offline tables.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Offline:
 
 @dataclass(frozen=True)
 class Materialized:
-    """What one materialization did.
+    """Result of one materialization.
 
     Attributes
     ----------

@@ -45,7 +45,7 @@ def is_over(home: Path, name: str, now_us: int | None = None) -> bool:
 
 
 def held_back(home: Path, versions: Mapping[str, int], found: Mapping[str, Any], now_us: int | None = None) -> dict[str, str]:
-    """What must not become champion yet, and why.
+    """Models that must not become champion yet, and why.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def held_back(home: Path, versions: Mapping[str, int], found: Mapping[str, Any],
 
 
 def of_profiles(home: Path, now_us: int | None = None) -> dict[str, Any] | None:
-    """What logged decisions say of the profiles on trial, with their version; None where there are none."""
+    """Verdict of logged decisions on the profiles on trial, with their version; None where there are none."""
     version = running(home).get(PROFILES)
     return None if version is None else {"version": version, **off_policy.of_profiles(home, version, now_us)}
 

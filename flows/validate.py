@@ -41,7 +41,7 @@ class ValidationStopped(ValueError):  # noqa: N818 - a decision about data
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What the validation of a batch of events said.
+    """Result of the validation of a batch of events.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ SEED: Final = 0  # of the draws behind the intervals
 
 
 def inspect(home: Path) -> dict[str, Any]:
-    """What serves: every action type with its posterior, prior and weight.
+    """Weights that serve: every action type with its posterior, prior and weight.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def thaw(home: Path) -> dict[str, Any]:
 
 
 def weight_lines(found: dict[str, Any]) -> list[str]:
-    """What `inspect` tells, as a table for people."""
+    """Table of what `inspect` tells, for people."""
     lines = [f"{'action':18}{'weight':>8}{'prior':>8}{'p':>9}{'95 % interval':>19}{'n':>11}"]
     for row in found["actions"]:
         interval = f"{row['low']:.4f} – {row['high']:.4f}"
@@ -99,7 +99,7 @@ def weight_lines(found: dict[str, Any]) -> list[str]:
 
 
 def sequence_lines(found: dict[str, Any]) -> list[str]:
-    """What `sequences` tells, as two tables for people."""
+    """Two tables of what `sequences` tells, for people."""
     lines = [f"{'action':18}{'n':>9}{'p(purchase)':>13}{'removal effect':>16}{'95 % interval':>19}"]
     lines += [
         f"{row['event_type']:18}{row['n']:9}{row['p_purchase']:13.4f}{row['removal_effect']:16.4f}{_interval(row, 4):>19}"

@@ -11,7 +11,7 @@ log: Final = logging.getLogger("attune.store")
 
 
 class StoreWatch:
-    """What was read from the store once, kept up to date.
+    """Watch over what was read from the store once: keeps it up to date.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an experiment's readout asks the store: exposures, outcomes, and what was known of a visitor before the first exposure.
+"""Statements of an experiment's readout: exposures, outcomes, and what was known of a visitor before the first exposure.
 
 A row of `decisions` is an exposure, and so is one of `failed_decisions`: who was dealt a variant that fails is not left out of
 what that variant did. A visitor is a (partner, pseudonym); outcomes are counted from the first exposure on, and events that

@@ -1,4 +1,4 @@
-"""What a challenger would have answered to live requests, summed up: no request and no visitor can be found in it."""
+"""Statements of the shadow: what a challenger would have answered, summed up; no request and no visitor is found in it."""
 
 import json
 from collections.abc import Mapping, Sequence
