@@ -15,12 +15,11 @@ import numpy as np
 
 from infra import layout, registry
 from infra.lock import held
-from infra.settings import prepare
-from infra.store.connection import connect
+from infra.store.engines import open_store
 from infra.store.events import read_events
 from models.bandit import profiles
-from models.bandit import tuning as profile_tuning
 from models.inference import examples, intent
+from models.tuning import profiles as profile_tuning
 
 NAME: Final = "profiles"
 
@@ -40,10 +39,9 @@ def tune(home: Path, as_of_us: int | None = None, seed: int = 0) -> dict[str, An
         If the log is empty, or no intent model serves.
     """
     began = time.perf_counter()
-    home = prepare(home)
     with held(home / layout.RETRAIN_LOCK, "tune"):
-        with closing(connect(home)) as connection:
-            frame = read_events(connection, until_us=as_of_us)
+        with closing(open_store(home)) as store:
+            frame = read_events(store, until_us=as_of_us)
         if frame.empty:
             raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
         champion = registry.champions(home).get("intent")
