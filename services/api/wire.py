@@ -84,7 +84,8 @@ class SessionData(msgspec.Struct, gc=False):
 class RecommendationRequest(msgspec.Struct):
     """Which items go with this session?
 
-    Items in the cart, bought ones and `item_id` itself are never recommended; `exclude_seen` leaves out the whole session's.
+    Items in the cart, bought ones and the one on screen (`item_id`, else the session's last) are never recommended;
+    `exclude_seen` leaves out the whole session's.
     By default the associations answer; `ranker` asks the ranker, which finds the next item more often and gives reasons only
     for items that the associations tie to the session. `interleave` lets both take turns in one list, to learn from what
     visitors take which of them they prefer.

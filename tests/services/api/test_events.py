@@ -10,7 +10,8 @@ import pytest
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
 from models.events.identity import partner_key, partner_keys, pseudonym
-from services.api.events import MAX_EVENTS, MAX_ROWS, EventsAnswer, EventsHandler
+from services.api.event_verdicts import MAX_ROWS, EventsAnswer
+from services.api.events import MAX_EVENTS, EventsHandler
 from services.http.calls import Call
 from services.http.idempotency import Writes
 from services.http.partners import Caller

@@ -1,0 +1,204 @@
+"""Verdicts on events: which may enter the log, which are kept in quarantine, and which leave no trace.
+
+When things happened: `ts` is the sender's clock. Where the batch says when it was sent (`sent_at`, by the same clock) and that
+differs from ours by more than `SAME_CLOCK_S`, every `ts` is moved by the difference, and only then held against our clock.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from infra.store.protocol import Transaction
+from infra.store.statements.quarantine import QUARANTINE_ROW, REJECTED_SOURCE
+from models.events import consent
+from models.events.foreign import own_events
+from models.events.identity import pseudonym
+from models.events.rejected import kept_form, lateness_problem, reason_of
+from models.events.rules import Problem, event_problem, parse_instant_us, to_row
+from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH, SAME_CLOCK_S
+from services.http.calls import Call
+from services.http.openapi_schemas import words
+from services.http.problems import Refusal
+
+MAX_ROWS: Final = 5_000  # of a batch: foreign events become one row per product
+MAX_EVENT_BYTES: Final = 64 * 1024
+_OCCURRED: Final = EVENT_COLUMNS.index("occurred_at_us")
+
+
+class EventBatch(msgspec.Struct):
+    """What the visitors of a shop did, in any order; `sent_at` is the sender's clock when the batch was sent."""
+
+    events: list[msgspec.Raw]
+    sent_at: str | None = None
+
+
+class EventResult(msgspec.Struct, omit_defaults=True):
+    """Verdict on one event, in the order they were sent: `accepted`, `duplicate` or `rejected`.
+
+    `event_id` is repeated only where it was a valid one; `pointer` is a JSON pointer into the request's body.
+    """
+
+    event_id: str | None
+    status: Annotated[str, Meta(extra_json_schema=words(("accepted", "duplicate", "rejected")))]
+    reason: str | None = None
+    pointer: str | None = None
+
+
+class EventsAnswer(msgspec.Struct):
+    """What became of a batch."""
+
+    accepted: int
+    duplicate: int
+    rejected: int
+    results: list[EventResult]
+
+
+class GoodEvent(NamedTuple):
+    """Good event: its rows for the log (one, or one per product), and the decision that it names."""
+
+    place: int
+    rows: list[tuple[Any, ...]]
+    decision_id: str | None
+
+
+class JudgedBatch(NamedTuple):
+    """Judged batch: a verdict for every event; whether a good one is new, only the log can tell."""
+
+    call: Call
+    opted_out: bool  # by the browser, for all of the batch
+    results: list[EventResult]
+    good: list[GoodEvent]
+    rejected: list[tuple[Any, ...]]
+
+    def store(self, transaction: Transaction) -> EventsAnswer:
+        """Append what is good, keep what is rejected."""
+        partner, received_at_us = self.call.partner, self.call.received_at_us
+        browser = int(self.call.caller.kind == "pk")  # what anybody may send counts less in the action weights
+        for place, rows, decision_id in self.good:
+            sent = (received_at_us, decision_id, browser)
+            if not any(transaction.append((partner, *row, *sent) for row in rows)):
+                self.results[place].status = "duplicate"
+        if self.rejected:
+            transaction.executemany(QUARANTINE_ROW, self.rejected)
+        count = [result.status for result in self.results].count
+        return EventsAnswer(count("accepted"), count("duplicate"), count("rejected"), self.results)
+
+
+def judge(batch: EventBatch, call: Call, key: bytes) -> JudgedBatch:
+    """Judge every event of a batch.
+
+    Parameters
+    ----------
+    key
+        The partner's pseudonym key: user ids become pseudonyms before anything is stored.
+
+    Raises
+    ------
+    Refusal
+        422 for a batch with an impossible `sent_at`, or with more than `MAX_ROWS` products.
+    """
+    ahead_us = _clock_difference_us(batch.sent_at, call.received_at_us)
+    judged = JudgedBatch(call, consent.is_opted_out(call.headers), [], [], [])
+    n_rows = 0
+    for place, raw in enumerate(batch.events):
+        events, problem = _examine(raw, call.received_at_us, ahead_us)
+        n_rows += len(events)
+        if n_rows > MAX_ROWS:
+            raise Refusal(422, f"the events of a batch may name {MAX_ROWS} products at most", f"/events/{place}")
+        _take(judged, place, events, problem, key, ahead_us)
+    return judged
+
+
+def _take(
+    judged: JudgedBatch, place: int, events: list[dict[str, Any]], problem: Problem | None, key: bytes, ahead_us: int
+) -> None:
+    """Put the verdict on one event down: on the one that was sent, which may stand for several of ours."""
+    event, call = events[0], judged.call
+    known = event.get("event_id")
+    shown = known if _is_valid_id(known) else None
+    if judged.opted_out or consent.is_refused(event):  # nothing of it is kept, in quarantine neither
+        pointer = f"/events/{place}" + ("" if judged.opted_out else "/context/consent")
+        judged.results.append(EventResult(shown, "rejected", consent.REASON, pointer))
+    elif problem is None:
+        judged.good.append(GoodEvent(place, [_row(own, key, ahead_us) for own in events], event.get("decision_id")))
+        judged.results.append(EventResult(known, "accepted"))
+    else:
+        judged.results.append(EventResult(shown, "rejected", problem.reason, f"/events/{place}{problem.pointer}"))
+        judged.rejected.extend(_kept(own, problem, place, call, key, ahead_us) for own in events)
+
+
+def _clock_difference_us(sent_at: str | None, received_at_us: int) -> int:
+    """How far ours is ahead of the sender's clock; 0 where it does not tell, or tells the same time.
+
+    Raises
+    ------
+    Refusal
+        422 for a `sent_at` that is no instant.
+    """
+    if sent_at is None:
+        return 0
+    try:
+        ahead_us = received_at_us - parse_instant_us(sent_at)
+    except (ValueError, OverflowError):
+        raise Refusal(422, "sent_at must be an RFC 3339 instant with a UTC offset", "/sent_at") from None
+    return ahead_us if abs(ahead_us) > SAME_CLOCK_S * 1_000_000 else 0
+
+
+def _examine(raw: msgspec.Raw, received_at_us: int, ahead_us: int) -> tuple[list[dict[str, Any]], Problem | None]:
+    """Read an event as ours; the first thing that is wrong with it."""
+    if len(memoryview(raw)) > MAX_EVENT_BYTES:
+        return [{}], Problem("", f"an event may have {MAX_EVENT_BYTES} bytes at most")
+    try:
+        event = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [{}], Problem("", "an event must be valid JSON, not nested too deeply, its numbers within the range of a double")
+    if not isinstance(event, dict):
+        return [{}], Problem("", "an event must be a JSON object")
+    events = own_events(event)
+    for own in events:
+        problem = event_problem(own, received_at_us - ahead_us) or _decision_problem(own)
+        problem = problem or lateness_problem(parse_instant_us(own["ts"]) + ahead_us, received_at_us)
+        if problem is not None:
+            return events, problem
+    return events, None
+
+
+def _is_valid_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH
+
+
+def _decision_problem(event: Mapping[str, Any]) -> Problem | None:
+    value = event.get("decision_id")
+    if value is None or _is_valid_id(value):
+        return None
+    return Problem("/decision_id", f"decision_id must be a text of 1 to {MAX_ID_LENGTH} characters")
+
+
+def _row(event: Mapping[str, Any], key: bytes, ahead_us: int) -> tuple[Any, ...]:
+    row = to_row(event, pseudonym(key, event["user_id"]))
+    return (*row[:_OCCURRED], row[_OCCURRED] + ahead_us, *row[_OCCURRED + 1 :]) if ahead_us else row
+
+
+def _kept(
+    event: dict[str, Any], problem: Problem, place: int, call: Call, key: bytes, ahead_us: int
+) -> tuple[Any, ...]:  # fmt: skip
+    """A rejected event as `QUARANTINE_ROW` wants it; sent again, it is the same row."""
+    raw = msgspec.json.encode(kept_form(_by_our_clock(event, ahead_us), key)).decode()
+    reason = reason_of(problem)
+    content = "\x1f".join((call.partner, REJECTED_SOURCE, reason, raw)).encode("utf-8", "surrogatepass")
+    content_key = blake2b(content, digest_size=16).hexdigest()
+    return (call.partner, REJECTED_SOURCE, "attune", place + 1, raw, reason, content_key, call.received_at_us)
+
+
+def _by_our_clock(event: dict[str, Any], ahead_us: int) -> dict[str, Any]:
+    if not ahead_us:
+        return event
+    try:
+        corrected = datetime.fromtimestamp((parse_instant_us(event["ts"]) + ahead_us) / 1e6, UTC)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return event
+    return event | {"ts": corrected.isoformat()}
