@@ -15,7 +15,7 @@ class Incumbent(NamedTuple):
     model: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingInput:
     """What a model is fitted on; a fit reads it and nothing else, so equal inputs give equal models.
 
