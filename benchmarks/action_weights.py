@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
+from models.arrays import Floats
 from models.inference import examples, labels
 from models.inference.examples import Log
 from models.schema import EVENT_TYPES, EventType
@@ -27,7 +28,7 @@ from models.simulator import Causes, ShopConfig, simulate
 from models.weight_profile import base_weights
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
-from models.weights.actions import Counts, Floats
+from models.weights.actions import Counts
 
 CHECKOUT = (EventType.ADD_TO_CART, EventType.CART_VIEW, EventType.CHECKOUT_VIEW)
 TYPES = np.arange(len(EVENT_TYPES)) != EventType.PURCHASE

@@ -15,9 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Floats = npt.NDArray[np.float64]
-Features = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+from models.arrays import Features, Floats, Ints
 
 KINDS: Final = (
     "interaction item image",

@@ -17,18 +17,14 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from benchmarks import impression_ranker as impressions
 from benchmarks.impression_ranker import Lists
 from flows.read import batches
+from models.arrays import Flags, Floats
 from models.events.sources import source
 from models.statistics import bootstrap
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 N_FOLDS = 5
 LATER_SHARE = 0.4

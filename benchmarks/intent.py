@@ -25,7 +25,6 @@ from models.schema import INTENTS
 from models.simulator import ShopConfig, simulate
 
 BAR = {"after_3_macro_f1": 0.50, "after_10_macro_f1": 0.70, "ece": 0.05}
-Floats = npt.NDArray[np.float64]
 
 
 def measure(n_users: int, n_days: int, seed: int) -> dict[str, Any]:

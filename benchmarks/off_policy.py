@@ -24,18 +24,16 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 
+from models.arrays import Floats, Ints
 from models.bandit import off_policy, reward_model
 from models.bandit.off_policy import DR, IPS, SNIPS, OffPolicyParams
 from models.statistics import logistic
 from models.statistics.metrics import Interval
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 N_ARMS: Final = 30
 N_CONTEXT: Final = 5
 N_ROUNDS: Final = 10_000

@@ -28,7 +28,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from benchmarks.off_policy import ESTIMATORS, N_CONTEXT, N_ROUNDS, Floats, Ints, draw, learn, mean_rewards, weighed, world
+from benchmarks.off_policy import ESTIMATORS, N_CONTEXT, N_ROUNDS, draw, learn, mean_rewards, weighed, world
+from models.arrays import Floats, Ints
 from models.bandit import off_policy, reward_model
 from models.bandit.off_policy import Logged, OffPolicyParams
 

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from models.arrays import Floats, Ints
 from models.kernels import kernel
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 N_MATCH_DECAY = 10  # lambda(x) = 1 - x / 10 for a match x places from the end, 0 beyond
 
 

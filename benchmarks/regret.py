@@ -27,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats, Ints
 from models.associations import model as associations
 from models.bandit import thompson as profile_bandit
 from models.bandit.thompson import BanditParams, Outcomes
@@ -38,9 +39,6 @@ from models.simulator import ShopConfig, open_shop, p_click, p_next_item, simula
 from models.simulator.catalogue import item_ids
 from models.statistics import bootstrap
 from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 REFRESH: Final = 200
 EPSILON: Final = 0.1

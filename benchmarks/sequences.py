@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Ints
 from models.events.encode import EVENT_DTYPE, NO_CODE, EventArray
 
-Ints = npt.NDArray[np.int64]
 SPAN_US = 30 * 86_400_000_000  # the files hold an order but no times: the sessions are spread over thirty days
 
 

@@ -30,6 +30,7 @@ import pandas as pd
 
 from benchmarks import user_history
 from flows.read import batches
+from models.arrays import Flags, Floats, Ints
 from models.associations import model as associations
 from models.evaluation import ablation
 from models.evaluation import classification as report
@@ -44,10 +45,6 @@ from models.questions.later import Later
 from models.schema import ITEM_FEATURES, N_EVENT_TYPES, EventType
 from models.statistics import bootstrap, logistic, metrics, split
 from models.tuning import learning as weight_learning
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 N_FOLDS = 5
 LATER_SHARE = 0.4

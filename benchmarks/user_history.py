@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import Features
 from models.events.encode import EventArray
 from models.schema import EventType
-
-Features = npt.NDArray[np.float32]
 
 _KINDS: Final = {
     "events": tuple(EventType),

@@ -22,6 +22,7 @@ from infra.store.engines import open_store
 from infra.store.protocol import Store
 from infra.store.statements.decisions import JUDGED, READ_SNAPSHOT, REWARD_WINDOW
 from models import weight_profile as weights
+from models.arrays import Floats, Ints
 from models.bandit import arms, off_policy, profiles, reward_model
 from models.bandit import thompson as profile_bandit
 from models.bandit.off_policy import DR, SAME, OffPolicyParams
@@ -143,11 +144,11 @@ def _rows(store: Store, until_us: int, wanted: Set[str]) -> list[tuple[Any, ...]
 class _Decisions(NamedTuple):
     """Logged decisions, oldest first; each column of shape (n_decisions,), context (n_decisions, n_columns)."""
 
-    visitor: off_policy.Ints
+    visitor: Ints
     arm: npt.NDArray[np.str_]
-    reward: off_policy.Floats
-    propensity: off_policy.Floats
-    context: off_policy.Ints
+    reward: Floats
+    propensity: Floats
+    context: Ints
 
     def where(self, kept: npt.NDArray[np.bool_]) -> "_Decisions":
         return _Decisions(self.visitor[kept], self.arm[kept], self.reward[kept], self.propensity[kept], self.context[kept])

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
+Reals = npt.NDArray[np.floating]  # of whatever width
 Ints = npt.NDArray[np.int64]
 Ints32 = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.int8]
@@ -14,6 +15,7 @@ Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.integer]  # of classes, of whatever width
 Objects = npt.NDArray[np.object_]
 Records = npt.NDArray[np.void]
+Features = npt.NDArray[np.float32]  # as the online store keeps them, everywhere
 
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 Tuple = TypeVar("Tuple", bound=tuple[Any, ...])

@@ -7,9 +7,9 @@ the worker, the shadow and the evaluation all call it.
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from models import degraded
+from models.arrays import Floats, Floats32
 from models.engagement import formula
 from models.events.encode import EventArray
 from models.features import items, users
@@ -23,8 +23,6 @@ from models.schema import N_EVENT_TYPES
 from models.weight_profile import STATIC
 from models.weights.contextual import in_context
 
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
 N_CANDIDATES: Final = 50  # of which some may be out of stock
 
 

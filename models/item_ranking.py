@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models import degraded
+from models.arrays import Floats, Ints
 from models.associations.model import AssociationStore, Contribution, Ranked
 from models.events.encode import NO_CODE, EventArray
-from models.known import Codes, ItemCodes, Known, RecentItems, item_codes
+from models.known import ItemCodes, Known, RecentItems, item_codes
 from models.live_session import LiveSession, cart_and_bought, last_item
 from models.model_set import ModelSet
 from models.ranker.model import Ranked as RankedByTrees
@@ -24,8 +25,6 @@ from models.schema import EventType
 from models.weight_profile import WeightProfile
 from models.weights.actions import ActionWeights
 from models.weights.contextual import in_context
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Asked:
 class Query(NamedTuple):
     """What a model is asked about, oldest first, shape (n_events,) each: item codes, event types, seconds ago."""
 
-    items: Codes
+    items: Ints
     types: npt.NDArray[np.int8]
     ages_s: Floats
 
@@ -66,7 +65,7 @@ class Inquiry(NamedTuple):
     """A question as one model is asked it, whatever the weights: what about, and the codes that must not come back."""
 
     query: Query
-    left_out: Codes
+    left_out: Ints
 
 
 class Weighing(NamedTuple):
@@ -171,7 +170,7 @@ def _of_ranker(
 
 
 def _named(
-    codes: Codes, scores: Floats, ids: Sequence[str], because: list[list[Contribution]] | None = None
+    codes: Ints, scores: Floats, ids: Sequence[str], because: list[list[Contribution]] | None = None
 ) -> ItemRanking:  # fmt: skip
     return ItemRanking([ids[code] for code in codes.tolist()], scores.tolist(), because)
 
@@ -226,7 +225,7 @@ def _extended(query: Query, codes: list[int], age_s: float, *, first: bool) -> Q
     return Query(np.concatenate((a.items, b.items)), np.concatenate((a.types, b.types)), np.concatenate((a.ages_s, b.ages_s)))
 
 
-def items_left_out(session: LiveSession, model: ItemCodes, item_id: str | None, seen: bool = False) -> Codes:
+def items_left_out(session: LiveSession, model: ItemCodes, item_id: str | None, seen: bool = False) -> Ints:
     """Codes that must not be recommended: in the cart, bought, on screen, and if told so all of the session."""
     if seen:
         ids = session.item_ids if item_id is None else [*session.item_ids, item_id]

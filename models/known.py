@@ -4,12 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats32, Ints
 from models.events.encode import NO_CODE
-
-Floats32 = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.int64]
 
 
 class ItemCodes(Protocol):
@@ -20,7 +17,7 @@ class ItemCodes(Protocol):
         ...
 
 
-def item_codes(model: ItemCodes, item_ids: Iterable[str]) -> Codes:
+def item_codes(model: ItemCodes, item_ids: Iterable[str]) -> Ints:
     """Codes of some items in a model, in order, and one more that stands for no item: `NO_CODE` taken as a place finds it.
 
     Shape (n_items + 1,); `NO_CODE` for what the model does not know.
@@ -65,7 +62,7 @@ class Known(NamedTuple):
     item: Floats32 | None = None
     recent: RecentItems | None = None
     missing: tuple[str, ...] = ()
-    sold_out: Callable[[ItemCodes], Codes] | None = None
+    sold_out: Callable[[ItemCodes], Ints] | None = None
 
 
 NOTHING_KNOWN = Known()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats, Ints
 from models.associations.model import AssociationStore
 from models.events.encode import NO_CODE, EventArray
 from models.experiments.assignment import DYNAMIC
@@ -24,9 +25,6 @@ from models.questions.later import Later
 from models.ranker.model import Ranker
 from models.recommend import actions_of
 from models.weight_profile import WeightProfile
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 class Moment(NamedTuple):

@@ -6,12 +6,10 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats
 from models.artifact import Parts
 from models.schema import EVENT_TYPES, INTENTS, N_EVENT_TYPES, N_INTENTS
-
-Floats = npt.NDArray[np.float64]
 
 BASE_WEIGHTS: Final = {
     "item_view": 0.2,  # fixed by the design: the visitor looked

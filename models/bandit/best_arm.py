@@ -3,10 +3,10 @@
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-Floats = npt.NDArray[np.float64]
+from models.arrays import Floats
+
 Kind = Literal["beta", "normal"]
 
 _GRID: Final = 96  # quantiles of each posterior at which the integral is taken

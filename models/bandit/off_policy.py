@@ -20,13 +20,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats, Ints
 from models.statistics.metrics import Interval
 from models.statistics.verdict import FAIL, NOT_ENOUGH, PASS, THIN, Rule, Verdict
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 IPS: Final = "ips"
 SNIPS: Final = "snips"

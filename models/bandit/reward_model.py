@@ -6,8 +6,7 @@ A ridge regression over indicators; the estimate is right whatever the model say
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from models.arrays import Floats, Ints
 
 
 def folds(visitor: Ints, n_folds: int, rng: np.random.Generator) -> Ints:

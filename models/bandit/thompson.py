@@ -22,10 +22,9 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats
 from models.bandit.best_arm import Kind, p_best, with_floor
 from models.experiments.assignment import variant_at
-
-Floats = npt.NDArray[np.float64]
 
 MOST_ON_TRIAL: Final = 0.5  # probability that all profiles on trial have together
 EVERYWHERE: Final = ""  # the row of a snapshot for a context of which nothing is known

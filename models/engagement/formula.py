@@ -3,12 +3,9 @@
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats, Floats32
 from models.schema import EVENT_TYPES, N_EVENT_TYPES, SESSION_FEATURES
-
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
 
 IMMEDIATE_SHARE: Final = 0.5  # of what the prediction leaves open, how much the visitor's present activity may add
 _RECENT: Final = np.array([SESSION_FEATURES.index(f"recent_{name}") for name in EVENT_TYPES])

@@ -9,7 +9,8 @@ the same.
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal, NamedTuple
 
-from models.engagement.signals import Floats, Floats32, Shelf, Signal, SignalThresholds, choose
+from models.arrays import Floats, Floats32
+from models.engagement.signals import Shelf, Signal, SignalThresholds, choose
 from models.experiments.assignment import Experiment, position
 from models.schema import SIGNAL_TYPES
 

@@ -8,13 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple, TypedDict
 
-import numpy as np
-import numpy.typing as npt
-
+from models.arrays import Floats, Floats32
 from models.schema import NEXT_ACTIONS, SESSION_FEATURES, SIGNAL_TYPES
-
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
 
 _COLUMN: Final = {name: at for at, name in enumerate(SESSION_FEATURES)}
 _SHAPE: Final = (len(SESSION_FEATURES),)

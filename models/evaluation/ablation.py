@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Ints
 from models.events.encode import NO_CODE
 from models.experiments.assignment import DYNAMIC
 from models.experiments.assignment import STATIC as STATIC_VARIANT
@@ -30,10 +30,6 @@ from models.statistics import bootstrap
 from models.statistics.bootstrap import NO_DIFFERENCE, Draws
 from models.statistics.metrics import Interval
 from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 REFERENCE: Final = "static"
 DECIDES: Final = "ndcg_20"

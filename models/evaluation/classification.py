@@ -10,11 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Codes, Flags, Floats
 from models.statistics import metrics
-
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.integer]
-Flags = npt.NDArray[np.bool_]
 
 DECISION_POINTS: Final = (1, 3, 5, 10)  # events seen when the early-decision curve is read
 

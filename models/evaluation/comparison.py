@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Ints
 from models.artifact import Parts
 from models.assess import immediates
 from models.evaluation import classification as report
@@ -23,10 +24,6 @@ from models.schema import DEVICES, HORIZONS_S, INTENTS, N_INTENTS, SESSION_FEATU
 from models.statistics import bootstrap, metrics
 from models.statistics.bootstrap import Draws
 from models.statistics.metrics import Interval
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 N_DRAWS: Final = 500
 MEDIUM: Final = "medium_term"  # the horizon of the engagement score

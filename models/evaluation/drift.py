@@ -6,16 +6,14 @@ weak labels, and rewards that changed. Each rule says pass, fail or "not enough 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats, Ints, Reals
 from models.statistics import metrics
 from models.statistics.verdict import FAIL, NOT_ENOUGH, PASS
-
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.int64]
 
 DRIFT: Final = "drift"
 NO_DRIFT: Final = "no drift"
@@ -104,7 +102,7 @@ def psi(reference: npt.ArrayLike, current: npt.ArrayLike) -> float:
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def psi_of(reference: Floats, current: Floats, n_bins: int = 10) -> float:
+def psi_of(reference: Reals, current: Reals, n_bins: int = 10) -> float:
     """PSI of a number, binned by the quantiles of the reference; missing values (NaN) are a bin of their own.
 
     Parameters
@@ -121,7 +119,7 @@ def psi_of(reference: Floats, current: Floats, n_bins: int = 10) -> float:
     known = reference[~np.isnan(reference)]
     edges = np.unique(np.quantile(known, np.linspace(0, 1, n_bins + 1)[1:-1])) if len(known) else np.zeros(0)
 
-    def counts(values: Floats) -> Ints:
+    def counts(values: Reals) -> Ints:
         # A value equal to an edge lies above it, also where most values are equal, as zeros are.
         place = np.searchsorted(edges, values, side="left") + (len(edges) + 1) * np.isin(values, edges)
         return np.bincount(np.where(np.isnan(values), 2 * len(edges) + 1, place), minlength=2 * len(edges) + 2)
@@ -129,20 +127,18 @@ def psi_of(reference: Floats, current: Floats, n_bins: int = 10) -> float:
     return psi(counts(reference), counts(current))
 
 
-def feature_psi(reference: Floats, current: Floats, names: Sequence[str], n_bins: int = 10) -> dict[str, float]:
+def feature_psi(reference: Reals, current: Reals, names: Sequence[str], n_bins: int = 10) -> dict[str, float]:
     """PSI of each column but the calendar's, largest first; shapes (n, n_features) and (m, n_features)."""
     found = {name: psi_of(reference[:, k], current[:, k], n_bins) for k, name in enumerate(names) if name not in CALENDAR}
     return dict(sorted(found.items(), key=lambda one: -one[1]))
 
 
-def mix(p: Floats, names: Sequence[str]) -> dict[str, int]:
+def mix(p: Reals, names: Sequence[str]) -> dict[str, int]:
     """How many rows are mostly each class; shape (n, n_classes) in."""
     return dict(zip(names, np.bincount(p.argmax(axis=1), minlength=len(names)).tolist(), strict=True))
 
 
-def calibration_rise(
-    p_before: metrics.Floats, true_before: metrics.Floats, p_now: metrics.Floats, true_now: metrics.Floats
-) -> tuple[float, float]:
+def calibration_rise(p_before: Floats, true_before: Floats, p_now: Floats, true_now: Floats) -> tuple[float, float]:
     """Expected calibration error in the reference and now; probabilities and weak labels, shapes (n, n_classes)."""
     return metrics.ece(p_before, true_before), metrics.ece(p_now, true_now)
 

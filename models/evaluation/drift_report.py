@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Flags, Floats
 from models.assess import immediates
 from models.engagement.model import EngagementModel
 from models.evaluation.comparison import calibration_interval
@@ -24,8 +24,6 @@ from models.statistics.verdict import FAIL
 from models.weights.actions_from_log import ready_of
 
 N_DRAWS: Final = 200
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 
 def compared(

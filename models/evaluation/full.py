@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Ints
 from models.evaluation import ablation
 from models.evaluation import classification as report
 from models.evaluation import tables as evaluation
@@ -31,10 +32,6 @@ from models.statistics.split import Split
 from models.tuning import from_log as log_weights
 from models.weights import action_report as action_weight_report
 from models.weights import actions_from_log, markov, sequence_report
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 BEHAVIOUR: Final = ("dwell", "scroll", "zoom", "cursor")  # in the names of the features that come from the browser's measures
 N_PREFIXES: Final = 10_000

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Ints
 from models.evaluation import classification as report
 from models.experiments import assignment
 from models.features import sessions
@@ -22,10 +22,6 @@ from models.replay import replay
 from models.schema import HORIZONS_S, INTENTS, NEXT_ACTIONS
 from models.statistics import metrics
 from models.weight_profile import STATIC
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 
 def intent_tables(p: Floats, found: Examples, held: Flags) -> dict[str, Any]:

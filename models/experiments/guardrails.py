@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from models.arrays import Floats, Ints
 from models.experiments import sequential
 from models.experiments.assignment import Experiment
-from models.experiments.outcomes import Exposed, Floats, Ints
+from models.experiments.outcomes import Exposed
 from models.experiments.sequential import Moments, SequenceParams
 
 ERROR_RATE: Final = "error_rate"

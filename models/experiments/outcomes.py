@@ -3,10 +3,8 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from models.arrays import Floats, Ints
 
 CONVERSION: Final = "conversion"
 REVENUE: Final = "revenue_per_visitor"

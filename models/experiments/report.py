@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import chisquare
 
+from models.arrays import Floats, Ints
 from models.experiments import guardrails, sequential
 from models.experiments import verdict as experiment_verdict
 from models.experiments.assignment import Experiment
 from models.experiments.guardrails import GuardrailParams, by_variant
-from models.experiments.outcomes import CONVERSION, Exposed, Floats, Ints, Purchases, adjusted, outcomes
+from models.experiments.outcomes import CONVERSION, Exposed, Purchases, adjusted, outcomes
 from models.experiments.sequential import Moments, SequenceParams
 from models.experiments.verdict import WITHHELD
 from models.schema import DAY_US

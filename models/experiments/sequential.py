@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-Floats = npt.NDArray[np.float64]
+from models.arrays import Floats
 
 _MAX_VISITORS = 10**12  # nobody waits for more
 

@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Ints
 from models.experiments import sequential
 from models.experiments.sequential import Moments, SequenceParams
 from models.schema import DAY_US, SIGNAL_TYPES
 from models.statistics.verdict import NOT_ENOUGH
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 UPLIFT: Final = "uplift"
 NO_UPLIFT: Final = "no uplift"

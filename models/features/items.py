@@ -9,8 +9,8 @@ Features never hold NaN; an item without history has `NOTHING_YET`.
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Features, Floats, Ints
 from models.events.encode import EventArray
 from models.kernels import kernel, nth_smallest
 from models.schema import ITEM_FEATURES, N_EVENT_TYPES, EventType
@@ -43,10 +43,6 @@ _STATE_DTYPE: Final = np.dtype(
     ]
 )
 
-Features = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
 
 class ItemHistory(NamedTuple):
     """What the batch fold tells, sorted by hour.
@@ -61,8 +57,8 @@ class ItemHistory(NamedTuple):
         `ITEM_FEATURES` as of then, shape (n_rows, n_features).
     """
 
-    items: Codes
-    hour_end_us: Codes
+    items: Ints
+    hour_end_us: Ints
     features: Features
 
 
@@ -137,7 +133,7 @@ def _hour(at_us: Any, until_us: int) -> Any:
 
 @kernel
 def _fold(
-    states: Any, events: EventArray, rows: Codes, until_us: int, items: Codes, hour_end_us: Codes, features: Features
+    states: Any, events: EventArray, rows: Ints, until_us: int, items: Ints, hour_end_us: Ints, features: Features
 ) -> int:
     """Write the rows of hour after hour; the number of rows written."""
     n_rows, n_priced, n_priced_then, drawn_in = 0, 0, 0, np.int64(-_DAY_HOURS)

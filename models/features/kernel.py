@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import literal_unroll
 
+from models.arrays import Features
 from models.events.encode import EventArray
 from models.kernels import kernel
 from models.schema import DEVICES, MEASURES, N_EVENT_TYPES, REFERRERS, SESSION_FEATURES, EventType
@@ -77,7 +78,6 @@ STATE_DTYPE: Final = np.dtype(
     align=True,
 )
 StateArray = npt.NDArray[np.void]  # dtype STATE_DTYPE, shape (1,)
-Features = npt.NDArray[np.float32]
 
 _ADD, _REMOVE, _PURCHASE = int(EventType.ADD_TO_CART), int(EventType.REMOVE_FROM_CART), int(EventType.PURCHASE)
 _SEARCH, _REFINE = int(EventType.SEARCH), int(EventType.SEARCH_REFINE)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.arrays import writeable
+from models.arrays import Features, writeable
 from models.events.encode import EventArray
 from models.features import kernel as session_kernel
-from models.features.kernel import STATE_DTYPE, Features, StateArray
+from models.features.kernel import STATE_DTYPE, StateArray
 from models.schema import EVENT_TYPES, SESSION_FEATURES, SESSION_IDLE_S
 
 N_FEATURES: Final = len(SESSION_FEATURES)

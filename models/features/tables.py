@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import Objects
 from models.events.encode import NO_CODE, EventArray
 from models.features import items, sessions, users
 from models.schema import (
@@ -19,8 +20,6 @@ from models.schema import (
     USER_FEATURES,
     USER_RECENT_ITEMS,
 )
-
-Texts = npt.NDArray[np.object_]
 
 
 def instants(at_us: npt.NDArray[np.int64]) -> "pd.DatetimeIndex":
@@ -70,7 +69,7 @@ def of_sessions(frame: pd.DataFrame, events: EventArray) -> pd.DataFrame:
     return _table(keys, features, SESSION_FEATURES)
 
 
-def of_users(frame: pd.DataFrame, events: EventArray, item_ids: Texts) -> tuple[pd.DataFrame, pd.DataFrame]:
+def of_users(frame: pd.DataFrame, events: EventArray, item_ids: Objects) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`USER_FEATURES` after every instant of every user, and the items each user met last.
 
     Only the newest list of recent items is kept: no model learns from it, and ten texts per event would outweigh all else.
@@ -99,7 +98,7 @@ def of_users(frame: pd.DataFrame, events: EventArray, item_ids: Texts) -> tuple[
     return features, pd.DataFrame({**recent, USER_RECENT_ITEMS: lists, RECENT_ITEMS_AT: at_us[newest]})
 
 
-def of_items(events: EventArray, item_ids: Texts, until_us: int) -> pd.DataFrame:
+def of_items(events: EventArray, item_ids: Objects, until_us: int) -> pd.DataFrame:
     """`ITEM_FEATURES` at the end of every hour in which an item had an event; the present hour as of now.
 
     Returns

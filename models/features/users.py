@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Features, Ints
 from models.events.encode import NO_CODE, EncodedEvents, EventArray
 from models.kernels import kernel
 from models.schema import N_EVENT_TYPES, N_RECENT_ITEMS, SESSION_IDLE_S, USER_FEATURES, EventType
@@ -30,9 +31,6 @@ _VIEW, _ADD, _PURCHASE = int(EventType.ITEM_VIEW), int(EventType.ADD_TO_CART), i
 _HALF_LIFE_US: Final = HALF_LIFE_S * 1e6
 _IDLE_US: Final = SESSION_IDLE_S * 1_000_000
 
-Features = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.int64]
-
 
 class UserHistory(NamedTuple):
     """What the batch fold tells; row i belongs to ``events[rows[i]]``.
@@ -47,9 +45,9 @@ class UserHistory(NamedTuple):
         Item codes after the event, distinct, newest first, `NO_CODE` where there are fewer, shape (n_events, N_RECENT_ITEMS).
     """
 
-    rows: Codes
+    rows: Ints
     features: Features
-    recent_items: Codes
+    recent_items: Ints
 
 
 class UserState(NamedTuple):
@@ -88,7 +86,7 @@ def _rate(row: Features) -> None:
 
 
 @kernel
-def _push(recent: Codes, item: int) -> None:
+def _push(recent: Ints, item: int) -> None:
     """Move an item to the front."""
     slot = 0
     while slot < len(recent) - 1 and recent[slot] != item and recent[slot] != NO_CODE:
@@ -99,7 +97,7 @@ def _push(recent: Codes, item: int) -> None:
 
 
 @kernel
-def _advance(row: Features, recent: Codes, elapsed_us: int, event: Any) -> None:
+def _advance(row: Features, recent: Ints, elapsed_us: int, event: Any) -> None:
     """Fold one event into a user's row; `elapsed_us` since the user's last event, -1 if this is the first."""
     _fade(row, elapsed_us)
     row[_DECAYED + event.event_type] += 1.0
@@ -124,13 +122,13 @@ def _copy(source: Any, row: Any) -> None:
 @kernel
 def _fold(
     carried: Features,
-    carried_recent: Codes,
+    carried_recent: Ints,
     carried_at_us: int,
     events: EventArray,
-    rows: Codes,
-    users: Codes,
+    rows: Ints,
+    users: Ints,
     features: Features,
-    recent: Codes,
+    recent: Ints,
 ) -> int:
     """Write a row per event; the first user goes on from what is carried. Returns -1, or the row whose type is unknown."""
     latest_us = int(carried_at_us)
@@ -155,7 +153,7 @@ def _fold(
 
 
 @kernel
-def _age(features: Features, elapsed_us: Codes) -> None:
+def _age(features: Features, elapsed_us: Ints) -> None:
     for i in range(len(features)):
         if np.isnan(features[i]).any():
             features[i, :] = 0.0
@@ -163,7 +161,7 @@ def _age(features: Features, elapsed_us: Codes) -> None:
         _rate(features[i])
 
 
-def _run(state: UserState, recent: Codes, events: EventArray, rows: Codes, users: Codes) -> UserHistory:
+def _run(state: UserState, recent: Ints, events: EventArray, rows: Ints, users: Ints) -> UserHistory:
     features = np.empty((len(events), len(USER_FEATURES)), dtype=np.float32)
     recents = np.empty((len(events), N_RECENT_ITEMS), dtype=np.int64)
     bad = _fold(state.features, recent, state.last_event_at_us, events, rows, users, features, recents)
@@ -177,7 +175,7 @@ def new_state() -> UserState:
     return UserState(NOTHING_YET.copy(), -1, ())
 
 
-def fold(events: EventArray, user_codes: Codes) -> UserHistory:
+def fold(events: EventArray, user_codes: Ints) -> UserHistory:
     """Features of every user after every event of theirs, the batch path.
 
     Parameters

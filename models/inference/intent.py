@@ -13,16 +13,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Features, Floats
 from models.artifact import Parts
 from models.inference import intent_rules, label_kernels
 from models.inference.training import TrainingInput
 from models.learners import boosting
 from models.learners.boosting import Classifier
-from models.learners.trees import BoostParams, Features, Progress
+from models.learners.trees import BoostParams, Progress
 from models.schema import EVENT_TYPES, INTENT_FEATURES, INTENTS, N_INTENTS
 from models.statistics.calibration import softmax
-
-Floats = npt.NDArray[np.float64]
 
 IntentParams = BoostParams
 DEFAULT_PARAMS: Final = BoostParams(n_rounds=80)

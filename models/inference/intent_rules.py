@@ -35,12 +35,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats
 from models.inference import label_kernels as kernels
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
 
-Floats = npt.NDArray[np.float64]
 Votes = tuple[float, float, float, float]  # exploratory, comparative, intent_to_purchase, research
 
 

@@ -11,14 +11,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Ints
 from models.events.encode import EventArray, is_item_event
 from models.inference import label_kernels as kernels
 from models.inference.intent_rules import KIND_VOTES, MEASURE_VOTES, RELATION_VOTES, RULES, LabelRules
 from models.schema import N_EVENT_TYPES, N_INTENTS, NEXT_ACTIONS, EventType
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 LEAVE: Final = NEXT_ACTIONS.index("leave")
 SILENT: Final = -1  # level of a signal that an event does not have

@@ -12,16 +12,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Codes, Features, Flags, Floats
 from models.artifact import Parts
 from models.inference.training import TrainingInput
 from models.learners import boosting
 from models.learners.boosting import Classifier
-from models.learners.trees import BoostParams, Features
+from models.learners.trees import BoostParams
 from models.schema import HORIZONS_S, NEXT_ACTION_FEATURES, NEXT_ACTIONS
-
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.integer]
-Flags = npt.NDArray[np.bool_]
 
 N_NEXT_ACTIONS: Final = len(NEXT_ACTIONS)
 

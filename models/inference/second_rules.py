@@ -18,10 +18,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Flags
 from models.events.encode import NO_CODE, EventArray
 from models.schema import EventType, Intent
-
-Flags = npt.NDArray[np.bool_]
 
 NO_LABEL: Final = -1
 _BUYING: Final = (EventType.ADD_TO_CART, EventType.CART_VIEW, EventType.CHECKOUT_VIEW, EventType.PURCHASE)

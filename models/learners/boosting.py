@@ -18,8 +18,9 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Features, Floats
 from models.learners.tree_walk import SingleRow, Trees, flatten
-from models.learners.trees import BoostParams, Features, Floats, Progress, grow
+from models.learners.trees import BoostParams, Progress, grow
 from models.statistics import calibration
 from models.statistics.calibration import Scaling
 

@@ -8,10 +8,9 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Features, Floats
 from models.statistics.calibration import softmax
 
-Floats = npt.NDArray[np.float64]
-Features = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]  # (rounds done, rounds at most)
 
 

@@ -7,13 +7,10 @@ answers is not this folder's business (`models.replay` asks the functions that s
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Flags, Ints
 from models.events.encode import NO_CODE, EventArray
 from models.live_session import CART_EVENTS, cart_and_bought
-
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 LIMIT: Final = 20
 LONGEST: Final = 500  # events of a session after which nothing is asked any more: it is a machine's

@@ -2,14 +2,10 @@
 
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from models.arrays import Floats
 from models.features import sessions
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
-
-Floats = npt.NDArray[np.float64]
 
 
 class Later(NamedTuple):

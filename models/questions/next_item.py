@@ -11,14 +11,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Ints
 from models.events.encode import NO_CODE, EventArray
 from models.questions.answers import LONGEST, answerable
 from models.schema import EventType
 from models.statistics import metrics
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 BUYING: Final = (EventType.ADD_TO_CART, EventType.CHECKOUT_VIEW, EventType.PURCHASE)
 

@@ -10,13 +10,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Ints
 from models.events.encode import NO_CODE, EventArray
 from models.questions.answers import LIMIT, LONGEST, answerable
 from models.schema import EventType
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 LONGEST_REST: Final = 50  # wanted events after a prefix: a machine's session of thousands would want millions in all
 MEASURES: Final = ("recall_20", "mrr_20", "ndcg_20")

@@ -8,11 +8,10 @@ Pair counts know only what was seen together; the vectors also speak about pairs
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-Floats32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+from models.arrays import Floats32, Ints
+
 _SEED: Final = 0  # of the first guess; the answer hardly depends on it
 
 

@@ -6,12 +6,10 @@ The numbers are plausible, not fitted; intents overlap on purpose, so that no si
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
 from models.simulator.config import ShopConfig, effective_causes
-
-Floats = npt.NDArray[np.float64]
 
 START: Final = N_EVENT_TYPES  # "the event before" of a session's first event
 # How the next item relates to the one in mind.

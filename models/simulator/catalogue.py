@@ -5,8 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from models.arrays import Floats, Ints
 
 N_SUBSTITUTES: Final = 8
 N_COMPLEMENTS: Final = 5

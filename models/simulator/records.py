@@ -3,17 +3,14 @@
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Ints, Records
 from models.events.encode import NO_CODE
 from models.schema import MEASURES
 
 N_CART: Final = 6
 N_MET: Final = 16
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Records = npt.NDArray[np.void]
 Record = Any  # one row of `Records`: a kernel reads and writes its fields as attributes
 
 # A visit on its way; the items in the cart and the items met stand in two lists beside it.

@@ -4,13 +4,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
+from models.arrays import Floats, Ints
 from models.schema import INTENTS, SIGNAL_TYPES
 from models.simulator.behaviour import RELATIONS, relation_shares
 from models.simulator.catalogue import Catalogue
 from models.simulator.config import Causes, ShopConfig
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 _DISCOUNT = SIGNAL_TYPES.index("offer_discount")
 

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import Ints, Records
 from models.schema import DEVICES, EVENT_COLUMNS, EVENT_TYPES, INTENTS, MEASURES, REFERRERS, SIGNAL_TYPES
 from models.simulator import behaviour, catalogue, visitors, walk
 from models.simulator.config import ShopConfig, parameters
-from models.simulator.records import Ints, Records, blank_steps, new_state
+from models.simulator.records import blank_steps, new_state
 
 _ROWS_AT_ONCE: Final = 200_000
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from models.arrays import Records
 from models.events.encode import EVENT_DTYPE, EventArray
 from models.schema import MEASURES, SIGNAL_TYPES, EventType
 from models.simulator import walk
-from models.simulator.records import Records, VisitState, blank_steps, new_state
+from models.simulator.records import VisitState, blank_steps, new_state
 from models.simulator.simulation import Shop
 
 

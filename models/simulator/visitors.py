@@ -3,15 +3,12 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats, Ints
 from models.events.encode import DEVICE_CODE
 from models.events.rules import utc_offset_min
 from models.schema import DAY_US
 from models.simulator.config import ShopConfig
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 N_FAVOURITES: Final = 3
 _TIMEZONES: Final = {

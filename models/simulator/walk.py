@@ -7,11 +7,12 @@ from typing import Final
 
 import numpy as np
 
+from models.arrays import Floats, Ints, Records
 from models.kernels import kernel
 from models.schema import DEVICES, N_EVENT_TYPES, SIGNAL_TYPES, EventType, Intent
 from models.simulator.behaviour import RELATIONS, Behaviour
 from models.simulator.catalogue import Catalogue
-from models.simulator.records import Floats, Ints, Record, Records
+from models.simulator.records import Record
 from models.simulator.visitors import Visitors
 
 _LONGEST_PAUSE_US: Final = 1_500_000_000  # below the idle time that would split the session

@@ -10,10 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.statistics.metrics import Floats, Interval
-
-Codes = npt.NDArray[np.integer]
-Flags = npt.NDArray[np.bool_]
+from models.arrays import Codes, Flags, Floats
+from models.statistics.metrics import Interval
 
 NO_DIFFERENCE: Final = "no difference"
 _AT_ONCE: Final = 64  # draws that are turned into floats at one time

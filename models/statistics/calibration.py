@@ -12,10 +12,9 @@ networks", 2017 (temperature and vector scaling).
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 
-Floats = npt.NDArray[np.float64]
+from models.arrays import Floats
 
 
 class Scaling(NamedTuple):

@@ -11,9 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.integer]
-Flags = npt.NDArray[np.bool_]
+from models.arrays import Codes, Flags, Floats
 
 ECE_BINS = 15
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
+from models.arrays import Flags, Ints
 
 
 class Split(NamedTuple):

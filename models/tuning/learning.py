@@ -24,8 +24,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Flags, Floats, Ints
 from models.associations.model import AssociationStore
 from models.model_set import ModelSet, required
 from models.questions import rest_of_session
@@ -40,9 +40,6 @@ from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
 from models.weights import relations
 from models.weights.fit import Choices, choices_of, fit
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 Recipe = Callable[[Choices], WeightProfile]
 Halves = tuple[WeightProfile, WeightProfile]  # what answers the first and the second half of the users
 

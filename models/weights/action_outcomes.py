@@ -7,17 +7,14 @@ So they may be folded together or one by one, in any order, and again when an ev
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import Flags, Ints
 from models.events.encode import EventArray, encode
 from models.features import sessions
 from models.inference import intent
 from models.schema import DAY_US, N_EVENT_TYPES, EventType
 from models.weights.actions import N_CONTEXTS, PARAMS, SCALE, ActionParams, context
-
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 NEVER: Final = 2**62
 MOST_EVENTS: Final = 20_000  # of one visitor; whoever has more is a machine

@@ -25,11 +25,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaln, expit, logit
 
+from models.arrays import Floats, Ints
 from models.schema import DEVICES, INTENTS, N_EVENT_TYPES, EventType
 from models.weight_profile import base_weights
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 SEGMENTS: Final = ("fresh", *INTENTS)  # before the action: nothing yet, or what the rules took the visit for
 DAYPARTS: Final = ("night", "morning", "afternoon", "evening")  # six hours each, local time

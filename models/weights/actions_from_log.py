@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from models.arrays import Floats
 from models.inference.examples import Log
 from models.weights import action_outcomes, actions
-from models.weights.actions import ActionWeights, Floats, Posterior
+from models.weights.actions import ActionWeights, Posterior
 
 
 def posterior_of(log: Log, clock_us: int) -> Posterior:

@@ -1,13 +1,10 @@
 """Action weights in the context of a visitor: which context a session is in, and a profile moved by its action weights."""
 
-import numpy as np
-import numpy.typing as npt
-
+from models.arrays import Floats
 from models.events.encode import EventArray
 from models.weight_profile import WeightProfile, base_weights
 from models.weights.actions import DAYPARTS, N_CELLS, ActionWeights
 
-Floats = npt.NDArray[np.float64]
 _BASE = base_weights()
 
 

@@ -14,13 +14,9 @@ effects).
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Codes, Flags, Floats
 from models.schema import EVENT_TYPES, N_EVENT_TYPES, EventType
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.integer]
-Flags = npt.NDArray[np.bool_]
 
 START: Final = N_EVENT_TYPES  # "the action before" of a session's first one
 LEAVE: Final = N_EVENT_TYPES  # what follows a session's last action
@@ -50,7 +46,7 @@ class Chain(NamedTuple):
     n_pairs: Floats
 
 
-def estimate(types: Ints, starts: Flags, smoothing: float = SMOOTHING) -> Chain:
+def estimate(types: Codes, starts: Flags, smoothing: float = SMOOTHING) -> Chain:
     """Count what followed what, within sessions.
 
     Parameters

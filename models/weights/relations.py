@@ -13,8 +13,8 @@ Intent is known by its probabilities only: theta is fitted by expectation maximi
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Floats, Ints
 from models.associations.model import AssociationStore
 from models.events.encode import NO_CODE
 from models.known import item_codes
@@ -23,9 +23,6 @@ from models.questions.later import Later
 from models.questions.rest_of_session import Prefixes
 from models.schema import N_INTENTS
 from models.statistics import bootstrap
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 NEUTRAL: Final = np.ones((N_INTENTS, 2))
 _N_CLASSES: Final = 2  # same category, another

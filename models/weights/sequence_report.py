@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from models.arrays import Floats
 from models.schema import EVENT_TYPES
 from models.weights import markov
-from models.weights.markov import BUY, START, Chain, Floats
+from models.weights.markov import BUY, START, Chain
 
 N_DRAWS: Final = 200
 LEVEL: Final = 0.95

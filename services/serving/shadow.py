@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from infra.registry import CHALLENGER
 from infra.store.engines import closed_store
 from infra.store.errors import StoreUnavailable
 from infra.store.statements.shadow import WRITE, named
+from models.arrays import Floats
 from models.assess import Assessment
 from models.model_set import ModelSet
 from models.model_specs import FAULTS
@@ -34,7 +34,6 @@ MAX_WAITING: Final = 32  # requests
 WRITE_S: Final = 2.0
 TOP: Final = 20
 Answer = Recommendation | Assessment
-Floats = npt.NDArray[np.float64]
 _UNIFORM: Final = np.full(len(NEXT_ACTIONS), 1 / len(NEXT_ACTIONS))
 Score = Callable[[ModelSet], Answer]
 log = logging.getLogger("attune.shadow")

@@ -6,15 +6,14 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from infra.store.engines import closed_store
 from infra.store.statements.catalog import CHANGES, ITEMS_SINCE, OFFER_FIELDS, OFFERS_SINCE
 from infra.store.watch import StoreWatch
+from models.arrays import Ints
 from models.events.encode import NO_CODE
 
-Codes = npt.NDArray[np.int64]
-NO_CODES: Final[Codes] = np.zeros(0, dtype=np.int64)
+NO_CODES: Final[Ints] = np.zeros(0, dtype=np.int64)
 
 
 class CatalogItem(NamedTuple):
@@ -65,7 +64,7 @@ class _Shop:
         self.content: tuple[CatalogItem, ...] = ()
         self.sold_out: frozenset[str] = frozenset()
         self.sells = False
-        self.codes: tuple[HasCodes | None, int, Codes] = (None, -1, NO_CODES)
+        self.codes: tuple[HasCodes | None, int, Ints] = (None, -1, NO_CODES)
 
     def take(self, change: int, items: Sequence[CatalogItem], offers: Sequence[CatalogOffer]) -> None:
         """Bring in what changed."""
@@ -140,7 +139,7 @@ class Catalog:
         shop = self._shops.get(partner)
         return () if shop is None else tuple(shop.offers.values())
 
-    def sold_out_codes(self, partner: str, model: HasCodes) -> Codes:
+    def sold_out_codes(self, partner: str, model: HasCodes) -> Ints:
         """Codes of the items that must not be recommended because they are sold out.
 
         Items that the catalogue does not know are not among them: a catalogue may be sent in parts.

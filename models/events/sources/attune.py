@@ -7,10 +7,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from models.arrays import Objects
 from models.events.consent import is_refused
 from models.events.encode import DEVICE_CODE, REFERRER_CODE
 from models.events.rules import event_problem, frame_problems, parse_instant_us, utc_offset_min
-from models.events.sources.columns import Objects, Reasons, blank_events, kept, object_array
+from models.events.sources.columns import Reasons, blank_events, kept, object_array
 from models.events.sources.frames import Flat, Json, Mapped, Source
 from models.events.sources.tables import users
 from models.schema import EVENT_COLUMNS, EVENT_TYPES, MEASURES

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import Objects
 from models.schema import DEVICES, EVENT_COLUMNS, MEASURES, REFERRERS
-
-Objects = npt.NDArray[np.object_]
 
 _MAX_EXACT: Final = 2.0**53  # integers above are not exact in float64
 

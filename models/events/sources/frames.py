@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import Objects
 from models.events.identity import pseudonym
-from models.events.sources.columns import Objects, object_array
+from models.events.sources.columns import object_array
 from models.schema import MAX_ID_LENGTH
 
 Json = dict[str, Any]

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from models.arrays import Floats
 from models.bandit import off_policy, reward_model
 from models.bandit.off_policy import BETTER, SAME, WORSE, Estimate, OffPolicyParams, estimate, estimates, logged, verdict
 from models.statistics.metrics import Interval
 from models.statistics.verdict import NOT_ENOUGH
-
-Floats = off_policy.Floats
 
 
 def array(*values: float) -> Floats:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.arrays import Floats
 from models.bandit import thompson as profile_bandit
-from models.bandit.best_arm import Floats, Kind, p_best, with_floor
+from models.bandit.best_arm import Kind, p_best, with_floor
 from models.bandit.thompson import BanditParams, Outcomes, choose, last_change, snapshot
 
 PROFILES = ("a", "b", "c")
