@@ -98,35 +98,14 @@ class Guard:
             The request's headers.
         """
         began = time.perf_counter()
-        headers: Headers = ((HEADER, request_id),)
-        endpoint = match.endpoint
-        limit = endpoint.limit or asgi.IGNORED_LIMIT
-        status = endpoint.status
+        headers = [(HEADER, request_id)]  # of the answer, whatever it is
+        status = match.endpoint.status
         try:
-            if b"origin" in fields:
-                headers += cors.allowing(fields, self._authenticator.origins)
-            await asgi.require_length(fields, receive, limit)
-            now_us = self._now_us()
-            caller = self._authenticator.authenticate(asgi.bearer(fields), now_us / 1e6)
-            if caller is None:
-                self._peers.take((scope.get("client") or ("",))[0], now_us)
-                raise Refusal(401, "send the header Authorization: Bearer with a valid key", headers=CHALLENGE)
-            headers += self._keys.take(caller, now_us)
-            if endpoint.scope not in caller.scopes:
-                raise Refusal(403, f"this needs a key with the scope {endpoint.scope}")
-            cors.require_own_origin(fields, caller)
-            zipped = bool(endpoint.limit) and asgi.is_gzip(fields)
-            body = await asgi.read_body(receive, limit)
-            if zipped:
-                body = await _expanded(body, limit)
-            call = Call(
-                caller, body, match.path, _query(scope), RequestHeaders(fields), now_us,
-                f"{scope['method']} {scope['path']}", request_id.decode(),
-            )  # fmt: skip
-            status = await _send(send, receive, status, await endpoint.handler(call), headers)
+            call = await self._admit(match, scope, receive, fields, headers)
+            status = await _send(send, receive, status, await match.endpoint.handler(call), tuple(headers))
         except Refusal as refusal:
             status = refusal.problem.status
-            await asgi.reply_problem(send, refusal, headers, request_id)
+            await asgi.reply_problem(send, refusal, tuple(headers), request_id)
         except ConnectionError:
             status = 499  # the client went away: nobody reads an answer
         except Exception as error:  # the last resort: the cause goes to our log, never to the client
@@ -134,8 +113,33 @@ class Guard:
             place = (type(error).__name__, match.route, request_id.decode())
             log.error("unforeseen %s at %s, request %s", *place, exc_info=self._traces)
             fault = Refusal(500, "this is a fault of ours; the request may be sent again")
-            await asgi.reply_problem(send, fault, headers, request_id)
+            await asgi.reply_problem(send, fault, tuple(headers), request_id)
         self._observer.answered(match.route, status, time.perf_counter() - began)
+
+    async def _admit(
+        self, match: Match, scope: Scope, receive: Receive, fields: asgi.Fields, headers: list[tuple[bytes, bytes]]
+    ) -> Call:
+        """Check a request, one thing after the other; what its answer must say is added to `headers` on the way."""
+        endpoint = match.endpoint
+        limit = endpoint.limit or asgi.IGNORED_LIMIT
+        if b"origin" in fields:
+            headers += cors.allowing(fields, self._authenticator.origins)
+        await asgi.require_length(fields, receive, limit)
+        now_us = self._now_us()
+        caller = self._authenticator.authenticate(asgi.bearer(fields), now_us / 1e6)
+        if caller is None:
+            self._peers.take((scope.get("client") or ("",))[0], now_us)
+            raise Refusal(401, "send the header Authorization: Bearer with a valid key", headers=CHALLENGE)
+        headers += self._keys.take(caller, now_us)
+        if endpoint.scope not in caller.scopes:
+            raise Refusal(403, f"this needs a key with the scope {endpoint.scope}")
+        cors.require_own_origin(fields, caller)
+        zipped = bool(endpoint.limit) and asgi.is_gzip(fields)
+        body = await asgi.read_body(receive, limit)
+        if zipped:
+            body = await _expanded(body, limit)
+        address, request_id = f"{scope['method']} {scope['path']}", headers[0][1].decode()
+        return Call(caller, body, match.path, _query(scope), RequestHeaders(fields), now_us, address, request_id)
 
     async def preflight(self, scopes: Mapping[str, str], send: Send, fields: asgi.Fields, request_id: bytes) -> None:
         """Tell a browser whether its page may call an address.
