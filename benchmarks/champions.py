@@ -2,12 +2,10 @@
 
 ``python -m benchmarks.champions [HOME]``. A service with two workers answers 200 recommendations a second on kept connections
 while every model is promoted and rolled back; every answer names the versions it was made with. With a home (one that
-`attune up` made), copies of its champions are promoted there; otherwise a simulated shop is trained first (`crown`, which makes
-the homes of other benchmarks and tests, too).
+`attune up` made), copies of its champions are promoted there; otherwise a simulated shop is trained first.
 """
 
 import asyncio
-import dataclasses
 import json
 import os
 import subprocess
@@ -20,25 +18,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from benchmarks.simulated_home import make_champions
 from infra import promotion, registry
-from models import weight_profile as weights
-from models.artifact import Golden, flat
-from models.associations import model as associations
-from models.engagement import from_log as log_engagement
-from models.engagement import model as engagement_model
-from models.events.encode import encode
-from models.features import items, sessions, users
-from models.inference import intent, labels, next_action
-from models.inference.examples import Log
-from models.inference.next_action import NextActionParams, Targets
-from models.learners import boosting
-from models.learners.boosting import BoostParams
-from models.model_specs import MODEL_NAMES
-from models.ranker import from_log as log_ranker
-from models.ranker import model as ranker
-from models.schema import HORIZONS_S
 from models.simulator.config import ShopConfig
-from models.simulator.simulation import simulate
 
 HOST = "127.0.0.1"
 PER_SECOND = 200
@@ -47,66 +29,6 @@ WORKERS = 2
 ROUNDS = 2
 BETWEEN_S = 1.5
 BAR_S = 1.0
-
-
-def crown(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[str, int]:
-    """Train all models on a simulated shop, save them and make them champions.
-
-    The next-action model sees users and items without history: good enough to serve, not to judge.
-
-    Returns
-    -------
-    Version of each model.
-    """
-    frame = sessions.sessionize(simulate(config).events)
-    events, item_ids, _ = encode(frame)
-    starts = sessions.starts(frame)
-    features = sessions.fold(events, starts)
-    began_us = events["occurred_at_us"][np.flatnonzero(starts)[np.cumsum(starts) - 1]]
-    valid = boosting.later_rows(began_us, 0.2)
-    probabilities = labels.intent_probabilities(events, starts)
-    user_codes = np.unique(frame["user_id"].to_numpy(str), return_inverse=True)[1].astype(np.int64)
-    unknown = np.tile(np.concatenate((users.NOTHING_YET, items.NOTHING_YET)), (len(events), 1))
-    wide = np.hstack((features, unknown)).astype(np.float32)
-    targets = {
-        name: Targets(labels.next_actions(events, starts, horizon_s), labels.purchase_within(events, user_codes, horizon_s))
-        for name, horizon_s in HORIZONS_S.items()
-    }
-    few = NextActionParams(
-        *(
-            dataclasses.replace(part, n_rounds=min(part.n_rounds, n_rounds))
-            for part in (NextActionParams().action, NextActionParams().purchase)
-        )
-    )
-    models = {
-        "intent": intent.fit(features, probabilities, BoostParams(n_rounds=n_rounds), valid=valid),
-        "next_action": next_action.fit(wide, targets, few, valid=valid),
-    }
-    rows = {"intent": features[:4], "next_action": wide[:4]}
-    parts = {
-        "intent": intent.to_parts(models["intent"]),
-        "next_action": next_action.to_parts(models["next_action"]),
-        "associations": associations.to_parts(associations.build(events, starts, item_ids)),
-        "weights": weights.to_parts(weights.HEURISTIC),
-        "engagement": engagement_model.to_parts(_engagement(Log(events, starts, began_us, user_codes, []), features, valid)),
-        "ranker": ranker.to_parts(log_ranker.fit(Log(events, starts, began_us, user_codes, list(item_ids)))),
-    }
-    versions = {}
-    for name in MODEL_NAMES:
-        golden = None
-        if name in models:
-            golden = Golden(rows[name].tolist(), [flat(models[name].predict_one(row)).tolist() for row in rows[name]])
-        versions[name] = registry.save(home, name, parts[name], {}, golden=golden)
-    registry.set_alias(home, registry.CHAMPION, versions, action="promote", actor="benchmark", reason="to serve")
-    return versions
-
-
-def _engagement(
-    log: Log, features: engagement_model.Floats32, valid: engagement_model.Flags
-) -> engagement_model.EngagementModel | None:
-    bought = labels.purchase_within(log.events, log.user_codes, engagement_model.PARAMS.horizon_s)
-    clock_us = int(log.started_us[valid].min())
-    return log_engagement.learn(log.before(clock_us), engagement_model.Rows(features, bought, valid, log.started_us), clock_us)
 
 
 class Seen(NamedTuple):
@@ -199,7 +121,7 @@ async def swaps(home: Path, port: int, requests: list[bytes], server: int, copie
     load = Load(port, requests)
     opened = await connect_evenly(port, server)
     worker = {number: pid for number, (pid, _, _) in enumerate(opened)}
-    streams = [asyncio.create_task(load.send(number, *ends)) for number, (_, *ends) in enumerate(opened)]
+    streams = [asyncio.create_task(load.send(number, reader, writer)) for number, (_, reader, writer) in enumerate(opened)]
     await asyncio.sleep(2.0)
     took: dict[str, list[float]] = {"promote": [], "rollback": []}
     for _ in range(ROUNDS):
@@ -241,7 +163,7 @@ def main(words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(words[0]) if words else Path(folder) / "home"
         if not words:
-            crown(home, config)
+            make_champions(home, config)
         key = partners.add(home, "local", time.time_ns() // 1000)
         requests = [post(PATH, body, key) for body in bodies(config, 100)]
         champions = {name: registry.load_artifact(home, name) for name in registry.champions(home)}

@@ -22,8 +22,8 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from benchmarks.champions import crown
 from benchmarks.serve import HOST, free_port, stop, wait_until_ready
+from benchmarks.simulated_home import make_champions
 from models.simulator.config import ShopConfig
 from services.http import partners
 
@@ -76,7 +76,7 @@ def conformance(url: str, key: str, cases: int, seed: int, *, thorough: bool = T
         Also the boundary values that follow from the schemas, and chains of calls, such as subscribe, delete, read.
     """
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=SchemathesisConfig(seed=seed))
-    schema = schema.exclude(operation_id=ENDLESS)
+    schema = schema.exclude(operation_id=ENDLESS)  # type: ignore[assignment]
     schema.config.update(headers={"Authorization": f"Bearer {key}"}, request_timeout=30)
     schema.config.generation.update(max_examples=cases, database="none", no_shrink=True)
     schema.config.phases.coverage.enabled = schema.config.phases.stateful.enabled = thorough
@@ -111,7 +111,7 @@ def served(folder: Path) -> Iterator[tuple[str, str]]:
     """A service on a home with champions: its address, and a key for everything."""
     home = folder / "home"
     home.mkdir()
-    crown(home, ShopConfig(n_users=150, n_days=3, n_items=100, n_categories=5), n_rounds=3)
+    make_champions(home, ShopConfig(n_users=150, n_days=3, n_items=100, n_categories=5), n_rounds=3)
     key = partners.add(home, "shop", time.time_ns() // 1000)
     port = free_port()
     command = [sys.executable, "-m", "services.cli", "serve", "--port", str(port)]

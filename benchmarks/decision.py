@@ -20,8 +20,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from benchmarks.champions import crown
 from benchmarks.serve import bodies
+from benchmarks.simulated_home import make_champions
 from infra import registry
 from infra.settings import Settings
 from infra.store.engines import open_store
@@ -118,7 +118,7 @@ def main() -> None:
     config = ShopConfig(n_users=400, n_days=4, n_items=500, n_categories=10)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        crown(home, config, n_rounds=20)
+        make_champions(home, config, n_rounds=20)
         requests = bodies(config, 100)
         gc.collect()
         gc.freeze()

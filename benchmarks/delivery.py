@@ -186,7 +186,7 @@ def from_event(port: int) -> dict[str, float]:
         finally:
             stop([worker])
             writer.close()
-        took = [us / 1e6 for (us,) in store.execute(FIRST_ATTEMPTS).fetchall()[1:]]
+        took = [float(str(us)) / 1e6 for (us,) in store.execute(FIRST_ATTEMPTS).fetchall()[1:]]
     return {"n_signals": len(took), **event_to_feature.percentiles(took)}
 
 

@@ -24,6 +24,7 @@ from models.inference.examples import ExampleParams
 from models.learners.trees import BoostParams
 from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
 from models.simulator import ShopConfig, simulate
+from models.statistics import bootstrap
 from models.weights.actions_from_log import weights_of
 
 MEDIUM: Final = list(HORIZONS_S).index("medium_term")
@@ -78,7 +79,7 @@ def candidates(n_users: int, seed: int) -> tuple[Mapping[str, Floats], compariso
 
 def judged(said: Floats, champion: Floats, came: comparison.Truth, seed: int) -> dict[str, Any]:
     """The gate's two rules about the engagement score."""
-    draws = comparison.bootstrap.draw(came.session, np.random.default_rng(seed), comparison.N_DRAWS)
+    draws = bootstrap.draw(came.session, np.random.default_rng(seed), comparison.N_DRAWS)
     known = np.flatnonzero(came.covered[:, MEDIUM])
     bought = came.purchase[:, MEDIUM].astype(np.float64)
     area = list(comparison._engagement_gain(said, champion, came, draws))

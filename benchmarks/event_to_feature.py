@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.champions import crown
+from benchmarks.simulated_home import make_champions
 from flows.materialize import materialize
 from infra.settings import Settings
 from infra.store.engines import open_store, open_writer
@@ -42,7 +42,7 @@ SIGNALS: Final = "SELECT s.created_at_us - e.received_at_us FROM signals s JOIN 
 def prepare(home: Path) -> list[str]:
     """A home with champions, a log and online features; its users."""
     before_us = time.time_ns() // 1000 - DAY_US // 24
-    crown(home, SHOP, n_rounds=20)
+    make_champions(home, SHOP, n_rounds=20)
     events = simulate(ending_at(SHOP, before_us)).events
     store = open_store(home)
     store.write(lambda transaction: append_events(transaction, events, PARTNER, before_us))

@@ -192,11 +192,14 @@ def trial(path: str) -> dict[str, Any]:
     arms = ("Mens E-Mail", "Womens E-Mail", "No E-Mail")
     variant = frame["segment"].map({name: k for k, name in enumerate(arms)}).to_numpy(np.int64)
     who = np.flatnonzero(frame["conversion"].to_numpy() == 1)
-    at_us, still = np.arange(len(frame), dtype=np.int64) * 1_000_000, np.zeros(len(frame))
+    at_us = 1_000_000 * np.arange(len(frame), dtype=np.int64)
+    still = np.zeros(len(frame))
     before = np.column_stack((np.log(frame["history"]), frame[["recency", "mens", "womens", "newbie"]].to_numpy(float)))
     bought = Purchases(who, at_us[who], frame["spend"].to_numpy(float)[who])
     experiment = Experiment("hillstrom", "", arms, (1 / 3, 1 / 3, 1 / 3))
-    told = report(experiment, Exposed(variant, at_us, before, *[still] * 5), bought, {}, int(at_us[-1]))
+    told = report(
+        experiment, Exposed(np.asarray(variant, dtype=np.int64), at_us, before, *[still] * 5), bought, {}, int(at_us[-1])
+    )
     return {name: told[name] for name in ("sentence", "visitors", "sample_ratio", "metrics")}
 
 

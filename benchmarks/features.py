@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def micros(read: Callable[[str], Any], keys: list[str]) -> dict[str, float]:
     """p50 and p99 of one read, µs."""
     for key in keys[:50]:
         read(key)
-    took = sorted(timed(lambda key=key: read(key))[0] * 1e6 for key in keys)
+    took = sorted(timed(partial(read, key))[0] * 1e6 for key in keys)
     return {"p50_us": round(statistics.median(took), 1), "p99_us": round(took[int(len(took) * 0.99)], 1)}
 
 
@@ -56,6 +57,12 @@ def online(store: Any, users: list[str], items: list[str]) -> dict[str, Any]:
         "user_features": micros(lambda key: store.get_online_features(names, [{"user_id": key}]).to_dict(), users),
         "item_features": micros(lambda key: store.get_online_features(of_item, [{"item_id": key}]).to_dict(), items),
     }
+
+
+def plain_read(connection: Any, view: str, keys: dict[str, bytes], user: str) -> list[Any]:
+    """The rows of a user in a view, as bytes."""
+    rows = connection.execute(f'SELECT feature_name, value FROM "attune_{view}" WHERE entity_key = ?', (keys[user],))
+    return list(rows)
 
 
 def floors(home: Path, users: list[str]) -> dict[str, Any]:
@@ -72,9 +79,7 @@ def floors(home: Path, users: list[str]) -> dict[str, Any]:
     connection = apsw.Connection(str(home / "feast/online.db"), flags=apsw.SQLITE_OPEN_READONLY)
     found = {}
     for view in ("user_recent_items", "user_features"):
-        sql = f'SELECT feature_name, value FROM "attune_{view}" WHERE entity_key = ?'
-        keys = {user: encoded(user) for user in users}
-        found[view] = micros(lambda user, sql=sql, keys=keys: connection.execute(sql, (keys[user],)).fetchall(), users)
+        found[view] = micros(partial(plain_read, connection, view, {user: encoded(user) for user in users}), users)
     return found
 
 
@@ -134,15 +139,15 @@ def main() -> None:
             store.write(lambda transaction: append_events(transaction, events, "bench", now_us))
         validated, result = timed(lambda: validate(home))
         tables, offline = timed(lambda: write_tables(home))
-        store = open_store(home)
-        pushed, _ = timed(lambda: bring_online(store, home, offline))
+        features = open_store(home)
+        pushed, _ = timed(lambda: bring_online(features, home, offline))
         again, _ = timed(lambda: materialize(home))
         declared = declare(home / "offline")
         latest = pd.read_parquet(home / "offline/user_features.parquet", columns=["user_id"])["user_id"]
         users = latest.drop_duplicates().head(N_READS).tolist()
         catalogue = pd.read_parquet(home / "offline/item_features.parquet", columns=["item_id"])["item_id"].drop_duplicates()
         n_keys = 2 * latest.nunique() + len(catalogue)
-        reads, plain = online(store, users, catalogue.head(N_READS).tolist()), floors(home, users)
+        reads, plain = online(features, users, catalogue.head(N_READS).tolist()), floors(home, users)
         print(
             json.dumps(
                 {

@@ -65,7 +65,7 @@ def _tempo(frame: pd.DataFrame, session: np.ndarray) -> dict[str, Any]:
     age = (frame["occurred_at_us"] - at_s.transform("first")) / 1e6
     searches = counts["n_search"] + counts["n_search_refine"]
     return {
-        **{name: counts[name] for name in counts},
+        **{str(name): counts[name] for name in counts},
         "n_events": n,
         "session_age_s": age,
         "gap_s": at_s.diff().fillna(0) / 1e6,

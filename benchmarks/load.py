@@ -5,6 +5,7 @@ It costs a fraction of a client library, because it shares the machine with the 
 
 import asyncio
 import time
+from functools import partial
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -81,11 +82,8 @@ async def _run(host: str, port: int, requests: list[bytes], connections: int, se
     made = []
     for number in range(connections):
         done: asyncio.Future[None] = loop.create_future()
-        _, protocol = await loop.create_connection(
-            lambda n=number, d=done: _Connection(requests, n, connections, began + seconds, d),
-            host,
-            port,  # type: ignore[misc]
-        )
+        connect = partial(_Connection, requests, number, connections, began + seconds, done)
+        _, protocol = await loop.create_connection(connect, host, port)
         made.append((protocol, done))
     await asyncio.wait_for(asyncio.gather(*(done for _, done in made)), seconds + 10)
     took = time.perf_counter() - began

@@ -61,7 +61,7 @@ def measure(config: ShopConfig) -> dict[str, Any]:
     models = ModelSet(associations=log_associations.built(before, {}), actions=actions_from_log.ready_of(before, periods[1]))
     asked = next_item.questions(held_out.events, held_out.starts, N_QUESTIONS, np.random.default_rng(0))
     wanted = held_out.events["item"][asked.target]
-    draws = bootstrap.draw(np.cumsum(held_out.starts)[asked.last], np.random.default_rng(0))
+    draws = bootstrap.draw(np.cumsum(held_out.starts, dtype=np.int64)[asked.last], np.random.default_rng(0))
 
     def reciprocal(model: IntentModel, weights: WeightProfile, variant: str = DYNAMIC) -> Any:
         asks = replay(models, later(model, held_out), asked.first, asked.last)

@@ -91,7 +91,7 @@ def bodies(config: Any, n: int) -> list[bytes]:
     from models.simulator.simulation import simulate
 
     frame = sessionize(simulate(config).events)
-    found = []
+    found: list[bytes] = []
     for _, rows in islice(((k, list(g)) for k, g in groupby(frame.to_dict("records"), lambda r: r["session_id"])), 20 * n):
         if len(rows) < N_EVENTS or len(found) == n:
             continue
@@ -129,14 +129,14 @@ def stop(child: "subprocess.Popen[bytes]") -> None:
 
 def main(words: list[str]) -> None:
     """Measure service and floor, print one JSON object."""
-    from benchmarks.champions import crown
+    from benchmarks.simulated_home import make_champions
     from models.simulator.config import ShopConfig
 
     config = ShopConfig(n_users=1500, n_days=5, n_items=2000)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(words[0]) if words else Path(folder) / "home"
         if not words:
-            crown(home, config)
+            make_champions(home, config)
         key = partners.add(home, "local", time.time_ns() // 1000)
         sessions = bodies(config, N_SESSIONS)
         requests = [post(PATH, body, key) for body in sessions]
@@ -165,7 +165,7 @@ def main(words: list[str]) -> None:
             stop(child)
         found["plain"] = run_plain(sample, requests)
     found["ratio_to_plain"] = {
-        name: round(found["attune"][name]["requests_per_s"] / found["plain"][name]["requests_per_s"], 3)  # type: ignore[index]
+        name: round(found["attune"][name]["requests_per_s"] / found["plain"][name]["requests_per_s"], 3)
         for name in ("connections_1", "connections_8")
     }
     print(json.dumps(found))
@@ -186,7 +186,7 @@ def under_load(port: int, requests: list[bytes], server: int) -> dict[str, dict[
 def processor_s(server: int) -> float:
     """Processor seconds that a process and its children have used."""
     family = [psutil.Process(server), *psutil.Process(server).children(recursive=True)]
-    return sum(times.user + times.system for times in (process.cpu_times() for process in family))
+    return float(sum(times.user + times.system for times in (process.cpu_times() for process in family)))
 
 
 def run_plain(sample: Path, requests: list[bytes]) -> dict[str, dict[str, Any]]:

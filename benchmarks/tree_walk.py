@@ -16,7 +16,7 @@ from typing import Any, Final
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
-from lightgbm.basic import _LIB
+from lightgbm.basic import _LIB  # type: ignore[attr-defined]
 
 from models.arrays import Floats
 from models.learners.tree_walk import SingleRow, flatten

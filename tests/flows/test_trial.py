@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infra.store.engines import open_store
-from benchmarks.champions import crown
 from benchmarks.regret import NAMES, PROFILES, click_chances
+from benchmarks.simulated_home import make_champions
 from flows import off_policy, promote, train, trial
 from infra import promotion, registry
 from infra.artifacts import write_parts
 from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
 from infra.store.statements.decisions import LOG_DECISION
 from infra.store.statements.events import APPEND_EVENT
 from models import weight_profile as weights
@@ -269,7 +269,7 @@ def written(home: Path, name: str, as_of_us: int | None = None) -> str:
 
 
 def test_weights_on_trial_are_judged_before_there_are_new_ones_and_the_other_models_pass_without_them(tmp_path: Path) -> None:
-    crown(tmp_path, ShopConfig(n_users=60, n_days=2, n_items=40, n_categories=4), n_rounds=2)
+    make_champions(tmp_path, ShopConfig(n_users=60, n_days=2, n_items=40, n_categories=4), n_rounds=2)
     home = str(tmp_path)
     first = train.keep.fn(home, written(tmp_path, "a"), 0, None)
     assert train.keep.fn(home, written(tmp_path, "b"), 0, None) == {name: version + 1 for name, version in first.items()}

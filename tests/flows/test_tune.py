@@ -2,12 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.store.engines import open_store
-from benchmarks.champions import crown
+from benchmarks.simulated_home import make_champions
 from flows.tune import tune
 from flows.weigh import freeze, inspect, sequence_lines, sequences, thaw, weight_lines
 from infra import promotion, registry
-from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
 from models.schema import EVENT_TYPES
 from models.simulator import ShopConfig, simulate
 from services.serving.model_watch import ChampionWatcher
@@ -20,7 +19,7 @@ SHOP = ShopConfig(n_users=150, n_days=3, n_items=80, n_categories=5)
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tuned")
-    crown(folder, SHOP, n_rounds=3)
+    make_champions(folder, SHOP, n_rounds=3)
     append_events(folder, simulate(SHOP).events)
     return folder
 

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from benchmarks.champions import crown
+from benchmarks.simulated_home import make_champions
 from infra import registry
 from models import degraded, schema
 from models.assess import assess
@@ -37,7 +37,7 @@ def test_what_a_model_needs_is_fitted_before_it(spec: ModelSpec) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> ModelSet:
     """All models of a small shop."""
     home = tmp_path_factory.mktemp("home")
-    versions = crown(home, ShopConfig(n_users=60, n_days=2, n_items=40, n_categories=4), n_rounds=2)
+    versions = make_champions(home, ShopConfig(n_users=60, n_days=2, n_items=40, n_categories=4), n_rounds=2)
     return ModelSet(**{name: registry.load_model(home, name) for name in versions})
 
 

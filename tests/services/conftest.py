@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.champions import crown
+from benchmarks.simulated_home import make_champions
 from models.simulator.config import ShopConfig
 
 
@@ -26,6 +26,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "trained.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not home.exists():
-            crown(folder / "training", ShopConfig(n_users=150, n_days=3, n_items=100, n_categories=5), n_rounds=3)
+            make_champions(folder / "training", ShopConfig(n_users=150, n_days=3, n_items=100, n_categories=5), n_rounds=3)
             (folder / "training").rename(home)
     return home
