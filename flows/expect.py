@@ -24,7 +24,7 @@ _TEXTS: Final = {"event_id": True, "user_id": True, "session_id": False, "item_i
 
 
 class Outcome(NamedTuple):
-    """What one expectation said about a frame.
+    """Outcome of one expectation about a frame.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a block of whole lines, or a Parquet file, holds: rows with their lines, and the lines that are no rows.
+"""Parser of a block of whole lines, or a Parquet file: rows with their lines, and the lines that are no rows.
 
 A line of a text file is a row: formats whose quoted fields span lines do not occur among our sources, and so a stray quote can
 cost one line, never the rest of the file. Three containers in one file: they share what a row and an unreadable line are.

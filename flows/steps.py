@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line per step on stderr, a bar while it lasts, and where the seconds went."""
+"""Steps of a run as a person sees them: one line each on stderr, a bar while it lasts, and where the seconds went."""
 
 import sys
 import time

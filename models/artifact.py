@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 
 class Parts(NamedTuple):
-    """What a model file holds.
+    """Learned object as it is kept: metadata and named arrays.
 
     Attributes
     ----------

@@ -27,7 +27,7 @@ N_CANDIDATES: Final = 50  # of which some may be out of stock
 
 
 class Assessment(NamedTuple):
-    """What is known about a visitor at a moment; the nudge follows from it.
+    """Assessment of a visitor at a moment; the nudge follows from it.
 
     Attributes
     ----------

@@ -54,7 +54,7 @@ class Asked:
 
 
 class Query(NamedTuple):
-    """What a model is asked about, oldest first, shape (n_events,) each: item codes, event types, seconds ago."""
+    """Query to a model, oldest event first, shape (n_events,) each: item codes, event types, seconds ago."""
 
     items: Ints
     types: npt.NDArray[np.int8]
@@ -69,7 +69,7 @@ class Inquiry(NamedTuple):
 
 
 class Weighing(NamedTuple):
-    """What a profile makes of the session's intent: a weight per event type, and how much counts by where it leads.
+    """Weighing of a session by a profile: a weight per event type, and how much counts by where it leads.
 
     Shapes (n_event_types,), (2,) as `AssociationStore.recommend` has it, and (n_intents,), which the ranker is told.
     """
@@ -176,12 +176,12 @@ def _named(
 
 
 def by_associations(store: AssociationStore, inquiry: Inquiry, weighing: Weighing, limit: int) -> Ranked:
-    """What the associations answer."""
+    """Answer of the associations."""
     return store.recommend(*inquiry.query, weighing.weights, limit, inquiry.left_out, weighing.relation)
 
 
 def by_ranker(ranker: Ranker, inquiry: Inquiry, weighing: Weighing, limit: int) -> RankedByTrees:
-    """What the ranker answers; it is told the intent itself."""
+    """Answer of the ranker; it is told the intent itself."""
     items, types, _ = inquiry.query
     return ranker.rank(items, types, weighing.weights, limit, inquiry.left_out, weighing.p_intent)
 

@@ -1,4 +1,4 @@
-"""How a numba kernel of this project is compiled: strict floating point, no interpreter lock, kept on disk.
+"""Kernel decorator: numba with strict floating point and no interpreter lock, kept on disk.
 
 Numba's ``cache=True`` alone is not safe here: it keys a compiled kernel by the file that the kernel stands in, but machine code
 also holds the kernels it calls and the constants it was compiled with, from whatever file they came (where in the row does

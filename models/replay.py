@@ -63,7 +63,7 @@ class Replay:
     items: Ints
 
     def answers(self, weights: WeightProfile, variant: str = DYNAMIC, rows: npt.NDArray[np.bool_] | None = None) -> Ints:
-        """What would have been shown under a profile, in the log's item codes, best first, `NO_CODE` where there are fewer.
+        """Items shown under a profile, in the log's item codes, best first, `NO_CODE` where there are fewer.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class Replay:
         return self._in_log((by_associations(model, inquiry, one, limit).items for one, inquiry in weighed), len(asked))
 
     def popular(self) -> Ints:
-        """What popularity alone would answer, with the same items left out; as `answers`."""
+        """Items by popularity alone, with the same ones left out; as `answers`."""
         model = _model(self.models, self.asked)
         store = model.sources.wide if isinstance(model, Ranker) else model
         popular = (store.popular(self.asked.limit, exclude=one.inquiry.left_out).items for one in self.moments)

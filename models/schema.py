@@ -9,7 +9,7 @@ from typing import Final
 
 
 class EventType(IntEnum):
-    """What a visitor can do. The value is the code inside kernels and model files; append only."""
+    """Types of events. The value is the code inside kernels and model files; append only."""
 
     ITEM_VIEW = 0
     ITEM_ENGAGEMENT = 1
@@ -29,7 +29,7 @@ class EventType(IntEnum):
 
 
 class Intent(IntEnum):
-    """What a session is about, at a moment of it."""
+    """Intents: what a session is about, at a moment of it."""
 
     EXPLORATORY = 0
     COMPARATIVE = 1

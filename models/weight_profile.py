@@ -1,4 +1,4 @@
-"""How much each event type counts, and how the visitor's intent changes that.
+"""Weight profile: how much each event type counts, and how the visitor's intent changes that.
 
 `BASE_WEIGHTS` and `INTENT_FACTORS` are the heuristic start; what is learned later has the same shape (`WeightProfile`).
 """

@@ -81,7 +81,7 @@ class EventVerdict(TypedDict):
 
 
 class EventsAnswer(TypedDict):
-    """What became of a batch: it is on disk."""
+    """Counts and results of a batch, which is on disk."""
 
     accepted: int
     duplicate: int
@@ -183,11 +183,11 @@ class Attune:
         return cast(Recommendation, self.call("POST", "/v1/recommendations", {"user_id": user_id, **more}))
 
     def intent(self, session_data: Json) -> Json:
-        """What a session is about."""
+        """Intent of a session."""
         return self.call("POST", "/v1/intent", {"session_data": session_data})
 
     def engagement(self, user_id: str, **more: Any) -> Engagement:
-        """How engaged a user is; `more`: session_data, current_state."""
+        """Engagement of a user; `more`: session_data, current_state."""
         return cast(Engagement, self.call("POST", "/v1/engagement", {"user_id": user_id, **more}))
 
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> EventsAnswer:

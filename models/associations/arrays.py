@@ -1,4 +1,4 @@
-"""What the kernels of the association store hand to each other, and how an entry's pair of event types is packed."""
+"""Array bundles of the association kernels, and the packing of an entry's pair of event types."""
 
 from typing import Final, NamedTuple
 
@@ -53,7 +53,7 @@ class Touches(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What normalises a row: per (item, type) in how many sessions it occurs, and the factor by which a target is damped."""
+    """Totals that normalise a row: sessions per (item, type), and the factor by which a target is damped."""
 
     n_sessions_with: Ints32  # (n_items, N_TYPES)
     damping: Floats32  # (n_items, N_TYPES)

@@ -24,7 +24,7 @@ _LEAST = {name: 1.0 for name in ("window", "gap_scale_s", "half_life_s", "max_ta
 
 @dataclass(frozen=True)
 class AssociationParams:
-    """How pairs are counted and merged; stored with the store.
+    """Parameters of counting and merging pairs; stored with the store.
 
     The first block shapes the build, the second a query. The defaults were chosen on a validation slice of the training
     sessions of a public view log (see benchmarks/associations.py). An item met again is the strongest association of all in

@@ -1,4 +1,4 @@
-"""What live associations keep for each item that was touched since the build, under a number of its own, the slot."""
+"""Overlay of live associations: what is kept per item touched since the build, under a number of its own, the slot."""
 
 from typing import Any
 

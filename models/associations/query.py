@@ -35,7 +35,7 @@ class Index(NamedTuple):
 
 
 class Overlay(NamedTuple):
-    """What has changed since the index was built (`models.associations.live`); no items at all for a finished store.
+    """Changes since the index was built (`models.associations.live`); no items at all for a finished store.
 
     An item with a slot has been touched since: its entries stand in the overlay, at ``span[slot, 0]:span[slot, 1]``, instead of
     in the index; and entries that lead to it, wherever they stand, count `ratio` times.
@@ -52,7 +52,7 @@ class Overlay(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What one thread reuses from request to request."""
+    """Scratch memory of one thread, reused from request to request."""
 
     sums: Floats  # (n_items, 2): request number, sum; side by side, so that an update touches one cache line
     touched: Ints32  # (n_items,)

@@ -23,7 +23,7 @@ LEARNED: Final = "learned"  # name of the champion weights where the set has no 
 
 
 class Arms(NamedTuple):
-    """What can be dealt.
+    """Arms that can be dealt.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Arms(NamedTuple):
 
 
 class Bandit(NamedTuple):
-    """What a decision is made from; make it with `bandit_of`.
+    """Bandit as a decision sees it; made by `bandit_of`.
 
     Attributes
     ----------

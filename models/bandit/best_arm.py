@@ -1,4 +1,4 @@
-"""How likely each arm of a bandit is the best one, and the probabilities with which arms are dealt."""
+"""Best-arm probabilities of a bandit, and the probabilities with which its arms are dealt."""
 
 from typing import Final, Literal
 

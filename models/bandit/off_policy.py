@@ -1,4 +1,4 @@
-"""What another policy would have earned, from decisions that were logged with their propensities.
+"""Off-policy estimates: what another policy would have earned, from decisions logged with their propensities.
 
 With weights w_i = pi(a_i | x_i) / p_i, rewards r_i and a reward model q fitted on other rows than the one it speaks about:
 
@@ -37,7 +37,7 @@ _AT_ONCE: Final = 64  # draws that are turned into floats at one time
 
 @dataclass(frozen=True)
 class OffPolicyParams:
-    """How estimates are made and judged; stored with the verdict.
+    """Parameters of the estimates and their verdict; stored with the verdict.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What an action earns in a context, for the doubly robust estimate; predicted from other visitors' decisions.
+"""Reward model of the doubly robust estimate: what an action earns in a context, learned from other visitors.
 
 A ridge regression over indicators; the estimate is right whatever the model says, only less sure where it is poor.
 """

@@ -1,4 +1,4 @@
-"""What counts as a reward, and for how long: the bandit, its duty and the off-policy estimates agree here.
+"""Rewards: what counts as one, and for how long; the bandit, its duty and the off-policy estimates agree here.
 
 A reward is credited once, to one decision: the one that the event names, or else the last that showed the user the item. A
 decision is judged when its time is over, because on a busy shop the youngest decisions would look bad only for being young.

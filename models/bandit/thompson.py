@@ -32,7 +32,7 @@ EVERYWHERE: Final = ""  # the row of a snapshot for a context of which nothing i
 
 @dataclass(frozen=True)
 class BanditParams:
-    """How the bandit learns; stored with every snapshot.
+    """Parameters of the bandit; stored with every snapshot.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ DEFAULT_PARAMS: Final = BanditParams()
 
 
 class Outcomes(NamedTuple):
-    """What decisions led to, in the order in which they were taken.
+    """Outcomes of decisions, in the order in which they were taken.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class Outcomes(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a snapshot holds for one context, each of shape (n_profiles,).
+    """Row of a snapshot: one context, each of shape (n_profiles,).
 
     Attributes
     ----------

@@ -65,7 +65,7 @@ def is_long_failure(failing_since_us: int, changed_at_us: int, now_us: int) -> b
 
 
 class Slots(NamedTuple):
-    """How many messages may be under way to one endpoint: one more after each success, one alone after a failure.
+    """Slots of one endpoint, messages under way at most: one more after each success, one alone after a failure.
 
     Examples
     --------

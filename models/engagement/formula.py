@@ -1,4 +1,4 @@
-"""How engaged a visitor is: right now, as predicted, and both in one score."""
+"""Engagement formulas: right now, as predicted, and both in one score."""
 
 from typing import Final
 

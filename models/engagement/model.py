@@ -41,7 +41,7 @@ _SURE: Final = 1e-4  # no probability is further out: a few hundred rows cannot 
 
 @dataclass(frozen=True)
 class EngagementParams:
-    """How engagement is learned.
+    """Parameters of the engagement score's learner.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Calibration(NamedTuple):
 
 
 class EngagementModel(NamedTuple):
-    """What was learned.
+    """Learned engagement score.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class EngagementModel(NamedTuple):
 
 
 def inputs(features: Floats32, weights: Floats, sequence: Floats, at_start: float) -> Floats:
-    """What the score is a function of, shape (n_rows, 3): faded and whole weighted count, and the sequence's log odds.
+    """Inputs of the score, shape (n_rows, 3): faded and whole weighted count, and the sequence's log odds.
 
     A row is added up in one order, whether it comes alone or among others: what is judged is bit for bit what is served.
     """
@@ -150,7 +150,7 @@ def _raw(regression: Logistic, rows: Floats) -> Floats:
 
 
 class Rows(NamedTuple):
-    """What is learned from; all arrays have one row per event.
+    """Rows to learn from; all arrays have one row per event.
 
     Attributes
     ----------

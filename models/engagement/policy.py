@@ -1,4 +1,4 @@
-"""Whether a signal may be sent now: what a partner allows, and what keeps signals honest.
+"""Signal policy: what a partner allows to be sent now, and what keeps signals honest.
 
 A chosen signal is withheld in quiet hours, while the user cools down, and above the day's cap. A share of the users, the
 hold-out group, never gets any; what they would have got is kept, so that the readout compares users between whom only chance
@@ -22,7 +22,7 @@ Reason = Literal["quiet_hours", "cool_down", "frequency_cap", "held_out"]
 
 @dataclass(frozen=True)
 class SignalPolicy:
-    """What one partner allows.
+    """Policy of one partner.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ _RANGES: Final = {
 
 
 class Standing(NamedTuple):
-    """What a user's earlier signals mean for the next one; would-be signals of the hold-out group count alike.
+    """Standing of a user: earlier signals, as far as they matter to the next one; those of the hold-out group count alike.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Whether a nudge is worth it, and which: rules over the engagement score, the next action and the session.
+"""Signal rules: which nudge is worth it, by the engagement score, the next action and the session.
 
 What a signal may name stands on a `Shelf` that the caller fills: products and articles that can be had, offers with money left.
 Whether the chosen signal may be sent now is for `models.engagement.policy` to say.
@@ -80,7 +80,7 @@ class Offer(NamedTuple):
 
 @dataclass(frozen=True)
 class Shelf:
-    """What a payload may name, best first.
+    """Shelf of a payload: items, articles and offers that it may name, best first.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Shelf:
 
 
 class Signal(TypedDict):
-    """What the partner is told: one of `SIGNAL_TYPES`, and its payload."""
+    """Signal to a partner: one of `SIGNAL_TYPES`, and its payload."""
 
     type: str
     payload: dict[str, Any]

@@ -39,7 +39,7 @@ LENGTHS: Final = {"1": (1, 1), "2-4": (2, 4), "5-9": (5, 9), "10+": (10, 10**9)}
 
 @dataclass(frozen=True)
 class AblationParams:
-    """How many prefixes are asked, and how sure a winner must be."""
+    """Parameters of an ablation: prefixes asked, and how sure a winner must be."""
 
     at_most: int = 20_000
     n_draws: int = 500
@@ -206,7 +206,7 @@ def _by_length(asked: Prefixes) -> dict[str, Flags]:
 
 
 def shown(lists: Ints, popularity: Ints) -> dict[str, float]:
-    """How much of the catalogue an arm shows, and how popular what it shows is.
+    """Catalogue coverage of an arm, and the popularity of what it shows.
 
     Parameters
     ----------

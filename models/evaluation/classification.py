@@ -17,7 +17,7 @@ DECISION_POINTS: Final = (1, 3, 5, 10)  # events seen when the early-decision cu
 
 
 def positions(starts: Flags) -> npt.NDArray[np.int64]:
-    """How many events of its session were seen at each row: 1, 2, 3 …, shape (n_rows,).
+    """Number of its session's events seen at each row: 1, 2, 3 …, shape (n_rows,).
 
     Examples
     --------
@@ -84,7 +84,7 @@ def early_decision(
     names: Sequence[str],
     after: Sequence[int] = DECISION_POINTS,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """How good each method is after the first k events of a session.
+    """Early-decision table: each method after the first k events of a session.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def early_decision(
 
 
 def calibration_table(p: Floats, hit: Flags | Floats, n_bins: int = 10) -> list[dict[str, float | int]]:
-    """What was said and what came, by bins of equal mass; shapes (n_rows,)."""
+    """Calibration table: what was said and what came, by bins of equal mass; shapes (n_rows,)."""
     if len(p) == 0:
         return []
     bins = metrics.calibration_bins(p, hit, n_bins)

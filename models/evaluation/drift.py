@@ -23,7 +23,7 @@ CALENDAR: Final = frozenset({"hour_sin", "hour_cos", "is_weekend"})
 
 @dataclass(frozen=True)
 class DriftParams:
-    """What is compared, and how much change is too much.
+    """Parameters of drift: what is compared, and how much change is too much.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ def feature_psi(reference: Reals, current: Reals, names: Sequence[str], n_bins: 
 
 
 def mix(p: Reals, names: Sequence[str]) -> dict[str, int]:
-    """How many rows are mostly each class; shape (n, n_classes) in."""
+    """Class mix: rows that are mostly each class; shape (n, n_classes) in."""
     return dict(zip(names, np.bincount(p.argmax(axis=1), minlength=len(names)).tolist(), strict=True))
 
 

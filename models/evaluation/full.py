@@ -49,7 +49,7 @@ def tables(models: ModelSet, log: Log, found: Examples, split: Split, seed: int)
 
 
 def action_tables(log: Log, seed: int) -> dict[str, Any]:
-    """What each action is worth, with its posterior interval, and what sequences of actions lead to, by the whole log."""
+    """Action tables of the whole log: worth of each action with its posterior interval, and what sequences lead to."""
     known = actions_from_log.posterior_of(log, int(log.events["occurred_at_us"].max()))
     chain = markov.estimate(log.events["event_type"], log.starts)
     return {

@@ -1,4 +1,4 @@
-"""What makes a batch of events or a feature table believable, beyond the rules of a single event (`models.events`).
+"""Quality checks of a batch of events or a feature table, beyond the rules of a single event (`models.events.rules`).
 
 The suites of `flows/validate.py` check these columns and bounds; the numbers live here.
 """

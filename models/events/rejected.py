@@ -1,4 +1,4 @@
-"""What is kept of an event that the door rejects: enough to replay it after a fix, and nothing that names a user.
+"""Rejected events as they are kept: enough to replay one after a fix, and nothing that names a user.
 
 The form is that of a protected row of `models.events.sources.attune`, so that file rows and events of the API lie in one
 quarantine and are replayed by one function. Fields that we do not know stay behind, query texts with them. Ids and names of
@@ -80,7 +80,7 @@ def _user(user: Any, key: bytes) -> str:
 
 
 def stand_in(text: str, key: bytes) -> str:
-    """What is kept of a line that is no row: a user may stand anywhere in it.
+    """Stand-in for a line that is no row: a user may stand anywhere in it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What must not get worse while an experiment runs: failed requests, degraded answers, latency; and signals, for the eye.
+"""Guardrails of an experiment, which must not get worse: failed requests, degraded answers, latency; signals, for the eye.
 
 A failed request counts for the variant that its visitor was dealt. Failures are rare, so that no interval that leans on the
 normal distribution is to be trusted with them. What is tested instead is a count: every visitor with a failed request is one

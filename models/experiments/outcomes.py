@@ -1,4 +1,4 @@
-"""What visitors of an experiment did: exposures and purchases as columns, outcomes per visitor, and what was foreseeable."""
+"""Outcomes of an experiment: exposures and purchases as columns, outcomes per visitor, and what was foreseeable."""
 
 from typing import Final, NamedTuple
 
@@ -62,7 +62,7 @@ class Purchases(NamedTuple):
 
 
 def outcomes(purchases: Purchases, n_visitors: int, cap_quantile: float) -> dict[str, Floats]:
-    """What each visitor did: bought at all (0 or 1), and for how much, capped; shape (n_visitors,) each.
+    """Outcomes per visitor: bought at all (0 or 1), and for how much, capped; shape (n_visitors,) each.
 
     Examples
     --------

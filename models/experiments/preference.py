@@ -15,7 +15,7 @@ MIN_VISITORS: Final = 25
 
 
 class Preference(NamedTuple):
-    """How many visitors took more from the first ranker, from the second, and as much from both."""
+    """Preference counts: visitors who took more from the first ranker, from the second, as much from both."""
 
     first: int
     second: int

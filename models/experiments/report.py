@@ -29,7 +29,7 @@ from models.statistics.verdict import NOT_ENOUGH
 
 @dataclass(frozen=True)
 class ReadoutParams:
-    """What is decided before the experiment is read.
+    """Parameters of a readout, decided before the experiment is read.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ def _lacking(experiment: Experiment, exposed: Exposed, converted: Floats, params
 
 
 def sample_ratio(counts: Sequence[int], shares: Sequence[float], params: ReadoutParams) -> dict[str, Any]:
-    """Whether visitors were dealt as they should be; the sequential p-value decides, the usual one stands beside it."""
+    """Sample-ratio check; the sequential p-value decides, the usual one stands beside it."""
     n = sum(counts)
     p = sequential.p_counts(counts, shares)
     usual = float(chisquare(counts, [n * share for share in shares]).pvalue) if n and len(shares) > 1 else 1.0

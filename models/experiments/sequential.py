@@ -19,7 +19,7 @@ _MAX_VISITORS = 10**12  # nobody waits for more
 
 @dataclass(frozen=True)
 class SequenceParams:
-    """How wide a confidence sequence is, and where it is tightest.
+    """Parameters of a confidence sequence: how wide it is, and where it is tightest.
 
     Attributes
     ----------

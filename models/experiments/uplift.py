@@ -1,4 +1,4 @@
-"""Whether signals are worth it: users that were sent some against those of the hold-out group that would have been.
+"""Uplift of signals: users that were sent some against those of the hold-out group that would have been.
 
 A user counts from the first signal that was sent, or would have been: until then both groups were treated alike, and which one
 a user is in was decided by chance. So the difference between them is what signals do, not who gets them. Compared are the
@@ -28,7 +28,7 @@ REVENUE: Final = "net_revenue_per_user"
 
 @dataclass(frozen=True)
 class UpliftParams:
-    """What is decided before the readout is looked at.
+    """Parameters of the uplift readout, decided before it is looked at.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Users(NamedTuple):
 
 
 class Money(NamedTuple):
-    """What happened to the users within their windows; shape (n_rows,) each.
+    """Money of the users within their windows; shape (n_rows,) each.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a readout comes to, in a few words and in a sentence: conversion decides, guardrails are named beside it."""
+"""Verdict of a readout, in a few words and in a sentence: conversion decides, guardrails are named beside it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -51,7 +51,7 @@ def withheld(experiment: Experiment, counts: Sequence[int], guardrails: Mapping[
 
 
 def lacking(experiment: Experiment, counts: Sequence[int], n_conversions: int, min_visitors: int, min_conversions: int) -> str:
-    """What is still missing before anything may be said; empty if nothing is.
+    """Missing evidence before anything may be said; empty if nothing is missing.
 
     Examples
     --------

@@ -45,7 +45,7 @@ _STATE_DTYPE: Final = np.dtype(
 
 
 class ItemHistory(NamedTuple):
-    """What the batch fold tells, sorted by hour.
+    """Item features of a batch fold, sorted by hour.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ _IDLE_US: Final = SESSION_IDLE_S * 1_000_000
 
 
 class UserHistory(NamedTuple):
-    """What the batch fold tells; row i belongs to ``events[rows[i]]``.
+    """User features of a batch fold; row i belongs to ``events[rows[i]]``.
 
     Attributes
     ----------

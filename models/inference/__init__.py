@@ -1,1 +1,1 @@
-"""What a session is about and what comes next: labels, examples and the two models that learn from them."""
+"""Inference of intent and next action: labels, examples and the two models that learn from them."""

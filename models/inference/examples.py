@@ -1,4 +1,4 @@
-"""What the learners learn from: one row for each event of the chosen sessions, with its features, its labels and its period.
+"""Training examples: one row per event of the chosen sessions, with its features, its labels and its period.
 
 Session features come from the one fold (`models.features.sessions`); user and item features are joined by the feature store as
 they were known before the event, and completed here exactly as the service completes them: a user ages to the instant of the
@@ -29,7 +29,7 @@ _HASH_KEY: Final = "attune-examples!"  # 16 characters; another key, another sam
 
 @dataclass(frozen=True)
 class ExampleParams:
-    """How much is learned from, and which part of it is held out; stored with the models.
+    """Parameters of the examples: how many, and which part is held out; stored with the models.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ def choose(log: Log, frame: pd.DataFrame, params: ExampleParams) -> Ints:
 
 
 def entities(log: Log, frame: pd.DataFrame, rows: Ints) -> pd.DataFrame:
-    """What the feature store is asked for: per row its session, user, instant, and the item the visitor is at.
+    """Entity rows for the feature store: session, user, instant, and the item the visitor is at.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a session is about, from its events so far: probabilities of the four intents.
+"""Intent of a session, from its events so far: probabilities of the four intents.
 
 Learned from weak labels (`models.inference.labels`, by the rules of `models.inference.intent_rules`), which may look at the
 whole session; the features are those of the prefix (`models.features.sessions`), so the model answers early. The loss is the

@@ -1,4 +1,4 @@
-"""What the learners learn from: weak intent labels and next actions, both read off whole sessions after the fact.
+"""Labels: weak intents and next actions, both read off whole sessions after the fact.
 
 **Intent.** The rules of `models.inference.intent_rules` vote; a hidden Markov chain with a sticky intent joins the votes of a
 session from both sides (forward-backward); then the shares are estimated once more from the result.
@@ -175,7 +175,7 @@ def next_actions(events: EventArray, starts: Flags, horizon_s: float) -> npt.NDA
 
 
 def purchase_within(events: EventArray, user_codes: npt.NDArray[np.int64], horizon_s: float) -> Flags:
-    """Whether the user buys after this event and within the horizon, in whatever session; shape (n_events,), as given.
+    """Purchases by the user after each event and within the horizon, in whatever session; shape (n_events,), as given.
 
     Parameters
     ----------
@@ -201,5 +201,5 @@ def purchase_within(events: EventArray, user_codes: npt.NDArray[np.int64], horiz
 
 
 def covered(occurred_at_us: npt.NDArray[np.int64], horizon_s: float, log_end_us: int) -> Flags:
-    """Whether the log reaches to the end of each event's horizon; of other rows nobody knows whether the visitor left."""
+    """Rows whose horizon the log covers to its end; of others nobody knows whether the visitor left."""
     return np.asarray(occurred_at_us + int(horizon_s * 1e6) <= log_end_us)

@@ -1,4 +1,4 @@
-"""What a visitor does next, and whether a purchase comes of it, over a short (5 minutes) and a medium (1 hour) horizon.
+"""Next action of a visitor, and the purchase that may come of it, within a short (5 minutes) and a medium (1 hour) horizon.
 
 Per horizon two boosted classifiers over the session, user and item features: the type of the next event (or leaving), and
 P(purchase within the horizon) – the next action is seldom the purchase itself, even when one is coming. Both are calibrated on
@@ -38,7 +38,7 @@ DEFAULT_PARAMS: Final = NextActionParams()
 
 
 class Targets(NamedTuple):
-    """What to learn for one horizon.
+    """Targets of one horizon.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""What the learners share: trees, calibration, measures, splits of time."""
+"""Learners: boosted trees, and the walk through them."""

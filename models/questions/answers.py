@@ -36,7 +36,7 @@ def ranks(lists: Ints, wanted: Ints) -> Ints:
 
 
 def answerable(events: EventArray, first: Ints, last: Ints, prefix: Ints, item: Ints) -> Flags:
-    """Whether wanted items may be answered: what lies in the cart when its prefix ends, or was bought in it, may not.
+    """Wanted items that may be answered: not what lies in the cart when its prefix ends, nor what was bought in it.
 
     Parameters
     ----------

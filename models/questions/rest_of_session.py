@@ -1,4 +1,4 @@
-"""What is still to come in a session, per kind of event, and how well a ranking foresees it.
+"""Rest of a session: what is still to come, per kind of event, and how well a ranking foresees it.
 
 A prefix ends at some event of a session that already had an item in hand; wanted are the items that will be viewed, put into
 the cart, or bought in the rest of that session, as far as its next `LONGEST_REST` such events. The item in hand is neither
@@ -116,7 +116,7 @@ def _pairs(low: Ints, high: Ints, is_target: Flags) -> tuple[Ints, Ints]:
 
 
 def met_before(asked: Prefixes, item: Ints) -> Flags:
-    """Whether each target was already met in the last `LONGEST_REST` events of its prefix, shape (n_targets,).
+    """Targets already met in the last `LONGEST_REST` events of their prefix, shape (n_targets,).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the ranker hands to its kernels."""
+"""Array bundles of the ranker's kernels."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from models.associations.arrays import Pairs
 
 
 class Session(NamedTuple):
-    """What is asked about: the visitor's events about items, oldest first, and what they count."""
+    """Session that is asked about: the visitor's events about items, oldest first, and what they count."""
 
     items: Ints  # (n_events,)
     kinds: Bytes  # (n_events,)
@@ -16,7 +16,7 @@ class Session(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """What is known of the items; every array may be a read-only memory map."""
+    """Catalogue: what is known of the items; every array may be a read-only memory map."""
 
     wide: Pairs  # at any distance
     following: Pairs  # steps from one item to the next
@@ -26,7 +26,7 @@ class Catalogue(NamedTuple):
 
 
 class Mix(NamedTuple):
-    """How the sources are added up."""
+    """Mix of the sources: how they are added up."""
 
     decays: Floats  # of the rank of an anchor, for wide and following
     blend: Floats  # of wide, following and neighbours, when candidates are chosen
@@ -35,7 +35,7 @@ class Mix(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What one thread reuses from query to query; a slot is valid only where it carries the number of the query."""
+    """Scratch memory of one thread, reused by queries; a slot is valid only where it carries the number of the query."""
 
     query: Ints  # (1,)
     slot: Ints  # (n_items, 2) query that met the item, and its slot

@@ -1,4 +1,4 @@
-"""What past sessions say of each item alone: how popular it is and was lately, how readily visited again, price and sales."""
+"""Item traits from past sessions: how popular it is and was lately, how readily visited again, price and sales."""
 
 import numpy as np
 

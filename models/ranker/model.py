@@ -50,7 +50,7 @@ FOLLOWING: Final = AssociationParams(
 
 @dataclass(frozen=True)
 class SourceParams:
-    """What candidates are made from, and how many; stored with the ranker.
+    """Parameters of the candidates: their sources, and how many; stored with the ranker.
 
     Raises
     ------

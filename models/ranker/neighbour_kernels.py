@@ -33,7 +33,7 @@ class Rules(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What one thread reuses from query to query; a cell is valid only where it carries the number of the query."""
+    """Scratch memory of one thread, reused by queries; a cell is valid only where it carries the number of the query."""
 
     query: Ints  # (1,)
     met: Ints  # (n_sessions,) query that met the session

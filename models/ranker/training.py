@@ -1,4 +1,4 @@
-"""How the ranker learns: questions of later sessions against sources that had not seen them.
+"""Training of the ranker: questions of later sessions against sources that had not seen them.
 
 The newest share of the sessions is cut into blocks. For each block the sources are built from everything before it, so that the
 features look as they will when serving: fresh, and without the answer in them. A question is a prefix of a session; the rows
@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]  # (steps done, steps in all)
 
 @dataclass(frozen=True)
 class GrowParams:
-    """How much is learned from, and the shape of the trees.
+    """Parameters of the training: how much is learned from, and the shape of the trees.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class GrowParams:
 
 
 class Known(NamedTuple):
-    """What a request would know of the session after each event, shapes (n_events, n_event_types) and (n_events, n_intents)."""
+    """Session as a request would know it after each event, shapes (n_events, n_event_types) and (n_events, n_intents)."""
 
     weights: Floats
     p_intent: Floats

@@ -1,4 +1,4 @@
-"""How visitors behave under each intent: the tables of the walk. Rows and columns follow `EVENT_TYPES` and `INTENTS`.
+"""Behaviour under each intent: the tables of the walk. Rows and columns follow `EVENT_TYPES` and `INTENTS`.
 
 The numbers are plausible, not fitted; intents overlap on purpose, so that no single event gives one away.
 """

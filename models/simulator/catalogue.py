@@ -1,4 +1,4 @@
-"""What the simulated shop sells: items in categories, with prices, popularity, substitutes and complements."""
+"""Catalogue of the simulated shop: items in categories, with prices, popularity, substitutes and complements."""
 
 from typing import Final, NamedTuple
 

@@ -1,4 +1,4 @@
-"""What can be set about the simulated shop, and the causes that decide whether a visitor buys.
+"""Configuration of the simulated shop, and the causes that decide whether a visitor buys.
 
 The defaults make a plausible mid-sized shop: nine events a session with a long tail, about one session in twenty buys.
 """

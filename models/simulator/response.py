@@ -1,4 +1,4 @@
-"""What the truth says about one moment: how a signal changes the chance of a purchase, which items go with the one in mind."""
+"""True response at one moment: how a signal changes the chance of a purchase, which items go with the one in mind."""
 
 import numpy as np
 import numpy.typing as npt

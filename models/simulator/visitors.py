@@ -1,4 +1,4 @@
-"""Who visits the simulated shop, and when."""
+"""Visitors of the simulated shop, and when they come."""
 
 from typing import Final, NamedTuple
 

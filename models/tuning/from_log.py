@@ -30,7 +30,7 @@ def learn(
     log: Log, model: IntentModel, periods_us: tuple[int, int], params: LearnParams | None = None, seed: int = 0,
     shaping: AssociationParams | None = None, incumbent: WeightProfile | None = None,
 ) -> Learned:  # fmt: skip
-    """What the sessions of the validation period teach; see `weight_learning.learn`.
+    """Weights as the sessions of the validation period teach them; see `weight_learning.learn`.
 
     Parameters
     ----------

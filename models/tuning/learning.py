@@ -49,7 +49,7 @@ _MORE = 10  # times as many prefixes teach the relations: no ranking is asked fo
 
 @dataclass(frozen=True)
 class LearnParams:
-    """How much is learned from, and how far the weights may go; stored with the profile.
+    """Parameters of the learner: how much is learned from, and how far the weights may go; stored with the profile.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class LearnParams:
 
 
 class Learned(NamedTuple):
-    """What came out.
+    """Learned weights, and how they were judged.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ LATER_SHARE: Final = 0.4  # of the events, by the start of their session
 
 
 class Tuned(NamedTuple):
-    """What came out.
+    """Tuned profiles, and how they were judged.
 
     Attributes
     ----------

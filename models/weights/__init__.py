@@ -1,1 +1,1 @@
-"""How much each event and each action counts, and what intent changes about it."""
+"""Weights of events and actions, and what intent changes about them."""

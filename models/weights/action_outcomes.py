@@ -51,7 +51,7 @@ def segments(events: EventArray, starts: Flags) -> Ints:
 def fold(
     events: EventArray, starts: Flags, user: Ints, clock_us: int, params: ActionParams = PARAMS, n_users: int | None = None
 ) -> Observations:
-    """What the actions of some visitors led to, as far as an instant can tell.
+    """Outcomes of some visitors' actions, as far as an instant can tell.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def _added(user: Ints, day: Ints, kind: Ints, code: Ints, rewarded: Flags, due: 
 
 
 class Rows(NamedTuple):
-    """What is kept of some visitors.
+    """Rows that are kept of some visitors.
 
     Attributes
     ----------

@@ -40,7 +40,7 @@ _LEARNED: Final = np.arange(N_EVENT_TYPES) != EventType.PURCHASE  # a purchase i
 
 @dataclass(frozen=True)
 class ActionParams:
-    """How action weights are learned.
+    """Parameters of the action weights' learner.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Counts(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """What is known about each action type.
+    """Posterior of each action type.
 
     Attributes
     ----------
@@ -193,7 +193,7 @@ def counts_to_lists(counts: Counts) -> list[list[float]]:
 
 
 def counts_from_lists(rows: list[list[float]]) -> Counts:
-    """What `counts_to_lists` wrote.
+    """Counts as `counts_to_lists` wrote them.
 
     Raises
     ------
@@ -331,5 +331,5 @@ class ActionWeights(NamedTuple):
 
 
 def ready(known: Posterior, seq: int) -> ActionWeights:
-    """What serves; the sample is drawn with `seq` as its seed, so that every process draws the same and a replay repeats it."""
+    """Action weights that serve; their sample is drawn with `seq` as its seed: every process, and a replay, draws the same."""
     return ActionWeights(seq, by_context(known), by_context(known, np.random.default_rng([seq, 4])), weights(known))

@@ -9,7 +9,7 @@ from models.weights.actions import ActionWeights, Posterior
 
 
 def posterior_of(log: Log, clock_us: int) -> Posterior:
-    """What a log tells of its actions."""
+    """Posterior of a log's actions."""
     user = np.unique(log.user_codes, return_inverse=True)[1].astype(np.int64)
     seen = action_outcomes.fold(log.events, log.starts, user, clock_us)
     server = np.zeros_like(seen.day)

@@ -42,7 +42,7 @@ class Choices(NamedTuple):
 
 
 def choices_of(store: AssociationStore, sessions: Later, asked: Prefixes) -> Choices:
-    """What was wanted after each prefix and could be had, with what it scores."""
+    """Choices: what was wanted after each prefix and could be had, with what it scores."""
     order = np.argsort(asked.prefix, kind="stable")
     prefix, kind = asked.prefix[order], asked.kind[order]
     wanted_at = np.searchsorted(prefix, np.arange(len(asked.first) + 1))

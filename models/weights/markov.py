@@ -1,4 +1,4 @@
-"""What sequences of actions lead to: an absorbing Markov chain over action types, in which purchase and leaving absorb.
+"""Absorbing Markov chain over action types, in which purchase and leaving absorb: what sequences of actions lead to.
 
 First order, for reading: with Q the transitions among actions, the fundamental matrix N = (I - Q)^-1 holds how often each
 action is met on the way from each other one, and N times the transitions into the purchase is the probability to end there.
@@ -147,7 +147,7 @@ def pair_values(chain: Chain) -> Floats:
 
 
 def lifts(chain: Chain) -> Floats:
-    """How much likelier a purchase is after two actions than at a session's start, in the shape of `pair_values`."""
+    """Lifts of pairs: how much likelier a purchase is after two actions than at a session's start, as `pair_values`."""
     return np.asarray(pair_values(chain) / p_purchase(chain)[START])
 
 

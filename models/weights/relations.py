@@ -1,4 +1,4 @@
-"""What intent says about where an association leads: to another item of the same category, or to another category.
+"""Relations by intent: whether an association leads to another item of the same category, or to another category.
 
 Weights of event types cannot tell what could stand in for an item from what goes with it; a visitor who compares wants the
 first, one who buys or wanders rather the second. With theta(z, c) the share of class c among the items that visitors with

@@ -1,4 +1,4 @@
-"""What sequences of actions lead to, as people read it: removal effects, and pairs of actions with their lift.
+"""Sequence report, as people read it: removal effects, and pairs of actions with their lift.
 
 Intervals are the posterior's of the chain: each row of transitions is a Dirichlet distribution, of what was counted and of what
 a rare row leans on. They hold as far as the chain does: visitors who act in ways of their own make the truth wider.
@@ -77,7 +77,7 @@ def table(chain: Chain, n_sessions: int, rng: np.random.Generator, at_most: int 
 
 
 def lifts_of(chains: Sequence[Chain]) -> Floats:
-    """What `markov.lifts` tells of each chain, shape (n_chains, n_event_types + 1, n_event_types).
+    """Lifts of each chain (`markov.lifts`), shape (n_chains, n_event_types + 1, n_event_types).
 
     By iteration and all at once, to `PRECISE`: one system of 240 equations after the other takes longer, and every core.
     """

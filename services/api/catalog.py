@@ -75,7 +75,7 @@ class OffersPut(msgspec.Struct):
 
 
 class Stored(msgspec.Struct):
-    """How many were stored, and the number of this change of the partner's catalogue; it counts up."""
+    """Number of entries stored, and of this change of the partner's catalogue; the latter counts up."""
 
     stored: int
     change: int

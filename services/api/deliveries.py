@@ -49,7 +49,7 @@ class Attempt(msgspec.Struct, omit_defaults=True):
 
 
 class DeliveryRecord(msgspec.Struct, omit_defaults=True):
-    """What became of one signal: `cause` is `signal`, `replay` or `test`; `next_attempt_at` is there while it is pending."""
+    """Delivery of one signal: `cause` is `signal`, `replay` or `test`; `next_attempt_at` is there while it is pending."""
 
     delivery_id: int
     signal_id: str
@@ -77,14 +77,14 @@ class ReplayRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"start":
 
 
 class ReplayAnswer(msgspec.Struct):
-    """How many signals will be sent again."""
+    """Number of signals that will be sent again."""
 
     replay_id: str
     queued: int
 
 
 class Trial(msgspec.Struct, omit_defaults=True):
-    """What the endpoint made of a message of type `signal.test`."""
+    """Trial of an endpoint: its response to a message of type `signal.test`."""
 
     message_id: str
     delivered: bool

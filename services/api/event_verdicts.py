@@ -30,7 +30,7 @@ _OCCURRED: Final = EVENT_COLUMNS.index("occurred_at_us")
 
 
 class EventBatch(msgspec.Struct):
-    """What the visitors of a shop did, in any order; `sent_at` is the sender's clock when the batch was sent."""
+    """Batch of events, in any order; `sent_at` is the sender's clock when the batch was sent."""
 
     events: list[msgspec.Raw]
     sent_at: str | None = None
@@ -49,7 +49,7 @@ class EventResult(msgspec.Struct, omit_defaults=True):
 
 
 class EventsAnswer(msgspec.Struct):
-    """What became of a batch."""
+    """Counts and results of a batch."""
 
     accepted: int
     duplicate: int

@@ -52,7 +52,7 @@ class NewSubscription(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SubscriptionChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What shall be different; `state` enables one again that was disabled, or disables it."""
+    """Change of a webhook; `state` enables one again that was disabled, or disables it."""
 
     url: Url | UnsetType = UNSET
     signal_types: Types | UnsetType = UNSET

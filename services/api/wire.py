@@ -102,13 +102,13 @@ class RecommendationRequest(msgspec.Struct):
 
 
 class IntentRequest(msgspec.Struct):
-    """What is this session about?"""
+    """Question for the intent of a session."""
 
     session_data: SessionData | None = None
 
 
 class CurrentState(msgspec.Struct):
-    """What the visitor looks at right now."""
+    """Current view of the visitor: category, query, item."""
 
     category: Id | None = None
     query: Annotated[str, Meta(max_length=10_000)] | None = None
@@ -170,7 +170,7 @@ class Recommendation(msgspec.Struct):
 
 
 class IntentAnswer(msgspec.Struct):
-    """What the session is about."""
+    """Intent of the session."""
 
     intent: IntentEstimate
     models: dict[str, int]
@@ -178,7 +178,7 @@ class IntentAnswer(msgspec.Struct):
 
 
 class EngagementScore(msgspec.Struct, gc=False):
-    """How engaged the visitor is, 0 to 1: now, and predicted as P(purchase within an hour)."""
+    """Engagement of the visitor, 0 to 1: now, and predicted as P(purchase within an hour)."""
 
     score: float
     immediate: float

@@ -163,7 +163,7 @@ def _keep(transaction: Transaction, call: Call, key: str, request: str, reply: R
 
 
 def as_reply(answer: Any, status: int) -> Reply:
-    """What an endpoint answered, with its status."""
+    """Answer of an endpoint, with its status."""
     return answer if isinstance(answer, Reply) else Reply(status, answer)
 
 

@@ -36,7 +36,7 @@ ForgetOnline = Callable[[str], None]
 
 
 class Receipt(msgspec.Struct):
-    """What was erased. It names no user.
+    """Receipt of an erasure. It names no user.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ def erase(
 
 
 def online_of(settings: Settings) -> ForgetOnline:
-    """What takes a user out of the online store of a home. Takes seconds: Feast's import."""
+    """Eraser of users from the online store of a home. Takes seconds: Feast's import."""
     from feature_repo.forget import forget_online
     from feature_repo.store import open_store
 

@@ -20,7 +20,7 @@ class LiveWeights:
         self._weights: ActionWeights | None = None
 
     def read(self, read: Read) -> ActionWeights | None:
-        """What serves; None before anything was counted. What was made by another schema is passed over."""
+        """Action weights that serve; None before anything was counted. What was made by another schema is passed over."""
         stamp = read(SERVING_STAMP, ())
         if not stamp or stamp[0] == self._stamp:
             return self._weights

@@ -74,7 +74,7 @@ class AliasedModels:
         self.problems: Mapping[str, str] = MappingProxyType({})
 
     def read(self, read: Read) -> ModelSet:
-        """What carries the alias now, all of it exchanged at once."""
+        """Models that carry the alias now, all of them exchanged at once."""
         before = self.found.versions
         now = {name: one for name, one in registry.carriers(read, self._alias).items() if name in self._names}
         carried = {name: one.version for name, one in now.items()}

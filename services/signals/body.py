@@ -24,7 +24,7 @@ class OutboxSignal(NamedTuple):
 
 
 class SignalData(msgspec.Struct):
-    """What a signal says. `user_id` is a pseudonym of this partner's; `sequence` counts the user's signals without a gap."""
+    """Data of a signal. `user_id` is a pseudonym of this partner's; `sequence` counts the user's signals without a gap."""
 
     signal_id: str
     user_id: str

@@ -125,7 +125,7 @@ class Catalog:
         return item is not None and item.stock != 0
 
     def item(self, partner: str, item_id: str) -> CatalogItem | None:
-        """What the catalogue tells about an item or article."""
+        """Entry of an item or article in the catalogue."""
         shop = self._shops.get(partner)
         return None if shop is None else shop.items.get(item_id)
 

@@ -38,7 +38,7 @@ class Nudges:
         return signal_policy.nudge(found.score, found.p_next, found.features, shelf, policy, standing, moment)
 
     def policy_of(self, partner: str, read: Read) -> SignalPolicy:
-        """What a partner allows."""
+        """Policy of a partner."""
         return self._policies.of(partner, read)
 
 

@@ -28,7 +28,7 @@ class PartnerCatalogs(Protocol):
         ...
 
     def item(self, partner: str, item_id: str) -> CatalogItem | None:
-        """What is known about an item."""
+        """Entry of an item."""
         ...
 
     def content(self, partner: str) -> Sequence[CatalogItem]:

@@ -43,7 +43,7 @@ class Target(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What its slots go by: another address is a fresh start."""
+        """Key of its slots: another address is a fresh start."""
         return self.subscription_id, self.url
 
 
@@ -221,7 +221,7 @@ async def send(outbound: Outbound, target: Target, signal: OutboxSignal, now_us:
 
 
 def answer_of(attempt: "asyncio.Task[Answer]") -> Answer:
-    """What an attempt came to. An error that nobody foresaw is a failure of this one message, and holds up no other."""
+    """Outcome of an attempt. An error that nobody foresaw is a failure of this one message, and holds up no other."""
     error = attempt.exception()
     if error is None:
         return attempt.result()

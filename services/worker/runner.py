@@ -32,7 +32,7 @@ class Duty(Protocol):
 
     @property
     def poll_s(self) -> float:
-        """How long to wait when there was nothing to do, seconds."""
+        """Wait after a step with nothing to do, seconds."""
         ...
 
     def step(self, now_us: int) -> int:

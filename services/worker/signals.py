@@ -51,7 +51,7 @@ class Cause(NamedTuple):
     utc_offset_min: int
 
     def age_us(self, now_us: int) -> int:
-        """How long ago it happened; a clock that is ahead does not make it younger than its arrival."""
+        """Age of a cause; a clock that is ahead does not make it younger than its arrival."""
         return now_us - min(self.occurred_at_us, self.received_at_us)
 
 
@@ -95,7 +95,7 @@ class SignalDuty:
         self._nudges = Nudges(catalogs)
 
     def champions(self) -> ModelSet:
-        """What it decides with now."""
+        """Models that it decides with now."""
         return self._champions.current()
 
     def close(self) -> None:

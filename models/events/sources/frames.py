@@ -1,4 +1,4 @@
-"""What every adapter shares: the shape of a source, the protection of its rows, and ids made of their content.
+"""Frame of every adapter: the shape of a source, the protection of its rows, and ids made of their content.
 
 A *raw chunk* is a frame with the source's columns, one row per event. Except for `attune`, whose values keep their JSON types,
 every cell is a text and the empty text means missing: a CSV file is so by nature, JSON and Parquet values are written as texts
@@ -26,7 +26,7 @@ REFUSED_USER: Final = "!"  # before the pseudonym of a user id that breaks the r
 
 
 class Mapped(NamedTuple):
-    """What became of a raw chunk.
+    """Mapped chunk: its events, and the rows that were refused.
 
     Attributes
     ----------
