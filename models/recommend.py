@@ -55,7 +55,7 @@ class Assignment(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """What a session is about, as far as it has come: features, shape (n_session_features,), and intent, shape (n_intents,)."""
+    """Situation of a session so far: features, shape (n_session_features,), and intent, shape (n_intents,)."""
 
     features: Floats32
     p_intent: Floats
@@ -69,7 +69,8 @@ class Recommendation(NamedTuple):
     weights
         Of each event type as they were used, shape (n_event_types,).
     context
-        Device, hour, intent and segment of the decision; which action weights and whose turns, where there are any.
+        Device, hour, intent and segment of the decision; which state of the action weights and of the associations, and whose
+        turns, where there are any.
     degraded
         Names of the fallbacks that were taken.
     """
@@ -114,6 +115,8 @@ def recommend(
     actions = actions_of(models, variant)
     if actions is not None:
         context["action_weights"] = actions.seq  # which state of them, for a replay
+    if models.associations is not None:
+        context["associations"] = models.associations.built_to_seq  # the event up to which they follow the log, likewise
     weighing = weigh(dealt.weights, actions, session.events, p_intent, now_us)
     assigned = assigned_to(asked, models, variant)
     if assigned.name == assignment.INTERLEAVED:

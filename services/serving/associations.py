@@ -78,9 +78,15 @@ class Tail:
         """Whether so much has happened that nothing more is taken in."""
         return self.live.n_pairs >= MOST_PAIRS
 
-    def step(self) -> bool:
-        """Fold the next events, at most `EVENTS_A_STEP`; whether there may be more."""
-        newest = self._store.tail("associations").end()
+    def step(self, last: int = _EVER_US) -> bool:
+        """Fold the next events, at most `EVENTS_A_STEP`; whether there may be more.
+
+        Parameters
+        ----------
+        last
+            No event after this number is folded: what a decision knew is known again by the number that it names.
+        """
+        newest = min(self._store.tail("associations").end(), last)
         self._position = min(self._position, newest)  # where the newest events were erased, their numbers are given again
         until = min(newest, self._position + EVENTS_A_STEP)
         if until <= self._position or self.is_full:
