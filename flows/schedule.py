@@ -19,6 +19,7 @@ from flows.server import Server
 from infra import layout
 from infra.lock import held
 from infra.settings import prepare
+from infra.store.engines import open_store
 
 # Beside the packages in a checkout; inside this one in an installed wheel.
 DECLARED: Final = (Path(__file__).parents[1] / "infra" / "deploy" / "prefect.yaml", Path(__file__).with_name("prefect.yaml"))
@@ -47,6 +48,7 @@ def run(home: Path, port: int = 4200, declared: Path | None = None) -> None:
     # A shell starts what it puts into the background with SIGINT ignored, and Python leaves that so.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     home = prepare(home)
+    open_store(home).close()  # what is wrong with it is said now, and not by every run
     wanted = read(declared or next((path for path in DECLARED if path.exists()), DECLARED[0]), home)
     with held(home / SCHEDULE_LOCK, "schedule"):
         # Before anything imports Prefect: settings of the server, the runner, and the processes that it starts.

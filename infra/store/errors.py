@@ -18,11 +18,15 @@ class DamagedStore(StoreUnavailable, ValueError):  # noqa: N818 - a state of the
     """The file is no store, or a damaged one."""
 
 
-class NewerStore(StoreUnavailable):
+class WrongRevision(StoreUnavailable):
+    """The store is of a revision that this Attune cannot use, however often it tries; the message says what to do."""
+
+
+class NewerStore(WrongRevision):
     """The store has a revision that this Attune does not know."""
 
 
-class PendingMigration(StoreUnavailable):
+class PendingMigration(WrongRevision):
     """The store is of an older revision and may not be written, so that it cannot be migrated."""
 
 

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from infra.settings import Settings
+from infra.store.errors import WrongRevision
 from services.worker.runner import REST_S, duties, follow_all, log, store_failures
 
 
@@ -15,6 +16,11 @@ def run(home: Path, stopped: threading.Event | None = None) -> None:
     ----------
     home
         ``ATTUNE_HOME``.
+
+    Raises
+    ------
+    WrongRevision
+        If the store is of a revision that is not known here.
     """
     stopped = stopped or _until_signal()
     settings = Settings(home=home)
@@ -22,6 +28,8 @@ def run(home: Path, stopped: threading.Event | None = None) -> None:
     while not stopped.is_set():
         try:
             all_duties = duties(settings)
+        except WrongRevision:  # waiting would not mend it
+            raise
         except failures as error:
             log.warning("the stores are opened again in %g s: %s", REST_S, type(error).__name__)
             stopped.wait(REST_S)
