@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.typed_log import LATER_SHARE, N_FOLDS, Log, read
+from models.arrays import Flags, Floats, Floats32
 from models.engagement import from_log as log_engagement
-from models.engagement.model import PARAMS, EngagementModel, Flags, Floats, Floats32, Rows
+from models.engagement.model import PARAMS, EngagementModel, Rows
 from models.features import sessions
 from models.inference import examples, labels
 from models.schema import N_EVENT_TYPES

@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from models.arrays import Floats
 from models.engagement import from_log as log_engagement
-from models.engagement.model import EngagementModel, Floats, Rows
+from models.engagement.model import EngagementModel, Rows
 from models.evaluation import comparison, gate
 from models.evaluation.held_out import held_out
 from models.inference import examples, next_action

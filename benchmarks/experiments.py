@@ -29,9 +29,9 @@ import time
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import Floats
 from models.experiments import sequential
 from models.experiments.assignment import DYNAMIC_VS_STATIC, STATIC, Experiment, assign
 from models.experiments.outcomes import Exposed, Purchases
@@ -40,7 +40,6 @@ from models.experiments.sequential import SequenceParams
 from models.schema import DAY_US, INTENTS
 from models.simulator import ShopConfig, Visit, open_shop
 
-Floats = npt.NDArray[np.float64]
 BASE_RATE = 0.05
 LIFT = 0.10
 HELPS = dict(zip(INTENTS, ("recommend_product", "offer_discount", "start_workflow", "recommend_content"), strict=True))

@@ -7,6 +7,7 @@ import numpy as np
 
 from infra import registry
 from models import weight_profile as weights
+from models.arrays import Flags, Floats32
 from models.artifact import Golden, flat
 from models.associations import model as associations
 from models.engagement import from_log as log_engagement
@@ -78,9 +79,7 @@ def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[s
     return versions
 
 
-def _engagement(
-    log: Log, features: engagement_model.Floats32, valid: engagement_model.Flags
-) -> engagement_model.EngagementModel | None:
+def _engagement(log: Log, features: Floats32, valid: Flags) -> engagement_model.EngagementModel | None:
     bought = labels.purchase_within(log.events, log.user_codes, engagement_model.PARAMS.horizon_s)
     clock_us = int(log.started_us[valid].min())
     return log_engagement.learn(log.before(clock_us), engagement_model.Rows(features, bought, valid, log.started_us), clock_us)

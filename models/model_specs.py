@@ -12,6 +12,7 @@ import numpy as np
 from lightgbm.basic import LightGBMError
 
 from models import degraded, weight_profile
+from models.arrays import Features
 from models.artifact import Golden, Parts, flat
 from models.associations import from_log as log_associations
 from models.associations import model as associations
@@ -21,7 +22,7 @@ from models.engagement import model as engagement
 from models.evaluation import per_model
 from models.evaluation.per_model import Evaluation
 from models.inference import intent, next_action
-from models.inference.examples import Examples, Features, Log
+from models.inference.examples import Examples, Log
 from models.inference.training import TrainingInput
 from models.ranker import from_log as log_ranker
 from models.ranker import model as ranker

@@ -10,9 +10,9 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from models import degraded
+from models.arrays import Floats, Floats32
 from models.bandit import arms
 from models.bandit.arms import STATIC_ARM, Bandit, Dealt
 from models.experiments import assignment
@@ -27,9 +27,6 @@ from models.model_set import ModelSet
 from models.schema import DEVICES, INTENTS, EventType
 from models.weight_profile import HEURISTIC, WeightProfile
 from models.weights.actions import ActionWeights
-
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
 
 
 class Who(NamedTuple):

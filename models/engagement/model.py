@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import isotonic_regression, minimize_scalar
 from scipy.special import expit, logit
 
+from models.arrays import Flags, Floats, Floats32, Ints
 from models.artifact import Parts
 from models.schema import EVENT_TYPES, HORIZONS_S, N_EVENT_TYPES, SESSION_FEATURES
 from models.statistics import logistic
@@ -24,10 +24,6 @@ from models.statistics.logistic import Logistic
 from models.weights import markov
 from models.weights.markov import START
 
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 Amount = TypeVar("Amount", float, Floats)
 
 ISOTONIC: Final = "isotonic"

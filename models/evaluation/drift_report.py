@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from models.arrays import Flags, Floats
+from models.arrays import Features, Flags, Floats
 from models.assess import immediates
 from models.engagement.model import EngagementModel
 from models.evaluation.comparison import calibration_interval
 from models.evaluation.drift import DriftParams, calibration_rise, feature_psi, mix, psi, rules, sample, verdict
 from models.features import sessions
 from models.inference import labels
-from models.inference.examples import Features, Log
+from models.inference.examples import Log
 from models.inference.intent import IntentModel
 from models.model_set import ModelSet, required
 from models.schema import HORIZONS_S, INTENT_FEATURES, INTENTS, SESSION_IDLE_S, EventType

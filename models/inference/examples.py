@@ -13,16 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.arrays import Features, Flags, Ints
 from models.artifact import Parts
 from models.events.encode import NO_CODE, EventArray, encode
 from models.features import items, sessions, users
 from models.inference import labels
 from models.schema import HORIZONS_S, INSTANT, ITEM_FEATURES, LAST_EVENT_AT, SESSION_FEATURES, USER_FEATURES
 from models.statistics import split
-
-Features = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 _HASH_KEY: Final = "attune-examples!"  # 16 characters; another key, another sample
 

@@ -17,6 +17,7 @@ from infra.store.engines import open_store
 from infra.store.statements.decisions import LOG_DECISION
 from infra.store.statements.events import APPEND_EVENT
 from models import weight_profile as weights
+from models.arrays import Floats
 from models.bandit import arms, profiles
 from models.bandit.arms import Bandit
 from models.bandit.off_policy import off_policy_rule
@@ -36,7 +37,6 @@ from tests.training import empty_rows, write_run
 S = 1_000_000
 T0 = 1_700_000_000 * S
 SHARE = 0.2
-Floats = off_policy.off_policy.Floats
 
 
 @pytest.fixture(scope="module")
