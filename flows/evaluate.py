@@ -24,8 +24,8 @@ from infra.artifacts import read_parts, write_parts, write_report
 from infra.lock import held
 from infra.store.engines import open_store
 from infra.store.statements import shadow as shadow_tables
-from models.evaluation import comparison
 from models.evaluation import full as full_evaluation
+from models.evaluation import predictions
 from models.evaluation.held_out import HeldOut, held_out
 from models.evaluation.per_model import Judged
 from models.inference import examples
@@ -124,8 +124,8 @@ def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
 
     def measured(side: str, versions: Mapping[str, int]) -> dict[str, Any]:
         models = load_models(Path(home), versions, of.log, meta["test_from_us"])
-        said = comparison.predict(models, of)
-        write_parts(Path(folder) / PREDICTIONS / side, comparison.to_parts(said))  # the gate compares row by row
+        said = predictions.predict(models, of)
+        write_parts(Path(folder) / PREDICTIONS / side, predictions.to_parts(said))  # the gate compares row by row
         return {"versions": dict(versions), **_tables(Judged(models, said, of, rng))}
 
     candidate = measured("candidate", versions)
@@ -163,7 +163,7 @@ def _tables(one: Judged) -> dict[str, Any]:
 
 
 def shadowed(home: Path, versions: Mapping[str, int]) -> dict[str, Any]:
-    """How a candidate answered live requests beside the champion, by kind of request, where the service let it try."""
+    """Shadow of a candidate: how it answered live requests beside the champion, by kind of request, where it was let try."""
     with closing(open_store(home)) as store:
         rows = store.read(shadow_tables.READ, (shadow_tables.named(versions),))
     return {kind: shadow_tables.summary(sums) for kind, *sums in rows}

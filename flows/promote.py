@@ -18,13 +18,13 @@ from flows.reports import promotion as promotion_page
 from infra import layout, registry
 from infra.artifacts import read_parts, write_report
 from infra.lock import held
+from models.arrays import Features
 from models.artifact import Golden
 from models.bandit.off_policy import off_policy_rule
-from models.evaluation import comparison, drift, gate
+from models.evaluation import comparison, drift, gate, predictions
 from models.evaluation import tables as evaluation
 from models.evaluation.gate import GateParams, Rule
 from models.evaluation.held_out import HeldOut
-from models.inference import examples
 from models.inference.examples import Examples
 from models.model_specs import NEEDED_MODELS, SPEC, SPECS, golden_misses
 from models.schema import SESSION_FEATURES
@@ -93,7 +93,7 @@ def judge(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
 
 
 class Seen(NamedTuple):
-    """What the rules look at.
+    """Evidence that the rules look at.
 
     Attributes
     ----------
@@ -186,9 +186,9 @@ def _measured(
 ) -> tuple[list[comparison.Comparison], list[comparison.Calibration]]:
     """What `evaluate` noted of both sides, compared; the candidate's calibration."""
     came = comparison.truth(of)
-    ours = comparison.from_parts(read_parts(folder / PREDICTIONS / "candidate"))
+    ours = predictions.from_parts(read_parts(folder / PREDICTIONS / "candidate"))
     beside = folder / PREDICTIONS / ("candidate" if is_champion else "champion")
-    theirs = comparison.from_parts(read_parts(beside)) if beside.exists() else None
+    theirs = predictions.from_parts(read_parts(beside)) if beside.exists() else None
     return comparison.compare(ours, theirs, came, rng) if theirs else [], comparison.calibrations(ours, came, rng)
 
 
@@ -208,7 +208,7 @@ def _latencies(home: Path, sides: Mapping[str, Mapping[str, int]], found: Exampl
     return told
 
 
-def _cpu_ms(model: Any, rows: examples.Features) -> float:
+def _cpu_ms(model: Any, rows: Features) -> float:
     started = time.thread_time()
     for row in rows:
         model.predict_one(row)

@@ -134,7 +134,7 @@ def fit(folder: str, name: str, seed: int) -> str:
 
 
 def training_input(folder: Path, spec: ModelSpec, seed: int) -> TrainingInput:
-    """What a model is fitted on, from the files of a working folder."""
+    """Training input of a model, from the files of a working folder."""
     found, meta = load_examples(folder)
     return TrainingInput(
         examples=found,

@@ -14,7 +14,7 @@ GENESIS: Final = "0" * 64  # what the first row names as the hash before it
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """What was done to one alias: who moved it from which version to which, when and why; None is no version."""
+    """Audit entry of one alias: who moved it from which version to which, when and why; None is no version."""
 
     at_us: int
     action: str
@@ -35,7 +35,7 @@ class AuditRow(AuditEntry):
 
     @property
     def entry(self) -> dict[str, Any]:
-        """What the row says, without its hashes."""
+        """Entry of the row, without its hashes."""
         return {name: value for name, value in asdict(self).items() if name not in ("previous_hash", "hash")}
 
 

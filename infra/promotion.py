@@ -27,7 +27,7 @@ from infra.store.protocol import Transaction
 
 @dataclass(frozen=True)
 class Move:
-    """How the champion of a model moved; None where there was none."""
+    """Move of a model's champion; None where there was none."""
 
     name: str
     from_version: int | None

@@ -235,7 +235,7 @@ def sweep(home: Path) -> int:
 
 
 def carriers(read: Read, alias: str) -> dict[str, Carrier]:
-    """What carries an alias, by model; models without it are left out."""
+    """Carriers of an alias, by model; models without it are left out."""
     return {name: Carrier(version, artifact) for name, version, artifact in read(statements.ALIASED, (alias,))}
 
 

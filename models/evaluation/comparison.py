@@ -5,108 +5,30 @@ independent, so whole sessions are drawn (`models.statistics.bootstrap`); slices
 the draws.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from models.arrays import Flags, Floats, Ints
-from models.artifact import Parts
-from models.assess import immediates
 from models.evaluation import classification as report
-from models.evaluation import tables as evaluation
 from models.evaluation.held_out import HeldOut
-from models.model_set import ModelSet, required
+from models.evaluation.predictions import MEDIUM, Predictions
 from models.questions import next_item
-from models.questions.later import later as later_sessions
 from models.schema import DEVICES, HORIZONS_S, INTENTS, N_INTENTS, SESSION_FEATURES, USER_FEATURES
 from models.statistics import bootstrap, metrics
 from models.statistics.bootstrap import Draws
 from models.statistics.metrics import Interval
 
 N_DRAWS: Final = 500
-MEDIUM: Final = "medium_term"  # the horizon of the engagement score
 OVERALL: Final = "overall"
 EARLY: Final = "early decision"
 SLICE: Final = "slice"
 _TINY: Final = 1e-12
 
 
-class Predictions(NamedTuple):
-    """What one set of models said about the held-out rows.
-
-    Attributes
-    ----------
-    p_intent
-        Shape (n_held, n_intents).
-    p_action, p_purchase
-        By horizon, shapes (n_held, n_next_actions) and (n_held,).
-    ranks
-        By method, rank of the wanted item for each question, 0 for a miss, shape (n_questions,).
-    p_engagement
-        Probability of a purchase within the medium term by the engagement score, shape (n_held,); None where none was learned.
-    """
-
-    p_intent: Floats
-    p_action: Mapping[str, Floats]
-    p_purchase: Mapping[str, Floats]
-    ranks: Mapping[str, Ints]
-    p_engagement: Floats | None = None
-
-
-def predict(models: ModelSet, on: HeldOut) -> Predictions:
-    """What a set of models would have served on the held-out rows, and at the questions about the sessions of that period.
-
-    Bit for bit what `models.assess.assess` and `models.recommend.recommend` answer to the same sessions, as a test keeps: only
-    what does not hang on the rest of a batch is computed in batches.
-
-    Raises
-    ------
-    ValueError
-        If a model that is needed is missing.
-    """
-    found, model = on.examples, required(models.intent, "an intent model")
-    features = found.session_features[on.rows]
-    outlooks = required(models.next_action, "a next-action model").predict(found.next_action_features()[on.rows])
-    p_intent = model.predict(features)
-    p_purchase = {name: np.asarray(outlooks[name].p_purchase, dtype=np.float64) for name in HORIZONS_S}
-    p_engagement = None
-    if models.engagement is not None:
-        newest = on.log.events[found.rows[on.rows]]
-        p_engagement = models.engagement.score(immediates(models, newest, features, p_intent), p_purchase[MEDIUM])
-    return Predictions(
-        p_intent,
-        {name: np.asarray(outlooks[name].p_action, dtype=np.float64) for name in HORIZONS_S},
-        p_purchase,
-        evaluation.served_ranks(models, later_sessions(model, on.later), on.asked),
-        p_engagement,
-    )
-
-
-def to_parts(said: Predictions) -> Parts:
-    """Predictions as files."""
-    arrays: dict[str, npt.NDArray[np.generic]] = {"p_intent": said.p_intent}
-    for field in ("p_action", "p_purchase", "ranks"):
-        arrays |= {f"{field}.{name}": array for name, array in getattr(said, field).items()}
-    if said.p_engagement is not None:
-        arrays["p_engagement"] = said.p_engagement
-    return Parts({}, arrays)
-
-
-def from_parts(parts: Parts) -> Predictions:
-    """The predictions that `to_parts` wrote."""
-
-    def named(field: str) -> dict[str, Any]:
-        return {name.split(".", 1)[1]: array for name, array in parts.arrays.items() if name.startswith(f"{field}.")}
-
-    p_intent: Any = parts.arrays["p_intent"]
-    p_engagement: Any = parts.arrays.get("p_engagement")
-    return Predictions(p_intent, named("p_action"), named("p_purchase"), named("ranks"), p_engagement)
-
-
 class Truth(NamedTuple):
-    """What came, on the held-out rows.
+    """Truth of the held-out rows.
 
     Attributes
     ----------
@@ -162,7 +84,7 @@ class Comparison(NamedTuple):
 
 
 def truth(on: HeldOut) -> Truth:
-    """What came on the held-out rows of the examples, and whose sessions were asked about."""
+    """Truth of the held-out rows of the examples, and whose sessions were asked about."""
     found, held = on.examples, on.rows
     new_at_start = found.user_features[:, USER_FEATURES.index("user_n_events")] == 0
     first = np.maximum.accumulate(np.where(found.starts, np.arange(len(found.starts)), 0))

@@ -16,7 +16,7 @@ N_QUESTIONS: Final = 2_000  # prefixes whose next item is asked for
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What both sides of a comparison are judged on.
+    """Held-out period, on which both sides of a comparison are judged.
 
     Attributes
     ----------

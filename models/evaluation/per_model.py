@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from models.evaluation import tables
-from models.evaluation.comparison import Predictions
 from models.evaluation.held_out import HeldOut
+from models.evaluation.predictions import Predictions
 from models.model_set import ModelSet
 
 Table = Mapping[str, Any]  # JSON values only
@@ -25,7 +25,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How one model is judged; a model that only others are judged by has nothing of it.
+    """Evaluation of one model, all of it optional.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Evaluation:
     metrics: Callable[[Mapping[str, Table]], Table] | None = None
 
     def kept(self, name: str, told: Mapping[str, Table]) -> Table | None:
-        """What is kept with the version of a name; None for a model that is not judged."""
+        """Metrics that are kept with a version of a name; None for a model that is not judged."""
         return self.metrics(told) if self.metrics else told[name] if self.table else None
 
 

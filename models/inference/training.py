@@ -17,7 +17,7 @@ class Incumbent(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TrainingInput:
-    """What a model is fitted on; a fit reads it and nothing else, so equal inputs give equal models.
+    """Training input of one model; a fit reads it and nothing else, so equal inputs give equal models.
 
     Attributes
     ----------

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from models.evaluation import comparison, gate
-from models.evaluation.comparison import EARLY, OVERALL, SLICE, Predictions, Truth
+from models.evaluation import comparison, gate, predictions
+from models.evaluation.comparison import EARLY, OVERALL, SLICE, Truth
+from models.evaluation.predictions import Predictions
 from models.schema import DEVICES, HORIZONS_S, N_INTENTS, NEXT_ACTIONS
 from models.statistics import bootstrap
 
@@ -90,12 +91,12 @@ def test_a_measure_that_does_not_exist_is_left_out() -> None:
 
 def test_predictions_come_back_from_their_files() -> None:
     one = said(shop(), 1.0)
-    again = comparison.from_parts(comparison.to_parts(one))
+    again = predictions.from_parts(predictions.to_parts(one))
     assert again.p_intent is one.p_intent
     assert set(again.p_action) == set(HORIZONS_S) == set(again.p_purchase)
     assert again.ranks["dynamic"].tolist() == one.ranks["dynamic"].tolist()
     assert again.p_engagement is one.p_engagement
-    unlearned = comparison.from_parts(comparison.to_parts(one._replace(p_engagement=None)))
+    unlearned = predictions.from_parts(predictions.to_parts(one._replace(p_engagement=None)))
     assert unlearned.p_engagement is None
 
 

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from models.assess import assess
-from models.evaluation import comparison
-from models.evaluation.comparison import Predictions
 from models.evaluation.held_out import HeldOut, held_out
+from models.evaluation.predictions import Predictions, predict
 from models.item_ranking import Asked, items_left_out
 from models.known import NOTHING_KNOWN, Known, UserFeatures
 from models.live_session import LiveSession, cut
@@ -26,7 +25,7 @@ def period(fitted: Fitted) -> HeldOut:
 
 @pytest.fixture(scope="module")
 def said(fitted: Fitted, period: HeldOut) -> Predictions:
-    return comparison.predict(fitted.models, period)
+    return predict(fitted.models, period)
 
 
 def session_at(fitted: Fitted, row: int) -> LiveSession:
