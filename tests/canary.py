@@ -36,15 +36,15 @@ def events(item_id: str, ts: str) -> list[Any]:
         who | {"type": kind, "item_id": item_id}
         for kind in ("item_view", "item_engagement", "add_to_cart", "search", "purchase")
     ]
-    ga4 = {"name": "search", "params": {"search_term": QUERY}, "client_id": USER, "timestamp_micros": 1}
-    segment = {
+    ga4: dict[str, Any] = {"name": "search", "params": {"search_term": QUERY}, "client_id": USER, "timestamp_micros": 1}
+    segment: dict[str, Any] = {
         "type": "track",
         "event": "Products Searched",
         "userId": USER,
         "properties": {"query": QUERY},
         "context": {"ip": IP},
     }
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         *({"type": kind} for kind in (None, 7, "dance", ["search"])),
         *({"user_id": user} for user in (USER * 30, [USER], {"id": USER}, None)),
         *({"ts": ts} for ts in (USER, None, "2999-01-01T00:00:00Z", "2001-01-01T00:00:00Z")),
@@ -53,7 +53,7 @@ def events(item_id: str, ts: str) -> list[Any]:
         {"session_id": {USER: USER}},
         {USER: USER, "type": "search", "query_length": QUERY},
     ]
-    bad = [good[0] | fields for fields in wrong]
+    bad = [{**good[0], **fields} for fields in wrong]
     numbered = [{"event_id": f"canary-{n}"} | event for n, event in enumerate([*good, ga4, segment, *bad])]
     return [*numbered, USER, [USER], {USER: QUERY}]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer import Typer
 
 from infra.settings import Settings, setting_names
 from tests.tree import ROOT, nothing, place
@@ -85,8 +86,11 @@ def command_words() -> Iterator[str]:
     """All commands as they are typed behind ``attune``: ``up``, ``quarantine list``, …"""
     from services.cli import app
 
-    for floor in app().registered_groups:
-        yield from (c.name or c.callback.__name__ for c in floor.typer_instance.registered_commands)
-        for group in floor.typer_instance.registered_groups:
-            inner = group.typer_instance
-            yield from (f"{group.name} {c.name or c.callback.__name__}" for c in inner.registered_commands)
+    def words(typed: Typer | None, before: str = "") -> Iterator[str]:
+        if typed is None:
+            return
+        yield from (f"{before}{c.name or getattr(c.callback, '__name__', '')}" for c in typed.registered_commands)
+        for group in typed.registered_groups:
+            yield from words(group.typer_instance, f"{group.name or ''} ".lstrip())
+
+    yield from words(app())

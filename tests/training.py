@@ -17,10 +17,13 @@ WINDOW = {"as_of_us": None, "last_seq": 0}
 
 def empty_rows(n: int) -> Examples:
     """Sessions of one event each, of which nothing is known and nothing came."""
-    features = (np.zeros((n, len(columns)), dtype=np.float32) for columns in (SESSION_FEATURES, USER_FEATURES, ITEM_FEATURES))
+    sessions, users, items = (
+        np.zeros((n, len(columns)), dtype=np.float32) for columns in (SESSION_FEATURES, USER_FEATURES, ITEM_FEATURES)
+    )
     instants, labels = np.zeros(n, dtype=np.int64), np.zeros((n, len(HORIZONS_S)), dtype=np.bool_)
     p_intent, none = np.full((n, len(INTENTS)), 1 / len(INTENTS)), np.zeros((n, len(HORIZONS_S)), dtype=np.int8)
-    return Examples(*features, np.ones(n, dtype=np.bool_), instants, instants, p_intent, none, labels, labels, np.arange(n))
+    told = np.ones(n, dtype=np.bool_)
+    return Examples(sessions, users, items, told, instants, instants, p_intent, none, labels, labels, np.arange(n))
 
 
 def write_run(folder: Path, rows: Examples, log: Log | None = None, **told: Any) -> Path:

@@ -34,7 +34,7 @@ def test_users_lie_in_one_fold_each_and_sessions_are_whole(log):
 
 def test_features_of_an_event_do_not_change_when_later_events_are_unknown(log):
     kept = log.events["occurred_at_us"] <= np.quantile(log.events["occurred_at_us"], 0.5)
-    earlier = typed_log.Log(*(part[kept] for part in log[:5]), log.item_ids)
+    earlier = log._replace(**{name: getattr(log, name)[kept] for name in log._fields[:5]})
     whole, half = typed_log.feature_sets(log)["everything"], typed_log.feature_sets(earlier)["everything"]
     # The last hour of the half log is not over: its item rows may still differ.
     sure = earlier.events["occurred_at_us"] < earlier.events["occurred_at_us"].max() - 3_600_000_000

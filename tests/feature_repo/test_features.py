@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from feast import FileSource
 
 from feature_repo import features
 from models.schema import (
@@ -38,7 +39,9 @@ SERVICES = {
 def test_a_view_holds_exactly_what_the_schema_names(view, key, names):
     assert [field.name for field in VIEWS[view].features] == list(names)
     assert [column.name for column in VIEWS[view].entity_columns] == [key]
-    assert VIEWS[view].batch_source.path == f"/nowhere/{view}.parquet"
+    source = VIEWS[view].batch_source
+    assert isinstance(source, FileSource)
+    assert source.path == f"/nowhere/{view}.parquet"
 
 
 def test_sessions_are_folded_from_the_request_so_their_view_is_offline_only():

@@ -1,5 +1,8 @@
 """Drift measures on samples whose truth is known: what did not change is not called changed."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,9 +40,9 @@ def test_psi_is_the_sum_that_one_can_compute_by_hand() -> None:
 @pytest.mark.parametrize("kind", ["numbers", "counts", "mostly zero", "missing"])
 def test_two_samples_of_one_distribution_hardly_ever_cross_the_limit(kind: str) -> None:
     rng = np.random.default_rng(3)
-    draw = {
+    draw: Callable[[int], Any] = {
         "numbers": lambda n: rng.lognormal(size=n),
-        "counts": lambda n: rng.poisson(3, n).astype(float),
+        "counts": lambda n: np.asarray(rng.poisson(3, n), dtype=float),
         "mostly zero": lambda n: np.where(rng.random(n) < 0.9, 0.0, rng.exponential(size=n)),
         "missing": lambda n: np.where(rng.random(n) < 0.5, np.nan, rng.normal(size=n)),
     }[kind]

@@ -1,5 +1,7 @@
 """The gate: what a champion is protected from, and what noise must not do to a candidate."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -93,7 +95,7 @@ def test_a_slower_model_fails_where_it_can_be_felt(ours: float, champions: float
 
 
 def test_a_version_that_does_not_say_where_it_comes_from_fails() -> None:
-    whole = {key: {} for key in gate.LINEAGE}
+    whole: dict[str, Any] = {key: {} for key in gate.LINEAGE}
     assert gate.complete({"intent": whole, "weights": whole}).verdict == "pass"
     rule = gate.complete({"intent": whole, "weights": {**whole, "validation": None}})
     assert (rule.verdict, rule.wanted) == ("fail", "nothing missing, not weights.validation")

@@ -18,11 +18,11 @@ NOW_US = 1_700_000_000_000_000
 KEY = bytes(32)
 
 
-def mapped(name, *rows):
-    adapter = source(name)
+def mapped(name, *told):
+    adapter, rows = source(name), list(told)
     if adapter.flatten is not None:
         rows = list(zip(*adapter.flatten(rows).columns, strict=True))
-    raw = pd.DataFrame(list(rows), columns=list(adapter.columns), dtype=object)
+    raw = pd.DataFrame(rows, columns=list(adapter.columns), dtype=object)
     return adapter.to_events(protect(adapter, raw, KEY), NOW_US)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import tea_tasting
+import tea_tasting  # type: ignore[import-untyped]
 
 from flows.reports import experiment as experiment_page
 from models.experiments import sequential

@@ -39,7 +39,7 @@ def test_counts_halve_in_three_days_and_are_told_as_of_the_end_of_the_hour() -> 
     first, second = named(history.features[0]), named(history.features[1])
     assert (first["item_n_views"], first["item_popularity"]) == (1, 1)
     assert second["item_n_views"] == pytest.approx(0.5)
-    assert (second["item_n_purchases"], second["item_popularity"]) == (1, pytest.approx(1.5))
+    assert (second["item_n_purchases"], second["item_popularity"]) == pytest.approx((1, 1.5))
     assert second["item_conversion_rate"] == pytest.approx(1 / 10.5)
     assert second["item_mean_price"] == pytest.approx((10 * 0.5 + 40) / 1.5)
 

@@ -1,6 +1,8 @@
 """The session fold: features that a reader can compute by hand, and batch = request = worker bit for bit."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from models.schema import EVENT_TYPES, MEASURES, SESSION_FEATURES
 SATURDAY_18_UTC_S = 1_700_330_400 - 1_700_330_400 % 86_400 + 18 * 3600  # 2023-11-18 was a Saturday
 
 
-def session(*events: dict[str, object]) -> EventArray:
+def session(*events: Mapping[str, object]) -> EventArray:
     """An event array of dicts; `type` by name, `at_s` in seconds, measures NaN unless given."""
     array = np.zeros(len(events), dtype=EVENT_DTYPE)
     array["item"] = array["category"] = NO_CODE
@@ -287,7 +289,7 @@ def test_a_stored_state_goes_on_where_it_stood(visit: EventArray, cut: int) -> N
         assert_array_equal(sessions.step(restored, tail), sessions.features_of(visit), strict=True)
 
 
-def frame(rows: list[tuple[str, str | None, int]], **columns: object) -> pd.DataFrame:
+def frame(rows: list[tuple[str, str | None, int]], **columns: Any) -> pd.DataFrame:
     made = pd.DataFrame(rows, columns=["user_id", "session_id", "at_s"], dtype=object)
     return made.assign(occurred_at_us=made["at_s"].astype("int64") * 1_000_000, **columns)
 

@@ -101,7 +101,7 @@ def test_any_log_gives_probabilities_and_stays_unchanged(rows):
     p = labels.intent_probabilities(events, starts)
     assert p.sum(axis=1) == pytest.approx(1.0)
     assert (p >= 0).all()
-    assert all(np.array_equal(events[name], before[name], equal_nan=True) for name in EVENT_DTYPE.names)
+    assert all(np.array_equal(events[name], before[name], equal_nan=True) for name in EVENT_DTYPE.fields or ())
 
 
 def named(codes):

@@ -5,6 +5,7 @@ import inspect
 import json
 import pkgutil
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def next_action_data(n=N):
     return x, {name: next_action.Targets(action, x[:, 2] > 0.5) for name in HORIZONS_S}
 
 
-PARAMS = {"intent": SMALL, "next_action": next_action.NextActionParams(SMALL, SMALL)}
+PARAMS: dict[str, Any] = {"intent": SMALL, "next_action": next_action.NextActionParams(SMALL, SMALL)}
 DATA = {"intent": intent_data, "next_action": next_action_data}
 
 

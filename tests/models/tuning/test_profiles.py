@@ -7,7 +7,7 @@ from models.features import sessions
 from models.inference import examples, intent, labels
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
-from models.learners.boosting import BoostParams
+from models.learners.trees import BoostParams
 from models.schema import EVENT_TYPES, EventType
 from models.simulator import ShopConfig, simulate
 from models.tuning import profiles as profile_tuning
