@@ -173,6 +173,23 @@ def test_the_names_of_the_feast_views_are_spelled_in_the_schema_only() -> None:
     assert nothing(f"{place(p, n)}: {text}" for p in files for text, n in texts(p) if text.split(":")[0] in views)
 
 
+NAMED = re.compile(r"`{1,2}((?:models|infra|feature_repo|flows|services|benchmarks|tests)[./][\w./]+)`{1,2}")
+
+
+def is_there(name: str) -> bool:
+    """Whether a file, or a module with the name behind it, exists."""
+    if "/" in name:
+        return (ROOT / name).exists()
+    module = max((m for m in modules() if f"{name}.".startswith(f"{m}.")), key=len, default="")
+    inside = name[len(module) + 1 :].partition(".")[0]
+    return bool(module) and re.search(rf"\b{inside}\b", modules()[module].read_text()) is not None
+
+
+def test_what_texts_of_the_code_name_in_backticks_is_there() -> None:
+    lines = ((p, n, line) for p in sources() for n, line in enumerate(p.read_text().splitlines(), 1))
+    assert nothing(f"{place(p)}:{n}: {name}" for p, n, line in lines for name in NAMED.findall(line) if not is_there(name))
+
+
 # ---- docstrings ----------------------------------------------------------------------------------------------------------
 
 QUESTION = re.compile(r"^(Who|What|How|Whether)\b")

@@ -1,7 +1,7 @@
 """Sessions: which events belong together, and what they tell so far (`SESSION_FEATURES`).
 
 Features never hold NaN. "Not measured yet" is 0 for counts, sums, means and rates; "it never happened" is -1 for `since_…`,
-`n_events_since_cart` and `previous_event_type`. How a state advances stands in `models/folds/session_kernel.py`.
+`n_events_since_cart` and `previous_event_type`. How a state advances stands in `models/features/kernel.py`.
 """
 
 from typing import Final
