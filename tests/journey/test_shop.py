@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from infra.secret import secret
-from infra.store.connection import connect
+from infra.store.embedded.connection import connect
 from models.events.identity import partner_key, pseudonym
 from models.model_specs import MODEL_NAMES
 from tests import canary
