@@ -171,6 +171,7 @@ def choose(
 
     Examples
     --------
+    >>> import numpy as np
     >>> quiet = np.zeros(len(SESSION_FEATURES), dtype=np.float32)
     >>> choose(0.6, None, quiet, SignalThresholds(), Shelf(product_ids=["sku-1"]))
     {'type': 'recommend_product', 'payload': {'item_ids': ['sku-1']}}

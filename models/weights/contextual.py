@@ -59,6 +59,7 @@ def applied(weighting: WeightProfile, w: Floats) -> WeightProfile:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from models.weight_profile import HEURISTIC
     >>> bool(np.allclose(applied(HEURISTIC, 2 * HEURISTIC.base).base, 2 * HEURISTIC.base))
     True
