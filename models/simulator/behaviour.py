@@ -23,8 +23,9 @@ _DWELL_S: Final = {
     EventType.CONTENT_VIEW: 25.0,
 }
 
-# How often each event occurs, before what the event before makes likely.
-_EMISSIONS: Final = np.array(
+# How often each event occurs, before what the event before makes likely; a type without a column never does.
+_EMISSIONS: Final = np.zeros((N_INTENTS, N_EVENT_TYPES))
+_EMISSIONS[:, : EventType.PURCHASE + 1] = np.array(
     # view eng  det  rev  cmp  brw  sea  ref  cont wish add  rem  cart chk  buy
     [
         [30, 14, 3.5, 1.5, 0.5, 26, 6.0, 2.0, 6.0, 3.0, 1.0, 0.5, 0.8, 0.2, 0],
