@@ -24,7 +24,7 @@ from benchmarks.load import measure, post
 from benchmarks.serve import HOST, free_port, processor_s, stop
 from infra.store.embedded.connection import connect
 from infra.store.embedded.migrate import migrate
-from infra.store.statements.events import APPEND_EVENT
+from infra.store.statements.events import APPEND_EVENT, FROM_SERVER
 from models.events.rules import to_row
 from services.http import partners
 
@@ -78,7 +78,7 @@ def rows_floor(folder: Path) -> float:
     for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
     migrate(connection)
-    batches = [[("p", *to_row(event, "f" * 32), 1, None, 0) for event in events(n)] for n in range(FLOOR_BATCHES)]
+    batches = [[("p", *to_row(event, "f" * 32), 1, *FROM_SERVER) for event in events(n)] for n in range(FLOOR_BATCHES)]
     began = time.perf_counter()
     for batch in batches:
         with connection:

@@ -15,18 +15,23 @@ import numpy as np
 import pandas as pd
 
 from infra.store.protocol import Store, Transaction
-from infra.store.statements.events import APPEND_EVENT, LOG_COLUMNS, READ_EVENTS
+from infra.store.statements.events import APPEND_EVENT, FROM_SERVER, LOG_COLUMNS, READ_BELIEVED, READ_EVENTS
 from infra.store.statements.quarantine import QUARANTINE_EVENT, QUARANTINE_ROW
 from models.schema import EVENT_COLUMNS, MEASURES
 
 READ_ROWS: Final = 50_000  # rows that are Python objects at one time while reading
 
-_INT_COLUMNS: Final = {"seq": np.int64, "occurred_at_us": np.int64, "received_at_us": np.int64, "utc_offset_min": np.int16}
+_INT_COLUMNS: Final = {
+    **dict.fromkeys(("seq", "occurred_at_us", "received_at_us"), np.int64),
+    "utc_offset_min": np.int16,
+    "browser": np.int8,
+}
 # Texts that repeat: one Python object each per read, or a million rows would hold a million copies of "item_view".
 _SHARED_TEXTS: Final = frozenset(
     {"partner", "user_id", "session_id", "event_type", "item_id", "category", "device", "referrer"}
 )
 READ_COLUMNS: Final = ("seq", *LOG_COLUMNS)
+BELIEVED_COLUMNS: Final = (*READ_COLUMNS, "browser")  # 1: told by a browser key
 
 
 class Refused(NamedTuple):
@@ -67,8 +72,8 @@ def append_events(transaction: Transaction, frame: pd.DataFrame, partner: str, r
     """
     columns = [_bindings(frame[name]) for name in EVENT_COLUMNS]
     n = len(frame)
-    who, when = repeat(partner, n), repeat(received_at_us, n)
-    accepted = transaction.executemany(APPEND_EVENT, zip(who, *columns, when, repeat(None, n), repeat(0, n), strict=True))
+    who, when, said = repeat(partner, n), repeat(received_at_us, n), (repeat(value, n) for value in FROM_SERVER)
+    accepted = transaction.executemany(APPEND_EVENT, zip(who, *columns, when, *said, strict=True))
     return accepted, n - accepted
 
 
@@ -86,7 +91,7 @@ def _bindings(column: "pd.Series[Any]") -> list[Any]:
     return list(values.tolist())
 
 
-def read_events(store: Store, *, after_seq: int = 0, until_us: int | None = None) -> pd.DataFrame:
+def read_events(store: Store, *, after_seq: int = 0, until_us: int | None = None, believed: bool = False) -> pd.DataFrame:
     """Read the log's valid events in log order: an event frame with `seq`, `partner` and `received_at_us`.
 
     Parameters
@@ -95,24 +100,27 @@ def read_events(store: Store, *, after_seq: int = 0, until_us: int | None = None
         Only events with a higher sequence number.
     until_us
         Only events that occurred at or before this instant.
+    believed
+        Only events that count in what is learned for others (`models.trust`).
 
     Returns
     -------
-    Columns `seq`, `partner`, `EVENT_COLUMNS`, `received_at_us`; quarantined events are left out.
+    Columns `seq`, `partner`, `EVENT_COLUMNS`, `received_at_us`, and `browser` if `believed`; quarantined events are left out.
     """
     with collector_off():
-        frames = list(event_chunks(store, after_seq=after_seq, until_us=until_us))
-    return pd.concat(frames, ignore_index=True) if frames else frame_of([])
+        frames = list(event_chunks(store, after_seq=after_seq, until_us=until_us, believed=believed))
+    return pd.concat(frames, ignore_index=True) if frames else frame_of([], BELIEVED_COLUMNS if believed else READ_COLUMNS)
 
 
 def event_chunks(
-    store: Store, *, after_seq: int = 0, until_us: int | None = None, n_rows: int = READ_ROWS
+    store: Store, *, after_seq: int = 0, until_us: int | None = None, believed: bool = False, n_rows: int = READ_ROWS
 ) -> Iterator[pd.DataFrame]:
     """Read as `read_events` does, `n_rows` at a time, all from one snapshot of the log."""
-    rows = store.stream(READ_EVENTS, (after_seq, 2**62 if until_us is None else until_us, -1))
+    statement, names = (READ_BELIEVED, BELIEVED_COLUMNS) if believed else (READ_EVENTS, READ_COLUMNS)
+    rows = store.stream(statement, (after_seq, 2**62 if until_us is None else until_us, -1))
     shared: dict[Any, Any] = {}
     while chunk := list(islice(rows, n_rows)):
-        yield frame_of(chunk, share=shared.setdefault)
+        yield frame_of(chunk, names, share=shared.setdefault)
 
 
 def frame_of(

@@ -78,7 +78,7 @@ class JudgedBatch(NamedTuple):
         """Append what is good, keep what is rejected."""
         partner, received_at_us = self.call.partner, self.call.received_at_us
         browser = int(self.call.caller.kind == "pk")  # what anybody may send counts less in the action weights
-        sent = [(partner, *row, received_at_us, one.decision_id, browser) for one in self.good for row in one.rows]
+        sent = [(partner, *row, received_at_us, one.decision_id, browser, 1) for one in self.good for row in one.rows]
         news = iter(transaction.append(sent))
         for place, rows, _ in self.good:
             if not any([next(news) for _ in rows]):  # all of them are taken, whatever the first one was

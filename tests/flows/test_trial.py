@@ -100,7 +100,7 @@ class Site:
         if self.rng.random() < self.chances[self.rng.integers(len(self.chances)), arm]:
             at = datetime.fromtimestamp(self.now_us / S + 30, UTC).isoformat()
             event = {"event_id": f"e-{self.n}", "type": "add_to_cart", "item_id": "a", "ts": at}
-            self.connection.execute(APPEND_EVENT, ("shop", *to_row(event, user), self.now_us + 30 * S, name, 0))
+            self.connection.execute(APPEND_EVENT, ("shop", *to_row(event, user), self.now_us + 30 * S, name, 0, 1))
 
     def dealt(self) -> dict[str, int]:
         """How often each profile was dealt."""

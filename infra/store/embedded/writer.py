@@ -18,8 +18,10 @@ from infra import layout
 from infra.store.embedded.connection import connect, translated
 from infra.store.embedded.migrate import immediate
 from infra.store.embedded.store import EmbeddedTransaction
-from infra.store.errors import ConflictingWrite, StoreBusy, StoreUnavailable
+from infra.store.errors import ConflictingWrite, StoreBusy, StoreFull, StoreUnavailable
+from infra.store.free_space import FreeSpace
 from infra.store.protocol import Work
+from infra.store.statements.events import FROM_SERVER
 from infra.store.transaction import Row
 
 MAX_WAITING: Final = 1_000  # jobs; above it the door answers 503 at once
@@ -40,10 +42,13 @@ class LogWriter:
     ----------
     now_us
         The clock that dates `received_at_us`.
+    space
+        While it is short, nothing is taken: a commit that finds the disk full may leave no room to recover in.
     """
 
-    def __init__(self, home: Path, now_us: Callable[[], int]) -> None:
+    def __init__(self, home: Path, now_us: Callable[[], int], space: FreeSpace) -> None:
         self._now_us = now_us
+        self._space = space
         self._home = home
         self._path = home / layout.STORE
         self._opened: tuple[int, int] | None = None
@@ -54,6 +59,11 @@ class LogWriter:
     def submit(self, work: Work[Result]) -> "Future[Result]":
         """Hand over something to write."""
         done: Future[Result] = Future()
+        try:
+            self._space.require()
+        except StoreFull as error:
+            done.set_exception(error)
+            return done
         # Not the queue's own limit: the writer's thread puts into it too, and would wait for itself.
         if self._waiting.qsize() < MAX_WAITING:
             self._waiting.put(_Waiting(work, done))
@@ -63,7 +73,7 @@ class LogWriter:
 
     def append(self, partner: str, rows: Sequence[Row]) -> "Future[list[bool]]":
         """Hand over events in the order of `EVENT_COLUMNS`."""
-        sent = (self._now_us(), None, 0)
+        sent = (self._now_us(), *FROM_SERVER)
         return self.submit(lambda transaction: transaction.append((partner, *row, *sent) for row in rows))
 
     def close(self) -> None:

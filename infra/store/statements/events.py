@@ -6,12 +6,16 @@ from infra.store.statements.dialect import one_of
 from models.schema import EVENT_COLUMNS, MEASURES
 
 LOG_COLUMNS: Final = ("partner", *EVENT_COLUMNS, "received_at_us")
-# With the decision that the sender named as the event's cause or NULL, and 1 for an event that came with a browser key.
-APPEND_COLUMNS: Final = (*LOG_COLUMNS, "decision_id", "browser")
+# With the decision that the sender named as the event's cause or NULL, 1 for an event that came with a browser key, and whether
+# it counts in what is learned for others (`models.trust`).
+APPEND_COLUMNS: Final = (*LOG_COLUMNS, "decision_id", "browser", "believed")
+FROM_SERVER: Final = (None, 0, 1)  # the last of them, for an event that names no decision
 _SEQ_AND_LOG: Final = f"seq, {', '.join(LOG_COLUMNS)}"
 _HELD_BACK: Final = "SELECT seq FROM quarantine WHERE seq IS NOT NULL AND replayed_at_us IS NULL"
-# Of one event, where few are looked at.
-IS_BELIEVED: Final = "NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.seq = events.seq AND replayed_at_us IS NULL)"
+# Of one event, where few are looked at: neither validation holds it back nor is it more than browser keys may add.
+IS_BELIEVED: Final = (
+    "events.believed = 1 AND NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.seq = events.seq AND replayed_at_us IS NULL)"
+)
 
 APPEND_EVENT: Final = (
     f"INSERT INTO events ({', '.join(APPEND_COLUMNS)}) VALUES ({', '.join('?' * len(APPEND_COLUMNS))}) "
@@ -22,13 +26,15 @@ ANY_EVENT: Final = "SELECT 1 FROM events LIMIT 1"
 ANY_EVENT_OF: Final = "SELECT 1 FROM events WHERE user_id = ? LIMIT 1"
 COUNT_EVENTS: Final = "SELECT count(*), max(occurred_at_us) FROM events"
 # Valid events in log order, for any fold: (after_seq, until_us, limit).
-READ_EVENTS: Final = (
-    f"SELECT {_SEQ_AND_LOG} FROM events WHERE seq > ? AND occurred_at_us <= ? AND seq NOT IN ({_HELD_BACK}) "
-    "ORDER BY seq LIMIT ?"
-)
-_OF_USERS: Final = f"SELECT {_SEQ_AND_LOG} FROM events WHERE user_id {one_of()} AND seq <= ? AND seq NOT IN ({_HELD_BACK})"
+_VALID: Final = f"FROM events WHERE seq > ? AND occurred_at_us <= ? AND seq NOT IN ({_HELD_BACK})"
+READ_EVENTS: Final = f"SELECT {_SEQ_AND_LOG} {_VALID} ORDER BY seq LIMIT ?"
+# The same without what is not believed, and with 1 for what a browser key told: for whatever is learned for others.
+READ_BELIEVED: Final = f"SELECT {_SEQ_AND_LOG}, browser {_VALID} AND believed = 1 ORDER BY seq LIMIT ?"
+_OF_SOME: Final = f"FROM events WHERE user_id {one_of()} AND seq <= ? AND seq NOT IN ({_HELD_BACK})"
+_OF_USERS: Final = f"SELECT {_SEQ_AND_LOG} {_OF_SOME}"
 # Valid events of some users, given as a JSON list: (users, until_seq).
 READ_USERS: Final = f"{_OF_USERS} ORDER BY seq"
+BELIEVED_OF_USERS: Final = f"SELECT {_SEQ_AND_LOG}, browser {_OF_SOME} AND believed = 1 ORDER BY seq"
 # The same since an instant: (users, until_seq, since_us).
 READ_RECENT: Final = f"{_OF_USERS} AND occurred_at_us >= ? ORDER BY seq"
 # Who did something between two events: (after_seq, until_seq).
@@ -37,6 +43,9 @@ USERS_BETWEEN: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND se
 USERS_SINCE: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ? AND (seq > ? OR occurred_at_us > ?)"
 # Those of some users who have more events than a number: (users, number).
 BUSY_USERS: Final = f"SELECT user_id FROM events WHERE user_id {one_of()} GROUP BY user_id HAVING count(*) > ?"
+NOT_BELIEVED: Final = "SELECT seq FROM events WHERE believed = 0"
+# Events of browser keys that came since an instant and are not believed: (since_us).
+COUNT_NOT_BELIEVED: Final = "SELECT count(*) FROM events WHERE believed = 0 AND received_at_us >= ?"
 # What associations need of all events of some users: (users, until_seq).
 TOUCH_COLUMNS: Final = ("seq", "partner", "user_id", "session_id", "event_type", "occurred_at_us", "item_id")
 READ_TOUCHES: Final = (

@@ -54,7 +54,7 @@ class Shop:
         self, name: str, kind: str, item: str, at_s: int, user: str = "p", price: float = 3.0, cause: str | None = None
     ) -> None:
         told = {"event_id": name, "type": kind, "item_id": item, "price": price, "ts": _rfc3339(at_s)}
-        self.connection.execute(APPEND_EVENT, ("shop", *to_row(told, user), T0 + at_s * S, cause, 0))
+        self.connection.execute(APPEND_EVENT, ("shop", *to_row(told, user), T0 + at_s * S, cause, 0, 1))
 
     def work(self, at_s: int) -> None:
         while self.duty.step(T0 + at_s * S):
