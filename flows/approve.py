@@ -6,11 +6,11 @@ Whoever prefers Prefect's pages resumes the paused run there; the form asks the 
 import json
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from flows import access
 from infra import layout
 from infra.artifacts import write_report
 
@@ -30,7 +30,7 @@ def ask(home: Path, versions: Mapping[str, int], within_s: int, poll_s: float = 
     from prefect.exceptions import FlowPauseTimeout
     from prefect.flow_runs import pause_flow_run
     from prefect.input import RunInput
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 
     class Approval(RunInput):
         """What is asked of the person who resumes the run."""
@@ -39,7 +39,8 @@ def ask(home: Path, versions: Mapping[str, int], within_s: int, poll_s: float = 
         by: str = "operator"
 
     run_id = str(get_run_context().flow_run.id)  # type: ignore[union-attr]
-    path = home / layout.REPORTS / ASKED
+    path, secret = home / layout.REPORTS / ASKED, home / layout.APPROVAL_AUTH
+    access.keep(secret, PREFECT_API_AUTH_STRING.value() or "")
     write_report(path, {"api": PREFECT_API_URL.value(), "flow_run": run_id, "versions": dict(versions)})
     try:
         given: Any = pause_flow_run(wait_for_input=Approval, timeout=within_s, poll_interval=poll_s)  # type: ignore[call-overload]
@@ -47,6 +48,7 @@ def ask(home: Path, versions: Mapping[str, int], within_s: int, poll_s: float = 
         return {"promote": False, "approval": f"nobody approved it within {within_s} s"}
     finally:
         path.unlink(missing_ok=True)
+        secret.unlink(missing_ok=True)
     if not given.approved:
         return {"promote": False, "approval": f"{given.by} did not approve it"}
     return {"promote": True, "approval": f"approved by {given.by}", "by": given.by}
@@ -67,7 +69,7 @@ def answer(home: Path, *, approved: bool, by: str) -> dict[str, Any]:
     path = home / layout.REPORTS / ASKED
     try:
         waiting = json.loads(path.read_text(encoding="utf-8"))
-        _resume(waiting, {"approved": approved, "by": by})
+        _resume(waiting, {"approved": approved, "by": by}, access.kept(home / layout.APPROVAL_AUTH))
     except FileNotFoundError:
         raise ValueError("no run waits for an approval; one that does is started with: attune retrain --approve") from None
     except (OSError, json.JSONDecodeError) as error:
@@ -76,26 +78,19 @@ def answer(home: Path, *, approved: bool, by: str) -> dict[str, Any]:
     return {"versions": waiting["versions"], "approved": approved, "by": by}
 
 
-def _resume(waiting: Mapping[str, Any], run_input: Mapping[str, Any]) -> None:
-    request = urllib.request.Request(
-        f"{waiting['api']}/flow_runs/{waiting['flow_run']}/resume",
-        json.dumps({"run_input": dict(run_input)}).encode(),
-        {"Content-Type": "application/json"},
-        method="POST",
-    )
+def _resume(waiting: Mapping[str, Any], run_input: Mapping[str, Any], secret: str | None) -> None:
+    def status() -> str:
+        """What Prefect says; a rejection where its store is locked for a moment, as where its form is not there yet."""
+        try:
+            path = f"flow_runs/{waiting['flow_run']}/resume"
+            return str(access.post(waiting["api"], path, {"run_input": dict(run_input)}, secret)["status"])
+        except urllib.error.HTTPError as error:
+            if error.code < 500 or time.monotonic() >= last_try:
+                raise
+            return "REJECT"
+
     last_try = time.monotonic() + RETRY_S
-    while (status := _status(request, may_retry=time.monotonic() < last_try)) == "REJECT" and time.monotonic() < last_try:
+    while (said := status()) == "REJECT" and time.monotonic() < last_try:
         time.sleep(POLL_S)
-    if status != "ACCEPT":
+    if said != "ACCEPT":
         raise ValueError("the run does not wait any more; see Prefect's pages")
-
-
-def _status(request: urllib.request.Request, may_retry: bool) -> str:
-    """What Prefect says; a rejection where its store is locked for a moment, as where its form is not there yet."""
-    try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            return str(json.load(reply)["status"])
-    except urllib.error.HTTPError as error:
-        if error.code < 500 or not may_retry:
-            raise
-        return "REJECT"

@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml  # type: ignore[import-untyped]
 from rich.console import Console
 
+from flows import access
 from flows.server import Server
 from infra import layout
 from infra.lock import held
@@ -51,20 +52,23 @@ def run(home: Path, port: int = 4200, declared: Path | None = None) -> None:
     open_store(home).close()  # what is wrong with it is said now, and not by every run
     wanted = read(declared or next((path for path in DECLARED if path.exists()), DECLARED[0]), home)
     with held(home / SCHEDULE_LOCK, "schedule"):
-        # Before anything imports Prefect: settings of the server, the runner, and the processes that it starts.
+        server = Server(home, port, full=True)
+        # Before anything imports Prefect: settings of the runner, and of the processes that it starts.
         os.environ.update(
-            PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
+            access.client_environment(server.secret),
+            PREFECT_API_URL=server.url,
             PREFECT_RUNNER_POLL_FREQUENCY=str(POLL_S),
             PREFECT_RUNNER_SERVER_ENABLE="false",
         )
-        server = Server(home, port, full=True)
-        known_at = home / layout.PREFECT_URL
+        known_at, signed_in_with = home / layout.PREFECT_URL, home / layout.PREFECT_AUTH
         try:
             server.wait()
+            access.keep(signed_in_with, server.secret)
             known_at.write_text(server.url)
             _serve(server, wanted)
         finally:
             known_at.unlink(missing_ok=True)
+            signed_in_with.unlink(missing_ok=True)
             server.stop()
 
 
@@ -109,7 +113,8 @@ def _serve(server: Server, wanted: list[dict[str, Any]]) -> None:
         deployment: Any = RunnerDeployment.from_entrypoint(**{**one, **_when(one)})
         runner.add_deployment(deployment)
     console = Console(stderr=True, highlight=False)
-    console.print(f"Prefect's pages: {server.url.removesuffix('/api')}", soft_wrap=True)
+    pages, secret = server.url.removesuffix("/api"), server.home / layout.PREFECT_AUTH
+    console.print(f"Prefect's pages: {pages} (they ask for the line in {secret})", soft_wrap=True)
     for one in wanted:
         when = [str(each.get("cron") or f"every {each.get('interval')} s") for each in one.get("schedules", ())]
         when += [f"on {event}" for each in one.get("triggers", ()) for event in each["expect"]]

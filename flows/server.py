@@ -16,8 +16,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from flows import access
 from infra import layout
 from infra.settings import prepare
 
@@ -34,7 +35,8 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    uvicorn.Server(uvicorn.Config(create_app(ephemeral=not full), log_level="error", lifespan="on")).run(sockets=[bound])
+    app: Any = access.OwnPages(create_app(ephemeral=not full), int(bound.getsockname()[1]))
+    uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[bound])
 
 
 def _end_with_parent() -> None:
@@ -73,7 +75,7 @@ def _bound(port: int) -> socket.socket:
 
 
 class Server:
-    """A started child process with Prefect's API; `wait` before use, `stop` at the end.
+    """A started child process with Prefect's API, for those who have its `secret`; `wait` before use, `stop` at the end.
 
     Parameters
     ----------
@@ -95,6 +97,7 @@ class Server:
         bound = _bound(port)
         self.port = int(bound.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}/api"
+        self.secret = access.new_secret()
         self.log = self.home / layout.PREFECT / "server.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         environment = {
@@ -105,6 +108,7 @@ class Server:
             "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
             **({} if full else {"PREFECT__SERVER_EPHEMERAL": "1"}),
             "PREFECT__SERVER_FINAL": "1",
+            **access.server_environment(self.secret, self.port),
         }
         with bound, self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -152,17 +156,27 @@ def connected(home: Path, server: Server | None) -> Iterator[None]:
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 
-    url = server.wait() if server else running(home) or os.environ["PREFECT_API_URL"]
     # Heartbeats are for runs of hours; their thread costs every short run a second.
-    with temporary_settings(
-        {PREFECT_API_URL: url, PREFECT_HOME: home / layout.PREFECT, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    ):
+    settings: dict[Any, Any] = {PREFECT_HOME: home / layout.PREFECT, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    if server:
+        settings |= {PREFECT_API_URL: server.wait(), **_signed_in(server.secret)}
+    elif url := running(home):
+        settings |= {PREFECT_API_URL: url, **_signed_in(access.kept(home / layout.PREFECT_AUTH))}
+    else:  # somebody else's, with what the environment says about it
+        settings |= {PREFECT_API_URL: os.environ["PREFECT_API_URL"]}
+    with temporary_settings(settings):
         try:
             yield
         finally:
             # What they still hold must reach the server before it stops: they would wait a minute for it at exit.
             APILogWorker.drain_all(timeout=DRAIN_TIMEOUT_S)
             EventsWorker.drain_all(timeout=DRAIN_TIMEOUT_S)
+
+
+def _signed_in(secret: str | None) -> dict[Any, Any]:
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED
+
+    return {PREFECT_API_AUTH_STRING: secret, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: True}
 
 
 if __name__ == "__main__":

@@ -3,14 +3,13 @@
 import contextvars
 import json
 import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows import approve
+from flows import access, approve
 from flows.server import Server, connected
 from infra import layout, registry
 from models import weight_profile as weights
@@ -63,17 +62,20 @@ class Waiting:
         return self.told
 
 
+def asked(left: dict[str, Any], path: str, body: Any) -> Any:
+    from prefect.settings import PREFECT_API_AUTH_STRING
+
+    return access.post(left["api"], path, body, PREFECT_API_AUTH_STRING.value())
+
+
 def state_of(left: dict[str, Any]) -> str:
-    with urllib.request.urlopen(f"{left['api']}/flow_runs/{left['flow_run']}", timeout=PATIENCE_S) as reply:
-        return str(json.load(reply)["state"]["type"])
+    (run,) = asked(left, "flow_runs/filter", {"flow_runs": {"id": {"any_": [left["flow_run"]]}}})
+    return str(run["state"]["type"])
 
 
 def resumed(left: dict[str, Any], **answer: Any) -> bool:
     """Answer as Prefect's page does; it is rejected until the form is there, a moment after the run is paused."""
-    url = f"{left['api']}/flow_runs/{left['flow_run']}/resume"
-    request = urllib.request.Request(url, json.dumps({"run_input": answer}).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
-        return bool(json.load(reply)["status"] == "ACCEPT")
+    return bool(asked(left, f"flow_runs/{left['flow_run']}/resume", {"run_input": answer})["status"] == "ACCEPT")
 
 
 def test_nothing_serves_before_somebody_approves(home: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import drift
+from flows import access, drift
 from flows.schedule import DECLARED, read
 from flows.server import connected
+from infra import layout
 from tests.waiting import PATIENCE_S, free_port, until
 
 SOON = """
@@ -67,24 +69,41 @@ def test_a_declaration_that_says_nothing_is_refused_in_one_line(tmp_path: Path, 
         read(path, tmp_path)
 
 
-def asked(url: str, path: str, body: Any) -> Any:
-    request = urllib.request.Request(
-        f"{url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
+def asked(home: Path, path: str, body: Any) -> Any:
+    """What the schedule's Prefect says to whoever may read its files; None before it is up."""
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            return json.load(answer)
+        secret = access.kept(home / layout.PREFECT_AUTH)
+        return access.post((home / layout.PREFECT_URL).read_text(), path, body, secret)
     except OSError:
-        return None  # the server is not up yet
+        return None
 
 
-def flow_runs(url: str, *states: str) -> list[dict[str, Any]]:
-    return asked(url, "flow_runs/filter", {"limit": 100, "flow_runs": {"state": {"type": {"any_": states}}}}) or []
+def flow_runs(home: Path, *states: str) -> list[dict[str, Any]]:
+    return asked(home, "flow_runs/filter", {"limit": 100, "flow_runs": {"state": {"type": {"any_": states}}}}) or []
 
 
-def ended(url: str) -> dict[str, dict[str, Any]]:
+def attacked(home: Path, url: str, deployment: str) -> list[int]:
+    """Statuses of what a page of elsewhere does to run a command: it changes a deployment, and starts it."""
+    shell = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": f"touch {home / 'PWNED'}"}}]}
+    return [
+        status_of(url, method, f"deployments/{deployment}{path}", body, headers)
+        for headers in ({"Origin": "https://evil.example"}, {}, {"Host": "evil.example"})
+        for method, path, body in (("PATCH", "", shell), ("POST", "/create_flow_run", {}))
+    ]
+
+
+def status_of(url: str, method: str, path: str, body: Any, headers: dict[str, str]) -> int:
+    headers = {"Content-Type": "application/json", **headers}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/{path}", json.dumps(body).encode(), headers, method=method)):
+            return 200
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def ended(home: Path) -> dict[str, dict[str, Any]]:
     """Runs that ended, one of the clock's and one of the automation's, if there were any."""
-    runs = flow_runs(url, "COMPLETED", "FAILED", "CRASHED")
+    runs = flow_runs(home, "COMPLETED", "FAILED", "CRASHED")
     return {"clock" if run["auto_scheduled"] else "drift": run for run in runs}
 
 
@@ -109,7 +128,9 @@ def test_runs_fire_on_time_and_on_drift_and_the_schedule_stops_cleanly(tmp_path:
         def meanwhile(condition: Callable[[], object]) -> None:
             until(lambda: condition() or schedule.poll() is not None, poll_s=0.5)
 
-        meanwhile(lambda: asked(url, "automations/count", {}))
+        meanwhile(lambda: asked(home, "automations/count", {}))
+        for one in asked(home, "deployments/filter", {}):
+            assert set(attacked(home, url, one["id"])) <= {401, 403}
         rule = {"name": "features", "verdict": "fail", "observed": 0.31, "limit": 0.2, "about": ""}
         announced_s = -math.inf
 
@@ -119,17 +140,20 @@ def test_runs_fire_on_time_and_on_drift_and_the_schedule_stops_cleanly(tmp_path:
                 with connected(home, None):
                     drift.announce({"rules": [rule], "champion": 1})
                 announced_s = time.monotonic()
-            return what in ended(url)
+            return what in ended(home)
 
         meanwhile(lambda: has_ended("drift") and has_ended("clock"))
-        done = ended(url)
+        done = ended(home)
         assert set(done) == {"clock", "drift"}
         assert {run["state_type"] for run in done.values()} == {"COMPLETED"}
         assert done["drift"]["created_by"]["type"] == "AUTOMATION"
         # With an SQLAlchemy that Prefect does not stand, no run of a cron schedule is ever created.
-        meanwhile(lambda: len(flow_runs(url, "SCHEDULED")) > 1)
+        meanwhile(lambda: len(flow_runs(home, "SCHEDULED")) > 1)
         assert schedule.poll() is None
-        assert (home / "prefect.url").read_text() == url
+        assert (home / layout.PREFECT_URL).read_text() == url
+        secret = access.kept(home / layout.PREFECT_AUTH)
+        assert secret
+        assert not any(secret.encode() in log.read_bytes() for log in home.rglob("*.log"))
         second = subprocess.run(command, capture_output=True, text=True, check=False)
         assert f"another schedule is running on {home}" in second.stderr
     finally:
@@ -138,7 +162,8 @@ def test_runs_fire_on_time_and_on_drift_and_the_schedule_stops_cleanly(tmp_path:
     assert schedule.returncode == 0, said
     assert f"Prefect's pages: http://127.0.0.1:{port}" in said
     assert "flows.validate.validate_events (on-drift): on attune.drift.detected" in said
-    assert not (home / "prefect.url").exists()
+    assert secret not in said
+    assert not {layout.PREFECT_URL, layout.PREFECT_AUTH, "PWNED"} & {path.name for path in home.iterdir()}
 
 
 def test_ctrl_c_stops_a_schedule_that_a_shell_put_into_the_background(tmp_path: Path) -> None:
