@@ -35,7 +35,15 @@ class Settings(BaseSettings):
     reward_window_s
         Seconds after a decision within which a purchase or cart of a shown item counts for it.
     requests_per_minute
-        What one key may ask, all workers together, unless the key has a limit of its own.
+        What one server key may ask, all workers together, unless the key has a limit of its own.
+    browser_requests_per_minute, browser_requests_per_peer
+        The same of a browser key, and of one address with one browser key.
+    connections, connections_per_peer
+        That each process holds, in all and of one address (an IPv6 network of 64 bits); loopback is limited in all only.
+    header_timeout_s, idle_timeout_s
+        Until when the head of a request must be there, and how long a connection is kept for the next one.
+    catalog_items
+        What the catalogue of one partner may hold.
     allow_private_webhooks
         For development: webhooks may go to http, loopback and private addresses.
     shadow_share
@@ -68,6 +76,13 @@ class Settings(BaseSettings):
     trial_share: float = Field(default=0.01, ge=0, le=0.5)
 
     def __init__(self, **values: Any) -> None:
+    browser_requests_per_minute: int = Field(default=6_000, ge=1)
+    browser_requests_per_peer: int = Field(default=300, ge=1)
+    connections: int = Field(default=1000, ge=1, le=100_000)
+    connections_per_peer: int = Field(default=100, ge=1, le=100_000)
+    header_timeout_s: float = Field(default=5.0, gt=0, le=600)
+    idle_timeout_s: float = Field(default=75.0, gt=0, le=3600)
+    catalog_items: int = Field(default=500_000, ge=1, le=10_000_000)
         refuse_unknown(os.environ)
         try:
             super().__init__(**values)

@@ -1,6 +1,6 @@
 """Dispatcher of HTTP requests: to the endpoint or page that an address means, or to the refusal of one that means nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -13,6 +13,10 @@ from services.http.request_ids import HEADER, RequestIds
 from services.http.router import Router
 
 NOT_FOUND: Final = Refusal(404, "see /docs for what there is")
+AMBIGUOUS: Final = Refusal(400, "a header that may be sent once came twice")
+ONCE: Final = frozenset(
+    {b"host", b"authorization", b"content-type", b"content-encoding", b"content-length", b"origin", b"idempotency-key"}
+)
 
 
 class Page(NamedTuple):
@@ -38,8 +42,12 @@ class Dispatcher:
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method, path, fields = scope["method"], scope["path"], dict(reversed(scope["headers"]))
+        method, path, headers = scope["method"], scope["path"], scope["headers"]
+        fields = dict(reversed(headers))
         request_id = self._ids.of(fields)
+        if len(fields) != len(headers) and is_ambiguous(headers):
+            await asgi.reply_problem(send, AMBIGUOUS, ((HEADER, request_id),), request_id)
+            return
         raw_path = scope.get("raw_path") or path.encode()
         match = self._router.find(method, path, raw_path)
         if match is not None:
@@ -53,6 +61,20 @@ class Dispatcher:
                 await _refuse_method(", ".join(sorted(methods)), send, request_id)
         else:
             await asgi.reply_problem(send, NOT_FOUND, ((HEADER, request_id),), request_id)
+
+
+def is_ambiguous(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a header that counts once came twice: what stands before us might have believed the other one.
+
+    Examples
+    --------
+    >>> is_ambiguous([(b"host", b"a"), (b"accept", b"*/*"), (b"accept", b"text/html")])
+    False
+    >>> is_ambiguous([(b"host", b"a"), (b"host", b"b")])
+    True
+    """
+    seen = [name for name, _ in headers if name in ONCE]
+    return len(seen) != len(set(seen))
 
 
 async def _show(page: Page, method: str, send: Send, request_id: bytes) -> None:

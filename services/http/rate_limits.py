@@ -149,3 +149,8 @@ def network_of(peer: str) -> str:
         return IPv6Address(peer).packed[:8].hex()
     except ValueError:
         return peer
+    >>> network_of("::ffff:192.0.2.7")
+    '192.0.2.7'
+    >>> network_of("::ffff:192.0.2.7")
+    '192.0.2.7'
+    return address.packed[:8].hex() if address.ipv4_mapped is None else str(address.ipv4_mapped)

@@ -38,7 +38,8 @@ class Router:
         if self._known != len(self._endpoints):
             self._compile()
         found = self._fixed.get((method, path))
-        return found if found is not None else self._by_template(method, raw_path)
+        # An encoded slash is part of a name and separates nothing.
+        return found if found is not None and b"%" not in raw_path else self._by_template(method, raw_path)
 
     def methods(self, path: str, raw_path: bytes) -> dict[str, str]:
         """Methods that an address has, and the scope that each needs; empty for an address that nobody has."""

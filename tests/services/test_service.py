@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,19 @@ def home(crowned: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(crowned, tmp_path / "home"))
 
 
+def only_we_listen(pid: int, port: int) -> None:
+    """Nothing but our application is there: no page of BentoML, no port of its supervisor, no head without an end."""
+    for path in ("schema.json", "docs.json", "healthz", "static_content/main.css", "v1%2fintent"):
+        assert call(f"http://127.0.0.1:{port}/{path}")[0] == 404
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    listening = {c.laddr.port for one in family for c in one.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    assert listening == {port}
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client, suppress(ConnectionError):
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nx: " + b"a" * 32_768)
+        assert client.recv(100)[:12] in (b"HTTP/1.1 431", b"")
+        assert client.recv(100) == b""
+
+
 def test_attune_serve_answers_swaps_champions_and_stops_cleanly(home: Path, tmp_path: Path) -> None:
     key = partners.add(home, "shop", time.time_ns() // 1000)
     port = free_port()
@@ -71,6 +84,7 @@ def test_attune_serve_answers_swaps_champions_and_stops_cleanly(home: Path, tmp_
         assert call(f"{url}/v1/recommendations", {"user_id": "u"})[0] == 401
         assert call(f"{url}/docs")[0] == 200
         assert b"attune_requests_total" in call(f"{url}/metrics")[1]
+        only_we_listen(child.pid, port)
 
         version = registry.save(home, "weights", registry.load(home, "weights"), {})
         registry.set_alias(home, "champion", {"weights": version}, action="promote", actor="test", reason="test")

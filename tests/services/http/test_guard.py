@@ -192,6 +192,20 @@ def test_a_fault_is_logged_with_the_name_of_the_request_and_nothing_that_was_sen
 # ---- addresses ---------------------------------------------------------------------------------------------------
 
 
+def test_an_encoded_slash_separates_nothing(service: Service) -> None:
+    assert service.ask(batch()).status_code == 202
+    assert service.ask(batch(), "/v1%2fevents").status_code == 404
+    assert service.ask(batch(), "/%2Fv1/events").status_code == 404
+
+
+def test_a_header_that_counts_once_may_not_come_twice(service: Service) -> None:
+    for name, value in (("host", "other"), ("authorization", "Bearer other"), ("idempotency-key", "a")):
+        headers = [*JSON.items(), ("authorization", f"Bearer {service.server}"), ("idempotency-key", "b"), (name, value)]
+        headers += [("host", "testserver")] if name == "host" else []
+        answer = service.client.request("POST", "/v1/events", content=json.dumps(batch()), headers=headers)
+        assert (answer.status_code, "twice" in answer.json()["detail"]) == (400, True)
+
+
 def test_parts_of_an_address_and_parameters_reach_the_endpoint(service: Service) -> None:
     async def tell(call: Call) -> dict[str, Any]:
         return {"path": dict(call.path), "query": dict(call.query), "partner": call.partner, "address": call.address}
