@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import bentoml
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS
 
 from infra import layout
 from infra.settings import PREFIX, Settings
@@ -24,10 +25,7 @@ from infra.settings import PREFIX, Settings
 TIMEOUT_S: Final = 5
 SWITCH_S: Final = 0.0005  # a request must not wait 5 ms for a thread that writes decisions down
 TARGET: Final = "services.service:Attune"
-API: Final = "/v1/"
 TEXT: Final = b"text/plain; charset=utf-8"
-# Addresses that BentoML would answer itself, without knowing whether models are loaded.
-OWN_PATHS: Final = frozenset({"/livez", "/readyz", "/healthz", "/schema.json", "/metrics"})
 QUIET: Final = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True"}
 
 
@@ -38,10 +36,12 @@ class Worker:
         self.app: Any = None
 
     def build(self) -> None:
+        self.crowd: Any = None
         """Build the application; takes seconds."""
         from services import metrics
         from services.api.app import build_app
         from services.http.dispatch import Page
+        from services.http.connections import Crowd, limits_of
 
         settings = Settings()
         metrics.prepare(settings.home, fresh=False)
@@ -50,6 +50,7 @@ class Worker:
         self.app.pages["/metrics"] = Page(TEXT, lambda: (200, counted.text()))
 
     async def start(self) -> None:
+        self.crowd = Crowd(limits_of(settings))
         """Load and warm up; then let the collector leave alone what will live as long as the process."""
         await self.app.start()
         gc.collect()
@@ -64,19 +65,38 @@ class Worker:
 worker = Worker()
 
 
-class OwnPaths:
-    """Middleware that sends the addresses BentoML claims to our application, and the API the short way.
+def connection(**given: Any) -> asyncio.Protocol:
+    """Protocol of a connection that a worker's server takes; BentoML leaves no other place to choose one."""
+    from services.http.connections import Connection
 
-    On its way to a mounted application a request passes BentoML's router and request context, which no route of ours needs.
+    return Connection(worker.crowd, **given)
+
+
+HTTP_PROTOCOLS["auto"] = f"{__name__}:connection"
+
+
+def _without_remote_control() -> None:
+    """Let the supervisor take commands from its own process only.
+
+    As it comes it listens on two loopback ports, where any user of the machine may tell it, without a secret, to run a program.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
+    from bentoml._internal.utils import circus
+
+    class Arbiter(circus.Arbiter):
+        def __init__(self, watchers: Any, **given: Any) -> None:
+            super().__init__(watchers, **given | {"endpoint": "inproc://control", "pubsub_endpoint": "inproc://events"})
+
+    circus.Arbiter = Arbiter  # type: ignore[misc]
+
+
+class OwnPaths:
+    """Middleware that sends every request to our application, past the pages that BentoML would add and its request context."""
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] == "websocket"  # which BentoML would take for an error
-        ours = ours or (scope["type"] == "http" and (scope["path"].startswith(API) or scope["path"] in OWN_PATHS))
-        await (worker if ours else self.app)(scope, receive, send)
+        await (self.app if scope["type"] == "lifespan" else worker)(scope, receive, send)
 
 
 @bentoml.asgi_app(worker, path="/")
@@ -87,12 +107,18 @@ class _Attune:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def begin(self) -> None:
         """Load in the background: the worker is alive at once, and ready when `/readyz` says so."""
-        self._starting = asyncio.create_task(worker.start())
+        self._tasks = [asyncio.create_task(worker.start()), asyncio.create_task(worker.crowd.sweep())]
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    def supervise() -> None:
+        """Called in the supervisor only, before it listens."""
+        _without_remote_control()
+
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def end(self) -> None:
         """Write what waits for the log, end the threads."""
-        self._starting.cancel()
+        for task in self._tasks:
+            task.cancel()
         await worker.app.stop()
 
 
