@@ -18,6 +18,8 @@ from services.http.problems import MEDIA_TYPE, Headers, Refusal
 JSON: Final = b"application/json"
 BODY_LIMIT: Final = 4 * 1024 * 1024
 IGNORED_LIMIT: Final = 64 * 1024  # bytes of a body that nobody asked for
+GZIP_MEMBERS: Final = 100  # gzip files may be strung together
+GZIP_PIECE: Final = 64 * 1024
 DRAIN_LIMIT: Final = 32 * 1024 * 1024
 BODY_S: Final = 4.0  # for a whole body: the server around us gives up after five, with an answer that explains nothing
 DRAIN_S: Final = 2.0
@@ -70,7 +72,8 @@ def expand(body: bytes, limit: int) -> bytes:
     Raises
     ------
     Refusal
-        400 for a body that is no gzip or ends too early, 413 for one that grows beyond the limit.
+        400 for a body that is no gzip, ends too early or is strung together of too many, 413 for one that grows beyond the
+        limit.
 
     Examples
     --------
@@ -79,19 +82,24 @@ def expand(body: bytes, limit: int) -> bytes:
     b'{}'
     """
     parts: list[bytes] = []
-    left = limit + 1
-    while body:
+    left, at, n_members = limit + 1, 0, 0
+    while at < len(body):
+        n_members += 1
+        if n_members > GZIP_MEMBERS:
+            raise Refusal(400, f"the gzip body may have {GZIP_MEMBERS} members at most")
         stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        try:
-            parts.append(stream.decompress(body, left))
-        except zlib.error:
-            raise Refusal(400, "the body is not valid gzip") from None
-        left -= len(parts[-1])
-        if left <= 0:
-            raise _too_large(limit)
-        if not stream.eof:
-            raise Refusal(400, "the gzip body ends too early")
-        body = stream.unused_data  # gzip files may be strung together
+        while not stream.eof:
+            piece = body[at : at + GZIP_PIECE]  # what stands behind the end of a member is copied: of a piece, not of the body
+            if not piece:
+                raise Refusal(400, "the gzip body ends too early")
+            try:
+                parts.append(stream.decompress(piece, left))
+            except zlib.error:
+                raise Refusal(400, "the body is not valid gzip") from None
+            left -= len(parts[-1])
+            if left <= 0:
+                raise _too_large(limit)
+            at += len(piece) - len(stream.unused_data)
     return b"".join(parts)
 
 

@@ -1,6 +1,8 @@
 """Bodies that come slowly or not at all, and connections that are no requests."""
 
 import asyncio
+import gzip
+import random
 from typing import Any
 
 import pytest
@@ -40,6 +42,22 @@ def test_a_body_that_is_too_large_is_not_waited_for() -> None:
     with pytest.raises(Refusal) as refusal:
         asyncio.run(asyncio.wait_for(announced(), 60))
     assert refusal.value.problem.status == 413
+
+
+def test_a_gzip_body_may_be_strung_together_but_not_of_nothing_again_and_again() -> None:
+    three = gzip.compress(b"[1,") + gzip.compress(b"") + gzip.compress(b"2]")
+    assert asgi.expand(three, 10) == b"[1,2]"
+    noise = random.Random(7).randbytes(3 * asgi.GZIP_PIECE)
+    assert asgi.expand(gzip.compress(noise) + three, 1 << 20) == noise + b"[1,2]"
+    assert asgi.expand(gzip.compress(b"") * asgi.GZIP_MEMBERS, 10) == b""
+    for body, said in (
+        (gzip.compress(b"") * (asgi.GZIP_MEMBERS + 1), "members at most"),
+        (three[:-1], "ends too early"),
+        (three + b"xyz", "not valid gzip"),
+        (gzip.compress(bytes(11)), "10 bytes at most"),
+    ):
+        with pytest.raises(Refusal, match=said):
+            asgi.expand(body, 10)
 
 
 def test_a_web_socket_is_closed(tmp_path: Any) -> None:
