@@ -16,11 +16,11 @@ METRICS: Final = "metrics"  # prometheus multi-process files
 RETRAIN_LOCK: Final = "retrain.lock"  # held by the one flow run that may write features and models
 RUNS: Final = "runs"  # working folders of flow runs: training rows; removed when the run ends
 PREFECT_URL: Final = "prefect.url"  # where the running `attune schedule` of this home serves Prefect
+PREFECT_AUTH: Final = "prefect.auth"  # with what one signs in there, mode 0600
+APPROVAL_AUTH: Final = "approval.auth"  # the same of the server whose run waits for an approval
 SERVICE_URL: Final = "service.url"  # where the service of this home was started last
 # An artifact's folder in the registry table is relative to ATTUNE_HOME; in it: meta.json (Parts.meta), golden.json and one
 # <name>.npy per array of Parts.arrays.
 SUMS_FILE: Final = "sums.json"  # checksum of each other file of an artifact: a damaged model can end a whole process
-PREFECT_AUTH: Final = "prefect.auth"  # with what one signs in there, mode 0600
-APPROVAL_AUTH: Final = "approval.auth"  # the same of the server whose run waits for an approval
 META_FILE: Final = "meta.json"
 GOLDEN_FILE: Final = "golden.json"  # {"rows": [[...]], "predictions": [[...]]}: a loaded model must repeat these

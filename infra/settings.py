@@ -71,11 +71,6 @@ class Settings(BaseSettings):
     feature_max_age_s: int = Field(default=30 * 86_400, ge=1)
     reward_window_s: int = Field(default=3600, ge=1, le=7 * 86_400)
     requests_per_minute: int = Field(default=600_000, ge=1)
-    allow_private_webhooks: bool = False
-    shadow_share: float = Field(default=0.05, ge=0, le=1)
-    trial_share: float = Field(default=0.01, ge=0, le=0.5)
-
-    def __init__(self, **values: Any) -> None:
     browser_requests_per_minute: int = Field(default=6_000, ge=1)
     browser_requests_per_peer: int = Field(default=300, ge=1)
     connections: int = Field(default=1000, ge=1, le=100_000)
@@ -83,6 +78,11 @@ class Settings(BaseSettings):
     header_timeout_s: float = Field(default=5.0, gt=0, le=600)
     idle_timeout_s: float = Field(default=75.0, gt=0, le=3600)
     catalog_items: int = Field(default=500_000, ge=1, le=10_000_000)
+    allow_private_webhooks: bool = False
+    shadow_share: float = Field(default=0.05, ge=0, le=1)
+    trial_share: float = Field(default=0.01, ge=0, le=0.5)
+
+    def __init__(self, **values: Any) -> None:
         refuse_unknown(os.environ)
         try:
             super().__init__(**values)

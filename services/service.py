@@ -34,23 +34,23 @@ class Worker:
 
     def __init__(self) -> None:
         self.app: Any = None
+        self.crowd: Any = None
 
     def build(self) -> None:
-        self.crowd: Any = None
         """Build the application; takes seconds."""
         from services import metrics
         from services.api.app import build_app
-        from services.http.dispatch import Page
         from services.http.connections import Crowd, limits_of
+        from services.http.dispatch import Page
 
         settings = Settings()
         metrics.prepare(settings.home, fresh=False)
         counted = metrics.Metrics()
+        self.crowd = Crowd(limits_of(settings))
         self.app = build_app(settings, observer=counted)
         self.app.pages["/metrics"] = Page(TEXT, lambda: (200, counted.text()))
 
     async def start(self) -> None:
-        self.crowd = Crowd(limits_of(settings))
         """Load and warm up; then let the collector leave alone what will live as long as the process."""
         await self.app.start()
         gc.collect()
@@ -80,10 +80,6 @@ def _without_remote_control() -> None:
 
     As it comes it listens on two loopback ports, where any user of the machine may tell it, without a secret, to run a program.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
     from bentoml._internal.utils import circus
 
     class Arbiter(circus.Arbiter):
@@ -95,6 +91,10 @@ def _without_remote_control() -> None:
 
 class OwnPaths:
     """Middleware that sends every request to our application, past the pages that BentoML would add and its request context."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await (self.app if scope["type"] == "lifespan" else worker)(scope, receive, send)
 
@@ -104,15 +104,15 @@ class _Attune:
     def __init__(self) -> None:
         worker.build()
 
-    @bentoml.on_startup  # type: ignore[untyped-decorator]
-    async def begin(self) -> None:
-        """Load in the background: the worker is alive at once, and ready when `/readyz` says so."""
-        self._tasks = [asyncio.create_task(worker.start()), asyncio.create_task(worker.crowd.sweep())]
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     def supervise() -> None:
         """Called in the supervisor only, before it listens."""
         _without_remote_control()
 
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def begin(self) -> None:
+        """Load in the background: the worker is alive at once, and ready when `/readyz` says so."""
+        self._tasks = [asyncio.create_task(worker.start()), asyncio.create_task(worker.crowd.sweep())]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def end(self) -> None:

@@ -144,13 +144,13 @@ def network_of(peer: str) -> str:
     --------
     >>> network_of("192.0.2.7"), network_of("2001:db8:0:7:a:b:c:d"), network_of("2001:db8:0:7::1")
     ('192.0.2.7', '20010db800000007', '20010db800000007')
+    >>> network_of("::ffff:192.0.2.7")
+    '192.0.2.7'
+    >>> network_of("::ffff:192.0.2.7")
+    '192.0.2.7'
     """
     try:
-        return IPv6Address(peer).packed[:8].hex()
+        address = IPv6Address(peer)
     except ValueError:
         return peer
-    >>> network_of("::ffff:192.0.2.7")
-    '192.0.2.7'
-    >>> network_of("::ffff:192.0.2.7")
-    '192.0.2.7'
     return address.packed[:8].hex() if address.ipv4_mapped is None else str(address.ipv4_mapped)

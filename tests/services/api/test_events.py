@@ -95,6 +95,16 @@ def test_a_body_that_is_no_batch_is_refused(tmp_path: Path, body: bytes, status:
     assert refusal.value.problem.status == status
 
 
+def test_half_a_character_is_replaced_and_a_body_full_of_them_refused(tmp_path: Path) -> None:
+    def body(query: bytes) -> bytes:
+        return msgspec.json.encode({"events": [event(query="-")]}).replace(b'"-"', b'"' + query + b'"')
+
+    assert send(tmp_path, body(b"shoes \\ud83d")).accepted == 1
+    with pytest.raises(Refusal) as refusal:
+        send(tmp_path, body(b"\\ud83d" * 10_000))
+    assert refusal.value.problem.status == 400
+
+
 def test_verdicts_are_counted_once_also_when_a_request_is_repeated(tmp_path: Path) -> None:
     counted: list[tuple[str, int]] = []
     writer = open_writer(tmp_path, lambda: NOW_US)
@@ -110,16 +120,6 @@ def test_verdicts_are_counted_once_also_when_a_request_is_repeated(tmp_path: Pat
 def test_too_many_events_are_refused_whole(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="500 events"):
         send(tmp_path, [event(str(i)) for i in range(MAX_EVENTS + 1)])
-
-def test_half_a_character_is_replaced_and_a_body_full_of_them_refused(tmp_path: Path) -> None:
-    def body(query: bytes) -> bytes:
-        return msgspec.json.encode({"events": [event(query="-")]}).replace(b'"-"', b'"' + query + b'"')
-
-    assert send(tmp_path, body(b"shoes \\ud83d")).accepted == 1
-    with pytest.raises(Refusal) as refusal:
-        send(tmp_path, body(b"\\ud83d" * 10_000))
-    assert refusal.value.problem.status == 400
-
 
 
 def test_orders_of_a_thousand_things_cannot_hold_up_the_others(tmp_path: Path) -> None:
