@@ -146,8 +146,6 @@ def network_of(peer: str) -> str:
     ('192.0.2.7', '20010db800000007', '20010db800000007')
     >>> network_of("::ffff:192.0.2.7")
     '192.0.2.7'
-    >>> network_of("::ffff:192.0.2.7")
-    '192.0.2.7'
     """
     try:
         address = IPv6Address(peer)
