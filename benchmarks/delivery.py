@@ -26,6 +26,7 @@ from benchmarks import event_to_feature
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_store, open_writer
 from services.delivery.outbound import Outbound
+from services.delivery.seals import Seals
 from services.processes import spawn, stop
 from services.worker.delivery import DeliveryDuty
 from services.worker.runner import follow
@@ -96,7 +97,7 @@ class Shop:
             url = f"http://127.0.0.1:{port}/{path}"
             self.store.execute(SUBSCRIBE, (path, url, SECRET))
         self._stopped = threading.Event()
-        duty = DeliveryDuty(open_store(home), lambda: Outbound(True, TIMEOUT_S), random.Random(1))
+        duty = DeliveryDuty(open_store(home), lambda: Outbound(True, TIMEOUT_S), random.Random(1), Seals(bytes(32)))
         words = (duty, self._stopped, (OSError,), lambda: time.time_ns() // 1000)
         self._thread = threading.Thread(target=follow, args=words)
         self._thread.start()

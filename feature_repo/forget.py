@@ -1,7 +1,11 @@
-"""Erasure: takes one user out of the online store and out of the offline tables."""
+"""Erasure: takes users out of the online store and out of the offline tables, many at once."""
 
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from feature_repo.features import KEYS, ONLINE_VIEWS, TABLE
 from models.schema import SESSIONS_VIEW, VIEW_KEY
@@ -15,8 +19,12 @@ OFFLINE_USER_TABLES: Final = tuple(TABLE[view] for view, key in VIEW_KEY.items()
 SESSION_TABLE: Final = TABLE[SESSIONS_VIEW]
 
 
-def forget_online(store: "FeatureStore", user_id: str) -> None:
-    """Delete a user's rows from the online store.
+def forget_online(store: "FeatureStore", users: Collection[str]) -> bool:
+    """Delete users' rows from the online store.
+
+    Returns
+    -------
+    False if somebody still reads a state of before, so that a file holds what was deleted; then it must be done again.
 
     Raises
     ------
@@ -29,59 +37,108 @@ def forget_online(store: "FeatureStore", user_id: str) -> None:
 
     from feature_repo.online import ClusteredSqliteOnlineStore
 
-    key = EntityKey(join_keys=[KEYS["user"]], entity_values=[Value(string_val=user_id)])
+    keys = [EntityKey(join_keys=[KEYS["user"]], entity_values=[Value(string_val=user_id)]) for user_id in users]
     online = store._get_provider().online_store  # Feast offers no deletion of one entity
     if isinstance(online, ClusteredSqliteOnlineStore):
-        online.forget(store.config, [view for view in store.list_feature_views() if view.name in USER_VIEWS], key)
-    elif isinstance(online, RedisOnlineStore):
-        _forget_in_redis(store, online, key)
-    else:
-        raise TypeError(f"no erasure is known for {type(online).__name__}")
+        return online.forget(store.config, [view for view in store.list_feature_views() if view.name in USER_VIEWS], keys)
+    if isinstance(online, RedisOnlineStore):
+        _forget_in_redis(store, online, keys)
+        return True
+    raise TypeError(f"no erasure is known for {type(online).__name__}")
 
 
-def _forget_in_redis(store: "FeatureStore", online: object, key: "EntityKey") -> None:
+def _forget_in_redis(store: "FeatureStore", online: object, keys: "Collection[EntityKey]") -> None:
     from feast.infra.online_stores.helpers import _redis_key
 
-    version = store.config.entity_key_serialization_version
+    version, project = store.config.entity_key_serialization_version, store.config.project
     client = online._get_client(store.config.online_store)  # type: ignore[attr-defined]
-    client.delete(_redis_key(store.config.project, key, entity_key_serialization_version=version))
+    for key in keys:
+        client.delete(_redis_key(project, key, entity_key_serialization_version=version))
 
 
-def forget_offline(folder: Path, partner: str, user_id: str) -> int:
-    """Write the offline tables anew without a user. Whoever calls holds the lock of the flows that write them.
+def forget_offline(
+    folder: Path, users: Collection[str], swapping: Callable[[], AbstractContextManager[Any]]
+) -> Counter[str] | None:
+    """Write the offline tables anew without some users, in one pass however many they are.
 
     Parameters
     ----------
     folder
-        Of the tables; a table that is not there has nobody in it.
+        Of the tables; a table is a Parquet file or a folder of them, and one that is not there has nobody in it.
+    users
+        Pseudonyms.
+    swapping
+        Held while a file takes the place of another; whoever else puts tables there holds the same.
 
     Returns
     -------
-    How many rows went.
+    How many rows went, by user; None if somebody else replaced a table meanwhile: then it must be done again.
     """
-    n_gone = sum(_without(folder / name, KEYS["user"], user_id, prefix=False) for name in OFFLINE_USER_TABLES)
-    return n_gone + _without(folder / SESSION_TABLE, KEYS["session"], f"{partner}/{user_id}/", prefix=True)
+    gone: Counter[str] = Counter()
+    for path, column in _files(folder):
+        found = _without(path, column, users, swapping)
+        if found is None:
+            return None
+        gone += found
+    return gone
 
 
-def _without(path: Path, column: str, value: str, *, prefix: bool) -> int:
-    """Leave rows out of one table, which is replaced as a whole and only if it has such rows."""
-    import pyarrow.compute as pc
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The Parquet files that name users, and the column that does."""
+    for name in (*OFFLINE_USER_TABLES, SESSION_TABLE):
+        column = KEYS["session"] if name == SESSION_TABLE else KEYS["user"]
+        for path in (folder / name, (folder / name).with_suffix("")):
+            yield from ((file, column) for file in ([path] if path.is_file() else sorted(path.rglob("*.parquet"))))
+
+
+def _without(
+    path: Path, column: str, users: Collection[str], swapping: Callable[[], AbstractContextManager[Any]]
+) -> Counter[str] | None:
+    """Leave rows out of one file, which is replaced as a whole and only if it has such rows; their number by user."""
     import pyarrow.parquet as pq
 
-    if not path.exists():
-        return 0
+    try:
+        with pq.ParquetFile(path) as source:
+            found = path.stat()
+            groups = range(source.num_row_groups)
+            gone: Counter[str] = Counter()
+            for group in groups:
+                gone += _counted(source.read_row_group(group, columns=[column])[column], users)
+            if not gone:
+                return gone
+            draft = path.with_suffix(".draft")
+            with pq.ParquetWriter(draft, source.schema_arrow, compression="zstd") as writer:
+                for group in groups:
+                    writer.write_table(_kept(source.read_row_group(group), column, users))
+    except FileNotFoundError:  # replaced by other files meanwhile
+        return None
+    with swapping():
+        if not path.exists() or not os.path.samestat(path.stat(), found):
+            draft.unlink()
+            return None
+        draft.replace(path)
+    return gone
 
-    def gone(keys: object) -> object:
-        return pc.starts_with(keys, value) if prefix else pc.equal(keys, value)
 
-    n_gone = int(pc.sum(gone(pq.read_table(path, columns=[column])[column])).as_py() or 0)
-    if not n_gone:
-        return 0
-    draft = path.with_suffix(".draft")
-    source = pq.ParquetFile(path)
-    with pq.ParquetWriter(draft, source.schema_arrow, compression="zstd") as writer:
-        for group in range(source.num_row_groups):
-            rows = source.read_row_group(group)
-            writer.write_table(rows.filter(pc.invert(gone(rows[column]))))
-    draft.replace(path)
-    return n_gone
+def _owners(keys: Any) -> Any:
+    """The user in each key: the key itself, or the second part of a session's, ``partner/user/...``."""
+    import pyarrow.compute as pc
+
+    found = pc.struct_field(pc.extract_regex(keys, r"^[^/]*/(?P<user>[^/]*)/"), [0])
+    return pc.if_else(pc.is_valid(found), found, keys)
+
+
+def _counted(keys: Any, users: Collection[str]) -> Counter[str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    owners = _owners(keys)
+    counted = pc.value_counts(owners.filter(pc.is_in(owners, value_set=pa.array(list(users), pa.string()))))
+    return Counter({row["values"]: row["counts"] for row in counted.to_pylist()})
+
+
+def _kept(rows: Any, column: str, users: Collection[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return rows.filter(pc.invert(pc.is_in(_owners(rows[column]), value_set=pa.array(list(users), pa.string()))))

@@ -1,13 +1,21 @@
 """Feast's SQLite online store with its rows clustered by entity: writing fills one tree, reading one entity is one page.
 
 The table that comes with Feast has a heap and two indices over the same key, filled row by row in random order. Here the key
-*is* the table, batches arrive sorted in one statement, and the page cache holds a batch, so that readers wait for a commit and
-for nothing else. Everything in it can be materialized again, so a commit does not wait for the disk as often as it could.
+*is* the table, batches arrive sorted in one statement, and the page cache holds a batch. The file has a write-ahead log, so
+that readers wait for no writer. Everything in it can be materialized again, so a commit does not wait for the disk as often as
+it could.
+
+Python's own SQLite may be older than 3.51.3, with which two connections that write or checkpoint a write-ahead log in the same
+moment can damage the file. So whoever writes holds a lock beside it, and whoever only reads opens it for reading.
 """
 
+import fcntl
+import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from feast import Entity, FeatureView
@@ -33,9 +41,16 @@ _UPSERT: Final = (
 
 
 class ClusteredSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
-    """Settings of the store: those of Feast's SQLite store."""
+    """Settings of the store: those of Feast's SQLite store.
+
+    Attributes
+    ----------
+    reads_within_ms
+        For a store that is only read: how long a statement waits for another connection's lock, milliseconds.
+    """
 
     type: str = "feature_repo.online.ClusteredSqliteOnlineStore"  # type: ignore[assignment]  # Feast names its own only
+    reads_within_ms: int | None = None
 
 
 class ClusteredSqliteOnlineStore(SqliteOnlineStore):
@@ -43,10 +58,29 @@ class ClusteredSqliteOnlineStore(SqliteOnlineStore):
 
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
         if self._conn is None:
-            for pragma in _PRAGMAS:
-                super()._get_conn(config).execute(pragma)
-        connection: sqlite3.Connection = super()._get_conn(config)
+            reads_within_ms = config.online_store.reads_within_ms
+            if reads_within_ms is not None:
+                self._conn = _open_for_reading(Path(self._get_db_path(config)), reads_within_ms)
+            else:
+                self._conn = self._open_for_writing(config)
+        connection: sqlite3.Connection = self._conn
         return connection
+
+    def _open_for_writing(self, config: RepoConfig) -> sqlite3.Connection:
+        made: sqlite3.Connection = super()._get_conn(config)
+        for pragma in _PRAGMAS:
+            made.execute(pragma)
+        with suppress(sqlite3.OperationalError), self._writing(config):  # as it was made, if it is locked or cannot be written
+            made.execute("PRAGMA journal_mode = WAL")
+        return made
+
+    @contextmanager
+    def _writing(self, config: RepoConfig) -> Iterator[None]:
+        """Be the only one of all processes that writes."""
+        path = Path(self._get_db_path(config))
+        with path.with_name(f"{path.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def update(
         self,
@@ -60,11 +94,12 @@ class ClusteredSqliteOnlineStore(SqliteOnlineStore):
         """Make the tables of the views, and drop those of views that are gone."""
         connection = self._get_conn(config)
         names = [self._table(config, view) for view in tables_to_keep]
-        for name in names:
-            connection.execute(_TABLE.format(table=_quote_id(name)))
-        super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
-        for name in names:
-            connection.execute(f"DROP INDEX IF EXISTS {_quote_id(f'{name}_ek')}")
+        with self._writing(config):
+            for name in names:
+                connection.execute(_TABLE.format(table=_quote_id(name)))
+            super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
+            for name in names:
+                connection.execute(f"DROP INDEX IF EXISTS {_quote_id(f'{name}_ek')}")
 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: Rows, progress: Callable[[int], Any] | None
@@ -78,20 +113,38 @@ class ClusteredSqliteOnlineStore(SqliteOnlineStore):
                 rows.append((entity, name, value.SerializeToString(), *instants))
         rows.sort(key=lambda row: row[:2])
         connection = self._get_conn(config)
-        with connection:
+        with self._writing(config), connection:
             connection.executemany(_UPSERT.format(table=_quote_id(self._table(config, table))), rows)
         if progress:
             progress(len(data))
 
-    def forget(self, config: RepoConfig, views: Sequence[FeatureView], key: EntityKey) -> None:
-        """Delete the rows of one entity, and let the file not keep their bytes."""
-        entity = serialize_entity_key(key, entity_key_serialization_version=config.entity_key_serialization_version)
+    def forget(self, config: RepoConfig, views: Sequence[FeatureView], keys: Sequence[EntityKey]) -> bool:
+        """Delete the rows of entities in one transaction, and let no file keep their bytes; False if one still does."""
+        version = config.entity_key_serialization_version
+        entities = [(serialize_entity_key(key, entity_key_serialization_version=version),) for key in keys]
         connection = self._get_conn(config)
         connection.execute("PRAGMA secure_delete = ON")
-        with connection:
-            for view in views:
-                connection.execute(f"DELETE FROM {_quote_id(self._table(config, view))} WHERE entity_key = ?", (entity,))
+        with self._writing(config):
+            with connection:
+                for view in views:
+                    table = _quote_id(self._table(config, view))
+                    connection.executemany(f"DELETE FROM {table} WHERE entity_key = ?", entities)
+            ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return not is_busy
 
     @staticmethod
     def _table(config: RepoConfig, view: FeatureView) -> str:
         return str(_table_id(config.project, view, config.registry.enable_online_feature_view_versioning))
+
+
+def _open_for_reading(path: Path, wait_ms: int) -> sqlite3.Connection:
+    """Open the file for reading; where its folder may not be written there is no room for an index of a write-ahead log."""
+    is_fixed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    address = f"{path.absolute().as_uri()}?{'immutable=1' if is_fixed else 'mode=ro'}"
+    return sqlite3.connect(
+        address,
+        uri=True,
+        timeout=wait_ms / 1_000,
+        check_same_thread=False,
+        detect_types=sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES,  # instants, as Feast reads them
+    )

@@ -21,6 +21,7 @@ def open_store(
     redis_url: str | None = None,
     postgres_url: str | None = None,
     project: str | None = None,
+    reads_within_ms: int | None = None,
 ) -> "FeatureStore":
     """Open the feature store of a home. Takes seconds the first time in a process (Feast's import); keep the result.
 
@@ -36,6 +37,8 @@ def open_store(
         Where the scale profile keeps the registry; a SQLite file below the home by default.
     project
         Another project name than the file's: keeps tests apart that share a Redis.
+    reads_within_ms
+        For who only reads: how long a statement of the embedded store waits for a lock, milliseconds.
 
     Raises
     ------
@@ -57,6 +60,8 @@ def open_store(
     filled = _filled(config, values)
     if project is not None:
         filled["project"] = project
+    if reads_within_ms is not None and profile == "embedded":
+        filled["online_store"]["reads_within_ms"] = reads_within_ms
     return FeatureStore(config=RepoConfig(**filled, repo_path=folder.parent))
 
 

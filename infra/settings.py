@@ -28,6 +28,8 @@ class Settings(BaseSettings):
         Which stores are used: ``embedded`` files, or the ``scale`` servers.
     workers
         Processes that answer requests.
+    least_free_mib
+        While less is free on the disk of the home, nothing is written: events get 503, recommendations go on.
     retention_days
         What is older is removed by the worker; nothing is, if not given.
     feature_max_age_s
@@ -46,6 +48,8 @@ class Settings(BaseSettings):
         What the catalogue of one partner may hold.
     allow_private_webhooks
         For development: webhooks may go to http, loopback and private addresses.
+    webhook_consent
+        Whether an endpoint must repeat a challenge before the first message goes to its address.
     shadow_share
         Share of the requests that a challenger, where there is one, answers a second time, unseen.
     trial_share
@@ -67,6 +71,7 @@ class Settings(BaseSettings):
     port: int = Field(default=3000, ge=0, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    least_free_mib: int = Field(default=64, ge=0, le=1 << 20)
     retention_days: int | None = Field(default=None, ge=1, le=36_500)
     feature_max_age_s: int = Field(default=30 * 86_400, ge=1)
     reward_window_s: int = Field(default=3600, ge=1, le=7 * 86_400)
@@ -79,6 +84,7 @@ class Settings(BaseSettings):
     idle_timeout_s: float = Field(default=75.0, gt=0, le=3600)
     catalog_items: int = Field(default=500_000, ge=1, le=10_000_000)
     allow_private_webhooks: bool = False
+    webhook_consent: bool = False
     shadow_share: float = Field(default=0.05, ge=0, le=1)
     trial_share: float = Field(default=0.01, ge=0, le=0.5)
 

@@ -30,6 +30,7 @@ def app() -> typer.Typer:
 
 def main() -> None:
     """Run one command; translate what a person can mend into one line."""
+    os.umask(0o077)  # what a home holds is for its owner
     # The matrices here are small: BLAS's threads would only wait for each other, and take the cores from whoever works beside.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:

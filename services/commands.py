@@ -1,5 +1,6 @@
 """Commands of the services, as an operator types them."""
 
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,16 +53,21 @@ def up(
 
 
 @app.command()
-def serve(host: Host = "127.0.0.1", port: Port = 3000, workers: Workers = 1) -> None:
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 3000,
+    workers: Workers = 1,
+    beside: Annotated[bool, typer.Option("--beside", help="Serve though another service of this home does.")] = False,
+) -> None:
     """Answer requests with the champion models until Ctrl-C."""
     from services.service import serve as serve_requests
 
-    serve_requests(_home(), host=host, port=port, workers=workers)
+    serve_requests(_home(), host=host, port=port, workers=workers, beside=beside)
 
 
 @app.command()
 def worker() -> None:
-    """Fold new events into the online features until Ctrl-C."""
+    """Fold new events into the online features until Ctrl-C; in standby while another worker of this home does."""
     from services.worker.process import run
 
     run(_home())
@@ -119,11 +125,13 @@ def partner_revoke(name: str) -> None:
 
 @app.command()
 def erase(user: str, partner: Annotated[str, typer.Option(help="Whose user it is.")] = "local", as_json: Json = False) -> None:
-    """Erase a user, by the partner's own id: log, features, queues, decisions. Prints a receipt."""
+    """Erase a user, by the partner's own id (- reads it from stdin): log, features, queues, decisions. Prints a receipt."""
     from infra.settings import Settings
     from services.privacy import erasure
 
     settings = Settings()
+    if user == "-":  # what stands in a command, every user of the machine may read
+        user = sys.stdin.readline().rstrip("\r\n")
     erasure.require(settings.home, partner, user)
     receipt = erasure.erase(settings.home, partner, user, _now_us(), erasure.online_of(settings))
     if as_json:

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from infra import artifacts, layout, registry
+from infra.modes import open_to_others
 from infra.secret import SECRET_BYTES
+from infra.settings import Settings
 from infra.store.embedded.connection import found_revision, sqlite_is_safe, sqlite_version
 from infra.store.embedded.migrate import newest
 from infra.store.engines import open_store
 from infra.store.protocol import Store
-from infra.store.statements.events import COUNT_EVENTS
+from infra.store.statements.events import COUNT_EVENTS, COUNT_NOT_BELIEVED
 from infra.store.statements.partners import COUNT_VALID
 from infra.store.statements.quarantine import COUNT_WAITING
+from models.schema import DAY_US
 
 LEAST_DISK: Final = 1 << 30  # bytes
 STALE_DAYS: Final = 7
@@ -78,8 +81,18 @@ def _machine(home: Path) -> Iterator[Finding]:
         "home", "ok" if writable else "fail", str(home), "" if writable else f"make {folder} writable, or set ATTUNE_HOME"
     )
     free = shutil.disk_usage(folder).free
+    yield _disk(free, Settings(home=home).least_free_mib)
+    if folder == home and (shown := [path.name for path in open_to_others(home)]):
+        says = f"others may open {', '.join(shown)}"
+        yield Finding("modes", "warn", says, f"chmod go= {home}, or start the service or the worker again")
+
+
+def _disk(free: int, least_mib: int) -> Finding:
+    if free < least_mib << 20:
+        says = f"{free / 2**20:.0f} MiB free: events and other writes are refused, recommendations go on"
+        return Finding("disk", "fail", says, f"free at least {least_mib} MiB")
     enough = free >= LEAST_DISK
-    yield Finding("disk", "ok" if enough else "warn", f"{free / 2**30:.1f} GiB free", "" if enough else "free at least 1 GiB")
+    return Finding("disk", "ok" if enough else "warn", f"{free / 2**30:.1f} GiB free", "" if enough else "free at least 1 GiB")
 
 
 def _revision(home: Path) -> Finding:
@@ -106,6 +119,9 @@ def _log(store: Store, home: Path) -> Iterator[Finding]:
         yield Finding("event log", "ok", f"{n} events, the newest {max(days, 0):.1f} days old")
     ((refused,),) = store.read(COUNT_WAITING)
     yield Finding("quarantine", "warn" if refused else "ok", f"{refused} rows", "attune quarantine list" if refused else "")
+    ((doubted,),) = store.read(COUNT_NOT_BELIEVED, (time.time_ns() // 1_000 - DAY_US,))
+    if doubted:
+        yield Finding("trust", "ok", f"{doubted} events of browser keys in the last day count for their own visitors only")
     yield from _secret(home / layout.SECRET)
 
 
@@ -171,7 +187,8 @@ def _started_at(home: Path) -> str:
 def _service(url: str) -> Finding:
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=1) as reply:
-            problems = json.loads(reply.read()).get("problems", {})
+            told = json.loads(reply.read())
+            problems, writes = told.get("problems", {}), told.get("writes", "taken")
     except ValueError:
         return Finding("service", "warn", f"something else answers at {url}", "choose another port: attune up --port")
     except urllib.error.HTTPError as error:
@@ -180,4 +197,6 @@ def _service(url: str) -> Finding:
         return Finding("service", "warn", f"does not answer at {url}", "attune up")
     if problems:
         return Finding("service", "warn", f"ready at {url}, but {'; '.join(problems.values())}", "attune rollback NAME")
+    if writes != "taken":
+        return Finding("service", "warn", f"ready at {url}, but writes are {writes}", "free space on the disk of the home")
     return Finding("service", "ok", f"ready at {url}")

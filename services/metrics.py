@@ -1,42 +1,113 @@
 """Prometheus metrics of all worker processes together.
 
-Labels are route templates, never paths: an id in a URL must not become a label. The files of the multi-process mode lie below
-``ATTUNE_HOME/metrics``; `prepare` names that folder before `prometheus_client` is imported, because the library asks only then.
+Labels are route templates, never paths: an id in a URL must not become a label.
+
+The library maps a file of each process into memory, and a page that the disk has no room for ends the process. So the files lie
+in shared memory where the machine has it, all their pages are made before the first number, and where neither can be done a
+process counts for itself. `prepare` and `join` come before `prometheus_client` is imported, because the library asks only then.
 """
 
+import atexit
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from infra import layout
+from infra import layout, lock
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+SHARED_MEMORY: Final = Path("/dev/shm")
+OWNER: Final = "owner.lock"  # held by the supervisor of the processes that count here; names its process id
+KINDS: Final = ("counter", "histogram")  # the library keeps a file of each, per process
+FILE_BYTES: Final = 1 << 19  # has room for every route with every status
 
 
-def prepare(home: Path, fresh: bool) -> None:
-    """Name the folder of the metric files for this process and its children.
+def prepare(home: Path, memory: Path = SHARED_MEMORY) -> None:
+    """Make the folder of the metric files for the workers that this process will start; what killed ones left goes.
 
     Parameters
     ----------
-    fresh
-        Whether to empty it: true in the one process that starts the workers.
+    memory
+        Folder that needs no disk; if it cannot be used, the files lie in the home.
     """
-    folder = home / layout.METRICS
-    if fresh:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ[MULTIPROCESS] = str(folder)
+    prefix = f"attune-{blake2b(str(home.absolute()).encode(), digest_size=8).hexdigest()}-"
+    os.environ.pop(MULTIPROCESS, None)
+    for base in (memory, home / layout.METRICS):
+        with suppress(OSError):
+            if base != memory:
+                base.mkdir(mode=0o700, exist_ok=True)
+            for folder in _left_over(base, prefix):
+                shutil.rmtree(folder, ignore_errors=True)
+            os.environ[MULTIPROCESS] = str(_made(base, prefix))
+            return
+
+
+def _left_over(base: Path, prefix: str) -> Iterator[Path]:
+    """Folders of ours whose owner has ended, however that happened."""
+    for folder in base.glob(f"{prefix}*"):
+        found = folder.lstat()
+        if not folder.is_symlink() and found.st_uid == os.geteuid() and lock.is_free(folder / OWNER):
+            yield folder
+
+
+def _made(base: Path, prefix: str) -> Path:
+    # Under another name until it is held: nobody takes it for a left-over.
+    draft = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=base))
+    lock.kept(draft / OWNER, str(os.getpid()))
+    return draft.rename(base / draft.name.removeprefix("."))
+
+
+def remove_at_exit() -> None:
+    """Remove the folder when this process ends, if it is the one that made it."""
+    folder = os.environ.get(MULTIPROCESS)
+    if folder and lock.noted(Path(folder) / OWNER) == str(os.getpid()):
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def join(home: Path) -> None:
+    """Take this process's place among those that count, in the folder of its supervisor, or in the home's without one."""
+    folder = Path(os.environ.get(MULTIPROCESS) or home / layout.METRICS)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for kind in KINDS:
+            _take_file(folder, kind)
+    except OSError:
+        os.environ.pop(MULTIPROCESS, None)  # this process counts for itself
+    else:
+        os.environ[MULTIPROCESS] = str(folder)
+
+
+def _take_file(folder: Path, kind: str) -> None:
+    """Make this process's file with all its pages, or go on in that of one that has ended: a worker that is started again and
+    again needs no more room than one."""
+    own = folder / f"{kind}_{os.getpid()}.db"
+    if own.exists():  # of an earlier process of this number
+        return
+    for other in folder.glob(f"{kind}_*.db"):
+        if not Path(f"/proc/{other.stem.partition('_')[2]}").exists() and Path("/proc/self").exists():
+            with suppress(FileNotFoundError):  # another one was faster
+                other.rename(own)
+                return
+    draft = own.with_name(f".{own.name}")
+    with draft.open("wb") as file:
+        file.write(bytes(FILE_BYTES))  # written, not reserved: not every file system keeps a reservation
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(own)
 
 
 class Metrics:
-    """Counters and histograms of a process; an `Observer`. Build one per process, after `prepare`."""
+    """Counters and histograms of a process; an `Observer`. Build one per process, after `join`."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
-        own = CollectorRegistry()  # the process's own numbers go to the files; `text` reads everybody's
+        self._own = own = CollectorRegistry()  # where the numbers go to files, `text` reads everybody's
         self.requests = Counter("attune_requests", "Requests answered.", ("route", "status"), registry=own)
         self.seconds = Histogram(
             "attune_request_seconds", "Time to answer, in seconds.", ("route",), registry=own, buckets=SECONDS
@@ -78,12 +149,13 @@ class Metrics:
         """Count a request that a challenger answered too."""
         self.shadow.labels(outcome).inc()
 
-    @staticmethod
-    def text() -> bytes:
-        """All processes' numbers in Prometheus' text format."""
+    def text(self) -> bytes:
+        """All processes' numbers in Prometheus' text format; this one's alone where it counts for itself."""
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
 
+        if MULTIPROCESS not in os.environ:
+            return bytes(generate_latest(self._own))
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
         return bytes(generate_latest(everybody))

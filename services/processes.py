@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from infra import layout
+from infra import layout, lock
 
 STOP_S: Final = 15.0
 PR_SET_PDEATHSIG: Final = 1
@@ -24,6 +24,12 @@ def _with_parent() -> Callable[[], None] | None:
         return None
     libc = ctypes.CDLL(None)
     return lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def end_with_parent() -> None:
+    """Let this process get SIGTERM when its parent dies, where the system offers that."""
+    if (ask := _with_parent()) is not None:
+        ask()
 
 
 def command(*words: str) -> list[str]:
@@ -107,3 +113,57 @@ def only_one(home: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def hold_service(home: Path, beside: bool = False) -> bool:
+    """Hold the home for one service, until this process and its workers have ended.
+
+    Parameters
+    ----------
+    beside
+        Whether another service may hold it.
+
+    Returns
+    -------
+    Whether this process holds it.
+
+    Raises
+    ------
+    OSError
+        If another service does, and may not; in one line that says how to stop it.
+    """
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if lock.kept(home / layout.SERVE_LOCK, str(os.getpid())) is not None:
+        return True
+    if not beside:
+        raise OSError(_serving(home))
+    return False
+
+
+def require_no_service(home: Path) -> None:
+    """Refuse to go on where a service serves the home already.
+
+    Raises
+    ------
+    OSError
+        As `hold_service`.
+    """
+    if not lock.is_free(home / layout.SERVE_LOCK):
+        raise OSError(_serving(home))
+
+
+def _serving(home: Path) -> str:
+    process = lock.noted(home / layout.SERVE_LOCK)
+    with suppress(OSError):
+        url = (home / layout.SERVICE_URL).read_text().strip()
+        return f"{home} is served already at {url}; stop that with: kill {process} (or start beside it: attune serve --beside)"
+    return f"{home} is served already; stop that with: kill {process} (or start beside it: attune serve --beside)"
+
+
+def tell_address(home: Path, url: str) -> None:
+    """Leave the service's address in the home. A disk that is full is no reason not to serve."""
+    path = home / layout.SERVICE_URL
+    draft = path.with_suffix(".draft")
+    with suppress(OSError):
+        draft.write_text(f"{url}\n")
+        draft.replace(path)

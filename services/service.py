@@ -20,7 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
 from infra import layout
+from infra.modes import OWNER_ONLY
 from infra.settings import PREFIX, Settings
+from services import metrics
 
 TIMEOUT_S: Final = 5
 SWITCH_S: Final = 0.0005  # a request must not wait 5 ms for a thread that writes decisions down
@@ -38,13 +40,15 @@ class Worker:
 
     def build(self) -> None:
         """Build the application; takes seconds."""
-        from services import metrics
         from services.api.app import build_app
         from services.http.connections import Crowd, limits_of
         from services.http.dispatch import Page
+        from services.processes import end_with_parent
 
+        os.umask(OWNER_ONLY)
+        end_with_parent()  # an orphan would keep the port and the home
         settings = Settings()
-        metrics.prepare(settings.home, fresh=False)
+        metrics.join(settings.home)
         counted = metrics.Metrics()
         self.crowd = Crowd(limits_of(settings))
         self.app = build_app(settings, observer=counted)
@@ -132,33 +136,39 @@ Attune = bentoml.service(
     tracing={"excluded_urls": ".*"},
 )
 Attune.add_asgi_middleware(OwnPaths)
+metrics.remove_at_exit()
 
 
-def serve(home: Path, *, host: str, port: int, workers: int) -> None:
+def serve(home: Path, *, host: str, port: int, workers: int, beside: bool = False) -> None:
     """Become the service: this process turns into BentoML's supervisor and ends with it, on SIGTERM or Ctrl-C.
 
     Parameters
     ----------
     port
         0 takes a free one.
+    beside
+        Whether to serve beside another service of this home, which keeps its address and its metrics.
 
     Raises
     ------
     OSError
-        If the address cannot be listened on.
+        If the address cannot be listened on, or another service serves the home already.
     """
+    from infra.modes import repair
     from infra.secret import secret
     from infra.store.engines import open_store
-    from services import metrics
-    from services.processes import port_to_listen_on
+    from services.processes import hold_service, port_to_listen_on, tell_address
 
-    port = port_to_listen_on(host, port)
     home = home.expanduser().absolute()
+    is_first = hold_service(home, beside)
+    port = port_to_listen_on(host, port)
     # What cannot be opened is said once, here, and not by every worker that is started again.
     open_store(home).close()
     secret(home)
-    metrics.prepare(home, fresh=True)
-    (home / layout.SERVICE_URL).write_text(f"http://{host}:{port}\n")
+    repair(home)
+    metrics.prepare(home)
+    if is_first:
+        tell_address(home, f"http://{host}:{port}")
     os.environ.update(
         {
             f"{PREFIX}HOME": str(home),

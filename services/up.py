@@ -25,10 +25,9 @@ from infra import layout, registry
 from infra.store.engines import open_store
 from infra.store.statements.events import BUSY_VISITOR, NEWEST_OF_VISITOR, SHOWN_COLUMNS
 from services.http import partners
-from services.processes import command, only_one, port_to_listen_on, spawn, stop
+from services.processes import command, only_one, port_to_listen_on, require_no_service, spawn, stop
 
 LOCAL_PARTNER: Final = "local"
-LOCAL_KEY: Final = "local.key"  # the development key of this home, mode 0600
 READY_S: Final = 180.0
 POLL_S: Final = 0.1
 SHOP_USERS: Final = 600  # of the simulated shop: enough to learn from in half a minute
@@ -53,7 +52,7 @@ def run(plan: Plan) -> int:
     Raises
     ------
     OSError
-        If another `attune up` holds the home, or the port is taken.
+        If another `attune up` or a service holds the home, or the port is taken.
     ValueError
         If the events cannot be read.
     """
@@ -64,6 +63,7 @@ def run(plan: Plan) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us had them ignored
         signal.signal(number, signal.default_int_handler)
     with only_one(plan.home):
+        require_no_service(plan.home)
         port_to_listen_on(plan.host, plan.port)  # says so now, and not after the training
         crew = Crew(plan)
         try:
@@ -115,7 +115,7 @@ class Crew:
         self._spawn("worker")
 
     def _spawn(self, name: str, *words: str) -> None:
-        logs = self._plan.home / "logs"
+        logs = self._plan.home / layout.LOGS
         logs.mkdir(exist_ok=True)
         self.serving.append(spawn((name, *words), {"ATTUNE_HOME": str(self._plan.home)}, logs / f"{name}.log"))
 
@@ -191,7 +191,7 @@ def _serve(plan: Plan, crew: Crew) -> int:
     children = crew.serving
     url = f"http://{'127.0.0.1' if plan.host == '0.0.0.0' else plan.host}:{plan.port}"
     if not _ready(url, children):
-        say(f"the service did not become ready; see {plan.home / 'logs'}, or run: attune doctor")
+        say(f"the service did not become ready; see {plan.home / layout.LOGS}, or run: attune doctor")
         return 1
     key = local_key(plan.home)
     _show(url, key, sample_request(plan.home))
@@ -203,7 +203,7 @@ def _serve(plan: Plan, crew: Crew) -> int:
     say("serving until Ctrl-C")
     while all(child.poll() is None for child in children):
         time.sleep(0.5)
-    say(f"a process ended by itself; see {plan.home / 'logs'}")
+    say(f"a process ended by itself; see {plan.home / layout.LOGS}")
     return 1
 
 
@@ -220,7 +220,7 @@ def _ready(url: str, children: list[subprocess.Popen[bytes]]) -> bool:
 
 def local_key(home: Path) -> str:
     """The key of the local partner; made on first use and kept beside the secret, so that a restart does not break scripts."""
-    path = home / LOCAL_KEY
+    path = home / layout.LOCAL_KEY
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(f"sk_{secrets.token_urlsafe(32)}")

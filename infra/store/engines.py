@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from infra.store.free_space import FreeSpace
 from infra.store.protocol import Store, Writer
 
 WAIT_MS: Final = 10_000
@@ -36,14 +37,16 @@ def closed_store(home: Path, *, wait_ms: int = WAIT_MS, bulk: bool = False) -> S
     return EmbeddedStore(home, wait_ms, bulk=bulk)
 
 
-def open_writer(home: Path, now_us: Callable[[], int]) -> Writer:
+def open_writer(home: Path, now_us: Callable[[], int], space: FreeSpace | None = None) -> Writer:
     """Start the writer of a process; the store is opened by its first group.
 
     Parameters
     ----------
     now_us
         The clock that dates `received_at_us`.
+    space
+        While it is short, nothing is taken; without it, as long as the disk has room.
     """
     from infra.store.embedded.writer import LogWriter
 
-    return LogWriter(home, now_us)
+    return LogWriter(home, now_us, space)

@@ -14,6 +14,10 @@ class StoreBusy(StoreUnavailable):
     """Another connection holds the lock, or too many writes wait; the same work may succeed in a moment."""
 
 
+class StoreFull(StoreUnavailable):
+    """The disk is nearly full: nothing is written until there is room."""
+
+
 class DamagedStore(StoreUnavailable, ValueError):  # noqa: N818 - a state of the world
     """The file is no store, or a damaged one."""
 

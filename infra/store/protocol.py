@@ -60,6 +60,11 @@ class Store(Protocol):
     def lease(self, name: str, holder: str, seconds: float) -> int | None:
         """Take a lease, or keep it.
 
+        Parameters
+        ----------
+        seconds
+            After which it lapses, unless kept, where an engine cannot see that its holder has died; 0 gives it back.
+
         Returns
         -------
         The lease's epoch, which grows whenever it changes hands; None while another holder has it.
@@ -70,8 +75,8 @@ class Store(Protocol):
         """Whether what the engine keeps is whole; may take seconds."""
         ...
 
-    def scrub(self) -> None:
-        """Let no file of the store keep what was deleted."""
+    def scrub(self) -> bool:
+        """Let no file of the store keep what was deleted; False if one still does, and it must be tried again."""
         ...
 
     def close(self) -> None:

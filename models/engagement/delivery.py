@@ -1,7 +1,8 @@
 """When a webhook is tried again, how much an endpoint gets at once, and when it has failed for too long.
 
 Source: the Standard Webhooks specification (schedule); D.-M. Chiu and R. Jain, Analysis of the Increase and Decrease Algorithms
-for Congestion Avoidance in Computer Networks, 1989 (additive increase, multiplicative decrease).
+for Congestion Avoidance in Computer Networks, 1989 (additive increase, multiplicative decrease); A. K. Choudhury and E. L.
+Hahne, Dynamic Queue Length Thresholds for Shared-Memory Packet Switches, 1998 (a share of what is free).
 """
 
 from typing import Final, NamedTuple
@@ -13,8 +14,10 @@ LONG_FAILURE_S: Final = sum(SCHEDULE_S)  # as long as a message that never gets 
 JITTER: Final = 0.1  # at most this share is added to a wait
 LONGEST_PAUSE_S: Final = 86_400.0  # an endpoint may ask for, by Retry-After
 
+FAILING, SLOW = "failing", "slow"
 FIRST_SLOTS: Final = 2
 MOST_SLOTS: Final = 16
+SLOW_S: Final = 1.0  # an endpoint whose last answer took longer is slow
 
 
 def next_due_us(n_attempts: int, ended_at_us: int, retry_after_s: float, jitter: float) -> int | None:
@@ -67,15 +70,48 @@ def is_long_failure(failing_since_us: int, changed_at_us: int, now_us: int) -> b
 class Slots(NamedTuple):
     """Slots of one endpoint, messages under way at most: one more after each success, one alone after a failure.
 
+    Attributes
+    ----------
+    trouble
+        What its last answer was, if not well: `FAILING` or `SLOW`.
+
     Examples
     --------
-    >>> Slots().after(delivered=True), Slots().after(delivered=False)
-    (Slots(n=3, failing=False), Slots(n=1, failing=True))
+    >>> Slots().after(0.1, delivered=True), Slots().after(14.0, delivered=True), Slots().after(0.1, delivered=False)
+    (Slots(n=3, trouble=''), Slots(n=3, trouble='slow'), Slots(n=1, trouble='failing'))
     """
 
     n: int = FIRST_SLOTS
-    failing: bool = False
+    trouble: str = ""
 
-    def after(self, *, delivered: bool) -> "Slots":
-        """The same after one more attempt."""
-        return Slots(min(self.n + 1, MOST_SLOTS)) if delivered else Slots(1, True)
+    def after(self, seconds: float, *, delivered: bool) -> "Slots":
+        """The same after one more attempt, which took some seconds."""
+        if not delivered:
+            return Slots(1, FAILING)
+        return Slots(min(self.n + 1, MOST_SLOTS), SLOW if seconds > SLOW_S else "")
+
+
+def room(n_free: int, n_held: int, n_held_alike: int = 0) -> int:
+    """Room for more messages of one partner under way: as many as it then holds must still be free for all others.
+
+    So one partner alone holds half of all at most, n partners each one part of n + 1, and whoever comes next finds a place.
+
+    Parameters
+    ----------
+    n_free
+        Slots that nobody holds.
+    n_held
+        Slots that the partner holds.
+    n_held_alike
+        Of them, those of endpoints in the same trouble; counted once more, so that the partner's other endpoints find room too.
+
+    Returns
+    -------
+    At least 1 for a partner that holds none, while any is free.
+
+    Examples
+    --------
+    >>> room(256, 0), room(128, 128), room(128, 0), room(1, 0), room(0, 0), room(171, 85, 85)
+    (128, 0, 64, 1, 0, 0)
+    """
+    return max((n_free - n_held - n_held_alike) // 2, int(n_free > 0 and n_held == 0), 0)

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from infra.secret import secret
 from infra.settings import Settings
 from infra.store.engines import closed_store, open_store, open_writer
+from infra.store.free_space import FreeSpace
 from models.events.identity import partner_keys
 from services.api import (
     catalog,
@@ -31,6 +32,7 @@ from services.api import (
     subscriptions,
 )
 from services.api.collaborators import Collaborators, Observer, Unobserved
+from services.delivery.seals import Seals
 from services.http import asgi, docs_page
 from services.http.calls import WARM_UP, Call
 from services.http.dispatch import Dispatcher, Page
@@ -143,6 +145,7 @@ class App:
             "problems": dict(champions.problems()),
             "online_store": self._online_state(),
         }
+            "writes": "refused: the disk is nearly full" if self.shared.space.is_short() else "taken",
         return 200 if status == "ready" else 503, msgspec.json.encode(body)
 
     def _online_state(self) -> str:
@@ -166,6 +169,7 @@ def build_app(
     online: OnlineFeatures | None = None,
     observer: Observer | None = None,
     now_us: Callable[[], int] = wall_clock_us,
+    space: FreeSpace | None = None,
 ) -> App:
     """Put the service together.
 
@@ -174,10 +178,13 @@ def build_app(
     authenticator, champions, online
         Where keys, models and features come from; the home's partners, registry and feature store if not given.
     """
+    space
+        Room on the disk; that of the home, with the watermark of the settings, if not given.
     home, master, observer = settings.home, secret(settings.home), observer or Unobserved()
     champions = champions or LiveChampions(home, ChampionWatcher(home))
     open_store(home).close()  # what is wrong with it is said now, and not by every request
-    writer = open_writer(home, now_us)
+    space = space or FreeSpace(home, settings.least_free_mib << 20)
+    writer = open_writer(home, now_us, space)
     return App(
         Collaborators(
             settings=settings,
@@ -187,12 +194,14 @@ def build_app(
             online=OnlineSource(settings, online),
             catalog=Catalog(home),
             profiles=Profiles(home),
-            decisions=DecisionLog(home, observer.decided),
+            decisions=DecisionLog(home, observer.decided, space=space),
             shadow=Shadow(home, settings.shadow_share, champions, random.Random(), observer.shadowed),
             reader=Reader(closed_store(home, wait_ms=0)),  # all other requests wait behind it
             writer=writer,
             writes=Writes(writer, master),
             key=partner_keys(master),
+            space=space,
+            seals=Seals(master),
             now_us=now_us,
         )
     )

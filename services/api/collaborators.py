@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from infra.settings import Settings
+from infra.store.free_space import FreeSpace
 from infra.store.protocol import Writer
+from services.delivery.seals import Seals
 from services.http.guard import Authenticator
 from services.http.idempotency import Writes
 from services.http.reader import Reader
@@ -67,6 +69,10 @@ class Collaborators:
         Where an answer goes on record, and where a challenger gives it too.
     reader, writer, writes
         The store: reads on behalf of requests, group commit, and idempotent writes through it.
+    space
+        Room on the home's disk: while it is short, nothing is written.
+    seals
+        What webhooks are signed with, encrypted where it is kept.
     key
         The pseudonym key of a partner: users are stored under pseudonyms.
     now_us
@@ -85,5 +91,7 @@ class Collaborators:
     reader: Reader
     writer: Writer
     writes: Writes
+    space: FreeSpace
+    seals: Seals
     key: Callable[[str], bytes]
     now_us: Callable[[], int]

@@ -16,6 +16,7 @@ from services.api.collaborators import Collaborators
 from services.api.subscriptions import ONE, SCOPE
 from services.delivery import webhooks
 from services.delivery.outbound import Answer, Outbound
+from services.delivery.seals import Seals
 from services.delivery.webhooks import Secrets
 from services.http.calls import Call, Reply
 from services.http.decoding import decode
@@ -30,6 +31,7 @@ BODY_LIMIT: Final = 128 * 1024
 TEST_S: Final = 4.0  # the caller waits, and the service gives no answer more than five
 MAX_TESTS: Final = 4  # of a partner under way, in one worker process: a name that is never resolved holds a thread
 MAX_REPLAYED: Final = 10_000  # in one transaction of the writer, which others wait for
+MAX_WAITING: Final = 20_000  # replayed signals of a partner that are not delivered yet
 MAX_IDS: Final = 1_000
 PAGE: Final = 50
 MAX_PAGE: Final = 200
@@ -106,9 +108,10 @@ class DeliveriesHandler:
         Makes the way out of a test, given its time limit in seconds.
     """
 
-    def __init__(self, reader: Reader, writes: Writes, open_outbound: Callable[[float], Outbound]) -> None:
+    def __init__(self, reader: Reader, writes: Writes, seals: Seals, open_outbound: Callable[[float], Outbound]) -> None:
         self._reader = reader
         self._writes = writes
+        self._seals = seals
         self._open_outbound = open_outbound
         self._testing: Counter[str] = Counter()
 
@@ -146,6 +149,11 @@ class DeliveriesHandler:
                 queued = transaction.execute(sql.REPLAY_SPAN, (*made, _us(asked.start), _us(asked.until), MAX_REPLAYED + 1))
             if queued > MAX_REPLAYED:
                 raise Refusal(422, f"a replay may hold {MAX_REPLAYED} signals at most; ask for a shorter span")
+            ((waiting,),) = transaction.read(sql.COUNT_REPLAYED, (call.partner,))
+            if waiting > MAX_WAITING:
+                raise Refusal(
+                    409, f"{MAX_WAITING} replayed signals may wait for delivery at most; ask again when some are delivered"
+                )
             return ReplayAnswer(replay_id, queued)
 
         return await self._writes.write(call, work, 202)
@@ -156,7 +164,7 @@ class DeliveriesHandler:
         message_id, now_us = f"test_{secrets.token_hex(12)}", call.received_at_us
         body = webhooks.of_test(message_id, now_us)
         signing = Secrets(subscription["secret"], subscription["previous_secret"], subscription["previous_secret_until_us"])
-        headers = webhooks.headers(message_id, now_us, body, signing.valid(now_us))
+        headers = webhooks.headers(message_id, now_us, body, self._seals.signing(subscription["id"], signing, now_us))
 
         async def send() -> Answer:
             return await self._tried(call.partner, subscription["url"], body, headers)
@@ -251,7 +259,7 @@ def schemas(today: date) -> Schemas:
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoints of the deliveries."""
     private = shared.settings.allow_private_webhooks
-    handler = DeliveriesHandler(shared.reader, shared.writes, lambda seconds: Outbound(private, seconds))
+    handler = DeliveriesHandler(shared.reader, shared.writes, shared.seals, lambda seconds: Outbound(private, seconds))
     query = (
         number("limit", PAGE, MAX_PAGE, "How many."),
         number("before", 2**62, 2**62, "`next` of an earlier answer."),

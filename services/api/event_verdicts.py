@@ -4,7 +4,7 @@ When things happened: `ts` is the sender's clock. Where the batch says when it w
 differs from ours by more than `SAME_CLOCK_S`, every `ts` is moved by the difference, and only then held against our clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Annotated, Any, Final, NamedTuple
@@ -58,6 +58,23 @@ class EventsAnswer(msgspec.Struct):
 
 
 class GoodEvent(NamedTuple):
+_ANSWER: Final = msgspec.json.Decoder(EventsAnswer)
+
+
+def without_ids(answer: EventsAnswer) -> EventsAnswer:
+    """An answer as it may be kept: a user who is erased meanwhile cannot be found by an event's id."""
+    results = [msgspec.structs.replace(result, event_id=None) for result in answer.results]
+    return msgspec.structs.replace(answer, results=results)
+
+
+def with_ids(kept: bytes, results: Sequence[EventResult]) -> bytes:
+    """A kept answer as it was given, with the ids of the same request sent again."""
+    answer = _ANSWER.decode(kept)
+    for result, sent in zip(answer.results, results, strict=True):
+        result.event_id = sent.event_id
+    return msgspec.json.encode(answer)
+
+
     """Good event: its rows for the log (one, or one per product), and the decision that it names."""
 
     place: int

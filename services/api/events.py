@@ -12,7 +12,7 @@ from models.events.json_text import with_whole_characters
 from models.schema import LATE_S, MAX_ID_LENGTH
 from services.api import wire
 from services.api.collaborators import Collaborators
-from services.api.event_verdicts import EventBatch, EventsAnswer, judge
+from services.api.event_verdicts import EventBatch, EventsAnswer, judge, with_ids, without_ids
 from services.http.calls import Call, Reply
 from services.http.endpoints import Endpoint, Endpoints, Schemas
 from services.http.idempotency import REPLAYED, Writes
@@ -60,10 +60,11 @@ class EventsHandler:
         large = len(call.body) > LARGE_BODY
         key = self._key(call.partner)
         judged = await asyncio.to_thread(judge, batch, call, key) if large else judge(batch, call, key)
-        reply = await self._writes.write(call, judged.store, 202)
-        if reply.headers != REPLAYED:
-            for status, n in Counter(result.status for result in judged.results).items():
-                self._counted(status, n)
+        reply = await self._writes.write(call, judged.store, 202, keep=without_ids)
+        if reply.headers == REPLAYED:
+            return reply._replace(body=with_ids(reply.body, judged.results))
+        for status, n in Counter(result.status for result in judged.results).items():
+            self._counted(status, n)
         return reply
 
     async def _mended(self, body: bytes, error: Exception) -> EventBatch:

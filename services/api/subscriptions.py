@@ -1,6 +1,6 @@
 """``/v1/subscriptions``: webhooks, where a partner wants its signals sent.
 
-A secret is ``whsec_`` and the base64 of 32 random bytes, as Standard Webhooks wants it. It signs, so the store keeps it whole;
+A secret is ``whsec_`` and the base64 of 32 random bytes, as Standard Webhooks wants it. It signs, so it is kept, sealed;
 partners see it once, when it is made. After a rotation the old one signs beside the new one for `OVERLAP_S`.
 """
 
@@ -17,12 +17,13 @@ from infra.store.statements import signals as sql
 from infra.store.statements.deliveries import CANCEL_PENDING, FORGET_HEALTH
 from models.engagement.policy import SENDABLE
 from services.api.collaborators import Collaborators
+from services.delivery.seals import Seals
 from services.delivery.targets import MAX_URL, check_url
 from services.delivery.webhooks import SECRET_PREFIX
 from services.http.calls import Call, Reply
 from services.http.decoding import decode
 from services.http.endpoints import Endpoint, Endpoints
-from services.http.idempotency import Writes
+from services.http.idempotency import REPLAYED, Writes
 from services.http.openapi_schemas import words
 from services.http.problems import Refusal
 from services.http.reader import Reader
@@ -83,6 +84,7 @@ class SubscriptionList(msgspec.Struct):
 
 _NEW: Final = msgspec.json.Decoder(NewSubscription)
 _CHANGE: Final = msgspec.json.Decoder(SubscriptionChange)
+_MADE: Final = msgspec.json.Decoder(Subscription)
 
 
 def new_secret() -> str:
@@ -99,9 +101,10 @@ class SubscriptionsHandler:
         Whether targets inside the network, and such without TLS, may be registered: for development only.
     """
 
-    def __init__(self, reader: Reader, writes: Writes, allow_private: bool) -> None:
+    def __init__(self, reader: Reader, writes: Writes, seals: Seals, allow_private: bool) -> None:
         self._reader = reader
         self._writes = writes
+        self._seals = seals
         self._allow_private = allow_private
 
     async def create(self, call: Call) -> Reply:
@@ -110,16 +113,17 @@ class SubscriptionsHandler:
         self._check(asked.url, asked.signal_types)
         now_us, types = call.received_at_us, json.dumps(asked.signal_types)
         made, secret = f"sub_{secrets.token_hex(12)}", new_secret()
+        sealed = self._seals.sealed(made, secret)
 
         def work(transaction: Transaction) -> Subscription:
             ((n,),) = transaction.read(sql.COUNT_SUBSCRIPTIONS, (call.partner,))
             if n >= MAX_PER_PARTNER:
                 raise Refusal(409, f"a partner may have {MAX_PER_PARTNER} subscriptions at most; delete one first")
-            values = (made, call.partner, asked.url, types, asked.min_score, secret, now_us, now_us)
+            values = (made, call.partner, asked.url, types, asked.min_score, sealed, now_us, now_us)
             transaction.execute(sql.ADD_SUBSCRIPTION, values)
             return _known(transaction, call.partner, made, secret)
 
-        return await self._writes.write(call, work, 201)
+        return self._with_secret(call, await self._writes.write(call, work, 201, keep=self._without_secret))
 
     async def every(self, call: Call) -> SubscriptionList:
         """``GET /v1/subscriptions``."""
@@ -146,13 +150,14 @@ class SubscriptionsHandler:
     async def rotate(self, call: Call) -> Reply:
         """``POST /v1/subscriptions/{id}/rotate-secret``: the old secret signs too for `OVERLAP_S` more seconds."""
         secret, until_us = new_secret(), call.received_at_us + OVERLAP_S * 1_000_000
+        sealed = self._seals.sealed(call.path["id"], secret)
 
         def work(transaction: Transaction) -> Subscription:
-            values = (until_us, secret, call.received_at_us, call.partner, call.path["id"])
+            values = (until_us, sealed, call.received_at_us, call.partner, call.path["id"])
             transaction.execute(sql.ROTATE_SECRET, values)
             return _known(transaction, call.partner, call.path["id"], secret)
 
-        return await self._writes.write(call, work)
+        return self._with_secret(call, await self._writes.write(call, work, keep=self._without_secret))
 
     async def delete(self, call: Call) -> Reply:
         """``DELETE /v1/subscriptions/{id}``."""
@@ -165,6 +170,19 @@ class SubscriptionsHandler:
             return Reply(204, None)
 
         return await self._writes.write(call, work)
+
+    def _without_secret(self, made: Subscription) -> Subscription:
+        """An answer as it may be kept: with the secret sealed."""
+        return msgspec.structs.replace(made, secret=self._seals.sealed(made.id, made.secret or ""))
+
+    def _with_secret(self, call: Call, reply: Reply) -> Reply:
+        """An answer, or one that was kept, as it was given; of a subscription that is gone the secret is not told again."""
+        if reply.headers != REPLAYED:
+            return reply
+        made = _MADE.decode(reply.body)
+        is_there = self._reader.rows(sql.SUBSCRIPTION, (call.partner, made.id))
+        secret = self._seals.opened(made.id, made.secret) if made.secret and is_there else None
+        return reply._replace(body=msgspec.structs.replace(made, secret=secret))
 
     def _check(self, url: str | UnsetType, signal_types: list[str] | UnsetType) -> None:
         if isinstance(url, str):
@@ -203,7 +221,7 @@ def _told(row: tuple[Any, ...], secret: str | None = None) -> Subscription:
 
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoints of the subscriptions."""
-    handler = SubscriptionsHandler(shared.reader, shared.writes, shared.settings.allow_private_webhooks)
+    handler = SubscriptionsHandler(shared.reader, shared.writes, shared.seals, shared.settings.allow_private_webhooks)
     hook = {"url": "https://shop.example/attune", "signal_types": ["offer_discount"], "min_score": 0.5}
     return {
         ("POST", "/v1/subscriptions"): Endpoint(

@@ -14,15 +14,16 @@ from typing import Final, NamedTuple
 import msgspec
 from standardwebhooks import Webhook
 
-from services.signals.body import OutboxSignal, signal_body
+from services.signals.body import OutboxSignal, instant, signal_body
 
 SECRET_PREFIX: Final = "whsec_"
 MEDIA_TYPE: Final = "application/json"
 TEST_TYPE: Final = "signal.test"
+CHALLENGE_TYPE: Final = "endpoint.challenge"
 
 
 class Secrets(NamedTuple):
-    """Signing secrets of a subscription; `previous` counts before `previous_until_us`."""
+    """Signing secrets of a subscription, sealed as they are kept; `previous` counts before `previous_until_us`."""
 
     current: str
     previous: str | None = None
@@ -97,3 +98,14 @@ def of_test(message_id: str, now_us: int) -> bytes:
     body = signal_body(nothing)
     body.type = TEST_TYPE
     return msgspec.json.encode(body)
+
+
+def of_challenge(text: str, now_us: int) -> bytes:
+    """The body of a challenge: an endpoint that wants messages repeats `text` in its answer.
+
+    Examples
+    --------
+    >>> of_challenge("5f", 0)
+    b'{"type":"endpoint.challenge","timestamp":"1970-01-01T00:00:00.000000Z","data":{"challenge":"5f"}}'
+    """
+    return msgspec.json.encode({"type": CHALLENGE_TYPE, "timestamp": instant(now_us), "data": {"challenge": text}})

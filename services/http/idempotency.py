@@ -31,9 +31,15 @@ CLAIM_US: Final = 30_000_000  # by then whoever claimed a key has answered, or d
 
 Work = Callable[[Transaction], Any]
 Outcome = TypeVar("Outcome")
+Keep = Callable[[Any], Any]
 
 
 class Writes:
+def _all(body: Any) -> Any:
+    """Keep the whole of an answer's body."""
+    return body
+
+
     """Durable writes on behalf of calls.
 
     Parameters
@@ -48,7 +54,7 @@ class Writes:
         self._writer = writer
         self._secret = blake2b(b"idempotency", key=secret, digest_size=32).digest()
 
-    async def write(self, call: Call, work: Work, status: int = 200) -> Reply:
+    async def write(self, call: Call, work: Work, status: int = 200, keep: Keep = _all) -> Reply:
         """Do something once, durably; once per ``Idempotency-Key``, if the call has one.
 
         Parameters
@@ -60,6 +66,9 @@ class Writes:
         status
             Of the answer, where `work` gives no `Reply`.
 
+        keep
+            What of the answer's body may be kept for a repetition: no secret, nothing by which a user could be found who is
+            erased meanwhile. Whoever has called puts the rest in again.
         Raises
         ------
         Refusal
@@ -73,7 +82,7 @@ class Writes:
 
         def once(transaction: Transaction) -> Reply:
             kept = _kept(transaction, call, key, request)
-            return kept or _keep(transaction, call, key, request, as_reply(work(transaction), status))
+            return kept or _keep(transaction, call, key, request, as_reply(work(transaction), status), keep)
 
         return await self._written(once)
 
@@ -155,10 +164,11 @@ def _kept(transaction: Transaction, call: Call, key: str, request: str) -> Reply
     return None
 
 
-def _keep(transaction: Transaction, call: Call, key: str, request: str, reply: Reply) -> Reply:
+def _keep(transaction: Transaction, call: Call, key: str, request: str, reply: Reply, keep: Keep = _all) -> Reply:
     """Keep an answer for whoever sends the request again."""
     body = encoded(reply.body)
-    transaction.execute(KEEP_ANSWER, (call.partner, key, request, reply.status, body, call.received_at_us))
+    kept = body if keep is _all else encoded(keep(reply.body))
+    transaction.execute(KEEP_ANSWER, (call.partner, key, request, reply.status, kept, call.received_at_us))
     return reply._replace(body=body)
 
 

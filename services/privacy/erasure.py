@@ -1,38 +1,45 @@
 """Erasure of one user of one partner: out of the log, the queues, the decisions, the features; with a receipt.
 
 The store's part is one transaction, which also writes the tombstone that keeps the user out. What is left are the features,
-and copies that somebody may hold at this moment: a duty that read the events before, a flow that is writing tables. So the
-rest waits for `SETTLE_S`, and until no flow runs; only then the receipt says ``completed``. A crash in between changes
-nothing: what is not completed is done again.
+rejected texts, and copies that somebody may hold at this moment: a duty that read the events before, a flow that is writing
+tables, a file of before that a reader keeps. So the rest waits for `SETTLE_S`, and until no flow runs; only then the receipt
+says ``completed``. A crash in between changes nothing: what is not completed is done again.
 
 Models keep what they learned as sums over all visitors (pair counts, trees), which name nobody; the next training is without
 the user.
 """
 
 import json
+import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from infra import layout
-from infra.lock import held
+from infra.lock import exclusive, is_free
 from infra.secret import secret
 from infra.settings import Settings
 from infra.store.engines import open_store
-from infra.store.protocol import Read, Store, Transaction
+from infra.store.protocol import Read, Row, Store, Transaction
 from infra.store.statements import erasure as erasure_tables
 from infra.store.statements.events import ANY_EVENT_OF
-from models.events.identity import partner_key, pseudonym
+from models.events.identity import PSEUDONYM_BYTES, partner_key, pseudonym
 from models.schema import MAX_ID_LENGTH
 
 SETTLE_S: Final = 5.0  # by then a step that had read the user's events has ended
-ForgetOnline = Callable[[str], None]
+USERS_A_PASS: Final = 5_000
+ROWS_A_WRITE: Final = 100
+TEXTS_A_READ: Final = 5_000
+PSEUDONYM: Final = re.compile(rf"[0-9a-f]{{{2 * PSEUDONYM_BYTES}}}")
+ForgetOnline = Callable[[Sequence[str]], bool]
+Part = TypeVar("Part")
 
 
 class Receipt(msgspec.Struct):
@@ -87,12 +94,15 @@ def receipt(read: Read, partner: str, receipt_id: str) -> Receipt | None:
 
 
 class Completion:
-    """Completion of erasures: users out of the features, and what came in between out of the store.
+    """Completion of erasures, many in one pass: users out of the features, and what came in between out of the store.
+
+    It hinders no flow. While one runs that may have read the users before they were erased, or tables of before the pass, the
+    erasures stay as they are and are done again.
 
     Parameters
     ----------
     forget_online
-        Takes a pseudonym out of the online store.
+        Takes pseudonyms out of the online store; False if it must be tried again.
     """
 
     def __init__(self, home: Path, store: Store, forget_online: ForgetOnline) -> None:
@@ -100,33 +110,87 @@ class Completion:
         self._store = store
         self._forget_online = forget_online
 
-    def complete_oldest(self, before_us: int, now_us: int) -> bool:
-        """Complete the oldest erasure of before an instant; False if there is none, or a flow runs now."""
-        waiting = self._store.read(erasure_tables.UNFINISHED, (before_us,))
-        if not waiting:
-            return False
-        user_id, partner, receipt_id, removed = waiting[0]
-        try:
-            with held(self._home / layout.RETRAIN_LOCK, "completion of an erasure"):
-                self._complete(user_id, partner, receipt_id, json.loads(removed), now_us)
-        except BlockingIOError:
-            return False
-        return True
+    def complete(self, before_us: int, now_us: int) -> int:
+        """Complete the erasures of before an instant, at most `USERS_A_PASS`; of how many users.
 
-    def _complete(self, user_id: str, partner: str, receipt_id: str, removed: dict[str, int], now_us: int) -> None:
+        Returns
+        -------
+        0 if there is none, or a flow runs now, or somebody still reads what was.
+        """
         from feature_repo.forget import forget_offline
 
-        self._forget_online(user_id)
-        n_offline = forget_offline(self._home / layout.OFFLINE, partner, user_id)
+        waiting, last_flow = self._store.read(erasure_tables.UNFINISHED, (before_us, USERS_A_PASS)), self._last_flow()
+        if not waiting or last_flow is None:
+            return 0
+        users = [user_id for user_id, _, _ in waiting]
+        late, offline = self._forget_late(users), None
+        if self._store.scrub() and self._forget_online(users):
+            lock = self._home / layout.OFFLINE_LOCK
+            offline = forget_offline(self._home / layout.OFFLINE, users, lambda: exclusive(lock))
+        is_complete = offline is not None and self._last_flow() == last_flow
+        self._keep(waiting, late, offline or Counter(), now_us if is_complete else None)
+        return len(waiting) if is_complete else 0
 
-        def work(transaction: Transaction) -> None:
-            total = Counter(removed) + Counter(_late(transaction, user_id)) + Counter(offline_features=n_offline)
-            if transaction.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(total), now_us, receipt_id)):
-                transaction.execute(erasure_tables.COMPLETE_EARLIER, (now_us, user_id))
-            # else erased again meanwhile: that erasure completes this one too
+    def _last_flow(self) -> int | None:
+        """Mark of the last flow that wrote features; None while one does."""
+        path = self._home / layout.RETRAIN_LOCK
+        if not is_free(path):
+            return None
+        return path.stat().st_mtime_ns if path.exists() else 0
 
-        self._store.write(work)
-        self._store.scrub()
+    def _forget_late(self, users: Sequence[str]) -> dict[str, Counter[str]]:
+        """Remove what a step under way wrote after an erasure, and rejected texts; rows by table, by user."""
+        gone: dict[str, Counter[str]] = {user_id: Counter() for user_id in users}
+        for some in _portions(users):
+
+            def work(transaction: Transaction, some: Sequence[str] = some) -> list[dict[str, int]]:
+                return [_late(transaction, user_id) for user_id in some]
+
+            for user_id, removed in zip(some, self._store.write(work), strict=True):
+                gone[user_id] += Counter(removed)
+        named = self._named_in_texts(set(users))
+        for ids in _portions(list(named)):
+            self._store.write(partial(_forget_texts, json.dumps(ids)))
+        for user_id in named.values():
+            gone[user_id]["quarantine"] += 1
+        return gone
+
+    def _named_in_texts(self, users: Collection[str]) -> dict[int, str]:
+        """Rejected rows whose text names one of the users, and which."""
+        found: dict[int, str] = {}
+        after = 0
+        while rows := self._store.read(erasure_tables.REJECTED_TEXTS, (after, TEXTS_A_READ)):
+            for row, raw in rows:
+                if (user_id := next((one for one in PSEUDONYM.findall(raw) if one in users), None)) is not None:
+                    found[row] = user_id
+            after = rows[-1][0]
+        return found
+
+    def _keep(
+        self, waiting: Sequence[Row], late: Mapping[str, Counter[str]], offline: Counter[str], completed_at_us: int | None
+    ) -> None:
+        """Write into the receipts what went, and when the last of it did."""
+        for some in _portions(waiting):
+
+            def work(transaction: Transaction, some: Sequence[Row] = some) -> None:
+                for user_id, receipt_id, removed in some:
+                    total = Counter(json.loads(removed)) + late[user_id] + Counter(offline_features=offline[user_id])
+                    kept = transaction.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(total), completed_at_us, receipt_id))
+                    if kept and completed_at_us is not None:
+                        transaction.execute(erasure_tables.COMPLETE_EARLIER, (completed_at_us, user_id))
+                    # else erased again meanwhile: that erasure completes this one too
+
+            self._store.write(work)
+
+
+def _portions(rows: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    """Parts of what is written, each for a transaction that lets others write soon."""
+    for at in range(0, len(rows), ROWS_A_WRITE):
+        yield rows[at : at + ROWS_A_WRITE]
+
+
+def _forget_texts(ids: str, transaction: Transaction) -> int:
+    return transaction.execute(erasure_tables.FORGET_TEXTS, (ids,))
 
 
 def _late(transaction: Transaction, user_id: str) -> dict[str, int]:
@@ -160,7 +224,7 @@ def erase(
     user_id
         As the partner calls the user.
     forget_online
-        Takes a pseudonym out of the online store.
+        Takes pseudonyms out of the online store; False if it must be tried again.
 
     Returns
     -------
@@ -172,7 +236,7 @@ def erase(
     store.write(lambda transaction: erase_in_store(transaction, partner, forgotten, receipt_id, now_us))
     time.sleep(settle_s)
     completion = Completion(home, store, forget_online)
-    while completion.complete_oldest(now_us, now_us):  # older ones too
+    while completion.complete(now_us, now_us):  # older ones too
         pass
     written = receipt(store.read, partner, receipt_id)
     assert written is not None
@@ -185,4 +249,4 @@ def online_of(settings: Settings) -> ForgetOnline:
     from feature_repo.store import open_store
 
     store = open_store(settings.home, settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url)
-    return lambda user_id: forget_online(store, user_id)
+    return lambda users: forget_online(store, users)

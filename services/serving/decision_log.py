@@ -18,6 +18,7 @@ import msgspec
 
 from infra.store.engines import closed_store
 from infra.store.errors import StoreUnavailable
+from infra.store.free_space import FreeSpace
 from infra.store.protocol import Transaction
 from infra.store.statements.decisions import LOG_DECISION, LOG_FAILURE
 
@@ -110,6 +111,8 @@ class DecisionLog:
         Seconds between two commits.
     max_waiting
         Decisions above which further ones are dropped.
+    space
+        While it is short, nothing is written.
     """
 
     def __init__(
@@ -118,10 +121,12 @@ class DecisionLog:
         counted: Callable[[str, int], None] | None = None,
         gather_s: float = GATHER_S,
         max_waiting: int = MAX_WAITING,
+        space: FreeSpace | None = None,
     ) -> None:
         self._counted = counted or (lambda status, n: None)
         self._gather_s = gather_s
         self._max_waiting = max_waiting
+        self._space = space or FreeSpace(home, 0)
         self._waiting: deque[Decision | Failure] = deque()
         self._stopping = threading.Event()
         self._store = closed_store(home)  # of the thread
@@ -157,6 +162,7 @@ class DecisionLog:
             failures = [one for one in group if isinstance(one, Failure)]
             statuses = {LOGGED: len(decisions), FAILED: len(failures)}
             try:
+                self._space.require()
                 self._store.write(partial(_log, list(map(as_row, decisions)), failures))
             except StoreUnavailable as error:
                 log.warning("decisions cannot be written: %s", error.kind)

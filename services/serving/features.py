@@ -27,6 +27,7 @@ from models.schema import (
     USERS_VIEW,
 )
 
+WAIT_MS: Final = 20  # for a lock on the embedded store: everybody else's requests wait too
 REST_S: Final = 1.0
 REOPEN_S: Final = 10.0
 _USER: Final = [f"{USERS_VIEW}:{name}" for name in (*USER_FEATURES, LAST_EVENT_AT)]
@@ -148,7 +149,8 @@ def open_features(settings: Settings) -> OnlineFeatures:
 
     failures = (OSError, sqlite3.Error, SQLAlchemyError, RedisError, FeastError)
     try:
-        store = open_store(settings.home, settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url)
+        where = {"redis_url": settings.redis_url, "postgres_url": settings.postgres_url}
+        store = open_store(settings.home, settings.profile, **where, reads_within_ms=WAIT_MS)
     except failures as error:
         log.warning("the feature store cannot be opened: %s", type(error).__name__)
         return NoFeatures()

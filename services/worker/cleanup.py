@@ -1,6 +1,7 @@
 """Cleanup duty: answers to repeated writes go after a day, rejected events after a fortnight.
 
-A home that an early version made may hold texts of lines that were no rows; they go when the worker starts.
+A home that an early version made may hold texts of lines that were no rows, and secrets in clear; they go when the worker
+starts.
 """
 
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from infra.secret import secret
 from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.protocol import Store, Transaction
+from infra.store.statements import signals as signal_tables
 from infra.store.statements.idempotency import FORGET_ANSWERS, IDEMPOTENT_HOURS
 from infra.store.statements.quarantine import FORGET_REJECTED, REJECTED_DAYS, REJECTED_SOURCE, WITH_TEXT, WITHOUT_TEXT
 from models.events.identity import partner_keys
 from models.events.rejected import stand_in
 from models.schema import DAY_US
 
+from models.trust import PARAMS as TRUST
+from services.delivery.seals import Seals
 POLL_S: Final = 60.0
 ROWS_A_STEP: Final = 1_000
 
@@ -29,6 +33,8 @@ class CleanupDuty:
     key
         The pseudonym key of a partner.
     """
+    seals
+        For secrets that are kept in clear.
 
     name = "cleanup"
     poll_s = POLL_S
@@ -36,7 +42,8 @@ class CleanupDuty:
     def __init__(self, store: Store, key: Callable[[str], bytes]) -> None:
         self._store = store
         self._key = key
-        self._may_hold_texts = True
+        self._seals = seals
+        self._may_hold_texts = self._may_hold_secrets = True
 
     def step(self, now_us: int) -> int:
         """Remove some of what is too old; how many rows that were."""
@@ -48,8 +55,20 @@ class CleanupDuty:
         return n_rows
 
     def _forget(self, now_us: int, transaction: Transaction) -> int:
-        n_answers = transaction.execute(FORGET_ANSWERS, (now_us - IDEMPOTENT_HOURS * 3_600_000_000, ROWS_A_STEP))
-        return n_answers + transaction.execute(FORGET_REJECTED, (REJECTED_SOURCE, now_us - REJECTED_DAYS * DAY_US, ROWS_A_STEP))
+        n_rows = transaction.execute(FORGET_ANSWERS, (now_us - IDEMPOTENT_HOURS * 3_600_000_000, ROWS_A_STEP))
+        today = now_us // DAY_US
+        for statement in FORGET:
+            n_rows += transaction.execute(statement, (today - 1, ROWS_A_STEP))
+        n_rows += transaction.execute(FORGET_ITEMS, (today - TRUST.unknown_days, ROWS_A_STEP))
+        return n_rows + transaction.execute(FORGET_REJECTED, (REJECTED_SOURCE, now_us - REJECTED_DAYS * DAY_US, ROWS_A_STEP))
+
+    def _sealed(self, transaction: Transaction) -> int:
+        def sealed(name: str, text: str | None) -> str | None:
+            return text and self._seals.sealed(name, self._seals.opened(name, text))
+
+        found = transaction.read(signal_tables.IN_CLEAR)
+        rows = [(sealed(name, now), sealed(name, before), name) for name, now, before in found]
+        return transaction.executemany(signal_tables.SEAL, rows)
 
     def _without_texts(self, transaction: Transaction) -> int:
         texts = transaction.read(WITH_TEXT, (ROWS_A_STEP,))

@@ -1,44 +1,51 @@
 """Delivery duty: signals reach those who subscribed at least once, under one id, for as long as the schedule says.
 
 Each step writes what has come back, makes deliveries of what is new in the outbox, starts what is due and waits a moment for
-answers. Attempts run on in the duty's event loop from step to step, so an endpoint that hangs holds only its own slots. What is
-written decides: a worker that is killed makes those attempts again whose outcome it had not written.
+answers. Attempts run on in the duty's event loop from step to step, so an endpoint that hangs holds only its own slots, and a
+partner only a share of all. What is written decides: a worker that is killed makes those attempts again whose outcome it had
+not written.
 """
 
 import asyncio
 import logging
 import random
+import secrets as randomness
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
+from infra.secret import secret
 from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.protocol import Row, Store, Transaction
 from infra.store.statements import deliveries as sql
 from infra.store.statements.signals import NEWEST_SIGNAL
 from infra.store.tail import LogTail
-from models.engagement.delivery import LONGEST_PAUSE_S, Slots, is_long_failure, next_due_us
+from models.engagement.delivery import FAILING, LONGEST_PAUSE_S, SLOW, Slots, is_long_failure, next_due_us, room
 from services.delivery import webhooks
 from services.delivery.outbound import GONE, Answer, Outbound
+from services.delivery.seals import Seals
 from services.delivery.webhooks import Secrets
 from services.signals.body import OutboxSignal, instant, signal_body
 
 SIGNALS_A_STEP: Final = 1_000
 MOST_UNDER_WAY: Final = 256
-MOST_FAILING: Final = MOST_UNDER_WAY // 2  # of them to endpoints that did not take the last one
+MOST_IN_TROUBLE: Final = {FAILING: 96, SLOW: 96}  # of them, all partners together: the others are left a quarter
 POLL_S: Final = 0.02
+NO_CONSENT: Final = "no_consent"  # outcome: the challenge was not answered
 LOOK_US: Final = 250_000  # how often what is due is looked for where nothing else gives cause
 log = logging.getLogger("attune.worker")
 
 
 class Target(NamedTuple):
-    """Target of a subscription's messages."""
+    """Target of a subscription's messages; `consented` where it has answered the challenge at this address."""
 
     subscription_id: str
+    partner: str
     url: str
+    consented: bool
     secrets: Secrets
 
     @property
@@ -68,13 +75,31 @@ class DeliveryDuty:
         Makes the way out; called inside the duty's event loop.
     rng
         For jitter.
+    seals
+        Opens the secrets to sign with.
+    asks_consent
+        Whether an endpoint must answer a challenge before its first message.
+    most
+        Attempts under way at once.
     """
 
     name: Final = sql.CURSOR
     poll_s: Final = POLL_S
 
-    def __init__(self, store: Store, open_outbound: Callable[[], Outbound], rng: random.Random) -> None:
+    def __init__(
+        self,
+        store: Store,
+        open_outbound: Callable[[], Outbound],
+        rng: random.Random,
+        seals: Seals,
+        *,
+        asks_consent: bool = False,
+        most: int = MOST_UNDER_WAY,
+    ) -> None:
         self._store = store
+        self._seals = seals
+        self._asks_consent = asks_consent
+        self._most = most
         self._outbox = LogTail(store.read, self.name, NEWEST_SIGNAL)
         self._open_outbound = open_outbound
         self._rng = rng
@@ -84,6 +109,7 @@ class DeliveryDuty:
         self._looked_at_us = -LOOK_US
         self._ended = 0  # attempts, in the step before: there are slots again
         self._slots: dict[tuple[str, str], Slots] = {}  # by subscription and address
+        self._consented: set[tuple[str, str]] = set()  # those that have, and whose attempt has not been written yet
 
     def step(self, now_us: int) -> int:
         """Write, make, start, wait.
@@ -129,32 +155,49 @@ class DeliveryDuty:
     def _start_due(self, outbound: Outbound, now_us: int) -> int:
         """Start attempts as far as there are slots; how many."""
         before = len(self._under_way)
-        busy = Counter(attempt.target.subscription_id for attempt in self._under_way.values())
-        for subscription_id, url, *secrets in self._store.read(sql.ENDPOINTS_DUE, (now_us, now_us)):
-            target = Target(subscription_id, url, Secrets(*secrets))
-            slots = self._slots.get(target.key, Slots())
-            free = min(slots.n - busy[subscription_id], self._room(slots.failing))
-            if free > 0:
-                self._start(outbound, target, free, free + busy[subscription_id], now_us)
+        held = Counter(key for attempt in self._under_way.values() for key in self._keys(attempt.target))
+        for subscription_id, partner, url, consented, *secrets in self._store.read(sql.ENDPOINTS_DUE, (now_us, now_us)):
+            target = Target(subscription_id, partner, url, bool(consented), Secrets(*secrets))
+            busy = held[target.key]
+            free = min(self._slots.get(target.key, Slots()).n - busy, self._room(target, held))
+            if free > 0 and (n_started := self._start(outbound, target, free, free + busy, now_us)):
+                held.update(dict.fromkeys(self._keys(target), n_started))
         return len(self._under_way) - before
 
-    def _room(self, failing: bool) -> int:
-        """How many more may be under way in all. Endpoints that fail may not use up what the others need."""
-        room = MOST_UNDER_WAY - len(self._under_way)
-        if not failing:
-            return room
-        held = sum(self._slots.get(attempt.target.key, Slots()).failing for attempt in self._under_way.values())
-        return min(room, MOST_FAILING - held)
+    def _keys(self, target: Target) -> tuple[object, ...]:
+        """What holds a slot with a message to a target: its endpoint, its partner, and its trouble, there and in all."""
+        trouble = self._slots.get(target.key, Slots()).trouble
+        return target.key, target.partner, (target.partner, trouble), (None, trouble)
 
-    def _start(self, outbound: Outbound, target: Target, free: int, limit: int, now_us: int) -> None:
+    def _room(self, target: Target, held: Counter[object]) -> int:
+        """How many more may be under way to a target. A partner, and endpoints in trouble, leave the others what they need."""
+        trouble = self._slots.get(target.key, Slots()).trouble
+        n_free = self._most - len(self._under_way)
+        alike = held[target.partner, trouble] if trouble else 0
+        free = room(n_free, held[target.partner], alike)
+        return min(free, MOST_IN_TROUBLE[trouble] - held[None, trouble]) if trouble else free
+
+    def _start(self, outbound: Outbound, target: Target, free: int, limit: int, now_us: int) -> int:
+        before = len(self._under_way)
         due = self._store.read(sql.DELIVERIES_DUE, (target.subscription_id, now_us, limit))
         for delivery_id, n_attempts, *signal in [row for row in due if row[0] not in self._under_way][:free]:
             if signal[0] is None:  # erased since
                 self._cancel(delivery_id, now_us)
                 continue
-            attempt = send(outbound, target, OutboxSignal(*signal), now_us)
+            attempt = self._attempt(outbound, target, OutboxSignal(*signal), now_us)
             answer = asyncio.get_running_loop().create_task(attempt)
             self._under_way[delivery_id] = Attempt(target, delivery_id, n_attempts, now_us, answer)
+        return len(self._under_way) - before
+
+    async def _attempt(self, outbound: Outbound, target: Target, signal: OutboxSignal, now_us: int) -> Answer:
+        """Make one attempt; the first one to an address may have to ask before."""
+        signing = self._seals.signing(target.subscription_id, target.secrets, now_us)
+        if self._asks_consent and not target.consented and target.key not in self._consented:
+            asked = await challenge(outbound, target.url, signing, now_us)
+            if not asked.delivered:
+                return asked
+            self._consented.add(target.key)
+        return await send(outbound, target.url, signing, signal, now_us)
 
     def _cancel(self, delivery_id: int, now_us: int) -> None:
         self._store.write(lambda transaction: transaction.execute(sql.CANCELLED, (now_us, delivery_id)))
@@ -173,7 +216,7 @@ class DeliveryDuty:
         for attempt, answer in ended:
             del self._under_way[attempt.delivery_id]
             slots = self._slots.get(attempt.target.key, Slots())
-            self._slots[attempt.target.key] = slots.after(delivered=answer.delivered)
+            self._slots[attempt.target.key] = slots.after(answer.latency_us / 1e6, delivered=answer.delivered)
         return len(ended)
 
     def _write(self, attempt: Attempt, answer: Answer, transaction: Transaction) -> None:
@@ -188,6 +231,8 @@ class DeliveryDuty:
             return
         made = (attempt.delivery_id, attempt.started_at_us, answer.latency_us, answer.outcome, answer.status, answer.text)
         transaction.execute(sql.ATTEMPT, made)
+        if attempt.target.key in self._consented and not attempt.target.consented:
+            transaction.execute(sql.CONSENTED, (attempt.target.url, attempt.target.subscription_id))
         _judge(attempt.target, answer, now_us, transaction)
 
 
@@ -213,11 +258,20 @@ def _long_failure(answer: Answer, now_us: int, failing: Sequence[Row]) -> str | 
     return f"nothing was delivered since {instant(failing[0][0])}; the last attempt {last}"
 
 
-async def send(outbound: Outbound, target: Target, signal: OutboxSignal, now_us: int) -> Answer:
-    """Make one attempt."""
+async def send(outbound: Outbound, url: str, signing: Sequence[str], signal: OutboxSignal, now_us: int) -> Answer:
+    """Send a signal once, signed by all secrets that count."""
     body = msgspec.json.encode(signal_body(signal))
-    headers = webhooks.headers(signal.signal_id, now_us, body, target.secrets.valid(now_us))
-    return await outbound.post(target.url, body, headers)
+    return await outbound.post(url, body, webhooks.headers(signal.signal_id, now_us, body, signing))
+
+
+async def challenge(outbound: Outbound, url: str, signing: Sequence[str], now_us: int) -> Answer:
+    """Ask an endpoint whether it wants messages at all: it does if its answer repeats what it was sent."""
+    text, message_id = randomness.token_hex(16), f"chl_{randomness.token_hex(12)}"
+    body = webhooks.of_challenge(text, now_us)
+    answer = await outbound.post(url, body, webhooks.headers(message_id, now_us, body, signing))
+    if answer.delivered and text not in (answer.text or ""):
+        return answer._replace(outcome=NO_CONSENT)
+    return answer
 
 
 def answer_of(attempt: "asyncio.Task[Answer]") -> Answer:
@@ -232,4 +286,10 @@ def answer_of(attempt: "asyncio.Task[Answer]") -> Answer:
 def open_duty(settings: Settings) -> DeliveryDuty:
     """Make the duty for a home."""
     allow_private = settings.allow_private_webhooks
-    return DeliveryDuty(open_store(settings.home), lambda: Outbound(allow_private), random.SystemRandom())
+    return DeliveryDuty(
+        open_store(settings.home),
+        lambda: Outbound(allow_private),
+        random.SystemRandom(),
+        Seals(secret(settings.home)),
+        asks_consent=settings.webhook_consent,
+    )

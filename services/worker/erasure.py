@@ -12,7 +12,7 @@ POLL_S: Final = 2.0
 
 
 class ErasureDuty:
-    """Duty that completes one erasure after the other; the erasures themselves are its cursor.
+    """Duty that completes erasures, all that wait at once; the erasures themselves are its cursor.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ class ErasureDuty:
         self._settle_us = round(settle_s * 1e6)
 
     def step(self, now_us: int) -> int:
-        """Complete the oldest erasure; 0 if there is none, or a flow runs now."""
-        return int(self._completion.complete_oldest(now_us - self._settle_us, now_us))
+        """Complete what waits; 0 if nothing does, or a flow runs now."""
+        return self._completion.complete(now_us - self._settle_us, now_us)
 
 
 def open_duty(settings: Settings) -> ErasureDuty:

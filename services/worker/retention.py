@@ -1,5 +1,7 @@
 """Retention duty: what is older than ATTUNE_RETENTION_DAYS goes, so that the store does not grow for ever."""
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -11,7 +13,8 @@ from infra.store.statements.erasure import RETENTION, Retention
 from models.schema import DAY_US
 
 POLL_S: Final = 600.0
-ROWS_A_STEP: Final = 1_000  # so that no other writer waits for long
+ROWS_A_STEP: Final = 200  # so that no other writer waits for long
+LEAST_REST_S: Final = 0.02  # after each transaction, or as long as it took: others write too
 
 
 class RetentionDuty:
@@ -21,14 +24,17 @@ class RetentionDuty:
     ----------
     days
         How long anything is kept; None keeps all.
+    rest
+        Waits some seconds.
     """
 
     name = "retention"
     poll_s = POLL_S
 
-    def __init__(self, store: Store, days: int | None) -> None:
+    def __init__(self, store: Store, days: int | None, rest: Callable[[float], None] = time.sleep) -> None:
         self._store = store
         self._days = days
+        self._rest = rest
 
     def step(self, now_us: int) -> int:
         """Remove some of what is too old; how many rows that were."""
@@ -38,12 +44,14 @@ class RetentionDuty:
         return sum(self._remove(table, before_us) for table in RETENTION)
 
     def _remove(self, table: Retention, before_us: int) -> int:
-        # Looked for before the transaction: finding them may take long, and no other writer shall wait for it.
         old = [row for (row,) in self._store.read(table.find, (before_us, ROWS_A_STEP))]
         if not old:
             return 0
         which = (msgspec.json.encode(old).decode(),)
-        return self._store.write(lambda transaction: sum(transaction.execute(one, which) for one in table.remove))
+        began = time.perf_counter()
+        n_rows = self._store.write(lambda transaction: sum(transaction.execute(one, which) for one in table.remove))
+        self._rest(max(LEAST_REST_S, time.perf_counter() - began))
+        return n_rows
 
 
 def open_duty(settings: Settings) -> RetentionDuty:

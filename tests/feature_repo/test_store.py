@@ -1,7 +1,9 @@
 """Both profiles give back what was written; the registry file is always whole."""
 
 import os
+import sqlite3
 import uuid
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from feature_repo.features import declare
 from feature_repo.forget import forget_offline, forget_online
+from feature_repo.online import ClusteredSqliteOnlineStore
 from feature_repo.registry import AtomicRegistryStore
 from feature_repo.store import DEFAULT_REDIS_URL, open_store
 from models.schema import (
@@ -72,6 +75,12 @@ def redis():
     client.close()
 
 
+def connection_of(store):
+    online = store._get_provider().online_store
+    assert isinstance(online, ClusteredSqliteOnlineStore)
+    return online._get_conn(store.config)
+
+
 def check_reads(store):
     user = store.get_online_features(store.get_feature_service("engagement_v1"), [{"user_id": "u", "item_id": "hat"}]).to_dict()
     assert [np.float32(user[name][0]) for name in USER_FEATURES] == [np.float32(i / 10) for i in range(len(USER_FEATURES))]
@@ -82,8 +91,7 @@ def check_reads(store):
 
 
 def check_forgets(store):
-    forget_online(store, "u")
-    forget_online(store, "nobody")
+    assert forget_online(store, ["u", "nobody"])
     recent = store.get_online_features(store.get_feature_service("associations_v1"), [{"user_id": "u"}])
     assert recent.to_dict()[USER_RECENT_ITEMS] == [None]
     item = store.get_online_features(store.get_feature_service("engagement_v1"), [{"user_id": "u", "item_id": "hat"}]).to_dict()
@@ -100,18 +108,74 @@ def test_a_user_is_taken_out_of_the_offline_tables(tmp_path):
         others = {"u": "shop/u/s"} if key == "session_id" else {}
         rows = [frame.assign(**{key: value}) for value in (others.get("u", "u"), "shop/uu/s" if others else "uu")]
         pd.concat(rows).to_parquet(path, index=False)
-    assert forget_offline(tmp_path, "shop", "u") == 3
+    assert forget_offline(tmp_path, ["u", "nobody"], nullcontext) == {"u": 3}
     left = [pd.read_parquet(path).iloc[:, 0].tolist() for path in paths.values()]
     assert left == [["shop/uu/s"], ["uu"], ["uu"]]
-    assert forget_offline(tmp_path, "shop", "u") == 0
-    assert forget_offline(tmp_path / "nothing there", "shop", "u") == 0
+    assert forget_offline(tmp_path, ["u"], nullcontext) == {}
+    assert forget_offline(tmp_path / "nothing there", ["u"], nullcontext) == {}
+
+
+def test_users_are_taken_out_of_tables_in_many_files(tmp_path):
+    tables(tmp_path / "whole")
+    for part, user in enumerate("uvw"):
+        for name in ("user_features", "user_recent_items"):
+            folder = tmp_path / f"{name}.parquet" / f"part={part}"
+            folder.mkdir(parents=True)
+            pd.read_parquet(tmp_path / "whole" / f"{name}.parquet").assign(user_id=user).to_parquet(folder / "0.parquet")
+    assert forget_offline(tmp_path, ["u", "w"], nullcontext) == {"u": 2, "w": 2}
+    rows = [len(pd.read_parquet(path)) for path in sorted(tmp_path.glob("user_features.parquet/*/*"))]
+    assert rows == [0, 1, 0]
+
+
+def test_a_table_that_was_replaced_meanwhile_is_left_as_it_is(tmp_path):
+    tables(tmp_path)
+    path = tmp_path / "user_features.parquet"
+
+    @contextmanager
+    def replaced():
+        path.with_suffix(".new").write_bytes(b"what a flow has written")
+        path.with_suffix(".new").replace(path)
+        yield
+
+    assert forget_offline(tmp_path, ["u"], replaced) is None
+    assert path.read_bytes() == b"what a flow has written"
+    assert not list(tmp_path.glob("*.draft"))
 
 
 def test_the_embedded_store_gives_back_what_was_materialized_also_in_another_process(tmp_path):
     filled(open_store(tmp_path), tmp_path)
     check_reads(open_store(tmp_path))
     check_forgets(open_store(tmp_path))
-    assert sorted(path.name for path in (tmp_path / "feast").iterdir()) == ["online.db", "registry.db"]
+    assert {path.name.partition("-")[0] for path in (tmp_path / "feast").iterdir()} == {
+        "online.db",
+        "online.db.lock",
+        "registry.db",
+    }
+
+
+def test_a_reader_waits_for_nobody_and_holds_nobody_up(tmp_path):
+    filled(open_store(tmp_path), tmp_path)
+    writer = sqlite3.connect(tmp_path / "feast" / "online.db", isolation_level=None)
+    reads = open_store(tmp_path, reads_within_ms=0)
+    writer.execute("BEGIN EXCLUSIVE")
+    check_reads(reads)
+    writer.execute("ROLLBACK")
+    connection_of(reads).execute("BEGIN")
+    check_reads(reads)  # it keeps a state of before
+    assert not forget_online(open_store(tmp_path), ["u"])
+    connection_of(reads).execute("COMMIT")
+    assert forget_online(open_store(tmp_path), ["u"])
+
+
+def test_a_lock_on_everything_is_an_error_at_once_and_not_a_wait(tmp_path):
+    store = filled(open_store(tmp_path), tmp_path)
+    connection_of(store).close()
+    holder = sqlite3.connect(tmp_path / "feast" / "online.db", isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        check_reads(open_store(tmp_path, reads_within_ms=0))
+    holder.close()
 
 
 def test_the_scale_store_gives_back_what_was_materialized(tmp_path, redis):

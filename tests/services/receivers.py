@@ -10,9 +10,11 @@ import apsw
 import pytest
 
 from infra.store.embedded.connection import connect
+from services.delivery.seals import Seals
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+SEALS = Seals(bytes(32))
 S = 1_000_000
 
 
@@ -46,6 +48,7 @@ class Receiver:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.released = threading.Event()  # type: ignore[attr-defined]
+        self._server.posts = self.posts  # type: ignore[attr-defined]
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

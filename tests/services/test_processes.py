@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra import layout
-from services.processes import only_one, spawn, stop
+from infra.lock import is_free
+from services.processes import hold_service, only_one, require_no_service, spawn, stop, tell_address
 from tests.waiting import PATIENCE_S, until
 
 
@@ -23,6 +24,39 @@ def test_a_stale_lock_file_of_a_killed_up_is_no_obstacle(tmp_path: Path) -> None
     (tmp_path / layout.LOCK).write_text("123456789")
     with only_one(tmp_path):
         assert (tmp_path / layout.LOCK).read_text() == str(os.getpid())
+
+
+SERVES = """
+import os, sys
+from pathlib import Path
+from services.processes import hold_service
+hold_service(Path(sys.argv[1]))
+print("held", flush=True)
+os.execv(sys.executable, [sys.executable, "-c", "import threading; threading.Event().wait()"])  # as it becomes BentoML's
+"""
+
+
+def test_a_second_service_of_a_home_is_told_which_one_serves_and_how_to_stop_it(tmp_path: Path) -> None:
+    tell_address(tmp_path, "http://127.0.0.1:4000")
+    with subprocess.Popen([sys.executable, "-c", SERVES, str(tmp_path)], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        said = f"served already at http://127.0.0.1:4000; stop that with: kill {first.pid}"
+        for second in (hold_service, require_no_service):
+            with pytest.raises(OSError, match=said):
+                second(tmp_path)
+        command = [sys.executable, "-m", "services.cli", "serve", "--port", "0"]
+        run = subprocess.run(
+            command, env=os.environ | {"ATTUNE_HOME": str(tmp_path)}, capture_output=True, text=True, check=False
+        )
+        assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (2, "", 1)
+        assert said in run.stderr
+        assert not hold_service(tmp_path, beside=True)
+        assert (tmp_path / layout.SERVICE_URL).read_text() == "http://127.0.0.1:4000\n"
+        first.kill()
+        first.wait()
+    require_no_service(tmp_path)
+    assert is_free(tmp_path / layout.SERVE_LOCK)
 
 
 def test_children_are_stopped_and_their_output_kept(tmp_path: Path) -> None:

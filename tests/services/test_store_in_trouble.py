@@ -9,6 +9,7 @@ import resource
 import shutil
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,16 +22,18 @@ from starlette.testclient import TestClient
 from infra import layout
 from infra.settings import Settings
 from infra.store.embedded.connection import connect
+from infra.store.free_space import LOOK_S, FreeSpace
 from services.api.app import build_app
 from services.http.guard import AdmitAll
+from services.serving.decision_log import DROPPED, DecisionLog, Failure
 from services.serving.features import NoFeatures
 
 NOBODY = 65_534
 Ask = Callable[..., Any]
 
 
-def asking(home: Path) -> Ask:
-    app = build_app(Settings(home=home), authenticator=AdmitAll(), online=NoFeatures())
+def asking(home: Path, **parts: Any) -> Ask:
+    app = build_app(Settings(home=home), authenticator=AdmitAll(), online=NoFeatures(), **parts)
     client = TestClient(app)
     ts = datetime.now(UTC).isoformat()
 
@@ -42,6 +45,7 @@ def asking(home: Path) -> Ask:
         headers = {"content-type": "application/json"} | ({"idempotency-key": key} if key else {})
         return client.post("/v1/events", content=json.dumps({"events": events}), headers=headers)
 
+    ask.client = client  # type: ignore[attr-defined]
     return ask
 
 
@@ -77,6 +81,36 @@ def test_a_full_disk_acknowledges_nothing_and_the_same_request_is_taken_when_the
     again = ask("3", 100, key="3")
     assert (again.status_code, "idempotent-replayed" in again.headers) == (202, False)
     assert ask("3", 100, key="3").headers["idempotent-replayed"] == "true"
+
+
+def test_below_the_watermark_writes_are_refused_and_answers_go_on(tmp_path: Path) -> None:
+    now_s, free = [0.0], [65]
+    space = FreeSpace(tmp_path, 64, lambda _: free[0], lambda: now_s[0])
+    ask = asking(tmp_path, space=space)
+    client = ask.client  # type: ignore[attr-defined]
+    assert ask("before").status_code == 202
+    free[0] = 63
+    assert ask("still").status_code == 202  # the disk is asked once a second
+    now_s[0] += LOOK_S
+    require_refused(ask("during"))
+    assert client.get("/readyz").json()["writes"].startswith("refused")
+    answer = client.post("/v1/intent", json={})
+    assert (answer.status_code, answer.json()["degraded"] != []) == (200, True)  # it has no models
+    free[0] = 64
+    now_s[0] += LOOK_S
+    assert ask("after").status_code == 202
+    assert client.get("/readyz").json()["writes"] == "taken"
+    assert stored(tmp_path) == {"before-0", "still-0", "after-0"}
+
+
+def test_decisions_are_dropped_and_counted_while_the_disk_is_short(tmp_path: Path) -> None:
+    free, counted = [0], Counter[str]()
+    space = FreeSpace(tmp_path, 1, lambda _: free[0])
+    log = DecisionLog(tmp_path, lambda status, n: counted.update({status: n}), gather_s=0.01, max_waiting=2, space=space)
+    failure = Failure("shop", "u", 1, "e", "v", "Error")
+    assert [log.append(failure) for _ in range(3)] == [True, True, False]
+    log.close()
+    assert counted == {DROPPED: 3}
 
 
 def test_a_locked_database_is_refused_before_anyone_gives_up_waiting(tmp_path: Path) -> None:

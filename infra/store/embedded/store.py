@@ -1,16 +1,17 @@
 """Embedded store: `infra.store.protocol.Store` over one SQLite connection."""
 
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
-from infra import layout
+from infra import layout, lock
 from infra.store.embedded.connection import BUSY_MS, connect, is_immutable, translated
 from infra.store.embedded.migrate import immediate
-from infra.store.errors import ConflictingWrite, StoreBusy
+from infra.store.errors import ConflictingWrite, StoreBusy, StoreUnavailable
 from infra.store.protocol import Work
 from infra.store.statements.events import APPEND_EVENT
 from infra.store.statements.leases import TAKE_LEASE
@@ -18,6 +19,8 @@ from infra.store.tail import LogTail
 from infra.store.transaction import Bindings, Row
 
 Result = TypeVar("Result")
+ANY_TIME_US: Final = 2**62
+SCRUB_MS: Final = 200  # nobody else can write while it waits for readers
 
 
 class EmbeddedTransaction:
@@ -69,6 +72,7 @@ class EmbeddedStore:
         self._bulk = bulk
         self._connection: apsw.Connection | None = None
         self._n_opened = 0
+        self._leases: dict[str, tuple[int, int]] = {}  # by name: the lock's file descriptor, and the epoch
 
     @property
     def connection(self) -> apsw.Connection:
@@ -123,19 +127,45 @@ class EmbeddedStore:
         return self._n_opened << 32 | version
 
     def lease(self, name: str, holder: str, seconds: float) -> int | None:
-        """Take a lease, or keep it; its epoch."""
-        now_us = time.time_ns() // 1_000
-        until_us = now_us + round(seconds * 1e6)
-        found = self.write(lambda transaction: transaction.read(TAKE_LEASE, (name, holder, until_us, now_us)))
-        return int(found[0][0]) if found else None
+        """Take a lease, or keep it; its epoch.
+
+        One file has one machine, which knows when a holder dies: the lease is a file lock, so that one holder who was killed is
+        followed at once, and one who stands still is not followed at all. Keeping it writes nothing.
+        """
+        if name not in self._leases and not self._take_lease(name, holder, seconds):
+            return None
+        descriptor, epoch = self._leases[name]
+        if seconds <= 0:
+            del self._leases[name]
+            os.close(descriptor)
+        return epoch
+
+    def _take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        try:
+            descriptor = lock.kept(self._home / f"{name}.lock", holder)
+        except OSError as error:
+            raise StoreUnavailable(error.errno, error.strerror, error.filename) from error
+        if descriptor is None:
+            return False
+        try:
+            until_us = time.time_ns() // 1_000 + round(seconds * 1e6)
+            ((epoch,),) = self.write(lambda transaction: transaction.read(TAKE_LEASE, (name, holder, until_us, ANY_TIME_US)))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._leases[name] = descriptor, int(epoch)
+        return True
 
     def is_sound(self) -> bool:
         """Whether the file is whole."""
         return self.read("PRAGMA quick_check(1)") == [("ok",)]
 
-    def scrub(self) -> None:
-        """Bring the write-ahead log into the file, and empty it."""
-        self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+    def scrub(self) -> bool:
+        """Bring the write-ahead log into the file, and empty it; False while somebody reads a state of before."""
+        self.connection.set_busy_timeout(SCRUB_MS)
+        ((is_busy, _, _),) = self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.connection.set_busy_timeout(self._wait_ms)
+        return not is_busy
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -46,9 +46,9 @@ class LogWriter:
         While it is short, nothing is taken: a commit that finds the disk full may leave no room to recover in.
     """
 
-    def __init__(self, home: Path, now_us: Callable[[], int], space: FreeSpace) -> None:
+    def __init__(self, home: Path, now_us: Callable[[], int], space: FreeSpace | None = None) -> None:
         self._now_us = now_us
-        self._space = space
+        self._space = space or FreeSpace(home, 0)
         self._home = home
         self._path = home / layout.STORE
         self._opened: tuple[int, int] | None = None

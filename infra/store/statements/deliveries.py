@@ -35,10 +35,15 @@ REPLAY_SPAN: Final = (
     f"JOIN subscriptions s ON {_WANTED} "
     "WHERE s.id = ? AND g.created_at_us >= ? AND g.created_at_us < ? ORDER BY g.seq LIMIT ?"
 )
+# Replays that wait, of all subscriptions of a partner: (partner).
+COUNT_REPLAYED: Final = (
+    "SELECT count(*) FROM subscriptions s JOIN deliveries d ON d.subscription_id = s.id "
+    "WHERE s.partner = ? AND d.state = 'pending' AND d.cause = 'replay'"
+)
 # Who has something due: (now_us, now_us).
 ENDPOINTS_DUE: Final = (
-    "SELECT s.id, s.url, s.secret, s.previous_secret, s.previous_secret_until_us FROM subscriptions s "
-    "LEFT JOIN endpoint_health h ON h.subscription_id = s.id "
+    "SELECT s.id, s.partner, s.url, coalesce(s.consented_url = s.url, 0), s.secret, s.previous_secret, "
+    "s.previous_secret_until_us FROM subscriptions s LEFT JOIN endpoint_health h ON h.subscription_id = s.id "
     "WHERE s.state = 'active' AND coalesce(h.paused_until_us, 0) <= ? AND (SELECT min(d.due_at_us) FROM deliveries d "
     "WHERE d.subscription_id = s.id AND d.state = 'pending') <= ?"
 )
@@ -62,6 +67,8 @@ SUCCEEDED: Final = (
     "INSERT INTO endpoint_health (subscription_id, last_success_at_us) VALUES (?, ?) ON CONFLICT (subscription_id) DO UPDATE "
     "SET last_success_at_us = excluded.last_success_at_us, failing_since_us = NULL, n_failures = 0, paused_until_us = 0"
 )
+# It has answered the challenge at an address: (url, subscription_id).
+CONSENTED: Final = "UPDATE subscriptions SET consented_url = ? WHERE id = ?"
 # It did not: (subscription_id, now_us, paused_until_us).
 FAILED: Final = (
     "INSERT INTO endpoint_health (subscription_id, failing_since_us, n_failures, paused_until_us) VALUES (?, ?, 1, ?) "

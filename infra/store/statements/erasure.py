@@ -6,7 +6,7 @@ event of before, sent again, replayed from quarantine or read from its file once
 
 from typing import Final, NamedTuple
 
-from infra.store.statements.dialect import ROW, holds, one_of
+from infra.store.statements.dialect import ROW, one_of
 
 # Before a user is buried once more: (user_id).
 KEEP_EARLIER: Final = (
@@ -26,7 +26,7 @@ _OF_EVENTS: Final = "seq IN (SELECT seq FROM events WHERE user_id = ?1)"
 ERASE: Final = tuple(
     (table, f"DELETE FROM {table} WHERE {condition}")
     for table, condition in (
-        ("quarantine", f"{_OF_EVENTS} OR {holds('raw', '?1')}"),
+        ("quarantine", _OF_EVENTS),
         ("reward_events", _OF_EVENTS),
         ("rewards", "decision_id IN (SELECT decision_id FROM decisions WHERE user_id = ?1)"),
         ("deliveries", "signal_id IN (SELECT signal_id FROM signals WHERE user_id = ?1)"),
@@ -46,12 +46,15 @@ RECEIPT: Final = " UNION ALL ".join(
     f"SELECT receipt_id, erased_at_us, completed_at_us, removed FROM {table} WHERE receipt_id = ?1 AND partner = ?2"
     for table in ("tombstones", "earlier_receipts")
 )
-# What a copy may be left of: (erased_before_us).
+# What a copy may be left of, oldest first: (erased_before_us, limit).
 UNFINISHED: Final = (
-    "SELECT user_id, partner, receipt_id, removed FROM tombstones WHERE completed_at_us IS NULL AND erased_at_us <= ? "
-    "ORDER BY erased_at_us LIMIT 1"
+    "SELECT user_id, receipt_id, removed FROM tombstones WHERE completed_at_us IS NULL AND erased_at_us <= ? "
+    "ORDER BY erased_at_us LIMIT ?"
 )
 # (partner)
+# Rejected rows, whose texts may name users, behind a row: (after_id, limit). And to let some go: (ids as a JSON list).
+REJECTED_TEXTS: Final = "SELECT id, raw FROM quarantine WHERE id > ? AND raw IS NOT NULL ORDER BY id LIMIT ?"
+FORGET_TEXTS: Final = f"DELETE FROM quarantine WHERE id {one_of()}"
 IS_KNOWN: Final = "SELECT 1 FROM partners WHERE name = ?1 UNION SELECT 1 FROM events WHERE partner = ?1"
 N_ERASED: Final = "SELECT count(*), coalesce(max(erased_at_us), 0) FROM tombstones"
 

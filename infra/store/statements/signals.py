@@ -29,6 +29,13 @@ PUT_POLICY: Final = (
 )
 _SUBSCRIPTION: Final = f"SELECT {', '.join(SUBSCRIPTION_COLUMNS)} FROM subscriptions WHERE partner = ?"
 SUBSCRIPTION: Final = f"{_SUBSCRIPTION} AND id = ?"
+SEALED: Final = "sealed1:"  # before a secret that is kept encrypted
+# Secrets that versions before 0.2 kept in clear, and what is kept instead: (secret, previous_secret, id).
+IN_CLEAR: Final = (
+    f"SELECT id, secret, previous_secret FROM subscriptions WHERE substr(secret, 1, {len(SEALED)}) <> '{SEALED}' "
+    f"OR substr(previous_secret, 1, {len(SEALED)}) <> '{SEALED}'"
+)
+SEAL: Final = "UPDATE subscriptions SET secret = ?, previous_secret = ? WHERE id = ?"
 SUBSCRIPTIONS_OF: Final = f"{_SUBSCRIPTION} ORDER BY created_at_us, id"
 COUNT_SUBSCRIPTIONS: Final = "SELECT count(*) FROM subscriptions WHERE partner = ?"
 # (id, partner, url, signal_types, min_score, secret, created_at_us, updated_at_us)

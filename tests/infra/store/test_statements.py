@@ -12,7 +12,7 @@ import pytest
 
 from infra.store import statements
 from infra.store.embedded.connection import connect
-from infra.store.statements.erasure import ERASE, RETENTION
+from infra.store.statements.erasure import ERASE, RETENTION, UNFINISHED
 
 VERBS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ")
 OF_FILES = ("offline",)  # for DuckDB
@@ -56,6 +56,15 @@ def test_what_goes_with_rows_of_a_table_goes_before_them() -> None:
         for other in order:
             if f"FROM {other} WHERE" in statement and other != table:
                 assert order.index(table) < order.index(other)
+
+
+def test_what_is_old_is_found_without_looking_at_every_row(tmp_path: Path) -> None:
+    connection = connect(tmp_path)
+    for table in RETENTION:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {table.find}", (5, 10)).fetchall()
+        assert not [step for step in plan if str(step[-1]).startswith("SCAN")], table.find
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {UNFINISHED}", (5, 10)).fetchall()
+    assert not [step for step in plan if str(step[-1]).startswith("SCAN")]
 
 
 def test_retention_forgets_a_row_and_what_goes_with_it(tmp_path: Path) -> None:

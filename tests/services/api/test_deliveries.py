@@ -24,7 +24,7 @@ from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.signals.body import instant
 from services.worker.delivery import DeliveryDuty
-from tests.services.receivers import Receiver, S, answer, emit, empty, hang, receiver, subscribe
+from tests.services.receivers import SEALS, Receiver, S, answer, emit, empty, hang, receiver, subscribe
 from tests.waiting import PATIENCE_S
 
 __all__ = ["empty", "receiver"]  # fixtures
@@ -58,9 +58,9 @@ def side(tmp_path: Path, empty: Path, receiver: Receiver) -> Iterator[Side]:
     shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
     writer = open_writer(tmp_path, lambda: 100 * S)
     handler = DeliveriesHandler(
-        Reader(closed_store(tmp_path, wait_ms=0)), Writes(writer, bytes(32)), lambda _: Outbound(True, PATIENCE_S)
+        Reader(closed_store(tmp_path, wait_ms=0)), Writes(writer, bytes(32)), SEALS, lambda _: Outbound(True, PATIENCE_S)
     )
-    duty = DeliveryDuty(open_store(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(7))
+    duty = DeliveryDuty(open_store(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(7), SEALS)
     made = Side(connect(tmp_path), handler, duty)
     subscribe(made.store, "s", f"{receiver.url}/in", '["offer_discount"]')
     yield made
@@ -159,7 +159,7 @@ def test_a_test_with_an_idempotency_key_is_sent_once(side: Side, receiver: Recei
 
 
 def test_a_test_of_an_inside_address_is_refused_where_the_setting_does_not_allow_it(side: Side, receiver: Receiver) -> None:
-    handler = DeliveriesHandler(side.handler._reader, side.handler._writes, lambda seconds: Outbound(False, seconds))
+    handler = DeliveriesHandler(side.handler._reader, side.handler._writes, SEALS, lambda seconds: Outbound(False, seconds))
     assert side.ask(handler.test)["outcome"] == "inside"
     assert receiver.posts == []
 
@@ -224,7 +224,7 @@ def test_a_replay_has_a_size_and_a_larger_one_leaves_nothing(side: Side) -> None
 def test_a_partner_cannot_hold_more_than_some_tests_under_way(side: Side, receiver: Receiver) -> None:
     receiver.answers["/in"] = hang
     patience_s = [0.2]  # as long as nobody answers
-    handler = DeliveriesHandler(side.handler._reader, side.handler._writes, lambda _: Outbound(True, patience_s[0]))
+    handler = DeliveriesHandler(side.handler._reader, side.handler._writes, SEALS, lambda _: Outbound(True, patience_s[0]))
 
     async def all_at_once() -> list[Any]:
         call = Call(Caller("shop", frozenset(SCOPES), "sk"), b"", {"id": "s"}, received_at_us=100 * S)
@@ -241,7 +241,7 @@ def test_what_waits_for_a_deleted_subscription_is_cancelled(side: Side, receiver
     emit(side.store, 1)
     side.settle(10 * S)
     writer = open_writer(Path(side.store.db_filename("main")).parent, lambda: 100 * S)
-    subscriptions = SubscriptionsHandler(Reader(closed_store(Path(), wait_ms=0)), Writes(writer, bytes(32)), True)
+    subscriptions = SubscriptionsHandler(Reader(closed_store(Path(), wait_ms=0)), Writes(writer, bytes(32)), SEALS, True)
     call = Call(Caller("shop", frozenset(SCOPES), "sk"), b"", {"id": "s"}, received_at_us=100 * S)
     asyncio.run(subscriptions.delete(call))
     writer.close()

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import pytest
 from starlette.testclient import TestClient
 
+from infra.secret import secret
 from infra.settings import Settings
 from infra.store.embedded.connection import connect
 from infra.store.statements.signals import ADD_SIGNAL
 from models.events.rules import parse_instant_us
 from models.model_set import ModelSet
 from services.api.app import build_app
+from services.delivery.seals import Seals
 from services.http.partners import SCOPES, Caller
 from services.serving.features import NoFeatures
 
@@ -124,7 +126,23 @@ def test_a_rotated_secret_signs_beside_the_new_one_for_a_day(home: Path, shop: P
     assert rotated["secret"] != made["secret"]
     assert rotated["previous_secret_until"] == "2026-11-22T12:00:00.000000Z"
     kept = connect(home).execute("SELECT secret, previous_secret FROM subscriptions WHERE id = ?", (made["id"],)).fetchall()
-    assert kept == [(rotated["secret"], made["secret"])]
+    seals = Seals(secret(home))
+    assert [seals.opened(made["id"], one) for one in kept[0]] == [rotated["secret"], made["secret"]]
+    assert "whsec_" not in str(kept)
+
+
+def test_a_repeated_request_is_told_its_secret_again_while_the_subscription_is_there(home: Path, shop: Partner) -> None:
+    headers: dict[str, str] = {"idempotency-key": "once"}
+    first, again = (shop.ask("POST", "/v1/subscriptions", URL, **headers) for _ in range(2))
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.json() == first.json()
+    bodies = connect(home).execute("SELECT body FROM idempotent_answers").fetchall()
+    assert bodies
+    assert "whsec_" not in str(bodies)
+    shop.ask("DELETE", f"/v1/subscriptions/{first.json()['id']}")
+    later = shop.ask("POST", "/v1/subscriptions", URL, **headers)
+    assert (later.status_code, later.json()["id"]) == (201, first.json()["id"])
+    assert "secret" not in later.json()
 
 
 def test_nobody_reaches_another_partners_subscription(shop: Partner) -> None:

@@ -18,12 +18,13 @@ import os, random, signal, sys, time
 from pathlib import Path
 from services.worker.delivery import DeliveryDuty
 from services.delivery.outbound import Outbound
+from services.delivery.seals import Seals
 from infra.store.engines import open_store
 
 home, kills = Path(sys.argv[1]), int(sys.argv[2])
 
 def work(until_done):
-    duty = DeliveryDuty(open_store(home), lambda: Outbound(True, 300.0), random.SystemRandom())
+    duty = DeliveryDuty(open_store(home), lambda: Outbound(True, 300.0), random.SystemRandom(), Seals(bytes(32)))
     while duty.step(time.time_ns() // 1000) or not until_done:
         pass
     duty.close()

@@ -1,6 +1,8 @@
 import json
+import resource
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,11 @@ import numpy as np
 import pytest
 
 from infra import artifacts, layout, promotion, registry
+from infra.store.engines import open_store
 from models import weight_profile as weights
 from models.artifact import sums
 from models.model_specs import MODEL_NAMES, NEEDED_MODELS
-from services.serving.model_watch import ChampionWatcher
+from services.serving.model_watch import FIRST_PAUSE_S, AliasedModels, ChampionWatcher
 from tests.waiting import until
 
 
@@ -145,3 +148,31 @@ def test_a_home_without_models_has_no_champions(tmp_path: Path) -> None:
     watching.start()
     watching.stop()
     assert watching.current().versions == {}
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """For this process: nothing can be opened any more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_what_the_machine_could_not_open_is_tried_again_after_a_while_and_what_is_damaged_is_not(home: Path) -> None:
+    now_s, store = [0.0], open_store(home)
+    models = AliasedModels(home, registry.CHAMPION, ("weights",), clock=lambda: now_s[0])
+    with no_more_files():
+        assert models.read(store.read).versions == {}
+    assert (set(models.problems), models.tries_again) == ({"weights"}, True)
+    assert models.read(store.read).versions == {}  # not at once
+    now_s[0] += FIRST_PAUSE_S
+    assert models.read(store.read).versions == {"weights": 1}
+    assert (dict(models.problems), models.tries_again) == ({}, False)
+    version = save_weights(home, 0.5)
+    (registry.folder_of(home, "weights", version) / layout.META_FILE).write_text("{}")
+    crown(home, weights=version)
+    assert models.read(store.read).versions == {"weights": 1}
+    assert (set(models.problems), models.tries_again) == ({"weights"}, False)

@@ -21,6 +21,7 @@ from services.delivery.outbound import Answer, Outbound
 from services.worker.delivery import DeliveryDuty
 from tests.services.receivers import (
     OLD_SECRET,
+    SEALS,
     SECRET,
     Post,
     Receiver,
@@ -51,7 +52,7 @@ class Worker(NamedTuple):
 
 def working(home: Path, empty: Path, timeout_s: float) -> Iterator[Worker]:
     shutil.copytree(empty, home, dirs_exist_ok=True)
-    duty = DeliveryDuty(open_store(home), lambda: Outbound(True, timeout_s), random.Random(7))
+    duty = DeliveryDuty(open_store(home), lambda: Outbound(True, timeout_s), random.Random(7), SEALS)
     yield Worker(connect(home), duty)
     duty.close()
 
@@ -319,7 +320,7 @@ def test_an_error_that_nobody_foresaw_holds_up_no_other_message(
         subscribe(store, name, f"{receiver.url}/{name}")
     store.execute("UPDATE subscriptions SET secret = 'no base64' WHERE id = 'unsigned'")
     emit(store, 1)
-    worker = Worker(store, DeliveryDuty(open_store(tmp_path), lambda: Bewitched(True, PATIENCE_S), random.Random(7)))
+    worker = Worker(store, DeliveryDuty(open_store(tmp_path), lambda: Bewitched(True, PATIENCE_S), random.Random(7), SEALS))
     worker.settle(S)
     worker.duty.close()
     assert [post.path for post in receiver.posts] == ["/well"]
@@ -344,7 +345,7 @@ def test_whoever_comes_after_a_killed_worker_sends_again_under_the_same_id(
     emit(worker.store, 1)
     until(lambda: worker.duty.step(S) is None or receiver.posts, poll_s=0)  # under way, and never written
     receiver.answers["/in"] = answer(204)
-    second = DeliveryDuty(open_store(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(8))
+    second = DeliveryDuty(open_store(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(8), SEALS)
     while second.step(2 * S):
         pass
     second.close()
