@@ -25,6 +25,7 @@ from infra.settings import PREFIX, Settings
 from services import metrics
 
 TIMEOUT_S: Final = 5
+GRACE_S: Final = 10  # for answers that are on their way when the service is told to stop; streams would go on for ever
 SWITCH_S: Final = 0.0005  # a request must not wait 5 ms for a thread that writes decisions down
 TARGET: Final = "services.service:Attune"
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -179,4 +180,5 @@ def serve(home: Path, *, host: str, port: int, workers: int, beside: bool = Fals
     )
     sys.stdout.flush()
     command = [sys.executable, "-m", "bentoml", "serve", TARGET, "--host", host, "--port", str(port)]
+    command += ["--timeout-graceful-shutdown", str(GRACE_S)]
     os.execv(sys.executable, command)
