@@ -1,6 +1,6 @@
 """Array types by what they hold, and the two forms in which arrays go to kernels, which are compiled anew for every other."""
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ Codes = npt.NDArray[np.integer]  # of classes, of whatever width
 Objects = npt.NDArray[np.object_]
 Records = npt.NDArray[np.void]
 Features = npt.NDArray[np.float32]  # as the online store keeps them, everywhere
+
+ALL_ALLOWED: Final[Flags] = np.zeros(0, np.bool_)  # which items may be shown, where nobody says: all
 
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 Tuple = TypeVar("Tuple", bound=tuple[Any, ...])

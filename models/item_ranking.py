@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models import degraded
-from models.arrays import Floats, Ints
+from models.arrays import ALL_ALLOWED, Flags, Floats, Ints
 from models.associations.model import AssociationStore, Contribution, Ranked
 from models.events.encode import NO_CODE, EventArray
-from models.known import ItemCodes, Known, RecentItems, item_codes
+from models.known import ItemCodes, ItemList, Known, RecentItems, item_codes
 from models.live_session import LiveSession, cart_and_bought, last_item
 from models.model_set import ModelSet
 from models.ranker.model import Ranked as RankedByTrees
@@ -62,10 +62,11 @@ class Query(NamedTuple):
 
 
 class Inquiry(NamedTuple):
-    """A question as one model is asked it, whatever the weights: what about, and the codes that must not come back."""
+    """A question as one model is asked it, whatever the weights: what about, which codes must not come back, and which may."""
 
     query: Query
     left_out: Ints
+    allowed: Flags
 
 
 class Weighing(NamedTuple):
@@ -177,26 +178,24 @@ def _named(
 
 def by_associations(store: AssociationStore, inquiry: Inquiry, weighing: Weighing, limit: int) -> Ranked:
     """Answer of the associations."""
-    return store.recommend(*inquiry.query, weighing.weights, limit, inquiry.left_out, weighing.relation)
+    return store.recommend(*inquiry.query, weighing.weights, limit, inquiry.left_out, weighing.relation, inquiry.allowed)
 
 
 def by_ranker(ranker: Ranker, inquiry: Inquiry, weighing: Weighing, limit: int) -> RankedByTrees:
     """Answer of the ranker; it is told the intent itself."""
     items, types, _ = inquiry.query
-    return ranker.rank(items, types, weighing.weights, limit, inquiry.left_out, weighing.p_intent)
+    return ranker.rank(items, types, weighing.weights, limit, inquiry.left_out, weighing.p_intent, inquiry.allowed)
 
 
-def inquire(asked: Asked, session: LiveSession, model: ItemCodes, known: Known, told: list[str]) -> Inquiry:
+def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, told: list[str]) -> Inquiry:
     """Put a question into the codes of a model; fallbacks that were taken are added to `told`."""
     if asked.item_id is not None and model.code(asked.item_id) == NO_CODE:
         told.append(degraded.UNKNOWN_ITEM)
     if known.recent is not None and not session.item_ids:
         told.append(degraded.RECENT_ITEMS)
     left_out = items_left_out(session, model, asked.item_id, asked.exclude_seen)
-    sold_out = () if known.sold_out is None else known.sold_out(model)
-    if len(sold_out):
-        left_out = np.concatenate((left_out, sold_out))
-    return Inquiry(query_of(session, model, asked.item_id, known.recent), left_out)
+    allowed = ALL_ALLOWED if known.allowed is None else known.allowed(model)
+    return Inquiry(query_of(session, model, asked.item_id, known.recent), left_out, allowed)
 
 
 def query_of(session: LiveSession, model: ItemCodes, item_id: str | None, recent: RecentItems | None) -> Query:

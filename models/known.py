@@ -1,11 +1,11 @@
 """Known about a visitor: what the stores told before an answer, handed to the pure core as values."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from models.arrays import Floats32, Ints
+from models.arrays import Flags, Floats32, Ints
 from models.events.encode import NO_CODE
 
 
@@ -14,6 +14,20 @@ class ItemCodes(Protocol):
 
     def code(self, item_id: str | None) -> int:
         """Code of an item, `NO_CODE` if unknown."""
+        ...
+
+
+class ItemList(ItemCodes, Protocol):
+    """A model that also tells its items by code."""
+
+    @property
+    def n_items(self) -> int:
+        """Number of its own among `item_ids`, the first ones."""
+        ...
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """Text of each item code; the list of a model that follows the log grows."""
         ...
 
 
@@ -46,7 +60,7 @@ class RecentItems(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Features, recent items and stock.
+    """Features, recent items, and what may be shown.
 
     Attributes
     ----------
@@ -54,15 +68,15 @@ class Known(NamedTuple):
         Features of the item at hand, in the order of `ITEM_FEATURES`, shape (n_item_features,).
     missing
         Names of `models.degraded` for what the online store did not tell.
-    sold_out
-        Codes, in a model, of what the partner cannot deliver.
+    allowed
+        Of each item of a model whether the partner's catalogue lets it be shown, shape (n_items,); empty where all may.
     """
 
     user: UserFeatures | None = None
     item: Floats32 | None = None
     recent: RecentItems | None = None
     missing: tuple[str, ...] = ()
-    sold_out: Callable[[ItemCodes], Ints] | None = None
+    allowed: Callable[[ItemList], Flags] | None = None
 
 
 NOTHING_KNOWN = Known()

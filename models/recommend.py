@@ -1,8 +1,8 @@
 """Recommend: the one function that answers a request for items, and that evaluation, gate, tuner, shadow and replay call too.
 
-Request, models and features in, an answer out: no clock, no network, no store. Live action weights, stock, consent and the
-bandit's snapshot are arguments, so that what is judged is bit for bit what would have been served. What is missing is replaced
-by something useful, and `degraded` names the replacement (`models.degraded`).
+Request, models and features in, an answer out: no clock, no network, no store. Live action weights, the catalogue, consent and
+the bandit's snapshot are arguments, so that what is judged is bit for bit what would have been served. What is missing is
+replaced by something useful, and `degraded` names the replacement (`models.degraded`).
 """
 
 from dataclasses import replace
@@ -95,7 +95,7 @@ def recommend(
     Parameters
     ----------
     known
-        The user's recent items where the session names none, and what is sold out.
+        The user's recent items where the session names none, and what the partner's catalogue lets be shown.
     now_us
         When it is asked, microseconds since 1970.
     bandit

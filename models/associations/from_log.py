@@ -21,7 +21,7 @@ def fit_on(data: TrainingInput) -> Parts:
 
 def built(log: Log, params: Mapping[str, Any]) -> AssociationStore:
     """The associations of a log, with parameters as a model file holds them."""
-    return model.build(log.events, log.starts, np.array(log.item_ids, dtype=object), AssociationParams(**params))
+    return model.build(log.of_items(), log.starts, np.array(log.item_ids, dtype=object), AssociationParams(**params))
 
 
 def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any]) -> AssociationStore:

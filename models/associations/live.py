@@ -15,6 +15,12 @@ and the order of items with exactly equal scores, since codes differ). `fold` ma
 makes all rows of the overlay again, so that their gates know the newest totals: then the state depends on the store and the log
 only, not on how the log was cut into batches (up to rounding), and a process that begins anew reaches the same.
 
+*What is let go.* Beside the build, `Bounds` are kept. Where more has happened, what says least goes
+(`models.associations.eviction`) and the log is followed on: memory stays flat whatever arrives. It costs the pairs that went,
+until the next build: a new item that few sessions have met begins anew with its next one, a rare new pair with its next. All
+else is counted as before. From the first eviction on the state also depends on how the log was cut, in what was let go and in
+nothing else; and a session that began before an eviction and goes on after it counts with what was kept of it.
+
 *Without locks.* One thread folds. It publishes by assigning one reference to an immutable `AssociationStore` view; readers
 take the reference once per request and see one state from beginning to end. Rows are appended to arrays of which earlier views
 know a shorter part; slots are copied.
@@ -29,39 +35,37 @@ import pandas as pd
 
 from models.arrays import Ints, frozen
 from models.associations import build as association_build
-from models.associations import kernels, query
+from models.associations import eviction, kernels, query
 from models.associations import model as associations
 from models.associations import survey as association_survey
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
+from models.associations.changes import Sessions, changed_sessions
+from models.associations.eviction import Bounds
 from models.associations.model import AssociationStore
 from models.associations.overlay import Counts, Rows
 from models.associations.sums import ANCHOR_SHIFT, MOST_ITEMS, TARGET_SHIFT, PairSums, Sums
-from models.events.encode import EVENT_DTYPE, NO_CODE, TYPE_CODE, EventArray
-from models.features.sessions import sessionize
-from models.features.sessions import starts as starts_of
-from models.schema import SESSION_IDLE_S
+from models.events import visitor_share
+from models.events.encode import EVENT_DTYPE, NO_CODE
 from models.weight_profile import base_weights
 
 _TARGET_MASK: Final = MOST_ITEMS - 1
 _TYPES_MASK: Final = (1 << TARGET_SHIFT) - 1
+_MOST: Final = Bounds()
 _FARTHEST: Final = (
     16.0  # half-lives from the reference instant to the newest event, until it is moved: float32 has room for 127
 )
 
 
 class Names(NamedTuple):
-    """Items by code and codes by item: shared by all views, only ever added to."""
+    """Items by code and codes by item: shared by all views up to the next eviction, only ever added to."""
 
     item_ids: list[str]
     codes: dict[str, int]
     local: threading.local  # scratch of each reading thread
 
 
-class Sessions(NamedTuple):
-    """Events of whole sessions, one after the other, and which of them are the first."""
-
-    events: EventArray
-    starts: npt.NDArray[np.bool_]
+def _named(item_ids: list[str]) -> Names:
+    return Names(item_ids, {item_id: code for code, item_id in enumerate(item_ids)}, threading.local())
 
 
 class View(AssociationStore):
@@ -103,11 +107,15 @@ class LiveAssociations:
     ----------
     store
         With a ledger.
+    most
+        What is kept beside it.
 
     Attributes
     ----------
     view
         The newest state.
+    n_evicted
+        Pairs that were let go since the build.
 
     Raises
     ------
@@ -115,11 +123,11 @@ class LiveAssociations:
         If the store has no ledger, or more items than pairs can be numbered for.
     """
 
-    def __init__(self, store: AssociationStore) -> None:
+    def __init__(self, store: AssociationStore, most: Bounds = _MOST) -> None:
         if store.ledger is None:
             raise ValueError("these associations were built without a ledger: build them again")
-        self._store, self._ledger, self._params = store, store.ledger, store.params
-        self._names = Names(list(store.item_ids), {item_id: k for k, item_id in enumerate(store.item_ids)}, threading.local())
+        self._store, self._ledger, self._params, self._most = store, store.ledger, store.params, most
+        self._names = _named(list(store.item_ids))
         self._rules = association_build.rules_of(store.params, float(np.log(2) / store.params.half_life_s))
         self._newest_us = self._reference_us = store.built_to_us
         self._seq = store.built_to_seq
@@ -128,7 +136,7 @@ class LiveAssociations:
         self._slot = np.zeros(len(store.item_ids), np.int32)
         self._counts, self._items = Counts(), np.full(1, NO_CODE, np.int64)  # by slot; slot 0 is nobody's
         self._rows = Rows()
-        self.is_settled = True
+        self.n_evicted, self.is_settled = 0, True
         self.view: AssociationStore = self._published()
 
     @property
@@ -143,7 +151,7 @@ class LiveAssociations:
         ----------
         frame
             Event frame with `seq`, and `partner` where there are several: **all** events that count of every user with a new
-            one, those that are in the store or have been folded included, in any order.
+            one, those that are in the store or have been folded included; in the order of the log if it has `browser`.
         new
             Which of them are new, shape (n_rows,).
 
@@ -152,24 +160,26 @@ class LiveAssociations:
         The new `view`.
         """
         if new.any():
-            self._know(frame)
+            self._know(frame[new])
             codes = np.array([self._names.codes.get(item_id, NO_CODE) for item_id in frame["item_id"]], np.int64)
+            codes[~visitor_share.counted(frame)] = NO_CODE
             after, before = changed_sessions(frame, new, codes)
             self._newest_us = max(self._newest_us, int(frame["occurred_at_us"].to_numpy()[new].max()))
             self._seq = max(self._seq, int(frame["seq"].to_numpy()[new].max()))
             moved = self._move_reference()
             touched = np.union1d(self._count(before, -1), self._count(after, 1))
             self._counts.damp(self._slot[touched], self._ledger.n_sessions_with, touched, self._params)
-            self._make(self._items[1:] if moved else touched)
-            self.is_settled = False
+            if len(self._sums) > self._most.pairs or len(self._slot) - self._store.n_items > self._most.items:
+                self._evict()
+            else:
+                self._make(self._items[1:] if moved else touched)
+                self.is_settled = False
             self.view = self._published()
         return self.view
 
     def settle(self) -> AssociationStore:
         """Make all rows of the overlay again, so that their gates know the newest totals."""
-        self._rows = Rows()  # leaves behind what earlier rows took
-        self._make(self._items[1:])
-        self.is_settled = True
+        self._remake()
         self.view = self._published()
         return self.view
 
@@ -226,6 +236,26 @@ class LiveAssociations:
             self._items = np.concatenate((self._items, unknown))
         return self._slot[items].astype(np.int64)
 
+    def _evict(self) -> None:
+        """Let go what says least; what stays gets new codes and rows, in arrays and names of its own."""
+        n_built, items, sums, before = self._store.n_items, self._items[1:], self._sums.all(), len(self._sums)
+        weight = np.zeros(len(self._slot))
+        weight[items] = self._counts.popularity[1 : len(items) + 1].max(axis=1)
+        kept = eviction.kept_items(weight, n_built, self._most.items)
+        place = np.full(len(weight), NO_CODE, np.int64)
+        place[kept] = np.arange(len(kept))
+        weight[:n_built] = np.inf
+        self._sums = PairSums()
+        self._sums.add(eviction.kept_sums(sums, place, weight, self._most.pairs))
+        self.n_evicted += before - len(self._sums)
+        stays = np.flatnonzero(place[items] >= 0)
+        self._items = np.concatenate((self._items[:1], place[items[stays]]))
+        self._counts = self._counts.of(1 + stays)
+        self._slot = np.zeros(len(kept), np.int32)
+        self._slot[self._items[1:]] = 1 + np.arange(len(stays))
+        self._names = _named([self._names.item_ids[code] for code in kept.tolist()])
+        self._remake()
+
     # ---- rows -------------------------------------------------------------------------------------------------------
 
     def _make(self, anchors: Ints) -> None:
@@ -246,6 +276,11 @@ class LiveAssociations:
         found = rows.entries[: rows.n]
         damped = self._counts.ratio[slots[found["target"]], found["types"] & TYPE_MASK]  # a query multiplies by it
         self._rows.put(self._slot[anchors], rows.sizes, items[found["target"]], found["types"], found["strength"] / damped)
+
+    def _remake(self) -> None:
+        self._rows = Rows()  # leaves behind what earlier rows took
+        self._make(self._items[1:])
+        self.is_settled = True
 
     def _built(self, anchors: Ints) -> Sums:
         """The sums behind the store's own rows: its normalisation undone, aged to the reference instant."""
@@ -309,36 +344,6 @@ def rehearse() -> None:
     view = live.settle()
     session = np.zeros(1, np.int64), np.zeros(1, np.int8), np.zeros(1)
     view.explain(view.recommend(*session, base_weights(), 2), *session, base_weights())
-
-
-def changed_sessions(frame: pd.DataFrame, new: npt.NDArray[np.bool_], codes: Ints) -> tuple[Sessions, Sessions]:
-    """The sessions that new events began or changed, as they are now, and those that stood in their place before.
-
-    Without its new events a session is what it was, or several: those that only the new ones have brought within idle time.
-    """
-    columns = {name: frame[name].to_numpy() for name in _COLUMNS if name in frame}
-    rows = sessionize(pd.DataFrame({**columns, "given": columns["session_id"], "new": new, "item": codes}))
-    session, is_new = np.cumsum(starts_of(rows)) - 1, rows["new"].to_numpy()
-    changed = np.zeros(len(rows), np.bool_)
-    changed[session[is_new]] = True
-    after = np.flatnonzero(changed[session])
-    before = after[~is_new[after]]
-    events = np.zeros(len(rows), dtype=EVENT_DTYPE)
-    events["item"], events["occurred_at_us"] = rows["item"], rows["occurred_at_us"]
-    events["event_type"] = [TYPE_CODE[name] for name in rows["event_type"]]
-    idle = np.diff(events["occurred_at_us"][before]) > SESSION_IDLE_S * 1_000_000
-    apart = idle & rows["given"].isna().to_numpy()[before[1:]]
-    return Sessions(events[after], _changes(session[after])), Sessions(
-        events[before], _changes(session[before]) | np.append(np.zeros(min(len(before), 1), np.bool_), apart)
-    )
-
-
-_COLUMNS: Final = ("seq", "partner", "user_id", "session_id", "event_type", "occurred_at_us")
-
-
-def _changes(numbers: Ints) -> npt.NDArray[np.bool_]:
-    changes: npt.NDArray[np.bool_] = np.diff(numbers, prepend=-1) != 0
-    return changes
 
 
 def _nothing_normalised(n_items: int) -> Totals:

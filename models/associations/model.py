@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Floats, Ints, frozen, writeable
+from models.arrays import ALL_ALLOWED, Flags, Floats, Ints, frozen, writeable
 from models.artifact import Parts
 from models.associations import build as steps
 from models.associations import query
@@ -129,7 +129,7 @@ class AssociationStore:
 
     def recommend(
         self, item_codes: Ints, event_types: npt.NDArray[np.int8], ages_s: Floats, weights: Floats, limit: int,
-        exclude: Ints | None = None, relation: Floats | None = None,
+        exclude: Ints | None = None, relation: Floats | None = None, allowed: Flags | None = None,
     ) -> Ranked:  # fmt: skip
         """Rank what goes with a session, filled up with popular items.
 
@@ -148,6 +148,8 @@ class AssociationStore:
             How much an association counts that leads to another item of the same category, and to another category,
             shape (2,), >= 0; both 1 if None. Categories are those of the build: an item that has come since has none, and
             counts as if both were 1.
+        allowed
+            Which items may come back, by code, shape (n_items,); an item beyond its end may not. All may if None or empty.
 
         Raises
         ------
@@ -155,13 +157,15 @@ class AssociationStore:
             If shapes disagree, a weight is negative or not finite, or the limit is negative.
         """
         session = self._session(item_codes, event_types, ages_s, weights, relation)
-        taken = _codes(exclude)
-        items, scores, n = query.recommend(self.index, self.overlay, session, taken, _limit(limit), self._scratch())
+        taken, open_to = _codes(exclude), _flags(allowed)
+        items, scores, n = query.recommend(self.index, self.overlay, session, taken, open_to, _limit(limit), self._scratch())
         if n < 0:
             raise ValueError(f"weights and relations must be finite and not negative, got {weights} and {relation}")
         return Ranked(items, scores, n)
 
-    def popular(self, limit: int, weights: Floats | None = None, exclude: Ints | None = None) -> Ranked:
+    def popular(
+        self, limit: int, weights: Floats | None = None, exclude: Ints | None = None, allowed: Flags | None = None
+    ) -> Ranked:
         """Most popular items, by sum over event types of weight times decayed number of sessions; base weights if none given.
 
         Ranks what the lists hold: the best `n_popular` of each type. Scores are relative to the first, in (0, 1].
@@ -170,7 +174,8 @@ class AssociationStore:
         weights = _weights(weights)
         if not query.is_sane(weights):
             raise ValueError(f"weights must be finite and not negative, got {weights}")
-        items, scores = query.popular(self.index, weights, _codes(exclude), _limit(limit), self._scratch())
+        taken, open_to = _codes(exclude), _flags(allowed)
+        items, scores = query.popular(self.index, weights, taken, open_to, _limit(limit), self._scratch())
         return Ranked(items, scores / scores[0] if len(scores) else scores, 0)
 
     def explain(
@@ -213,6 +218,10 @@ class AssociationStore:
 
 def _codes(exclude: Ints | None) -> Ints:
     return _NOTHING if exclude is None else writeable(np.asarray(exclude), np.int64)
+
+
+def _flags(allowed: Flags | None) -> Flags:
+    return ALL_ALLOWED if allowed is None else writeable(np.asarray(allowed), np.bool_)
 
 
 def _weights(weights: Floats) -> Floats:

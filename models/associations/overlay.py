@@ -1,6 +1,6 @@
 """Overlay of live associations: what is kept per item touched since the build, under a number of its own, the slot."""
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,8 @@ from models.arrays import Floats, Ints
 from models.associations import build as association_build
 from models.associations.arrays import N_TYPES, PAIR
 from models.associations.model import AssociationParams
+
+_LEAST_ROOM: Final = 1 << 16  # entries of older rows that are not worth a copy
 
 
 class Counts:
@@ -37,21 +39,35 @@ class Counts:
         after = np.maximum(before + self.n_sessions_with[slots], 0).astype(np.int32)
         self.ratio[slots] = association_build.damping(after, params) / association_build.damping(before, params)
 
+    def of(self, slots: Ints) -> "Counts":
+        """Those of some slots, under the slots from 1 on."""
+        chosen, at = Counts(), np.concatenate((np.zeros(1, np.int64), slots))
+        chosen.n_sessions_with, chosen.popularity, chosen.ratio = self.n_sessions_with[at], self.popularity[at], self.ratio[at]
+        return chosen
+
     def ratio_of(self, n: int) -> npt.NDArray[np.float32]:
         """A copy for the first n slots."""
         return self.ratio[:n].copy()
 
 
 class Rows:
-    """Rows one after the other, each slot's newest being the one that counts; what was published is never written again."""
+    """Rows one after the other, each slot's newest being the one that counts; what was published is never written again.
+
+    Older rows are left behind as soon as they take more room than the newest, so that memory goes by what counts.
+    """
 
     def __init__(self) -> None:
-        self._n = 0
+        self._n = self._n_newest = 0
         self._span: Ints = np.zeros((1, 2), np.int64)
         self._columns = [np.zeros(0, kind) for kind in (np.int32, PAIR, np.float32)]
 
+    @property
+    def room(self) -> int:
+        """Entries that the arrays have room for."""
+        return len(self._columns[0])
+
     def put(self, slots: npt.NDArray[Any], sizes: Ints, *columns: npt.NDArray[Any]) -> None:
-        """Append the rows of some slots: sizes, and target, types and strength of their entries."""
+        """Append the rows of some slots, each given once: sizes, and target, types and strength of their entries."""
         end = self._n + int(sizes.sum())
         for k, more in enumerate(columns):
             if end > len(self._columns[k]):
@@ -60,9 +76,21 @@ class Rows:
         most = int(slots.max(initial=0)) + 1
         if most > len(self._span):
             self._span = np.concatenate((self._span, np.zeros((2 * most - len(self._span), 2), np.int64)))
+        self._n_newest += int(sizes.sum()) - int((self._span[slots, 1] - self._span[slots, 0]).sum())
         ends = self._n + np.cumsum(sizes)
         self._span[slots, 0], self._span[slots, 1] = ends - sizes, ends
         self._n = end
+        if self._n > 2 * self._n_newest + _LEAST_ROOM:
+            self._leave_behind()
+
+    def _leave_behind(self) -> None:
+        """Begin new arrays with the newest row of each slot."""
+        first, sizes = self._span[:, 0], self._span[:, 1] - self._span[:, 0]
+        ends = np.cumsum(sizes)
+        at = np.repeat(first - ends + sizes, sizes) + np.arange(self._n_newest)
+        self._columns = [column[at] for column in self._columns]
+        self._span = np.stack((ends - sizes, ends), axis=1)
+        self._n = self._n_newest
 
     def published(self, n: int) -> tuple[npt.NDArray[Any], ...]:
         """Spans of the first n slots, copied, and the columns as far as they are filled."""

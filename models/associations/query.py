@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Bytes, Floats, Floats32, Ints, Ints32, frozen
+from models.arrays import Bytes, Flags, Floats, Floats32, Ints, Ints32, frozen
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, PairTypes
 from models.kernels import ZERO, kernel
 
@@ -256,6 +256,19 @@ def _best(scratch: Scratch, n: int, limit: int) -> tuple[Ints, Floats]:
 
 
 @kernel
+def _allowed(allowed: Flags, touched: Ints32, n: int) -> int:
+    """Keep the touched items that may be shown, in front; returns how many."""
+    if len(allowed) == 0:
+        return n
+    kept = ZERO
+    for k in range(n):
+        if touched[k] < len(allowed) and allowed[touched[k]]:
+            touched[kept] = touched[k]
+            kept += 1
+    return kept
+
+
+@kernel
 def is_sane(weight: Floats) -> bool:
     """Whether all weights are finite and not negative."""
     sane = True
@@ -265,7 +278,9 @@ def is_sane(weight: Floats) -> bool:
 
 
 @kernel
-def popular(index: Index, weight: Floats, exclude: Ints, limit: int, scratch: Scratch) -> tuple[Ints, Floats]:
+def popular(
+    index: Index, weight: Floats, exclude: Ints, allowed: Flags, limit: int, scratch: Scratch
+) -> tuple[Ints, Floats]:  # fmt: skip
     """Most popular items, sum over types of weight * popularity, best first."""
     number = _next_request(scratch, exclude)
     sums, touched, item, count = scratch.sums, scratch.touched, index.popular_item, index.popular_count
@@ -277,27 +292,28 @@ def popular(index: Index, weight: Floats, exclude: Ints, limit: int, scratch: Sc
             if item[kind, k] < 0:
                 break
             n = _put(sums, touched, item[kind, k], weight[kind] * count[kind, k], number, n)
-    return _best(scratch, n, limit)
+    return _best(scratch, _allowed(allowed, touched, n), limit)
 
 
 @kernel
 def recommend(
-    index: Index, overlay: Overlay, session: Session, exclude: Ints, limit: int, scratch: Scratch
+    index: Index, overlay: Overlay, session: Session, exclude: Ints, allowed: Flags, limit: int, scratch: Scratch
 ) -> tuple[Ints, Floats, int]:  # fmt: skip
     """Items, scores and how many of them came from associations; the rest are popular ones, with lower scores.
 
-    Nothing, and the number -1, if a weight is negative or not finite (checked here: it costs less than in Python).
+    `allowed` tells of each item whether it may be shown; empty, all may. Nothing, and the number -1, if a weight is negative or
+    not finite (checked here: it costs less than in Python).
     """
     if not (is_sane(session.weight) and is_sane(session.relation)):
         return np.empty(0, np.int64), np.empty(0), -1
     item, gain = _anchors(session, _n_items(index, overlay))
     number = _next_request(scratch, exclude)
     n_touched = _merge(index, overlay, item, gain, _wide(session.weight), session.relation, number, scratch)
-    items, scores = _best(scratch, n_touched, limit)
+    items, scores = _best(scratch, _allowed(allowed, scratch.touched, n_touched), limit)
     n = len(items)
     if n == limit:
         return items, scores, n
-    more, counts = popular(index, session.weight, _joined(exclude, items), limit - n, scratch)
+    more, counts = popular(index, session.weight, _joined(exclude, items), allowed, limit - n, scratch)
     for k in range(len(more) - 1, -1, -1):  # a popular item stays below the last associated one
         counts[k] *= (0.99 * scores[n - 1] if n else 1.0) / counts[0]
     return _joined(items, more), _joined(scores, counts), n

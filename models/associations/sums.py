@@ -1,8 +1,8 @@
 """Sums by pair that grow for as long as a process lives: a hash table in plain arrays, with a list of pairs per anchor.
 
 A pair is one number, ``anchor << ANCHOR_SHIFT | target << TARGET_SHIFT | types``; sorting the numbers sorts by anchor, then
-target. Nothing is ever taken out: what was counted wrongly before (a session that a late event has changed) is added with a
-minus sign.
+target. No pair is ever taken out: what was counted wrongly before (a session that a late event has changed) is added with a
+minus sign, and what is let go (`models.associations.eviction`) is left behind by a new table.
 """
 
 from typing import Any, Final, NamedTuple
@@ -63,8 +63,11 @@ class PairSums:
 
     def of(self, anchors: Ints) -> Sums:
         """All sums of some anchors."""
-        found = self._sums[_positions(self._sums, self._heads, anchors)]
-        return Sums(found["pair"].copy(), found["weight"].copy(), found["support"].astype(np.int64))
+        return _columns(self._sums[_positions(self._sums, self._heads, anchors)])
+
+    def all(self) -> Sums:
+        """All sums, in the order in which their pairs came."""
+        return _columns(self._sums[: self._n])
 
     def _make_room(self, n_sums: int, n_anchors: int) -> None:
         self._heads = _longer(self._heads, n_anchors, -1)
@@ -72,6 +75,10 @@ class PairSums:
         if 2 * n_sums > len(self._places):
             self._places = np.full(4 * (1 << (n_sums - 1).bit_length()), -1, np.int32)
             _hash_again(self._places, self._sums, self._n)
+
+
+def _columns(found: Records) -> Sums:
+    return Sums(found["pair"].copy(), found["weight"].copy(), found["support"].astype(np.int64))
 
 
 def _longer(array: npt.NDArray[Any], n: int, fill: int) -> npt.NDArray[Any]:

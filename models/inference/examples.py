@@ -15,12 +15,14 @@ import pandas as pd
 
 from models.arrays import Features, Flags, Ints
 from models.artifact import Parts
+from models.events import visitor_share
 from models.events.encode import NO_CODE, EventArray, encode
 from models.features import items, sessions, users
 from models.inference import labels
 from models.schema import HORIZONS_S, INSTANT, ITEM_FEATURES, LAST_EVENT_AT, SESSION_FEATURES, USER_FEATURES
 from models.statistics import split
 
+_COUNTED: Final = "counted"
 _HASH_KEY: Final = "attune-examples!"  # 16 characters; another key, another sample
 
 
@@ -56,6 +58,8 @@ class Log(NamedTuple):
         Who did it, shape (n_events,).
     item_ids
         Text of each item code.
+    counted
+        Which events count in what is learned of items, shape (n_events,); None where all do (`models.events.visitor_share`).
     """
 
     events: EventArray
@@ -63,16 +67,28 @@ class Log(NamedTuple):
     started_us: Ints
     user_codes: Ints
     item_ids: list[str]
+    counted: Flags | None = None
 
     def before(self, instant_us: int) -> "Log":
         """The sessions that began before an instant."""
-        kept = self.started_us < instant_us
-        return Log(self.events[kept], self.starts[kept], self.started_us[kept], self.user_codes[kept], self.item_ids)
+        return self._of(self.started_us < instant_us)
 
     def since(self, instant_us: int) -> "Log":
         """The sessions that began at an instant or later."""
-        kept = self.started_us >= instant_us
-        return Log(self.events[kept], self.starts[kept], self.started_us[kept], self.user_codes[kept], self.item_ids)
+        return self._of(self.started_us >= instant_us)
+
+    def _of(self, kept: Flags) -> "Log":
+        counted = None if self.counted is None else self.counted[kept]
+        rows = self.events[kept], self.starts[kept], self.started_us[kept], self.user_codes[kept]
+        return Log(*rows, self.item_ids, counted)
+
+    def of_items(self) -> EventArray:
+        """The events as whatever is learned of items sees them: those that do not count there are about none."""
+        if self.counted is None:
+            return self.events
+        events = self.events.copy()
+        events["item"][~self.counted] = NO_CODE
+        return events
 
 
 class Examples(NamedTuple):
@@ -116,13 +132,15 @@ class Examples(NamedTuple):
 
 
 def read_log(frame: pd.DataFrame) -> tuple[Log, pd.DataFrame]:
-    """Encode a log; also its frame, sessionized, row by row beside the events."""
-    frame = sessions.sessionize(frame)
+    """Encode a log, in the order in which it was kept; also its frame, sessionized, row by row beside the events."""
+    counted = visitor_share.counted(frame)
+    frame = sessions.sessionize(frame if counted.all() else frame.assign(**{_COUNTED: counted}))
     starts = sessions.starts(frame)
     events, item_ids, _ = encode(frame)
     started_us = split.session_starts_us(events["occurred_at_us"], starts)
     user_codes = pd.factorize(frame["user_id"])[0].astype(np.int64)
-    return Log(events, starts, started_us, user_codes, [str(item_id) for item_id in item_ids]), frame
+    kept = frame.pop(_COUNTED).to_numpy(np.bool_) if _COUNTED in frame else None
+    return Log(events, starts, started_us, user_codes, [str(item_id) for item_id in item_ids], kept), frame
 
 
 def choose(log: Log, frame: pd.DataFrame, params: ExampleParams) -> Ints:
@@ -211,13 +229,15 @@ def _items(known: pd.DataFrame) -> Features:
 def log_to_parts(log: Log) -> Parts:
     """The encoded log as files."""
     arrays = {"events": log.events, "starts": log.starts, "started_us": log.started_us, "user_codes": log.user_codes}
-    return Parts({"item_ids": log.item_ids}, arrays)
+    counted = {} if log.counted is None else {_COUNTED: log.counted}
+    return Parts({"item_ids": log.item_ids}, {**arrays, **counted})
 
 
 def log_from_parts(parts: Parts) -> Log:
     """The log that `log_to_parts` wrote."""
     arrays: Mapping[str, Any] = parts.arrays
-    return Log(arrays["events"], arrays["starts"], arrays["started_us"], arrays["user_codes"], list(parts.meta["item_ids"]))
+    rows = arrays["events"], arrays["starts"], arrays["started_us"], arrays["user_codes"]
+    return Log(*rows, list(parts.meta["item_ids"]), arrays.get(_COUNTED))
 
 
 def to_parts(examples: Examples) -> Parts:

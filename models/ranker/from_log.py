@@ -61,6 +61,6 @@ def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any]) -> Ranker:
 
 
 def by_time(log: Log) -> tuple[EventArray, npt.NDArray[np.bool_]]:
-    """Events and session starts of a log, the oldest session first."""
+    """Events, as `Log.of_items` has them, and session starts of a log, the oldest session first."""
     order = np.argsort(log.started_us, kind="stable")  # stable: of sessions that began at once, each stays whole
-    return np.ascontiguousarray(log.events[order]), np.ascontiguousarray(log.starts[order])
+    return np.ascontiguousarray(log.of_items()[order]), np.ascontiguousarray(log.starts[order])

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from models.arrays import Bytes, Flags, Floats, Floats32, Ints, Objects, frozen, read_only, writeable
+from models.arrays import ALL_ALLOWED, Bytes, Flags, Floats, Floats32, Ints, Objects, frozen, read_only, writeable
 from models.artifact import Parts
 from models.associations import model as associations
 from models.associations.arrays import Pairs
@@ -147,7 +147,7 @@ class Ranker:
 
     def rank(
         self, item_codes: Ints, event_types: Bytes, weights: Floats, limit: int, exclude: Ints | None = None,
-        p_intent: Floats | None = None,
+        p_intent: Floats | None = None, allowed: Flags | None = None,
     ) -> Ranked:  # fmt: skip
         """Rank what goes with a session, filled up with popular items.
 
@@ -163,6 +163,8 @@ class Ranker:
             Codes that must not come back.
         p_intent
             Probability of each intent, shape (n_intents,), as the ranker saw them when it learned; None if it saw none.
+        allowed
+            As `AssociationStore.recommend` has it.
 
         Raises
         ------
@@ -173,11 +175,13 @@ class Ranker:
             raise ValueError(f"limit must not be negative, got {limit}")
         shut = _NOTHING if exclude is None else np.ascontiguousarray(exclude, dtype=np.int64)
         codes, features, n = self.candidates(item_codes, event_types, weights, p_intent)
-        scores = self._scores(features, n)
+        scores, open_to = self._scores(features, n), ALL_ALLOWED if allowed is None else allowed
+        if len(open_to):
+            shut = np.concatenate((shut, codes[:n][~open_to[codes[:n]]]))
         items, scores = kernels.best(codes, scores, n, shut, limit)
         if len(items) == limit:
             return Ranked(items, scores, limit)
-        return self._filled(items, scores, weights, limit, shut)
+        return self._filled(items, scores, weights, limit, shut, open_to)
 
     def candidates(
         self, item_codes: Ints, event_types: Bytes, weights: Floats, p_intent: Floats | None = None
@@ -210,8 +214,8 @@ class Ranker:
             tree_walk.score_rows(self.trees, features, n, scores)
         return scores
 
-    def _filled(self, items: Ints, scores: Floats, weights: Floats, limit: int, shut: Ints) -> Ranked:
-        more = self.sources.wide.popular(limit - len(items), weights, np.concatenate((items, shut)))
+    def _filled(self, items: Ints, scores: Floats, weights: Floats, limit: int, shut: Ints, open_to: Flags) -> Ranked:
+        more = self.sources.wide.popular(limit - len(items), weights, np.concatenate((items, shut)), open_to)
         least = scores[-1] if len(scores) else 0.0
         return Ranked(
             np.concatenate((items, more.items)), np.concatenate((scores, least - 1.0 + 0.5 * more.scores)), len(items)

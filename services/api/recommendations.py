@@ -97,7 +97,7 @@ class RecommendationHandler:
         """Read what the stores know, and what the bandit believes."""
         shared = self._shared
         shared.catalog.refresh(now_us / 1e6)
-        known = self._known(question, now_us)._replace(sold_out=partial(shared.catalog.sold_out_codes, partner))
+        known = self._known(question, now_us)._replace(allowed=partial(shared.catalog.allowed, partner))
         return known, shared.profiles.current(models, now_us / 1e6)
 
     def _known(self, question: Question, now_us: int) -> Known:

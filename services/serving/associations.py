@@ -4,6 +4,8 @@ It follows the log from the event up to which the champion was built. For every 
 again, so that sessions are whole whatever order events arrive in, and `models.associations.live` exchanges old for new.
 Then one reference is assigned; requests never wait. A process that begins anew folds the same tail again.
 
+What happens beyond `Bounds` lets the rarest new pairs go, and `/readyz` says so; events are counted on.
+
 An event that validation quarantines after it was folded stays counted until the next champion, which never saw it. An erasure
 makes the tail be folded anew, without the user. Who has more than `MOST_EVENTS` events is a machine, and waits for the next
 champion too: reading such a history again for every event would make all others wait.
@@ -28,6 +30,7 @@ from infra.store.protocol import Store
 from infra.store.statements import events as sql
 from infra.store.statements.erasure import N_ERASED
 from infra.store.watch import StoreWatch
+from models.associations.eviction import Bounds
 from models.associations.live import LiveAssociations, rehearse
 from models.associations.model import AssociationStore
 from models.model_set import ModelSet
@@ -37,9 +40,12 @@ POLL_S: Final = 0.1
 SETTLE_S: Final = 1.0  # gates know newer totals after this time, or after ten times what it takes if that is longer
 EVENTS_A_STEP: Final = 5_000
 MOST_EVENTS: Final = 20_000  # of one user
-MOST_PAIRS: Final = 2_000_000  # about 150 MB per process; a log that has gone further needs a new build
 _EVER_US: Final = 2**62
-TOO_MANY: Final = "associations: more has happened since the build than is kept live; run: attune retrain"
+_MOST: Final = Bounds()
+LET_GO: Final = (
+    "associations: more has happened since the build than is kept live, so the rarest new pairs were let go; "
+    "new events are counted on, and the next build counts all"
+)
 STOPPED: Final = "associations: new events are not counted, the service's log says why; run: attune retrain"
 log = logging.getLogger("attune.associations")
 
@@ -62,21 +68,20 @@ class Tail:
         With a ledger.
     most_events
         Of one user.
+    most
+        What is kept beside the build.
     """
 
-    def __init__(self, store: Store, associations: AssociationStore, most_events: int = MOST_EVENTS) -> None:
+    def __init__(
+        self, store: Store, associations: AssociationStore, most_events: int = MOST_EVENTS, most: Bounds = _MOST
+    ) -> None:
         self._store = store
         self._most_events = most_events
         self._built_to = associations.built_to_seq
-        self.live = LiveAssociations(associations)
+        self.live = LiveAssociations(associations, most)
         self._as_of_us = _EVER_US if associations.as_of_us is None else associations.as_of_us
         self._position = associations.built_to_seq if associations.as_of_us is None else 0
         self._settled_s, self._took_s = 0.0, 0.0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether so much has happened that nothing more is taken in."""
-        return self.live.n_pairs >= MOST_PAIRS
 
     def step(self, last: int = _EVER_US) -> bool:
         """Fold the next events, at most `EVENTS_A_STEP`; whether there may be more.
@@ -89,7 +94,7 @@ class Tail:
         newest = min(self._store.tail("associations").end(), last)
         self._position = min(self._position, newest)  # where the newest events were erased, their numbers are given again
         until = min(newest, self._position + EVENTS_A_STEP)
-        if until <= self._position or self.is_full:
+        if until <= self._position:
             return False
         since = (self._position, until, self._built_to, self._as_of_us)
         users = [user for (user,) in self._store.read(sql.USERS_SINCE, since)]
@@ -103,7 +108,7 @@ class Tail:
     def _fold(self, users: list[object], until: int) -> None:
         touches = self._store.read(sql.READ_TOUCHES, (_json(users), max(until, self._built_to)))
         frame = pd.DataFrame(touches, columns=list(sql.TOUCH_COLUMNS), dtype=object)
-        frame = frame.astype({"seq": np.int64, "occurred_at_us": np.int64})
+        frame = frame.astype({"seq": np.int64, "occurred_at_us": np.int64, "browser": np.int8})
         seq, at_us = frame["seq"].to_numpy(), frame["occurred_at_us"].to_numpy()
         known = (seq <= self._position) | ((seq <= self._built_to) & (at_us <= self._as_of_us))
         counted = known | (seq <= until)
@@ -131,12 +136,14 @@ class LiveChampions:
         ``ATTUNE_HOME``.
     watcher
         Where the champions come from; started and stopped with this.
+    most
+        What is kept beside a build.
     """
 
-    def __init__(self, home: Path, watcher: ChampionWatcher, poll_s: float = POLL_S) -> None:
+    def __init__(self, home: Path, watcher: ChampionWatcher, poll_s: float = POLL_S, most: Bounds = _MOST) -> None:
         self._store = closed_store(home)  # of the thread
         self._watcher = watcher
-        self._poll_s = poll_s
+        self._poll_s, self._most = poll_s, most
         self._answer = _Answer(watcher.current(), watcher.current())
         self._tail: Tail | None = None
         self._followed: AssociationStore | None = None
@@ -193,7 +200,7 @@ class LiveChampions:
             if champion is not self._followed or erased != self._erased:
                 self._erased = erased
                 self._followed, self._tail, self._problems = champion, None, MappingProxyType({})
-                self._tail = Tail(self._store, champion) if champion is not None else None
+                self._tail = None if champion is None else Tail(self._store, champion, most=self._most)
             more = self._tail is not None and self._tail.step()
         except StoreUnavailable:
             raise
@@ -204,8 +211,8 @@ class LiveChampions:
             log.error("associations are not kept up to date: %s", type(error).__name__, exc_info=told)
             self._tail, self._problems = None, MappingProxyType({"associations": STOPPED})
             return False
-        if self._tail is not None and self._tail.is_full:
-            self._problems = MappingProxyType({"associations": TOO_MANY})
+        if self._tail is not None and self._tail.live.n_evicted:
+            self._problems = MappingProxyType({"associations": LET_GO})
         return more
 
     def _publish(self) -> None:

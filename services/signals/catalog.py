@@ -1,8 +1,12 @@
-"""Catalogues and offers in memory, kept up with the store by reading what changed."""
+"""Catalogues and offers in memory, kept up with the store by reading what changed.
 
-from collections.abc import Sequence
+A partner's catalogue says what its visitors may be shown: as soon as it has an item to sell, whatever it does not have, or has
+sold out, is in no list. A request is handed that as one flag per item code, which is brought up to date by what changed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -10,10 +14,11 @@ import numpy as np
 from infra.store.engines import closed_store
 from infra.store.statements.catalog import CHANGES, ITEMS_SINCE, OFFER_FIELDS, OFFERS_SINCE
 from infra.store.watch import StoreWatch
-from models.arrays import Ints
-from models.events.encode import NO_CODE
+from models.arrays import ALL_ALLOWED, Flags
+from models.known import ItemList
 
-NO_CODES: Final[Ints] = np.zeros(0, dtype=np.int64)
+_MODELS: Final = 4  # whose flags are kept, per partner: associations and ranker, of the champions and of a challenger
+_CHANGES: Final = 64  # of which it is known what they changed; flags from before them are made anew
 
 
 class CatalogItem(NamedTuple):
@@ -46,12 +51,21 @@ class CatalogOffer(NamedTuple):
     active: bool
 
 
-class HasCodes(Protocol):
-    """A model that knows items by codes."""
+class _Flags(NamedTuple):
+    """Which items of a model may be shown, as of a change; never written to once it is kept."""
 
-    def code(self, item_id: str | None) -> int:
-        """Code of an item, `NO_CODE` if unknown."""
-        ...
+    item_ids: Sequence[str]
+    sells: bool
+    change: int
+    flags: Flags
+
+
+class _Change(NamedTuple):
+    """Items that came between two changes."""
+
+    after: int
+    until: int
+    item_ids: tuple[str, ...]
 
 
 class _Shop:
@@ -61,25 +75,67 @@ class _Shop:
         self.change = 0
         self.items: dict[str, CatalogItem] = {}
         self.offers: dict[str, CatalogOffer] = {}
+        self.articles: dict[str, CatalogItem] = {}
         self.content: tuple[CatalogItem, ...] = ()
-        self.sold_out: frozenset[str] = frozenset()
-        self.sells = False
-        self.codes: tuple[HasCodes | None, int, Ints] = (None, -1, NO_CODES)
+        self.n_goods = self.n_sold_out = 0
+        self.sells = self.limits = False
+        self.changes: tuple[_Change, ...] = ()
+        self.kept: tuple[_Flags, ...] = ()
 
     def take(self, change: int, items: Sequence[CatalogItem], offers: Sequence[CatalogOffer]) -> None:
         """Bring in what changed."""
-        self.items.update((item.item_id, item) for item in items)
+        for item in items:
+            self._count(self.items.get(item.item_id), -1)
+            self._count(item, 1)
+            self.items[item.item_id] = item
         self.offers.update((offer.offer_id, offer) for offer in offers)
-        if items:
-            found = self.items.values()
-            self.content = tuple(item for item in found if item.kind == "content" and item.stock != 0)
-            self.sold_out = frozenset(item.item_id for item in found if item.stock == 0)
-            self.sells = any(item.kind == "item" for item in found)
+        if any(item.kind == "content" or item.item_id in self.articles for item in items):
+            self._take_articles(items)
+        self.sells = self.n_goods > 0
+        self.limits = self.sells or self.n_sold_out > 0
+        one = _Change(self.change, change, tuple(item.item_id for item in items))
+        self.changes = (*self.changes, one)[-_CHANGES:]
         self.change = change
+
+    def _count(self, item: CatalogItem | None, n: int) -> None:
+        if item is not None:
+            self.n_goods += n * (item.kind == "item")
+            self.n_sold_out += n * (item.stock == 0)
+
+    def _take_articles(self, items: Sequence[CatalogItem]) -> None:
+        for item in items:
+            if item.kind == "content" and item.stock != 0:
+                self.articles[item.item_id] = item
+            else:
+                self.articles.pop(item.item_id, None)
+        self.content = tuple(self.articles.values())
+
+    def may_show(self, item_id: str) -> bool:
+        """Whether an item may be in a list; without a catalogue of goods, all may that are not sold out."""
+        item = self.items.get(item_id)
+        return not self.sells if item is None else item.stock != 0
+
+    def flags(self, model: ItemList) -> Flags:
+        """`may_show` of each item of a model, shape (n_items,) or longer."""
+        ids, n, sells, now = model.item_ids, model.n_items, self.sells, self.change  # first: a change meanwhile makes these old
+        old = next((one for one in self.kept if one.item_ids is ids and one.sells == sells), None)
+        if old is not None and old.change == now and len(old.flags) >= n:
+            return old.flags
+        if old is None or old.change < self.changes[0].after:
+            old = _Flags(ids, sells, now, ALL_ALLOWED)
+        flags = np.ones(n, np.bool_)
+        known = min(len(old.flags), n)
+        flags[:known] = old.flags[:known]
+        for item_id in (item_id for one in self.changes if one.until > old.change for item_id in one.item_ids):
+            if 0 <= (code := model.code(item_id)) < known:
+                flags[code] = self.may_show(item_id)
+        flags[known:] = [self.may_show(ids[code]) for code in range(known, n)]
+        self.kept = (_Flags(ids, sells, now, flags), *(one for one in self.kept if one.item_ids is not ids))[:_MODELS]
+        return flags
 
 
 class Catalog:
-    """Catalogues of a home's partners. One thread refreshes; `sold_out_codes` may be asked from others meanwhile.
+    """Catalogues of a home's partners. One thread refreshes; `allowed` may be asked from others meanwhile.
 
     Parameters
     ----------
@@ -124,6 +180,12 @@ class Catalog:
         item = shop.items.get(item_id)
         return item is not None and item.stock != 0
 
+    def size_with(self, partner: str, item_ids: Iterable[str]) -> int:
+        """Items that the catalogue would have with these."""
+        shop = self._shops.get(partner)
+        known: Mapping[str, CatalogItem] = {} if shop is None else shop.items
+        return len(known) + sum(item_id not in known for item_id in set(item_ids))
+
     def item(self, partner: str, item_id: str) -> CatalogItem | None:
         """Entry of an item or article in the catalogue."""
         shop = self._shops.get(partner)
@@ -139,25 +201,15 @@ class Catalog:
         shop = self._shops.get(partner)
         return () if shop is None else tuple(shop.offers.values())
 
-    def sold_out_codes(self, partner: str, model: HasCodes) -> Ints:
-        """Codes of the items that must not be recommended because they are sold out.
-
-        Items that the catalogue does not know are not among them: a catalogue may be sent in parts.
+    def allowed(self, partner: str, model: ItemList) -> Flags:
+        """Which items of a model may be shown to a partner's visitors.
 
         Returns
         -------
-        Shape (n_sold_out,); worked out once per catalogue change and model.
+        By code, shape (n_items,) or longer; empty where all may. Costs what has changed since it was asked last.
         """
         shop = self._shops.get(partner)
-        if shop is None or not shop.sold_out:
-            return NO_CODES
-        now = shop.change  # before the items: a change that comes meanwhile makes these codes old
-        known_to, change, codes = shop.codes
-        if known_to is not model or change != now:
-            found = [code for item_id in shop.sold_out if (code := model.code(item_id)) != NO_CODE]
-            codes = np.array(found, dtype=np.int64)
-            shop.codes = model, now, codes
-        return codes
+        return ALL_ALLOWED if shop is None or not shop.limits else shop.flags(model)
 
 
 def _offer(row: Sequence[Any]) -> CatalogOffer:

@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.associations import model as associations
-from models.associations.live import LiveAssociations, changed_sessions
+from models.associations.changes import changed_sessions
+from models.associations.eviction import Bounds
+from models.associations.live import LiveAssociations
 from models.associations.model import AssociationParams, AssociationStore, build
+from models.associations.overlay import Rows
 from models.events.encode import EVENT_DTYPE, NO_CODE, TYPE_CODE
 from models.features.sessions import sessionize, starts
 from models.schema import N_EVENT_TYPES
@@ -20,6 +23,7 @@ PLAIN = AssociationParams(
     gap_scale_s=1e15, half_life_s=1e15, min_llr=0.0, step_power=1.0, anchor_power=1.0, popularity_power=0.0, backward=0.5,
     self_factor=0.0, rank_decay=0.5, unmatched=0.0, age_scale_s=1e15,
 )  # fmt: skip
+UNBOUNDED = Bounds()
 DAY_US = 86_400_000_000
 
 
@@ -38,9 +42,9 @@ def built(log: pd.DataFrame, params: AssociationParams = NOTHING_DROPPED) -> Ass
     return build(events, starts(log), ids.astype(object), params)
 
 
-def followed(store: AssociationStore, log: pd.DataFrame, after: int, step: int) -> LiveAssociations:
+def followed(store: AssociationStore, log: pd.DataFrame, after: int, step: int, most: Bounds = UNBOUNDED) -> LiveAssociations:
     """The store, brought up to date in batches as a tail reader would."""
-    live = LiveAssociations(store)
+    live = LiveAssociations(store, most)
     for first in range(after, len(log), step):
         users = log["user_id"][first : first + step]
         known = log[: first + step]
@@ -244,3 +248,60 @@ def test_relation_counts_for_items_of_the_build_and_leaves_later_ones_as_they_ar
     b, c = view.code("b"), view.code("c")
     assert score[1][b] == pytest.approx(3.0 * score[0][b])
     assert score[1][c] == score[0][c]
+
+
+def visits_of(n: int, items, first: int = 0) -> list:
+    """Two views by each of n visitors, of the items that a function names for the nth."""
+    return [(f"v{k}", item, "item_view", 10 * k + j) for k in range(first, first + n) for j, item in enumerate(items(k))]
+
+
+HONEST = visits_of(40, lambda k: ("abcdefgh"[k % 8], "abcdefgh"[(k * k + 1) % 8]))
+
+
+@pytest.mark.parametrize("most", [Bounds(pairs=60), Bounds(items=20), Bounds(pairs=60, items=20)])
+def test_a_flood_of_new_items_lets_itself_go_and_nothing_else(most):
+    flood = visits_of(300, lambda k: (f"x{k}", f"y{k}"), first=100)
+    more = visits_of(8, lambda k: ("abcdefgh"[k % 8], "n"), first=500)  # a new item that eight have met
+    log = log_of(*HONEST, *flood, *more)
+    store = built(log[: len(HONEST)])
+    live, unbounded = followed(store, log, len(HONEST), 10, most), followed(store, log, len(HONEST), 10)
+    assert live.n_evicted > 0
+    assert unbounded.n_evicted == 0
+    live.settle(), unbounded.settle()
+    for anchor in "abcdefghn":
+        assert scores(live.view, anchor) == pytest.approx(scores(unbounded.view, anchor), rel=1e-5)
+    assert {item: score for item, score in popular(live.view).items() if item in "abcdefghn"} == pytest.approx(
+        {item: score for item, score in popular(unbounded.view).items() if item in "abcdefghn"}, rel=1e-5
+    )
+
+
+def test_memory_is_flat_whatever_arrives():
+    most, sizes = Bounds(pairs=100, items=50), []
+    live = LiveAssociations(built(log_of(*HONEST)), most)
+    for first in range(0, 4000, 20):
+        log = log_of(*visits_of(20, lambda k: (f"x{k}", "a"), first=100 + first))
+        live.fold(log.assign(seq=log["seq"] + first), np.ones(len(log), np.bool_))
+        sizes.append((live.n_pairs, live.view.n_items, len(live.view.overlay.target), len(live.view.overlay.span)))
+    assert np.max(sizes, axis=0)[:2].tolist() <= [100 + 40, 8 + 50 + 20]
+    assert np.max(sizes[100:], axis=0).tolist() <= np.max(sizes[:100], axis=0).tolist()
+
+
+def test_rows_leave_behind_what_newer_rows_replace():
+    rows, one = Rows(), np.ones(1, np.int64)
+    rows.put(2 * one, 3 * one, np.arange(3), np.zeros(3), np.zeros(3))
+    for k in range(100):
+        rows.put(one, 5_000 * one, np.full(5_000, k), np.zeros(5_000), np.zeros(5_000))
+    span, target, _, _ = rows.published(3)
+    assert rows.room <= 2 * (2 * 5_003 + (1 << 16) + 5_000)
+    assert [target[a:b].tolist() for a, b in span.tolist()] == [[], [99] * 5_000, [0, 1, 2]]
+
+
+def test_a_session_that_goes_on_after_an_eviction_does_no_harm():
+    began, went_on = [("w", "a", "item_view", 5000), ("w", "x0", "item_view", 5001)], ("w", "b", "item_view", 6500)
+    log = log_of(*HONEST, *began, *visits_of(30, lambda k: (f"y{k}", f"z{k}"), first=600), went_on)
+    live = followed(built(log[: len(HONEST)]), log, len(HONEST), 4, Bounds(pairs=20, items=20))
+    exact = built(log)
+    assert live.view.code("x0") == NO_CODE
+    for anchor in "abcdefgh":
+        wanted = {item: score for item, score in scores(exact, anchor).items() if item in "abcdefgh"}
+        assert scores(live.settle(), anchor) == pytest.approx(wanted, rel=0.2)

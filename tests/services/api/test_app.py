@@ -251,16 +251,20 @@ def test_a_promotion_shows_in_the_next_answers(crowned: Path, tmp_path: Path) ->
         until(serves, "the service did not pick the champion up")
 
 
-def test_what_is_sold_out_is_not_recommended_to_its_partner(crowned: Path, tmp_path: Path) -> None:
+def test_what_the_catalogue_has_not_or_has_sold_out_is_not_recommended_to_its_partner(crowned: Path, tmp_path: Path) -> None:
     home = Path(shutil.copytree(crowned, tmp_path / "home"))
     with TestClient(build(home)) as client:
-        for ranker in (False, True):
-            asked = {"user_id": "u", "session_data": {"events": [EVENT]}, "limit": 5, "ranker": ranker}
-            before = [item["item_id"] for item in post(client, asked).json()["items"]]
-            batch = {"items": [{"item_id": before[0], "stock": 0}, {"item_id": before[1], "stock": 4}]}
-            assert client.put("/v1/catalog/items", json=batch).json()["stored"] == 2
-            client.app.shared.catalog.refresh(0)
-            after = [item["item_id"] for item in post(client, asked).json()["items"]]
-            assert after[:4] == before[1:]
-            assert client.put("/v1/catalog/items", json={"items": [{"item_id": before[0]}]}).status_code == 200
-            client.app.shared.catalog.refresh(0)
+        asked = [{"user_id": "u", "session_data": {"events": [EVENT]}, "limit": 5, "ranker": by} for by in (False, True)]
+        before = [[item["item_id"] for item in post(client, each).json()["items"]] for each in asked]
+        known = client.app.shared.champions.current().associations.item_ids
+        absent, sold_out = before[0][0], before[1][1]
+        goods = [{"item_id": item, "stock": 4 * (item != sold_out)} for item in known if item != absent]
+        for first in range(0, len(goods), 100):
+            assert client.put("/v1/catalog/items", json={"items": goods[first : first + 100]}).status_code == 200
+        client.app.shared.catalog.refresh(0)
+        for each, were in zip(asked, before, strict=True):
+            after = [item["item_id"] for item in post(client, each).json()["items"]]
+            kept = [item for item in were if item not in (absent, sold_out)]
+            assert len(after) == 5
+            assert after[: len(kept)] == kept
+            assert not {absent, sold_out} & set(after)

@@ -5,11 +5,12 @@ How soon is measured by `benchmarks.live_associations`.
 
 import json
 import shutil
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
@@ -17,13 +18,14 @@ from infra import layout
 from infra.settings import Settings
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_store, open_writer
-from infra.store.statements.events import LOG_COLUMNS, READ_EVENTS
+from infra.store.events import read_events
 from infra.store.statements.quarantine import QUARANTINE_EVENT
-from models.associations import model as associations
-from models.associations.model import AssociationParams, AssociationStore
-from models.events.encode import EVENT_DTYPE, TYPE_CODE
+from models.associations import from_log
+from models.associations.eviction import Bounds
+from models.associations.model import AssociationStore
+from models.events.encode import NO_CODE
 from models.events.rules import parse_instant_us, to_row
-from models.features.sessions import sessionize, starts
+from models.inference import examples
 from models.weight_profile import STATIC
 from services.api.app import App, build_app
 from services.http.guard import AdmitAll
@@ -80,19 +82,11 @@ def put(home: Path, *events: dict[str, Any]) -> None:
 
 def rebuilt(home: Path, *, to_seq: int = 2**62, as_of_us: int | None = None) -> AssociationStore:
     """What the flow would build from the log."""
-    rows = connect(home).execute(READ_EVENTS, (0, 2**62 if as_of_us is None else as_of_us, -1)).fetchall()
-    frame = pd.DataFrame(rows, columns=["seq", *LOG_COLUMNS])
-    frame = sessionize(frame[frame["seq"] <= to_seq])
-    events = np.zeros(len(frame), dtype=EVENT_DTYPE)
-    events["item"], ids = pd.factorize(frame["item_id"])
-    events["event_type"], events["occurred_at_us"] = frame["event_type"].map(TYPE_CODE), frame["occurred_at_us"]
-    store = associations.build(events, starts(frame), ids.astype(object), AssociationParams(min_llr=0.0))
-    seq = int(frame["seq"].max()) if len(frame) else 0
-    return associations.from_parts(
-        associations.to_parts(store)._replace(
-            meta={**associations.to_parts(store).meta, "built_to_seq": seq, "as_of_us": as_of_us},
-        )
-    )
+    with closing(open_store(home)) as store:
+        frame = read_events(store, until_us=as_of_us, believed=True)
+    frame = frame[frame["seq"] <= to_seq]
+    built = from_log.built(examples.read_log(frame)[0], {"min_llr": 0.0})
+    return replace(built, built_to_seq=int(frame["seq"].max()) if len(frame) else 0, as_of_us=as_of_us)
 
 
 def told(store: AssociationStore, item: str) -> dict[str, float]:
@@ -129,6 +123,60 @@ def test_what_is_in_quarantine_is_not_counted(tmp_path: Path) -> None:
     tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=0))
     tail.step()
     assert told(tail.live.view, "a") == pytest.approx(told(rebuilt(tmp_path), "a"), rel=1e-5)
+
+
+@pytest.mark.parametrize("built_to", [0, 11, 23])
+def test_what_a_browser_key_tells_counts_live_as_it_does_in_a_build(tmp_path: Path, built_to: int) -> None:
+    put(tmp_path, *LOG, *(view(f"x{k}", "x", 30 + k, "w") for k in range(3)))
+    all_count = rebuilt(tmp_path)
+    connection = connect(tmp_path)
+    connection.execute("UPDATE events SET browser = 1 WHERE user_id IN ('u', 'v', 'w')")
+    connection.execute("UPDATE events SET believed = 0 WHERE user_id = 'w' OR seq % 5 = 0")
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=built_to))
+    tail.step()
+    for item in "abcde":
+        assert told(tail.live.view, item) == pytest.approx(told(rebuilt(tmp_path), item), rel=1e-5)
+    assert told(tail.live.view, "b") != pytest.approx(told(all_count, "b"), rel=1e-2)
+    assert tail.live.view.code("x") == NO_CODE
+
+
+def test_one_visitor_of_a_browser_key_counts_once_however_often_it_comes(tmp_path: Path) -> None:
+    put(tmp_path, *LOG)
+    bought = {"a": "item_view", "new": "purchase"}
+    again = [view(f"{k}-{i}", i, k % 60, "z", bought[i]) | {"session_id": f"s{k}"} for k in range(50) for i in bought]
+    put(tmp_path, *again)
+    loud = told(rebuilt(tmp_path), "a")
+    connect(tmp_path).execute("UPDATE events SET browser = 1 WHERE user_id = 'z'")
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=20))
+    tail.step()
+    found = told(tail.live.view, "a")
+    assert loud["new"] > loud["b"]
+    assert found["new"] < found["b"]
+
+
+def test_a_flood_lets_the_rarest_go_says_so_and_the_log_is_followed_on(crowned: Path, tmp_path: Path) -> None:
+    home = shutil.copytree(crowned, tmp_path / "home")
+    source = LiveChampions(home, ChampionWatcher(home), poll_s=0.01, most=Bounds(pairs=200, items=100))
+    source.start()
+    try:
+
+        def live() -> AssociationStore:
+            found = source.current().associations
+            assert found is not None
+            return found
+
+        n_built = len(live().item_ids)
+        put(home, view("1", "lamp", 1), view("2", "shade", 9), view("3", "lamp", 1, "v"), view("4", "shade", 2, "v"))
+        until(lambda: "shade" in told(live(), "lamp"), "the tail is not followed")
+        assert source.problems() == {}
+        put(home, *(view(f"f{k}-{item}", f"{item}{k}", k % 50, f"bot{k}") for k in range(300) for item in "xy"))
+        put(home, view("5", "lamp", 55, "w"), view("6", "wick", 56, "w"))
+        until(lambda: "wick" in told(live(), "lamp"), "the tail is not followed any more")
+        assert "were let go" in source.problems()["associations"]
+        assert live().n_items <= n_built + 100
+        assert "shade" in told(live(), "lamp")
+    finally:
+        source.stop()
 
 
 def test_a_machine_is_left_to_the_next_build(tmp_path: Path) -> None:

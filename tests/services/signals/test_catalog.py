@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
 from infra.store.engines import open_writer
@@ -61,31 +60,96 @@ def test_articles_are_content_and_make_no_catalogue_of_goods(shop: Shop) -> None
     assert shop.view.in_stock("shop", "shoe") is None
 
 
-def test_what_is_sold_out_has_its_codes_in_every_model(shop: Shop) -> None:
-    class Model:
-        def __init__(self, *items: str) -> None:
-            self.code = lambda item_id: items.index(item_id) if item_id in items else -1
+class Model:
+    """A model that knows some items by code."""
 
+    def __init__(self, *items: str) -> None:
+        self.item_ids, self.n_items = list(items), len(items)
+
+    def code(self, item_id: str | None) -> int:
+        return self.item_ids.index(item_id or "") if item_id in self.item_ids[: self.n_items] else -1
+
+    def learns(self, item: str) -> "Model":
+        """The same model later on: its list of items has grown."""
+        self.item_ids.append(item)
+        later = Model()
+        later.item_ids, later.n_items = self.item_ids, len(self.item_ids)
+        return later
+
+
+def shown(shop: Shop, model: Model, partner: str = "shop") -> list[str]:
+    flags = shop.view.allowed(partner, model)
+    return [item for item, flag in zip(model.item_ids[: model.n_items], flags, strict=False) if flag]
+
+
+def test_what_the_catalogue_does_not_have_or_has_sold_out_may_not_be_shown(shop: Shop) -> None:
+    one, other = Model("hat", "shoe", "made up"), Model("shoe", "sock", "hat")
+    assert len(shop.view.allowed("shop", one)) == 0  # all may
     shop.put("items", SHOE | {"stock": 0}, {"item_id": "hat"}, {"item_id": "sock", "stock": 0})
-    one, other = Model("hat", "shoe"), Model("shoe", "sock", "hat")
-    assert shop.view.sold_out_codes("shop", one).tolist() == [1]
-    assert sorted(shop.view.sold_out_codes("shop", other)) == [0, 1]
+    assert shown(shop, one) == ["hat"]
+    assert shown(shop, other) == ["hat"]
     shop.put("items", SHOE)
-    assert shop.view.sold_out_codes("shop", other).tolist() == [1]
-    assert np.array_equal(shop.view.sold_out_codes("nobody", one), [])
+    assert shown(shop, other) == ["shoe", "hat"]
+    assert len(shop.view.allowed("nobody", one)) == 0
+
+
+def test_articles_alone_limit_nothing_but_themselves(shop: Shop) -> None:
+    shop.put("items", {"item_id": "guide", "kind": "content", "stock": 0}, {"item_id": "news", "kind": "content"})
+    model = Model("guide", "news", "hat")
+    assert shown(shop, model) == ["news", "hat"]
+    shop.put("items", SHOE)
+    assert shown(shop, model) == ["news"]
+
+
+def test_flags_are_kept_and_follow_catalogue_and_model(shop: Shop) -> None:
+    shop.put("items", {"item_id": "hat"}, {"item_id": "sock"})
+    model = Model("hat", "made up")
+    flags = shop.view.allowed("shop", model)
+    assert shop.view.allowed("shop", model) is flags
+    later = model.learns("sock").learns("another")
+    assert shown(shop, later) == ["hat", "sock"]
+    for k in range(80):  # more changes than are remembered; the flags of before are not written to
+        shop.put("items", {"item_id": "sock", "stock": k % 2}, {"item_id": f"new-{k}"})
+        assert k % 7 or shown(shop, later) == ["hat", "sock"][: 1 + k % 2]
+    assert shown(shop, later) == ["hat", "sock"]
+    assert shown(shop, model) == ["hat"]  # asked by the earlier state once more
+    assert flags.tolist() == [True, False]
 
 
 def test_what_is_sold_out_while_another_thread_asks_is_not_overlooked(shop: Shop) -> None:
-    class Asked:
+    class Asked(Model):
         def code(self, item_id: str | None) -> int:
-            if shop.view.in_stock("shop", "hat"):  # in the middle of the question
+            if item_id == "shoe" and shop.view.in_stock("shop", "hat"):  # in the middle of the question
                 shop.put("items", {"item_id": "hat", "stock": 0})
-            return {"shoe": 0, "hat": 1}[item_id or ""]
+            return super().code(item_id)
 
-    shop.put("items", {"item_id": "shoe", "stock": 0}, {"item_id": "hat", "stock": 1})
-    model = Asked()
-    shop.view.sold_out_codes("shop", model)
-    assert sorted(shop.view.sold_out_codes("shop", model)) == [0, 1]
+    shop.put("items", {"item_id": "shoe"}, {"item_id": "hat", "stock": 1})
+    model = Asked("hat", "shoe")
+    assert shown(shop, model) == ["hat", "shoe"]
+    shop.put("items", {"item_id": "shoe", "stock": 0})
+    shop.view.allowed("shop", model)
+    assert shown(shop, model) == []
+
+
+def test_what_a_catalogue_has_is_counted_by_what_changes(shop: Shop) -> None:
+    shop.put("items", SHOE | {"stock": 0}, {"item_id": "guide", "kind": "content"})
+    assert shop.view.size_with("shop", ["shoe", "hat", "hat"]) == 3
+    assert shop.view.size_with("nobody", ["shoe"]) == 1
+    shop.put("items", {"item_id": "shoe", "kind": "content", "stock": 0})  # the only thing to buy becomes an article
+    assert shop.view.in_stock("shop", "shoe") is None
+    shop.put("items", {"item_id": "guide"})  # and the article a thing
+    assert (shop.view.in_stock("shop", "guide"), shop.view.content("shop")) == (True, ())
+
+
+def test_a_catalogue_does_not_grow_beyond_its_limit(shop: Shop) -> None:
+    known = shop.view
+    shop._handler = CatalogHandler(shop._handler._writes, lambda call, ids: known.size_with(call.partner, ids), most=2)
+    shop.put("items", SHOE, {"item_id": "hat"})
+    with pytest.raises(Refusal, match="may have 2 items; ATTUNE_CATALOG_ITEMS") as refusal:
+        shop.put("items", {"item_id": "sock"})
+    assert (refusal.value.problem.status, refusal.value.problem.pointer) == (422, "/items")
+    assert shop.put("items", {"item_id": "hat", "stock": 0}).stored == 1
+    assert shop.put("items", {"item_id": "sock"}, partner="other").stored == 1
 
 
 def test_an_offer_keeps_its_terms(shop: Shop) -> None:
