@@ -16,6 +16,7 @@ import pytest
 
 from infra.store.engines import open_store
 from infra.store.events import append_events, read_events
+from infra.store.statements.catalog import NEXT_CHANGE, PUT_ITEM
 from infra.store.trust import Sender, append_from_browser
 from models.associations import from_log as log_associations
 from models.associations.model import AssociationStore
@@ -29,6 +30,7 @@ from models.ranker import from_log as log_ranker
 from models.recommend import Who, recommend
 from models.simulator import ShopConfig, simulate
 from services.serving.associations import Tail
+from services.signals.catalog import Catalog
 
 LEAST_VISITORS = 30  # of an anchor; with 100 less is moved still
 GHOST = "no such item"
@@ -84,11 +86,12 @@ def invented(n: int, anchors: list[str], pushed: str) -> Iterator[dict[str, Any]
 def attack(shop: Shop, home: Path, n: int, pushed: str, n_networks: int = 1) -> Path:
     """A copy of the shop in which n visitors were invented, from so many networks."""
     shutil.copytree(shop.home, home)
+    events = list(invented(n, shop.anchors()[:3], pushed))
     with closing(open_store(home)) as store:
         for network in range(n_networks):
             sender = Sender("shop", bytes(32), 1, f"192.0.{network}.7", NOW_US)
-            rows = [(*to_row(event, event["user_id"]), None) for event in invented(n, shop.anchors()[:3], pushed)]
-            rows = rows[network::n_networks] if n_networks > 1 else rows
+            mine = [event for event in events if int(event["user_id"].removeprefix("bot-")) % n_networks == network]
+            rows = [(*to_row(event, event["user_id"]), None) for event in mine]
             store.write(partial(append_from_browser, sender=sender, rows=rows))
     return home
 
@@ -112,3 +115,38 @@ def test_visitors_of_one_network_move_no_list(shop: Shop, tmp_path: Path, n: int
     for anchor in [None, *shop.anchors()]:
         assert shown(live, anchor) == shown(after, anchor) == shown(shop.before, anchor)
         assert shown(after, anchor, ranker=True) == shown(shop.before, anchor, ranker=True)
+
+
+def test_a_pushed_item_moves_by_one_place_at_most_where_visitors_come_from_many_networks(shop: Shop, tmp_path: Path) -> None:
+    pushed = shown(shop.before, shop.anchors()[0])[-1]
+    home = attack(shop, tmp_path / "home", 60, pushed, n_networks=6)
+    with closing(open_store(home)) as store:
+        ((n_believed,),) = store.read("SELECT sum(believed) FROM events WHERE browser = 1")
+    assert 0 < n_believed < 20  # of 540
+    models = built(home, with_ranker=False), replace(shop.before, associations=followed(home, shop.before.associations))
+    for anchor in shop.anchors():
+        before = shown(shop.before, anchor)
+        for after in models:
+            moved = [shown(models, anchor).index(pushed) for models in (after, shop.before)] if pushed in before else [0, 0]
+            assert abs(moved[0] - moved[1]) <= 1
+
+
+@pytest.mark.parametrize("ranker", [False, True])
+def test_what_the_catalogue_does_not_have_is_in_no_list_whoever_speaks_of_it(shop: Shop, tmp_path: Path, ranker: bool) -> None:
+    home = Path(shutil.copytree(shop.home, tmp_path / "home"))
+    told = shop.events[shop.events["item_id"] == shop.anchors()[0]]
+    ghosts = [told.assign(item_id=GHOST, event_id=f"{k}/" + told["event_id"].astype(str)) for k in range(2)]
+    with closing(open_store(home)) as store:
+        store.write(lambda transaction: [append_events(transaction, ghost, "shop", NOW_US) for ghost in ghosts])
+        goods = [("shop", item, "item", *[None] * 5, NOW_US, 1) for item in shop.events["item_id"].dropna().unique()]
+        store.write(lambda transaction: (transaction.executemany(PUT_ITEM, goods), transaction.read(NEXT_CHANGE, ("shop",))))
+    catalog = Catalog(home, check_s=0)
+    catalog.refresh(0.0)
+    known = Known(allowed=partial(catalog.allowed, "shop"))
+    live = replace(shop.before, associations=followed(home, shop.before.associations))
+    after = built(home) if ranker else live
+    anchors = [None, *shop.anchors()]
+    assert any(GHOST in shown(after, anchor, ranker=ranker) for anchor in anchors)
+    for anchor in anchors:
+        assert GHOST not in shown(after, anchor, known, ranker=ranker)
+        assert len(shown(after, anchor, known, ranker=ranker)) == 20
