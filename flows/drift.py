@@ -87,7 +87,7 @@ def measure(home: str, now_us: int, params: DriftParams | None = None) -> dict[s
     row = next(r for r in registry.versions(Path(home), "intent") if r.version == version)
     since_us = row.lineage["window"]["last_event_us"]
     with closing(open_store(Path(home))) as store:
-        frame = read_events(store, until_us=now_us)
+        frame = read_events(store, until_us=now_us, believed=True)
         from_us = max(since_us, now_us - int(params.window_days * DAY_US))
         rewards = [
             np.array([reward for (reward,) in store.read(REWARDS_BETWEEN, span)], dtype=np.float64)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from models.events.quality import MAX_PRICE_RATIO, MAX_SESSION_EVENTS
 from models.schema import CLOCK_SKEW_S, DEVICES, EVENT_TYPES, MAX_ID_LENGTH, MEASURES, REFERRERS
+from models.trust import RESERVED
 
 if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
@@ -56,7 +57,8 @@ def of_events() -> "list[Expectation]":
     for column, required in _TEXTS.items():
         if required:
             expect(gxe.ExpectColumnValuesToNotBeNull, f"{column}_present", column=column)
-        expect(gxe.ExpectColumnValueLengthsToBeBetween, f"{column}_length", column=column, min_value=1, max_value=MAX_ID_LENGTH)
+        most = MAX_ID_LENGTH + len(RESERVED)
+        expect(gxe.ExpectColumnValueLengthsToBeBetween, f"{column}_length", column=column, min_value=1, max_value=most)
     expect(gxe.ExpectCompoundColumnsToBeUnique, "event_id_unique", column_list=["partner", "event_id"])
     for column, values in {"event_type": EVENT_TYPES, "device": DEVICES, "referrer": REFERRERS}.items():
         expect(gxe.ExpectColumnValuesToBeInSet, f"{column}_known", column=column, value_set=list(values))

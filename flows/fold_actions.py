@@ -12,7 +12,6 @@ from infra.store.engines import open_store
 from infra.store.events import read_events
 from infra.store.protocol import Transaction
 from infra.store.statements.action_weights import (
-    BROWSER_ONLY,
     CURSOR,
     FORGET_ALL_DUE,
     FORGET_ALL_OBSERVATIONS,
@@ -42,15 +41,14 @@ def fold_actions(home: str, as_of_us: int | None = None) -> dict[str, int]:
 def rebuild(home: Path, now_us: int, params: ActionParams = PARAMS) -> dict[str, int]:
     """Fold the log with outcomes known up to an instant, and set the cursor to where that log ends."""
     with closing(open_store(home)) as store:
-        frame = read_events(store)
+        frame = read_events(store, believed=True)
         until = int(frame["seq"].max()) if len(frame) else 0
         found = action_outcomes.of_frame(frame, now_us, params)
-        browser = {user for (user,) in store.read(BROWSER_ONLY, (until,))}
 
         def work(transaction: Transaction) -> None:
             transaction.execute(FORGET_ALL_OBSERVATIONS)
             transaction.execute(FORGET_ALL_DUE)
-            transaction.executemany(KEEP_OBSERVATION, [(*row, row[0] in browser) for row in found.observations])
+            transaction.executemany(KEEP_OBSERVATION, found.observations)
             transaction.executemany(KEEP_DUE, found.due)
             counts = action_weights.counts_to_lists(action_weights.of_sums(transaction.read(SUMS), params))
             transaction.execute(SET_POSTERIOR, (until, now_us, json.dumps(counts, separators=(",", ":"))))

@@ -32,6 +32,7 @@ from models.events.rejected import lateness_problem, reason_of
 from models.events.rules import frame_problems
 from models.events.sources import SOURCES, Mapped, Source, object_array, raw_chunk
 from models.schema import EVENT_COLUMNS
+from models.trust import sent_id
 
 REPLAY_ROWS: Final = 10_000
 
@@ -75,6 +76,7 @@ class _Group(NamedTuple):
     partner: str
     format: str
     at_door: bool
+    of_browser: bool
 
 
 def _waiting(store: Store) -> Iterator[tuple[_Group, list[_Kept]]]:
@@ -103,7 +105,7 @@ def _replay_rows(store: Store, group: _Group, rows: list[_Kept]) -> Counts:
     freed = [id for id, reason, _ in judged if reason is None]
 
     def work(transaction: Transaction) -> tuple[int, int]:
-        appended = events.append_events(transaction, good_events(mapped), group.partner, now_us)
+        appended = events.append_events(transaction, good_events(mapped), group.partner, now_us, browser=bool(group.of_browser))
         transaction.executemany(REPLAYED, ((now_us, id) for id in freed))
         still = ((reason, id) for id, reason, before in judged if reason not in (None, before))
         transaction.executemany(STILL_REFUSED, still)
@@ -149,6 +151,7 @@ def _release(store: Store) -> Counts:
         return Counts(0, 0, 0)
     ids = [row[0] for row in rows]
     frame = events.frame_of([row[1:] for row in rows], EVENT_COLUMNS)
+    frame["event_id"] = frame["event_id"].map(sent_id)
     freed = [id for id, reason in zip(ids, frame_problems(frame, now_us), strict=True) if reason is None]
     store.write(lambda transaction: transaction.executemany(REPLAYED, ((now_us, id) for id in freed)))
     return Counts(len(freed), 0, len(ids) - len(freed))

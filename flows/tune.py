@@ -41,7 +41,7 @@ def tune(home: Path, as_of_us: int | None = None, seed: int = 0) -> dict[str, An
     began = time.perf_counter()
     with held(home / layout.RETRAIN_LOCK, "tune"):
         with closing(open_store(home)) as store:
-            frame = read_events(store, until_us=as_of_us)
+            frame = read_events(store, until_us=as_of_us, believed=True)
         if frame.empty:
             raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
         champion = registry.champions(home).get("intent")

@@ -15,10 +15,13 @@ import numpy as np
 import pandas as pd
 
 from infra.store.protocol import Store, Transaction
-from infra.store.statements.events import APPEND_EVENT, FROM_SERVER, LOG_COLUMNS, READ_BELIEVED, READ_EVENTS
+from infra.store.statements.events import APPEND_EVENT, FROM_BROWSER, FROM_SERVER, LOG_COLUMNS, READ_BELIEVED, READ_EVENTS
 from infra.store.statements.quarantine import QUARANTINE_EVENT, QUARANTINE_ROW
+from infra.store.trust import note_outcomes
 from models.schema import EVENT_COLUMNS, MEASURES
+from models.trust import OUTCOMES, kept_id
 
+_ID: Final = EVENT_COLUMNS.index("event_id")
 READ_ROWS: Final = 50_000  # rows that are Python objects at one time while reading
 
 _INT_COLUMNS: Final = {
@@ -57,13 +60,17 @@ class Refused(NamedTuple):
     reason: str
 
 
-def append_events(transaction: Transaction, frame: pd.DataFrame, partner: str, received_at_us: int) -> tuple[int, int]:
+def append_events(
+    transaction: Transaction, frame: pd.DataFrame, partner: str, received_at_us: int, *, browser: bool = False
+) -> tuple[int, int]:
     """Append valid events of a file in the frame's order.
 
     Parameters
     ----------
     frame
         Event frame; every row valid, user ids already pseudonyms.
+    browser
+        Whether a browser key sent them, some time ago: they are then kept under ids of their own, and not believed.
 
     Returns
     -------
@@ -72,7 +79,14 @@ def append_events(transaction: Transaction, frame: pd.DataFrame, partner: str, r
     """
     columns = [_bindings(frame[name]) for name in EVENT_COLUMNS]
     n = len(frame)
-    who, when, said = repeat(partner, n), repeat(received_at_us, n), (repeat(value, n) for value in FROM_SERVER)
+    if browser:
+        columns[_ID] = [kept_id(event_id) for event_id in columns[_ID]]
+    else:
+        told = frame[frame["event_type"].isin(OUTCOMES)]
+        newest = told.groupby("event_type")["occurred_at_us"].max()
+        note_outcomes(transaction, partner, zip(newest.index.tolist(), newest.tolist(), strict=True))
+    who, when = repeat(partner, n), repeat(received_at_us, n)
+    said = (repeat(value, n) for value in (FROM_BROWSER if browser else FROM_SERVER))
     accepted = transaction.executemany(APPEND_EVENT, zip(who, *columns, when, *said, strict=True))
     return accepted, n - accepted
 

@@ -13,10 +13,13 @@ import pandas as pd
 
 from models.events.encode import DEVICE_CODE, REFERRER_CODE, TYPE_CODE
 from models.schema import CLOCK_SKEW_S, DEVICES, EVENT_TYPES, ITEM_EVENT_TYPES, MAX_ID_LENGTH, MEASURES, REFERRERS
+from models.trust import RESERVED
 
 _ITEM_TYPE_NAMES: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
+_RESERVED: Final = "event_id must not begin with the character U+001F"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_zone_word: Final = re.compile(r"\s*(?:UTC|GMT)$")
 _leap_second: Final = re.compile(r"(?<=[Tt ][0-9]{2}:[0-9]{2}:)60(\.[0-9]+)?")
 
 
@@ -65,6 +68,28 @@ def _uncommon(text: str) -> datetime:
     if _leap_second.search(text) and instant.astimezone(UTC).strftime("%H:%M") != "23:59":
         raise ValueError("expected a leap second at the end of a day, UTC")
     return instant
+
+
+def instant_text(instant: int | str, zone: str = "UTC") -> str:
+    """An instant as RFC 3339: of microseconds since 1970, or of a text; a text without an offset is a clock in `zone`.
+
+    What is no instant comes back as it is, and the rules refuse it.
+
+    Examples
+    --------
+    >>> instant_text(1_500_000), instant_text("2024-07-01 10:00:00", "Europe/Berlin"), instant_text("soon")
+    ('1970-01-01T00:00:01.500000+00:00', '2024-07-01T10:00:00+02:00', 'soon')
+    """
+    if isinstance(instant, int):
+        try:
+            return (_EPOCH + timedelta(microseconds=instant)).isoformat()
+        except OverflowError:
+            return str(instant)
+    try:
+        found = datetime.fromisoformat(_zone_word.sub("+00:00", instant.strip()))
+    except ValueError:
+        return instant
+    return found.isoformat() if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone)).isoformat()
 
 
 @lru_cache(maxsize=65_536)
@@ -117,6 +142,8 @@ def event_problem(event: Mapping[str, Any], now_us: int) -> Problem | None:
                 return Problem(f"/{name}", f"{name} is required")
         elif not isinstance(value, str) or not 0 < len(value) <= MAX_ID_LENGTH:
             return Problem(f"/{name}", f"{name} must be a text of 1 to {MAX_ID_LENGTH} characters")
+    if event["event_id"].startswith(RESERVED):
+        return Problem("/event_id", _RESERVED)
     return _type_problem(event) or _instant_problem(event, now_us) or _measure_problem(event)
 
 
@@ -214,6 +241,7 @@ def frame_problems(frame: pd.DataFrame, now_us: int) -> npt.NDArray[np.object_]:
         if name in ("event_id", "user_id"):
             refuse(missing, name, f"{name} is required")
         refuse((length < 1) | (length > MAX_ID_LENGTH), name, f"{name} must be a text of 1 to {MAX_ID_LENGTH} characters")
+    refuse(np.fromiter((str(id).startswith(RESERVED) for id in frame["event_id"]), np.bool_, len(frame)), "event_id", _RESERVED)
     kind = frame["event_type"]
     refuse(~kind.isin(EVENT_TYPES).to_numpy(), "event_type", f"type must be one of {', '.join(EVENT_TYPES)}")
     refuse((kind.isin(_ITEM_TYPE_NAMES) & frame["item_id"].isna()).to_numpy(), "item_id", "this event type needs an item_id")

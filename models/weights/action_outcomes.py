@@ -25,8 +25,8 @@ class Observations(NamedTuple):
 
     Attributes
     ----------
-    user, day, event_type, context
-        Code of the visitor, days since 1970, and codes.
+    user, day, event_type, context, browser
+        Code of the visitor, days since 1970, codes, and 1 for actions that a browser key told.
     trials, rewards
         In units of 1 / `SCALE`; a visitor's day has `SCALE` trials of a type at most.
     due_us
@@ -37,6 +37,7 @@ class Observations(NamedTuple):
     day: Ints
     event_type: Ints
     context: Ints
+    browser: Ints
     trials: Ints
     rewards: Ints
     due_us: Ints
@@ -49,8 +50,9 @@ def segments(events: EventArray, starts: Flags) -> Ints:
 
 
 def fold(
-    events: EventArray, starts: Flags, user: Ints, clock_us: int, params: ActionParams = PARAMS, n_users: int | None = None
-) -> Observations:
+    events: EventArray, starts: Flags, user: Ints, clock_us: int, params: ActionParams = PARAMS, n_users: int | None = None,
+    browser: Ints | None = None,
+) -> Observations:  # fmt: skip
     """Outcomes of some visitors' actions, as far as an instant can tell.
 
     Parameters
@@ -63,6 +65,8 @@ def fold(
         Outcomes are known up to here: an action counts, rewarded or not, when its horizon ended before.
     n_users
         Number of visitors; the largest code and one by default.
+    browser
+        1 for an event that a browser key told, shape (n_events,); none by default.
     """
     n_users = int(user.max(initial=-1)) + 1 if n_users is None else n_users
     at = events["occurred_at_us"].astype(np.int64)
@@ -78,7 +82,8 @@ def fold(
     code = context(segments(events, starts), events["device"], hour)
     rows = np.flatnonzero(decided)
     rows = rows[_is_late(user[rows], at[rows] // DAY_US, params.most_days)]
-    return _added(user[rows], at[rows] // DAY_US, kind[rows], code[rows], rewarded[rows], due)
+    told = np.zeros(len(events), np.int64) if browser is None else browser
+    return _added(user[rows], at[rows] // DAY_US, kind[rows], code[rows], told[rows], rewarded[rows], due)
 
 
 def _next_purchase(at: Ints, bought: Flags, user: Ints) -> Ints:
@@ -101,14 +106,14 @@ def _is_late(user: Ints, day: Ints, most_days: int) -> Flags:
     return np.asarray(late[which.reshape(-1)])
 
 
-def _added(user: Ints, day: Ints, kind: Ints, code: Ints, rewarded: Flags, due: Ints) -> Observations:
-    """Rows of visitor, day, type and context, each type's day adding up to one observation."""
+def _added(user: Ints, day: Ints, kind: Ints, code: Ints, browser: Ints, rewarded: Flags, due: Ints) -> Observations:
+    """Rows of visitor, day, type, context and sender, each type's day adding up to one observation."""
     owner = np.unique(np.stack((user, day)), axis=1, return_inverse=True)[1].reshape(-1) * N_EVENT_TYPES + kind
     clicks = np.bincount(owner)[owner] if len(owner) else owner
-    _, first, which = np.unique(owner * N_CONTEXTS + code, return_index=True, return_inverse=True)
+    _, first, which = np.unique((owner * N_CONTEXTS + code) * 2 + browser, return_index=True, return_inverse=True)
     trials = SCALE * np.bincount(which, minlength=len(first)) // clicks[first]
     rewards = SCALE * np.bincount(which, weights=rewarded, minlength=len(first)).astype(np.int64) // clicks[first]
-    return Observations(user[first], day[first], kind[first], code[first], trials, rewards, due)
+    return Observations(user[first], day[first], kind[first], code[first], browser[first], trials, rewards, due)
 
 
 class Rows(NamedTuple):
@@ -117,21 +122,25 @@ class Rows(NamedTuple):
     Attributes
     ----------
     observations
-        (user_id, day, event_type, context, trials, rewards).
+        (user_id, day, event_type, context, browser, trials, rewards).
     due
         (user_id, due_us) of those who have a pending action.
     """
 
-    observations: list[tuple[str, int, int, int, int, int]]
+    observations: list[tuple[str, int, int, int, int, int, int]]
     due: list[tuple[str, int]]
 
 
 def of_frame(frame: pd.DataFrame, clock_us: int, params: ActionParams = PARAMS) -> Rows:
-    """Fold an event frame that holds all events of its visitors; who has more than `MOST_EVENTS` is left out."""
+    """Fold an event frame that holds all believed events of its visitors; who has more than `MOST_EVENTS` is left out.
+
+    Its column `browser`, where it has one, is 1 for what a browser key told.
+    """
     sizes = frame["user_id"].map(frame["user_id"].value_counts())
     frame = sessions.sessionize(frame[(sizes <= MOST_EVENTS).to_numpy(dtype=np.bool_)])
     user, ids = pd.factorize(frame["user_id"])
-    found = fold(encode(frame).events, sessions.starts(frame), user.astype(np.int64), clock_us, params, len(ids))
-    columns = [part.tolist() for part in (found.day, found.event_type, found.context, found.trials, found.rewards)]
+    browser = frame["browser"].to_numpy(np.int64) if "browser" in frame else None
+    found = fold(encode(frame).events, sessions.starts(frame), user.astype(np.int64), clock_us, params, len(ids), browser)
+    columns = [part.tolist() for part in found[1:-1]]
     due = [(str(ids[u]), int(at)) for u, at in enumerate(found.due_us) if at != NEVER]
     return Rows(list(zip([str(ids[u]) for u in found.user], *columns, strict=True)), due)

@@ -55,7 +55,7 @@ class ActionParams:
     pooling
         Strengths with which a device and time of day may lean on the segment, in observations.
     browser_share
-        What comes from visitors known by browser keys only counts at most this share of the prior and all else together.
+        What browser keys tell counts at most this share of the prior and all else together.
     least
         Observations of a type below which its heuristic weight serves.
     least_rewards
@@ -80,7 +80,7 @@ PARAMS: Final = ActionParams()
 
 
 class Counts(NamedTuple):
-    """Faded observations; last axis: visitors of server keys and files, visitors known by browser keys only.
+    """Faded observations; last axis: told by server keys and files, told by browser keys.
 
     Attributes
     ----------
@@ -161,7 +161,7 @@ def faded(
     code
         From `context`.
     browser
-        1 for a visitor known by browser keys only.
+        1 for what a browser key told.
     trials, rewards
         In units of 1 / `SCALE` observation.
     """

@@ -79,6 +79,7 @@ class App:
         settings = shared.settings
         guard = Guard(
             shared.authenticator, shared.observer, shared.now_us, settings.requests_per_minute, settings.workers,
+            (settings.browser_requests_per_minute, settings.browser_requests_per_peer),
             traces=settings.log_level == "DEBUG",
         )  # fmt: skip
         self._dispatch = Dispatcher(self.endpoints, self.pages, guard)
@@ -144,8 +145,8 @@ class App:
             "models": versions,
             "problems": dict(champions.problems()),
             "online_store": self._online_state(),
-        }
             "writes": "refused: the disk is nearly full" if self.shared.space.is_short() else "taken",
+        }
         return 200 if status == "ready" else 503, msgspec.json.encode(body)
 
     def _online_state(self) -> str:
@@ -168,8 +169,8 @@ def build_app(
     champions: ChampionSource | None = None,
     online: OnlineFeatures | None = None,
     observer: Observer | None = None,
-    now_us: Callable[[], int] = wall_clock_us,
     space: FreeSpace | None = None,
+    now_us: Callable[[], int] = wall_clock_us,
 ) -> App:
     """Put the service together.
 
@@ -177,9 +178,9 @@ def build_app(
     ----------
     authenticator, champions, online
         Where keys, models and features come from; the home's partners, registry and feature store if not given.
-    """
     space
         Room on the disk; that of the home, with the watermark of the settings, if not given.
+    """
     home, master, observer = settings.home, secret(settings.home), observer or Unobserved()
     champions = champions or LiveChampions(home, ChampionWatcher(home))
     open_store(home).close()  # what is wrong with it is said now, and not by every request
@@ -199,9 +200,9 @@ def build_app(
             reader=Reader(closed_store(home, wait_ms=0)),  # all other requests wait behind it
             writer=writer,
             writes=Writes(writer, master),
-            key=partner_keys(master),
             space=space,
             seals=Seals(master),
+            key=partner_keys(master),
             now_us=now_us,
         )
     )

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from infra.store.protocol import Transaction
-from infra.store.statements.quarantine import QUARANTINE_ROW, REJECTED_SOURCE
+from infra.store.statements.quarantine import QUARANTINE_ROW, QUARANTINE_ROW_OF_BROWSER, REJECTED_SOURCE
+from infra.store.trust import Sender, append_from_browser, append_from_server
 from models.events import consent
 from models.events.foreign import own_events
 from models.events.identity import pseudonym
@@ -57,7 +58,6 @@ class EventsAnswer(msgspec.Struct):
     results: list[EventResult]
 
 
-class GoodEvent(NamedTuple):
 _ANSWER: Final = msgspec.json.Decoder(EventsAnswer)
 
 
@@ -75,6 +75,7 @@ def with_ids(kept: bytes, results: Sequence[EventResult]) -> bytes:
     return msgspec.json.encode(answer)
 
 
+class GoodEvent(NamedTuple):
     """Good event: its rows for the log (one, or one per product), and the decision that it names."""
 
     place: int
@@ -86,6 +87,7 @@ class JudgedBatch(NamedTuple):
     """Judged batch: a verdict for every event; whether a good one is new, only the log can tell."""
 
     call: Call
+    key: bytes  # the partner's, of pseudonyms
     opted_out: bool  # by the browser, for all of the batch
     results: list[EventResult]
     good: list[GoodEvent]
@@ -93,17 +95,22 @@ class JudgedBatch(NamedTuple):
 
     def store(self, transaction: Transaction) -> EventsAnswer:
         """Append what is good, keep what is rejected."""
-        partner, received_at_us = self.call.partner, self.call.received_at_us
-        browser = int(self.call.caller.kind == "pk")  # what anybody may send counts less in the action weights
-        sent = [(partner, *row, received_at_us, one.decision_id, browser, 1) for one in self.good for row in one.rows]
-        news = iter(transaction.append(sent))
+        news = iter(self._append(transaction))
         for place, rows, _ in self.good:
             if not any([next(news) for _ in rows]):  # all of them are taken, whatever the first one was
                 self.results[place].status = "duplicate"
         if self.rejected:
-            transaction.executemany(QUARANTINE_ROW, self.rejected)
+            transaction.executemany(QUARANTINE_ROW_OF_BROWSER if _is_browser(self.call) else QUARANTINE_ROW, self.rejected)
         count = [result.status for result in self.results].count
         return EventsAnswer(count("accepted"), count("duplicate"), count("rejected"), self.results)
+
+    def _append(self, transaction: Transaction) -> list[bool]:
+        """Append the rows of all good events; per row, whether it is new."""
+        call, rows = self.call, [(*row, one.decision_id) for one in self.good for row in one.rows]
+        if not _is_browser(call):
+            return append_from_server(transaction, call.partner, rows, call.received_at_us)
+        sender = Sender(call.partner, self.key, call.caller.key_id, call.peer, call.received_at_us)
+        return append_from_browser(transaction, sender, rows)
 
 
 def judge(batch: EventBatch, call: Call, key: bytes) -> JudgedBatch:
@@ -120,22 +127,20 @@ def judge(batch: EventBatch, call: Call, key: bytes) -> JudgedBatch:
         422 for a batch with an impossible `sent_at`, or with more than `MAX_ROWS` products.
     """
     ahead_us = _clock_difference_us(batch.sent_at, call.received_at_us)
-    judged = JudgedBatch(call, consent.is_opted_out(call.headers), [], [], [])
+    judged = JudgedBatch(call, key, consent.is_opted_out(call.headers), [], [], [])
     n_rows = 0
     for place, raw in enumerate(batch.events):
         events, problem = _examine(raw, call.received_at_us, ahead_us)
         n_rows += len(events)
         if n_rows > MAX_ROWS:
             raise Refusal(422, f"the events of a batch may name {MAX_ROWS} products at most", f"/events/{place}")
-        _take(judged, place, events, problem, key, ahead_us)
+        _take(judged, place, events, problem, ahead_us)
     return judged
 
 
-def _take(
-    judged: JudgedBatch, place: int, events: list[dict[str, Any]], problem: Problem | None, key: bytes, ahead_us: int
-) -> None:
+def _take(judged: JudgedBatch, place: int, events: list[dict[str, Any]], problem: Problem | None, ahead_us: int) -> None:
     """Put the verdict on one event down: on the one that was sent, which may stand for several of ours."""
-    event, call = events[0], judged.call
+    event, call, key = events[0], judged.call, judged.key
     known = event.get("event_id")
     shown = known if _is_valid_id(known) else None
     if judged.opted_out or consent.is_refused(event):  # nothing of it is kept, in quarantine neither
@@ -185,6 +190,10 @@ def _examine(raw: msgspec.Raw, received_at_us: int, ahead_us: int) -> tuple[list
     return events, None
 
 
+def _is_browser(call: Call) -> bool:
+    return call.caller.kind == "pk"
+
+
 def _is_valid_id(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH
 
@@ -207,7 +216,8 @@ def _kept(
     """A rejected event as `QUARANTINE_ROW` wants it; sent again, it is the same row."""
     raw = msgspec.json.encode(kept_form(_by_our_clock(event, ahead_us), key)).decode()
     reason = reason_of(problem)
-    content = "\x1f".join((call.partner, REJECTED_SOURCE, reason, raw)).encode("utf-8", "surrogatepass")
+    whose = (call.partner, call.caller.kind) if _is_browser(call) else (call.partner,)  # a page's row is never a server's
+    content = "\x1f".join((*whose, REJECTED_SOURCE, reason, raw)).encode("utf-8", "surrogatepass")
     content_key = blake2b(content, digest_size=16).hexdigest()
     return (call.partner, REJECTED_SOURCE, "attune", place + 1, raw, reason, content_key, call.received_at_us)
 

@@ -30,6 +30,8 @@ class Call(NamedTuple):
         Method and path, such as ``PUT /v1/offers``.
     request_id
         What the answer's ``X-Request-Id`` says.
+    peer
+        Address that it came from; empty where there is none. To be hashed before anything is kept.
     """
 
     caller: Caller
@@ -40,6 +42,7 @@ class Call(NamedTuple):
     received_at_us: int = 0
     address: str = ""
     request_id: str = ""
+    peer: str = ""
 
     @property
     def partner(self) -> str:

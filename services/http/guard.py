@@ -16,7 +16,7 @@ from services.http.calls import Call, RequestHeaders, Stream, read_query
 from services.http.idempotency import as_reply, encoded
 from services.http.partners import SCOPES, Caller
 from services.http.problems import Headers, Refusal
-from services.http.rate_limits import WITHOUT_KEY, PeerLimiter, RateLimiter
+from services.http.rate_limits import BROWSER_LIMITS, MAX_VISITORS, WITHOUT_KEY, PeerLimiter, RateLimiter
 from services.http.request_ids import HEADER
 from services.http.router import Match
 
@@ -62,11 +62,13 @@ class Guard:
     Parameters
     ----------
     requests_per_minute
-        Of a key that has no limit of its own.
+        Of a server key that has no limit of its own.
     workers
         Processes that share the limits.
     now_us
         The clock, microseconds since 1970.
+    of_browsers
+        Requests a minute of a browser key that has no limit of its own, and of one peer with it.
     traces
         Whether an unforeseen error is logged with its trace, which may hold values of a request.
     """
@@ -78,10 +80,12 @@ class Guard:
         now_us: Callable[[], int],
         requests_per_minute: int,
         workers: int = 1,
+        of_browsers: tuple[int, int] = BROWSER_LIMITS,
         traces: bool = False,
     ) -> None:
         self._authenticator = authenticator
-        self._keys = RateLimiter(requests_per_minute, workers)
+        self._keys = RateLimiter(requests_per_minute, workers, of_browsers[0])
+        self._pages = PeerLimiter(of_browsers[1], workers, MAX_VISITORS, "with a browser key")
         self._peers = PeerLimiter(max(1, requests_per_minute // WITHOUT_KEY), workers)
         self._observer = observer
         self._now_us = now_us
@@ -127,9 +131,12 @@ class Guard:
         await asgi.require_length(fields, receive, limit)
         now_us = self._now_us()
         caller = self._authenticator.authenticate(asgi.bearer(fields), now_us / 1e6)
+        peer = (scope.get("client") or ("",))[0]
         if caller is None:
-            self._peers.take((scope.get("client") or ("",))[0], now_us)
+            self._peers.take(peer, now_us)
             raise Refusal(401, "send the header Authorization: Bearer with a valid key", headers=CHALLENGE)
+        if caller.kind == "pk":
+            self._pages.take(peer, now_us, caller.key_id)  # first: who asks too often must not use up what others need
         headers += self._keys.take(caller, now_us)
         if endpoint.scope not in caller.scopes:
             raise Refusal(403, f"this needs a key with the scope {endpoint.scope}")
@@ -139,7 +146,7 @@ class Guard:
         if zipped:
             body = await _expanded(body, limit)
         address, request_id = f"{scope['method']} {scope['path']}", headers[0][1].decode()
-        return Call(caller, body, match.path, _query(scope), RequestHeaders(fields), now_us, address, request_id)
+        return Call(caller, body, match.path, _query(scope), RequestHeaders(fields), now_us, address, request_id, peer)
 
     async def preflight(self, scopes: Mapping[str, str], send: Send, fields: asgi.Fields, request_id: bytes) -> None:
         """Tell a browser whether its page may call an address.

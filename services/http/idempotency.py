@@ -2,7 +2,8 @@
 
 A write with a key that the partner has used before is not done: the answer of the first time comes back, with the header
 ``Idempotent-Replayed: true``. The same key with another request is refused (422). Answers are kept for `IDEMPOTENT_HOURS`.
-Only keyed hashes of key and request are stored.
+Only keyed hashes of key and request are stored. A browser key has answers of its own: what a page sends under some key never
+stands in the way of a server, or of another page.
 
 What happens outside the store cannot be undone with a transaction. Such a request claims its key first: a copy that comes
 meanwhile is told so (409), and one that comes after a crash in between is tried again.
@@ -30,16 +31,16 @@ KEPT_US: Final = IDEMPOTENT_HOURS * 3_600_000_000
 CLAIM_US: Final = 30_000_000  # by then whoever claimed a key has answered, or died
 
 Work = Callable[[Transaction], Any]
-Outcome = TypeVar("Outcome")
 Keep = Callable[[Any], Any]
+Outcome = TypeVar("Outcome")
 
 
-class Writes:
 def _all(body: Any) -> Any:
     """Keep the whole of an answer's body."""
     return body
 
 
+class Writes:
     """Durable writes on behalf of calls.
 
     Parameters
@@ -65,10 +66,10 @@ def _all(body: Any) -> Any:
             anything but the transaction: it can be undone after it has run.
         status
             Of the answer, where `work` gives no `Reply`.
-
         keep
             What of the answer's body may be kept for a repetition: no secret, nothing by which a user could be found who is
             erased meanwhile. Whoever has called puts the rest in again.
+
         Raises
         ------
         Refusal
@@ -142,7 +143,8 @@ def _all(body: Any) -> Any:
             return None
         if not 0 < len(given) <= MAX_KEY or not given.isascii() or not given.isprintable():
             raise Refusal(422, f"the header Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters")
-        return self._hash(given.encode())
+        whose = b"browser %d\n" % call.caller.key_id if call.caller.kind == "pk" else b""  # a key has no line break
+        return self._hash(whose + given.encode())
 
     def _request(self, call: Call) -> str:
         return self._hash(call.address.encode() + b"\n" + call.body)

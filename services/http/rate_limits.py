@@ -5,7 +5,8 @@ IETF draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-head
 the quota ``q`` of a window of ``w`` seconds, ``RateLimit`` what is left of it and in how many seconds it is whole again.
 
 Requests without a valid key are counted by peer, so that trying keys costs time. A valid key is never held up by what others
-behind the same peer try: else anybody in a shop's network, or behind its proxy, could lock it out.
+behind the same peer try: else anybody in a shop's network, or behind its proxy, could lock it out. A browser key stands in
+every page of a shop: it has a limit of its own, and a smaller one for each peer, so that no visitor uses up what all need.
 """
 
 import secrets
@@ -22,6 +23,8 @@ WINDOW_S: Final = 60
 # Keys cannot be guessed, but looking them up costs time: a peer without a valid one may ask so much less often than a key.
 WITHOUT_KEY: Final = 10
 MAX_PEERS: Final = 4096  # remembered by each worker
+MAX_VISITORS: Final = 65_536  # the same, of browser keys
+BROWSER_LIMITS: Final = (6_000, 300)  # requests a minute of a browser key, and of one peer with it
 _WINDOW_US: Final = WINDOW_S * 1_000_000
 
 
@@ -60,13 +63,15 @@ class RateLimiter:
     Parameters
     ----------
     requests_per_minute
-        Of a key that has no limit of its own, in all workers together.
+        Of a server key that has no limit of its own, in all workers together.
     workers
         Processes that share the limit.
+    of_browsers
+        The same of a browser key; as that of a server key, if not given.
     """
 
-    def __init__(self, requests_per_minute: int, workers: int) -> None:
-        self._default = requests_per_minute
+    def __init__(self, requests_per_minute: int, workers: int, of_browsers: int | None = None) -> None:
+        self._default = {"sk": requests_per_minute, "pk": of_browsers or requests_per_minute}
         self._workers = workers
         self._buckets: dict[int, _TokenBucket] = {}
 
@@ -78,7 +83,7 @@ class RateLimiter:
         Refusal
             429 with ``Retry-After`` when the key has used up what it may ask.
         """
-        quota = caller.requests_per_minute or self._default
+        quota = caller.requests_per_minute or self._default[caller.kind]
         bucket = self._buckets.get(caller.key_id)
         if bucket is None or bucket.quota != quota:
             bucket = self._buckets[caller.key_id] = _TokenBucket(quota, self._workers, now_us)
@@ -92,7 +97,7 @@ class RateLimiter:
 
 
 class PeerLimiter:
-    """Token-bucket rate limiter of requests without a valid key, per peer.
+    """Token-bucket rate limiter per peer: of requests without a valid key, or of those with one browser key.
 
     No address is kept, only a hash under a key that ends with the process.
 
@@ -102,10 +107,13 @@ class PeerLimiter:
         Requests of one peer.
     workers
         Processes that share the limit.
+    whose
+        What is limited, as the refusal says it.
     """
 
-    def __init__(self, per_minute: int, workers: int, most: int = MAX_PEERS) -> None:
+    def __init__(self, per_minute: int, workers: int, most: int = MAX_PEERS, whose: str = "without a valid key") -> None:
         self._workers = workers
+        self._whose = whose
         self._per_minute = per_minute
         self._most = most
         self._secret = secrets.token_bytes(16)
@@ -114,26 +122,28 @@ class PeerLimiter:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, peer: str, now_us: int) -> None:
+    def take(self, peer: str, now_us: int, key_id: int = 0) -> None:
         """Count a request.
 
         Parameters
         ----------
         peer
             Address that it came from; empty where there is none.
+        key_id
+            Of the key that it came with; each has buckets of its own.
 
         Raises
         ------
         Refusal
             429 with ``Retry-After`` when the peer has tried too often.
         """
-        name = blake2b(network_of(peer).encode(), key=self._secret, digest_size=8).digest()
+        name = blake2b(f"{key_id} {network_of(peer)}".encode(), key=self._secret, digest_size=8).digest()
         bucket = self._buckets.pop(name, None) or _TokenBucket(self._per_minute, self._workers, now_us)
         self._buckets[name] = bucket
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
         if not bucket.take(now_us):
-            said = f"a peer may send {self._per_minute} requests a minute without a valid key"
+            said = f"a peer may send {self._per_minute} requests a minute {self._whose}"
             raise Refusal(429, said, headers=(bucket.retry_after,))
 
 

@@ -3,6 +3,9 @@
 Reads only; whoever sends writes the consequences in the same transaction.
 """
 
+from dataclasses import replace
+from typing import Final
+
 from infra.store.protocol import Read
 from infra.store.statements.signals import READ_SPENT, READ_STANDING
 from models.assess import Assessment
@@ -10,9 +13,12 @@ from models.engagement import policy as signal_policy
 from models.engagement.policy import NEWCOMER, Moment, Nudge, SignalPolicy, Standing
 from models.live_session import LiveSession
 from models.schema import DAY_US
+from models.trust import Visitor
 from services.signals import shelf as signal_shelf
 from services.signals.policies import PolicyBook
 from services.signals.shelf import PartnerCatalogs, Spent
+
+ASKED_ABOUT: Final = Visitor(is_vouched=True, n_events=None)  # by the partner's own server
 
 
 class Nudges:
@@ -28,12 +34,23 @@ class Nudges:
         self._catalogs = catalogs
         self._policies = PolicyBook()
 
-    def decide(self, found: Assessment, session: LiveSession, moment: Moment, read: Read) -> Nudge:
-        """Choose the signal of a moment, and say whether it may be sent."""
+    def decide(
+        self, found: Assessment, session: LiveSession, moment: Moment, read: Read, visitor: Visitor = ASKED_ABOUT
+    ) -> Nudge:
+        """Choose the signal of a moment, and say whether it may be sent.
+
+        Parameters
+        ----------
+        visitor
+            How far the visitor is trusted; as one of whom the server speaks, if not given.
+        """
         policy = self.policy_of(moment.partner, read)
-        spent = _spent(moment.partner, moment.now_us, read)
+        spent, by_strangers = _spent(moment.partner, moment.now_us, read)
         self._catalogs.refresh(moment.now_us / 1e6)
-        shelf = signal_shelf.fill(found, session, self._catalogs, policy, spent, moment.partner, moment.now_us)
+        strangers = None if visitor.is_vouched else by_strangers
+        shelf = signal_shelf.fill(found, session, self._catalogs, policy, spent, moment.partner, moment.now_us, strangers)
+        if not visitor.is_vouched and visitor.n_events is None:
+            shelf = replace(shelf, offers=())  # one more visitor of a network than counts
         standing = standing_of(moment, read)
         return signal_policy.nudge(found.score, found.p_next, found.features, shelf, policy, standing, moment)
 
@@ -48,6 +65,11 @@ def standing_of(moment: Moment, read: Read) -> Standing:
     return Standing(*kept[0]) if kept else NEWCOMER
 
 
-def _spent(partner: str, now_us: int, read: Read) -> Spent:
+def _spent(partner: str, now_us: int, read: Read) -> tuple[Spent, Spent]:
+    """What was promised to all visitors, and to strangers."""
     offers = read(READ_SPENT, (now_us // DAY_US, partner))
-    return Spent({offer: total for offer, total, _ in offers}, sum(row[2] for row in offers), sum(row[1] for row in offers))
+    everybody, strangers = (
+        Spent({row[0]: row[at] for row in offers}, sum(row[at + 1] for row in offers), sum(row[at] for row in offers))
+        for at in (1, 3)
+    )
+    return everybody, strangers

@@ -1,7 +1,7 @@
 """Shelf of a signal: what it may name, filled from associations, catalogue, offers and what has been promised.
 
 Where a partner has no catalogue, products are what the associations know; there are then neither articles nor prices but those
-of the session's own events.
+of the session's own events. Strangers, of whom only browser keys tell, draw a share of each budget (`models.trust`).
 """
 
 import math
@@ -13,6 +13,7 @@ from models.assess import Assessment
 from models.engagement.policy import SignalPolicy, smallest
 from models.engagement.signals import Offer, Shelf
 from models.live_session import LiveSession
+from models.trust import PARAMS as TRUST
 from services.signals.catalog import CatalogItem, CatalogOffer
 
 
@@ -76,9 +77,15 @@ UNSPENT: Final = Spent({}, 0, 0)
 
 def fill(
     found: Assessment, session: LiveSession, catalogs: PartnerCatalogs, policy: SignalPolicy, spent: Spent, partner: str,
-    now_us: int,
+    now_us: int, strangers: Spent | None = None,
 ) -> Shelf:  # fmt: skip
-    """Fill the shelf for a visitor."""
+    """Fill the shelf for a visitor.
+
+    Parameters
+    ----------
+    strangers
+        What strangers have been promised, if the visitor is one.
+    """
     most = policy.thresholds.max_items
     articles = tuple(islice(_articles(session, catalogs.content(partner)), most))
     products = tuple(islice((item_id for item_id in found.product_ids if _is_for_sale(catalogs, partner, item_id)), most))
@@ -89,7 +96,7 @@ def fill(
         product_ids=products,
         content_ids=tuple(article.item_id for article in articles),
         cart_ids=found.cart_ids,
-        offers=tuple(_offers(catalogs.offers(partner), cart, policy, spent, now_us)) if cart else (),
+        offers=tuple(_offers(catalogs.offers(partner), cart, policy, spent, strangers, now_us)) if cart else (),
         cart_cents=_sum(cart),
         details={item_id: _details(item) for item_id, item in shown.items()},
     )
@@ -138,19 +145,33 @@ def _articles(session: LiveSession, content: Sequence[CatalogItem]) -> Iterator[
 
 
 def _offers(
-    offers: Sequence[CatalogOffer], cart: Sequence[_Line], policy: SignalPolicy, spent: Spent, now_us: int
-) -> Iterator[Offer]:
+    offers: Sequence[CatalogOffer], cart: Sequence[_Line], policy: SignalPolicy, spent: Spent, strangers: Spent | None,
+    now_us: int,
+) -> Iterator[Offer]:  # fmt: skip
     """Offers that hold now for something in the cart, with what is left of them."""
-    per_day, total = policy.max_discount_cents_per_day, policy.max_discount_cents
-    left_of_all = smallest(None if per_day is None else per_day - spent.today, None if total is None else total - spent.total)
     for offer in offers:
         lines = [line for line in cart if _holds(offer, line)]
         if not lines or not _is_valid(offer, now_us):
             continue
-        budget = None if offer.budget is None else math.floor(offer.budget * 100 + 0.5) - spent.by_offer.get(offer.offer_id, 0)
+        base, left = _sum(lines), _left(offer, policy, spent, 1.0)
+        if strangers is not None:
+            if base is None:
+                continue  # of what nobody but a page has named a price
+            left = smallest(left, _left(offer, policy, strangers, TRUST.budget_share))
         amount = None if offer.amount is None else math.floor(offer.amount * 100 + 0.5)
         terms = {name: value for name in ("title", "code", "currency") if (value := getattr(offer, name)) is not None}
-        yield Offer(offer.offer_id, _sum(lines), offer.percent, amount, smallest(left_of_all, budget), terms)
+        yield Offer(offer.offer_id, base, offer.percent, amount, left, terms)
+
+
+def _left(offer: CatalogOffer, policy: SignalPolicy, spent: Spent, share: float) -> int | None:
+    """What may still be promised of an offer, within a share of each budget; None: no limit."""
+    budget = None if offer.budget is None else math.floor(offer.budget * 100 + 0.5)
+    limits = (
+        (policy.max_discount_cents_per_day, spent.today),
+        (policy.max_discount_cents, spent.total),
+        (budget, spent.by_offer.get(offer.offer_id, 0)),
+    )
+    return smallest(*(None if limit is None else math.floor(limit * share) - gone for limit, gone in limits))
 
 
 def _is_valid(offer: CatalogOffer, now_us: int) -> bool:

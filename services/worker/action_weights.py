@@ -12,11 +12,11 @@ import msgspec
 
 from infra.settings import Settings
 from infra.store.engines import open_store
-from infra.store.events import frame_of
+from infra.store.events import BELIEVED_COLUMNS, frame_of
 from infra.store.protocol import Store, Transaction
 from infra.store.statements import action_weights as sql
 from infra.store.statements.action_weights import CURSOR
-from infra.store.statements.events import BUSY_USERS, READ_USERS, USERS_BETWEEN
+from infra.store.statements.events import BELIEVED_OF_USERS, BUSY_BELIEVED, USERS_BETWEEN
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
 from models.weights.actions import PARAMS, ActionParams
@@ -76,16 +76,15 @@ class ActionWeightDuty:
 
     def _fold(self, users: Sequence[str], until: int, now_us: int) -> None:
         asked = _json(users)
-        busy = {user for (user,) in self._store.read(BUSY_USERS, (asked, action_outcomes.MOST_EVENTS))}
+        busy = {user for (user,) in self._store.read(BUSY_BELIEVED, (asked, action_outcomes.MOST_EVENTS))}
         followed = _json([user for user in users if user not in busy])
-        frame = frame_of(self._store.read(READ_USERS, (followed, until)))
+        frame = frame_of(self._store.read(BELIEVED_OF_USERS, (followed, until)), BELIEVED_COLUMNS)
         outcomes = action_outcomes.of_frame(frame, now_us, self._params)
-        browser = {user for (user,) in self._store.read(sql.BROWSER_ONLY_OF, (followed, until))}
 
         def work(transaction: Transaction) -> None:
             transaction.execute(sql.FORGET_OBSERVATIONS, (asked,))
             transaction.execute(sql.FORGET_DUE, (asked,))
-            transaction.executemany(sql.KEEP_OBSERVATION, [(*row, row[0] in browser) for row in outcomes.observations])
+            transaction.executemany(sql.KEEP_OBSERVATION, outcomes.observations)
             transaction.executemany(sql.KEEP_DUE, outcomes.due)
             self._tail.move(transaction, until, now_us)
 

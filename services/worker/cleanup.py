@@ -1,4 +1,4 @@
-"""Cleanup duty: answers to repeated writes go after a day, rejected events after a fortnight.
+"""Cleanup duty: answers to repeated writes and the counters of trust go after a day, rejected events after a fortnight.
 
 A home that an early version made may hold texts of lines that were no rows, and secrets in clear; they go when the worker
 starts.
@@ -15,12 +15,13 @@ from infra.store.protocol import Store, Transaction
 from infra.store.statements import signals as signal_tables
 from infra.store.statements.idempotency import FORGET_ANSWERS, IDEMPOTENT_HOURS
 from infra.store.statements.quarantine import FORGET_REJECTED, REJECTED_DAYS, REJECTED_SOURCE, WITH_TEXT, WITHOUT_TEXT
+from infra.store.statements.trust import FORGET, FORGET_ITEMS
 from models.events.identity import partner_keys
 from models.events.rejected import stand_in
 from models.schema import DAY_US
-
 from models.trust import PARAMS as TRUST
 from services.delivery.seals import Seals
+
 POLL_S: Final = 60.0
 ROWS_A_STEP: Final = 1_000
 
@@ -32,14 +33,14 @@ class CleanupDuty:
     ----------
     key
         The pseudonym key of a partner.
-    """
     seals
         For secrets that are kept in clear.
+    """
 
     name = "cleanup"
     poll_s = POLL_S
 
-    def __init__(self, store: Store, key: Callable[[str], bytes]) -> None:
+    def __init__(self, store: Store, key: Callable[[str], bytes], seals: Seals) -> None:
         self._store = store
         self._key = key
         self._seals = seals
@@ -48,6 +49,9 @@ class CleanupDuty:
     def step(self, now_us: int) -> int:
         """Remove some of what is too old; how many rows that were."""
         n_rows = self._store.write(partial(self._forget, now_us))
+        if self._may_hold_secrets:
+            n_rows += self._store.write(self._sealed)
+            self._may_hold_secrets = not self._store.scrub()
         if self._may_hold_texts:
             n_texts = self._store.write(self._without_texts)
             self._may_hold_texts = n_texts > 0
@@ -77,4 +81,5 @@ class CleanupDuty:
 
 def open_duty(settings: Settings) -> CleanupDuty:
     """The duty on a store of its own."""
-    return CleanupDuty(open_store(settings.home), partner_keys(secret(settings.home)))
+    master = secret(settings.home)
+    return CleanupDuty(open_store(settings.home), partner_keys(master), Seals(master))

@@ -1,20 +1,37 @@
 """Live sessions out of the log: the form in which a request brings its session along, so that both are answered alike."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from infra.store.events import frame_of
+from infra.store.events import BELIEVED_COLUMNS, frame_of
 from infra.store.protocol import Read
 from infra.store.statements.events import READ_RECENT
-from models.events.encode import encode
+from models.arrays import Flags
+from models.events.encode import EventArray, encode
 from models.features.sessions import sessionize, starts
 from models.live_session import LiveSession, cut
 from models.schema import EVENT_COLUMNS
 
 
-def sessions_at(read: Read, causes: Mapping[str, int], until: int, since_us: int) -> dict[str, LiveSession]:
+class Visit(NamedTuple):
+    """A session out of the log.
+
+    Attributes
+    ----------
+    session
+        As it was.
+    believed
+        The same without the prices that a page told: what a discount is reckoned from.
+    """
+
+    session: LiveSession
+    believed: LiveSession
+
+
+def sessions_at(read: Read, causes: Mapping[str, int], until: int, since_us: int) -> dict[str, Visit]:
     """The sessions in which some events happened, as they stand.
 
     Parameters
@@ -31,14 +48,21 @@ def sessions_at(read: Read, causes: Mapping[str, int], until: int, since_us: int
     events = read(READ_RECENT, (msgspec.json.encode(list(causes)).decode(), until, since_us)) if causes else []
     if not events:
         return {}
-    frame = sessionize(frame_of(events))[["seq", "partner", *EVENT_COLUMNS]]
+    frame = sessionize(frame_of(events, BELIEVED_COLUMNS))[["seq", "partner", *EVENT_COLUMNS, "browser"]]
     encoded = encode(frame)
     seq, users = frame["seq"].to_numpy(), frame["user_id"].to_numpy(dtype=object)
     begin = np.flatnonzero(starts(frame))
     wanted = np.flatnonzero(np.isin(seq, list(causes.values())))
     which = np.searchsorted(begin, wanted, side="right") - 1
     end = np.append(begin[1:], len(frame))
+    believed = _without_prices(encoded.events, frame["browser"].to_numpy() == 1)
     return {
-        users[row]: cut(encoded.events[begin[session] : end[session]], *encoded[1:])
-        for row, session in zip(wanted, which, strict=True)
+        users[row]: Visit(*(cut(told[begin[at] : end[at]], *encoded[1:]) for told in (encoded.events, believed)))
+        for row, at in zip(wanted, which, strict=True)
     }
+
+
+def _without_prices(events: EventArray, rows: Flags) -> EventArray:
+    found = events.copy()
+    found["price"][rows] = np.nan
+    return found

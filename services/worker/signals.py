@@ -16,12 +16,14 @@ from infra.store.engines import open_store
 from infra.store.protocol import Store, Transaction
 from infra.store.statements import signals as sql
 from infra.store.statements.events import BUSY_USERS, READ_CAUSES
+from infra.store.statements.trust import VISITOR
 from models.assess import Assessment, assess
 from models.engagement.policy import Moment, Nudge, after_signal
 from models.known import NOTHING_KNOWN
 from models.live_session import EMPTY, LiveSession, last_item
 from models.model_set import ModelSet
 from models.schema import DAY_US, NEXT_ACTIONS
+from models.trust import Visitor
 from models.uuid7 import RANDOM_BITS, decision_id
 from services.serving.associations import LiveChampions
 from services.serving.features import OnlineSource
@@ -56,7 +58,7 @@ class Cause(NamedTuple):
 
 
 class Considered(NamedTuple):
-    """Considered cause: its session, and the assessment of its visitor."""
+    """Considered cause: its session without the prices that a page told, and the assessment of its visitor."""
 
     cause: Cause
     session: LiveSession
@@ -143,10 +145,10 @@ class SignalDuty:
         wanted = {user: cause.seq for user, cause in causes.items() if (user,) not in busy}
         champions, online = self.champions(), self._online.current()
         considered = []
-        for user, session in sessions_at(self._store.read, wanted, until, now_us - SESSION_SPAN_US).items():
-            item_id = last_item(session)
+        for user, visit in sessions_at(self._store.read, wanted, until, now_us - SESSION_SPAN_US).items():
+            session, item_id = visit.session, last_item(visit.session)
             read = engagement_features(online, user, item_id, bool(session.item_ids), now_us)
-            considered.append(Considered(causes[user], session, assess(session, champions, read, None, now_us)))
+            considered.append(Considered(causes[user], visit.believed, assess(session, champions, read, None, now_us)))
         return considered
 
     def _max_age_us(self, partner: str) -> int:
@@ -158,15 +160,18 @@ class SignalDuty:
         if not transaction.read(sql.IS_OPEN, (cause.seq,)):
             return  # erased a moment ago, or the cursor was set back
         moment = Moment(cause.partner, cause.user_id, now_us, cause.utc_offset_min)
-        nudge = self._nudges.decide(found, each.session, moment, transaction.read)
+        visitor = Visitor(*transaction.read(VISITOR, (cause.user_id, now_us // DAY_US))[0])
+        nudge = self._nudges.decide(found, each.session, moment, transaction.read, visitor)
         standing = standing_of(moment, transaction.read)
         if nudge.signal["type"] != "no_action" and nudge.withheld in (None, "held_out"):
             standing = after_signal(standing, moment, held_out=nudge.withheld is not None)
-            self._write(each, nudge, standing.sequence, now_us, transaction)
+            self._write(each, nudge, visitor, standing.sequence, now_us, transaction)
         action = predicted_action(found)
         transaction.execute(sql.PUT_USER, (cause.partner, cause.user_id, found.score, action, now_us, *standing))
 
-    def _write(self, each: Considered, nudge: Nudge, sequence: int, now_us: int, transaction: Transaction) -> None:
+    def _write(
+        self, each: Considered, nudge: Nudge, visitor: Visitor, sequence: int, now_us: int, transaction: Transaction
+    ) -> None:
         cause, _, found = each
         payload = nudge.signal["payload"]
         told = (nudge.signal["type"], json.dumps(payload), found.score, predicted_action(found), cause.seq, now_us)
@@ -177,7 +182,8 @@ class SignalDuty:
         transaction.execute(sql.ADD_SIGNAL, (signal_id, cause.partner, cause.user_id, sequence, *told))
         if nudge.signal["type"] == "offer_discount":
             cents = round(payload["amount"] * 100)
-            transaction.execute(sql.SPEND, (cause.partner, payload["offer_id"], now_us // DAY_US, cents))
+            of_strangers = 0 if visitor.is_vouched else cents
+            transaction.execute(sql.SPEND, (cause.partner, payload["offer_id"], now_us // DAY_US, cents, of_strangers))
 
 
 def predicted_action(found: Assessment) -> str:

@@ -9,11 +9,6 @@ from infra.store.statements.dialect import greater, one_of
 
 CURSOR: Final = "action_weights"
 
-# Visitors of some (JSON list) who are known by browser keys only, up to an event: (users, until_seq).
-_BROWSER_ONLY: Final = "GROUP BY user_id HAVING min(browser) = 1"
-BROWSER_ONLY_OF: Final = f"SELECT user_id FROM events WHERE user_id {one_of()} AND seq <= ? {_BROWSER_ONLY}"
-# The same of all: (until_seq).
-BROWSER_ONLY: Final = f"SELECT user_id FROM events WHERE seq <= ? {_BROWSER_ONLY}"
 # Events behind the cursor that were held back, or released from quarantine, since it moved or not long before; (margin_us).
 _CHANGED_AT: Final = greater("quarantined_at_us", "coalesce(replayed_at_us, 0)")
 CHANGED: Final = (
@@ -28,7 +23,7 @@ FORGET_DUE: Final = f"DELETE FROM action_due WHERE user_id {one_of()}"
 FORGET_ALL_OBSERVATIONS: Final = "DELETE FROM action_observations"
 FORGET_ALL_DUE: Final = "DELETE FROM action_due"
 KEEP_OBSERVATION: Final = (
-    "INSERT INTO action_observations (user_id, day, event_type, context, trials, rewards, browser) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO action_observations (user_id, day, event_type, context, browser, trials, rewards) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 KEEP_DUE: Final = "INSERT INTO action_due (user_id, due_us) VALUES (?, ?)"
 SUMS: Final = (

@@ -9,6 +9,7 @@ from typing import Final
 
 from infra.store.statements.dialect import field, field_if_json, one_of
 from infra.store.statements.events import IS_BELIEVED
+from infra.store.statements.trust import PAID
 from models.experiments.assignment import INTERLEAVED
 
 DECISION_COLUMNS: Final = (
@@ -38,7 +39,7 @@ LOG_FAILURE: Final = (
     "INSERT INTO failed_decisions (partner, user_id, failed_at_us, experiment, variant, error) VALUES (?, ?, ?, ?, ?, ?)"
 )
 _REWARDING: Final = (
-    "SELECT seq, partner, user_id, event_type, occurred_at_us, item_id, price, decision_id FROM events "
+    f"SELECT seq, partner, user_id, event_type, occurred_at_us, item_id, {PAID}, decision_id FROM events "
     f"WHERE event_type IN ('add_to_cart', 'purchase') AND {IS_BELIEVED}"
 )
 # Events that may be a reward, with the decision that they name: (after_seq, until_seq); and one of them: (seq).

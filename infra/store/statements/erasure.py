@@ -38,6 +38,7 @@ ERASE: Final = tuple(
         ("holdout", "user_id = ?1"),
         ("signal_users", "user_id = ?1"),
         ("signals", "user_id = ?1"),
+        ("trust_visitors", "user_id = ?1"),
     )
 )
 KEEP_RECEIPT: Final = "UPDATE tombstones SET removed = ?, completed_at_us = ? WHERE receipt_id = ?"
@@ -51,10 +52,10 @@ UNFINISHED: Final = (
     "SELECT user_id, receipt_id, removed FROM tombstones WHERE completed_at_us IS NULL AND erased_at_us <= ? "
     "ORDER BY erased_at_us LIMIT ?"
 )
-# (partner)
 # Rejected rows, whose texts may name users, behind a row: (after_id, limit). And to let some go: (ids as a JSON list).
 REJECTED_TEXTS: Final = "SELECT id, raw FROM quarantine WHERE id > ? AND raw IS NOT NULL ORDER BY id LIMIT ?"
 FORGET_TEXTS: Final = f"DELETE FROM quarantine WHERE id {one_of()}"
+# (partner)
 IS_KNOWN: Final = "SELECT 1 FROM partners WHERE name = ?1 UNION SELECT 1 FROM events WHERE partner = ?1"
 N_ERASED: Final = "SELECT count(*), coalesce(max(erased_at_us), 0) FROM tombstones"
 

@@ -10,6 +10,7 @@ LOG_COLUMNS: Final = ("partner", *EVENT_COLUMNS, "received_at_us")
 # it counts in what is learned for others (`models.trust`).
 APPEND_COLUMNS: Final = (*LOG_COLUMNS, "decision_id", "browser", "believed")
 FROM_SERVER: Final = (None, 0, 1)  # the last of them, for an event that names no decision
+FROM_BROWSER: Final = (None, 1, 0)
 _SEQ_AND_LOG: Final = f"seq, {', '.join(LOG_COLUMNS)}"
 _HELD_BACK: Final = "SELECT seq FROM quarantine WHERE seq IS NOT NULL AND replayed_at_us IS NULL"
 # Of one event, where few are looked at: neither validation holds it back nor is it more than browser keys may add.
@@ -35,14 +36,18 @@ _OF_USERS: Final = f"SELECT {_SEQ_AND_LOG} {_OF_SOME}"
 # Valid events of some users, given as a JSON list: (users, until_seq).
 READ_USERS: Final = f"{_OF_USERS} ORDER BY seq"
 BELIEVED_OF_USERS: Final = f"SELECT {_SEQ_AND_LOG}, browser {_OF_SOME} AND believed = 1 ORDER BY seq"
-# The same since an instant: (users, until_seq, since_us).
-READ_RECENT: Final = f"{_OF_USERS} AND occurred_at_us >= ? ORDER BY seq"
+# The same since an instant, with 1 for what a browser key told: (users, until_seq, since_us).
+READ_RECENT: Final = f"SELECT {_SEQ_AND_LOG}, browser {_OF_SOME} AND occurred_at_us >= ? ORDER BY seq"
 # Who did something between two events: (after_seq, until_seq).
 USERS_BETWEEN: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ?"
 # Who did something that a fold of the log up to an event and an instant does not have: (after_seq, until_seq, seq, instant).
 USERS_SINCE: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ? AND (seq > ? OR occurred_at_us > ?)"
 # Those of some users who have more events than a number: (users, number).
 BUSY_USERS: Final = f"SELECT user_id FROM events WHERE user_id {one_of()} GROUP BY user_id HAVING count(*) > ?"
+# The same by believed events.
+BUSY_BELIEVED: Final = (
+    f"SELECT user_id FROM events WHERE user_id {one_of()} AND believed = 1 GROUP BY user_id HAVING count(*) > ?"
+)
 NOT_BELIEVED: Final = "SELECT seq FROM events WHERE believed = 0"
 # Events of browser keys that came since an instant and are not believed: (since_us).
 COUNT_NOT_BELIEVED: Final = "SELECT count(*) FROM events WHERE believed = 0 AND received_at_us >= ?"

@@ -8,6 +8,7 @@ validation holds back count nowhere.
 from typing import Final
 
 from infra.store.statements.events import IS_BELIEVED
+from infra.store.statements.trust import PAID
 
 EXPERIMENT_NAMES: Final = (
     "SELECT experiment, max(at_us) FROM (SELECT experiment, decided_at_us AS at_us FROM decisions "
@@ -38,7 +39,7 @@ _FIRST: Final = (
 )
 # Purchases within a window after the first exposure: (experiment, until_us, window_us).
 BOUGHT: Final = (
-    f"SELECT events.partner, events.user_id, events.occurred_at_us, events.price FROM {_FIRST} "
+    f"SELECT events.partner, events.user_id, events.occurred_at_us, {PAID} FROM {_FIRST} "
     "JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
     "WHERE events.event_type = 'purchase' AND events.occurred_at_us >= exposed.first_us "
     "AND events.occurred_at_us - exposed.first_us < ?3 AND events.occurred_at_us <= ?2 "
@@ -49,7 +50,7 @@ BEFORE: Final = (
     "SELECT events.partner, events.user_id, count(*), "
     "sum(CASE WHEN events.event_type = 'add_to_cart' THEN 1 ELSE 0 END), "
     "sum(CASE WHEN events.event_type = 'purchase' THEN 1 ELSE 0 END), "
-    "sum(CASE WHEN events.event_type = 'purchase' THEN coalesce(events.price, 0) ELSE 0 END) "
+    f"sum(CASE WHEN events.event_type = 'purchase' THEN coalesce({PAID}, 0) ELSE 0 END) "
     f"FROM {_FIRST} JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
     "WHERE events.occurred_at_us < exposed.first_us AND events.occurred_at_us >= exposed.first_us - ?3 "
     f"AND {IS_BELIEVED} GROUP BY events.partner, events.user_id"

@@ -15,6 +15,11 @@ QUARANTINE_ROW: Final = (
     "INSERT INTO quarantine (partner, source, format, line, raw, reason, content_key, quarantined_at_us) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (content_key) DO NOTHING"
 )
+# The same, of a browser key.
+QUARANTINE_ROW_OF_BROWSER: Final = (
+    "INSERT INTO quarantine (partner, source, format, line, raw, reason, content_key, quarantined_at_us, browser) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (content_key) DO NOTHING"
+)
 # An event of the log refused by validation: (reason, content_key, quarantined_at_us, seq). Released ones are held back again.
 QUARANTINE_EVENT: Final = (
     "INSERT INTO quarantine (partner, source, format, line, raw, seq, reason, content_key, quarantined_at_us) "
@@ -26,14 +31,14 @@ QUARANTINE_EVENT: Final = (
 WAITING: Final = f"SELECT {', '.join(WAITING_COLUMNS)} FROM quarantine WHERE replayed_at_us IS NULL ORDER BY id DESC LIMIT ?"
 COUNT_WAITING: Final = "SELECT count(*) FROM quarantine WHERE replayed_at_us IS NULL"
 _AT_DOOR: Final = f"source = '{REJECTED_SOURCE}'"
-# Partner, format and whether the door rejected it, of the rows that wait for a replay.
+# Partner, format, whether the door rejected it and whether a browser key sent it, of the rows that wait for a replay.
 WAITING_GROUPS: Final = (
-    f"SELECT DISTINCT partner, format, {_AT_DOOR} FROM quarantine WHERE seq IS NULL AND replayed_at_us IS NULL"
+    f"SELECT DISTINCT partner, format, {_AT_DOOR}, browser FROM quarantine WHERE seq IS NULL AND replayed_at_us IS NULL"
 )
-# Rows of one such group: (partner, format, at_door, after_id, limit).
+# Rows of one such group: (partner, format, at_door, browser, after_id, limit).
 QUARANTINED_ROWS: Final = (
     "SELECT id, raw, reason, quarantined_at_us FROM quarantine WHERE partner = ? AND format = ? "
-    f"AND ({_AT_DOOR}) = ? AND seq IS NULL AND replayed_at_us IS NULL AND id > ? ORDER BY id LIMIT ?"
+    f"AND ({_AT_DOOR}) = ? AND browser = ? AND seq IS NULL AND replayed_at_us IS NULL AND id > ? ORDER BY id LIMIT ?"
 )
 QUARANTINED_EVENTS: Final = (
     f"SELECT quarantine.id, {', '.join(f'events.{name}' for name in EVENT_COLUMNS)} FROM quarantine "

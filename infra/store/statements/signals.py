@@ -7,6 +7,8 @@
 from typing import Final
 
 from infra.store.statements.dialect import field, one_of
+from infra.store.statements.events import IS_BELIEVED
+from infra.store.statements.trust import PAID
 
 SUBSCRIPTION_COLUMNS: Final = (
     "id", "partner", "url", "signal_types", "min_score", "secret", "previous_secret", "previous_secret_until_us",
@@ -27,8 +29,6 @@ PUT_POLICY: Final = (
     "ON CONFLICT (partner) DO UPDATE "
     "SET policy = excluded.policy, version = signal_policies.version + 1, updated_at_us = excluded.updated_at_us"
 )
-_SUBSCRIPTION: Final = f"SELECT {', '.join(SUBSCRIPTION_COLUMNS)} FROM subscriptions WHERE partner = ?"
-SUBSCRIPTION: Final = f"{_SUBSCRIPTION} AND id = ?"
 SEALED: Final = "sealed1:"  # before a secret that is kept encrypted
 # Secrets that versions before 0.2 kept in clear, and what is kept instead: (secret, previous_secret, id).
 IN_CLEAR: Final = (
@@ -36,6 +36,8 @@ IN_CLEAR: Final = (
     f"OR substr(previous_secret, 1, {len(SEALED)}) <> '{SEALED}'"
 )
 SEAL: Final = "UPDATE subscriptions SET secret = ?, previous_secret = ? WHERE id = ?"
+_SUBSCRIPTION: Final = f"SELECT {', '.join(SUBSCRIPTION_COLUMNS)} FROM subscriptions WHERE partner = ?"
+SUBSCRIPTION: Final = f"{_SUBSCRIPTION} AND id = ?"
 SUBSCRIPTIONS_OF: Final = f"{_SUBSCRIPTION} ORDER BY created_at_us, id"
 COUNT_SUBSCRIPTIONS: Final = "SELECT count(*) FROM subscriptions WHERE partner = ?"
 # (id, partner, url, signal_types, min_score, secret, created_at_us, updated_at_us)
@@ -60,10 +62,11 @@ DELETE_SUBSCRIPTION: Final = "DELETE FROM subscriptions WHERE partner = ? AND id
 READ_STANDING: Final = (
     "SELECT sequence, last_signal_at_us, local_day, n_that_day FROM signal_users WHERE partner = ? AND user_id = ?"
 )
-# What was promised, per offer: in all, and on a day: (utc_day, partner).
+# What was promised, per offer: in all, and on a day; and the same of strangers (`models.trust`): (utc_day, partner).
 READ_SPENT: Final = (
-    "SELECT offer_id, sum(spent_cents), sum(CASE WHEN utc_day = ? THEN spent_cents ELSE 0 END) FROM offer_spend "
-    "WHERE partner = ? GROUP BY offer_id"
+    "SELECT offer_id, sum(spent_cents), sum(CASE WHEN utc_day = ?1 THEN spent_cents ELSE 0 END), "
+    "sum(strangers_cents), sum(CASE WHEN utc_day = ?1 THEN strangers_cents ELSE 0 END) FROM offer_spend "
+    "WHERE partner = ?2 GROUP BY offer_id"
 )
 # (partner, user_id, score, predicted_action, scored_at_us, sequence, last_signal_at_us, local_day, n_that_day)
 PUT_USER: Final = (
@@ -79,11 +82,12 @@ ADD_HELD_OUT: Final = (
     "INSERT INTO holdout (partner, user_id, type, payload, score, predicted_action, cause_seq, created_at_us) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
-# (partner, offer_id, utc_day, cents)
+# (partner, offer_id, utc_day, cents, cents of strangers)
 SPEND: Final = (
-    "INSERT INTO offer_spend (partner, offer_id, utc_day, spent_cents, n_signals) VALUES (?, ?, ?, ?, 1) "
+    "INSERT INTO offer_spend (partner, offer_id, utc_day, spent_cents, strangers_cents, n_signals) VALUES (?, ?, ?, ?, ?, 1) "
     "ON CONFLICT (partner, offer_id, utc_day) DO UPDATE SET "
-    "spent_cents = offer_spend.spent_cents + excluded.spent_cents, n_signals = offer_spend.n_signals + 1"
+    "spent_cents = offer_spend.spent_cents + excluded.spent_cents, "
+    "strangers_cents = offer_spend.strangers_cents + excluded.strangers_cents, n_signals = offer_spend.n_signals + 1"
 )
 # Whether an event is there and has caused nothing yet: (seq).
 IS_OPEN: Final = (
@@ -98,7 +102,8 @@ FIRST_SENT: Final = "SELECT user_id, type, min(created_at_us) FROM signals WHERE
 FIRST_HELD_OUT: Final = "SELECT user_id, type, min(created_at_us) FROM holdout WHERE partner = ? GROUP BY user_id"
 # What some users paid and were promised: (partner, users).
 PURCHASES_OF: Final = (
-    f"SELECT user_id, occurred_at_us, price FROM events WHERE partner = ? AND event_type = 'purchase' AND user_id {one_of()}"
+    f"SELECT user_id, occurred_at_us, {PAID} FROM events WHERE partner = ? AND event_type = 'purchase' AND user_id {one_of()} "
+    f"AND {IS_BELIEVED}"
 )
 _AMOUNT: Final = "'$.amount'"
 DISCOUNTS_OF: Final = (

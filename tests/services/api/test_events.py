@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from flows.quarantine import replay
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
 from models.events.identity import partner_key, partner_keys, pseudonym
+from models.trust import kept_id
 from services.api.event_verdicts import MAX_ROWS, EventsAnswer
 from services.api.events import MAX_EVENTS, EventsHandler
 from services.http.calls import Call
@@ -49,11 +51,25 @@ def test_one_bad_event_does_not_sink_its_neighbours(tmp_path: Path) -> None:
     ]
 
 
-def test_events_of_browser_keys_are_marked_unless_a_server_sent_them_before(tmp_path: Path) -> None:
-    send(tmp_path, [event("a")])
-    send(tmp_path, [event("a"), event("b")], "pk")
-    marked = connect(tmp_path).execute("SELECT event_id FROM events WHERE browser = 1").fetchall()
-    assert marked == [("b",)]
+def test_a_page_cannot_take_an_id_before_a_server_and_its_answer_shows_the_id_as_it_was_sent(tmp_path: Path) -> None:
+    first = send(tmp_path, [event("order-1"), event("order-1")], "pk")
+    assert [(r.event_id, r.status) for r in first.results] == [("order-1", "accepted"), ("order-1", "duplicate")]
+    assert [r.status for r in send(tmp_path, [event("order-1"), event("order-1")]).results] == ["accepted", "duplicate"]
+    kept = connect(tmp_path).execute("SELECT event_id, browser, believed FROM events ORDER BY seq").fetchall()
+    assert kept == [(kept_id("order-1"), 1, 0), ("order-1", 0, 1)]
+    for kind in ("sk", "pk"):
+        (result,) = send(tmp_path, [event(kept_id("order-1"))], kind).results
+        assert (result.status, result.pointer) == ("rejected", "/events/0/event_id")
+
+
+def test_what_was_rejected_of_a_page_is_a_pages_when_it_is_sent_again(tmp_path: Path) -> None:
+    for kind in ("pk", "sk"):
+        send(tmp_path, [event("a", type="vote")], kind)
+    store = connect(tmp_path)
+    assert store.execute("SELECT browser FROM quarantine ORDER BY id").fetchall() == [(1,), (0,)]
+    store.execute("UPDATE quarantine SET raw = replace(raw, 'vote', 'search')")
+    assert replay(tmp_path) == (2, 0, 0)
+    assert store.execute("SELECT browser, believed FROM events ORDER BY browser").fetchall() == [(0, 1), (1, 0)]
 
 
 def test_the_log_holds_the_pseudonym_and_never_the_user(tmp_path: Path) -> None:

@@ -100,6 +100,13 @@ def test_a_key_stands_for_one_request_of_one_partner_for_a_day(tmp_path: Path, w
     assert n_effects(tmp_path) == 5
 
 
+def test_a_page_cannot_take_a_key_before_a_server_or_another_page(tmp_path: Path, writers: list[Writer]) -> None:
+    writes = Writes(writers[0], bytes(32))
+    callers = [Caller("shop", frozenset(), kind, key_id) for kind, key_id in (("pk", 1), ("pk", 2), ("sk", 3), ("sk", 4))]
+    told = [asyncio.run(writes.write(call()._replace(caller=caller), insert)).headers for caller in callers]
+    assert told == [(), (), (), REPLAYED]  # a partner's server keys take over from each other
+
+
 def test_what_is_refused_is_not_written_and_may_be_tried_again(tmp_path: Path, writers: list[Writer]) -> None:
     writes = Writes(writers[0], bytes(32))
 

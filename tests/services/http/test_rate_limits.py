@@ -9,8 +9,8 @@ from services.http.rate_limits import PeerLimiter, RateLimiter
 NOW_US = 1_795_255_200_000_000
 
 
-def caller(key_id: int = 1, own: int | None = None) -> Caller:
-    return Caller("shop", frozenset(), "sk", key_id, frozenset(), own)
+def caller(key_id: int = 1, own: int | None = None, kind: str = "sk") -> Caller:
+    return Caller("shop", frozenset(), kind, key_id, frozenset(), own)
 
 
 def test_a_key_may_ask_as_often_as_its_quota_says_and_then_waits_for_the_next_token() -> None:
@@ -40,6 +40,20 @@ def test_a_key_with_a_limit_of_its_own_has_that_and_a_new_limit_counts_at_once()
     limits = RateLimiter(60, workers=1)
     assert dict(limits.take(caller(own=5), NOW_US))[b"ratelimit-policy"] == b'"key";q=5;w=60'
     assert dict(limits.take(caller(own=7), NOW_US))[b"ratelimit"] == b'"key";r=6;t=9'
+
+
+def test_a_browser_key_has_another_limit_unless_it_has_one_of_its_own() -> None:
+    limits = RateLimiter(60, 1, of_browsers=7)
+    policies = [dict(limits.take(caller(n, own, "pk"), NOW_US))[b"ratelimit-policy"] for n, own in ((1, None), (2, 9))]
+    assert policies == [b'"key";q=7;w=60', b'"key";q=9;w=60']
+
+
+def test_a_peer_has_a_bucket_of_its_own_for_each_browser_key() -> None:
+    visitors = PeerLimiter(1, 1, whose="with a browser key")
+    for key_id, peer in ((1, "192.0.2.1"), (2, "192.0.2.1"), (1, "192.0.2.2")):
+        visitors.take(peer, NOW_US, key_id)
+    with pytest.raises(Refusal, match="with a browser key"):
+        visitors.take("::ffff:192.0.2.1", NOW_US, 1)
 
 
 def test_a_peer_without_a_valid_key_has_to_wait_and_no_other_peer_with_it() -> None:

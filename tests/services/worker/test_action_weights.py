@@ -14,6 +14,7 @@ from flows.quarantine import replay
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from infra.store.statements.action_weights import CURSOR, FREEZE, SERVING, THAW
+from models.schema import EventType
 from models.simulator import ShopConfig, simulate
 from models.weights import actions as aw
 from services.worker.action_weights import ActionWeightDuty
@@ -31,7 +32,7 @@ def shop() -> pd.DataFrame:
 def kept(home: Path) -> dict[str, Any]:
     connection = connect(home)
     tables = {
-        name: connection.execute(f"SELECT * FROM {name} ORDER BY {'1, 2, 3, 4' if name == KEPT[0] else '1'}").fetchall()
+        name: connection.execute(f"SELECT * FROM {name} ORDER BY {'1, 2, 3, 4, 5' if name == KEPT[0] else '1'}").fetchall()
         for name in KEPT
     }
     ((_, _, _, counts),) = connection.execute(SERVING).fetchall()
@@ -106,17 +107,31 @@ def test_what_quarantine_holds_back_or_releases_behind_the_cursor_is_folded_agai
 SET_BROWSER = "UPDATE events SET browser = 1 WHERE event_id = ?"
 
 
-def test_visitors_known_by_browser_keys_only_are_counted_apart(shop: pd.DataFrame, tmp_path: Path) -> None:
+def test_what_browser_keys_tell_is_counted_apart_action_by_action(shop: pd.DataFrame, tmp_path: Path) -> None:
     connection = connect(tmp_path)
     append_events(tmp_path, shop)
-    user = shop["user_id"].iloc[0]
-    for event_id in shop.loc[shop["user_id"] == user, "event_id"]:
-        connection.execute(SET_BROWSER, (event_id,))
-    other = shop[shop["user_id"] != user]
-    connection.execute(SET_BROWSER, (other["event_id"].iloc[0],))  # one event of many: known by a server key too
-    all_steps(ActionWeightDuty(open_store(tmp_path)), int(shop["occurred_at_us"].max()))
-    found = connection.execute("SELECT DISTINCT user_id FROM action_observations WHERE browser = 1").fetchall()
-    assert found == [(user,)]
+    views = shop[(shop["event_type"] == "item_view") & (shop["user_id"] == shop["user_id"].iloc[0])]
+    connection.executemany(SET_BROWSER, [(event_id,) for event_id in views["event_id"]])
+    all_steps(ActionWeightDuty(open_store(tmp_path)), int(shop["occurred_at_us"].max()) + 2 * HOUR_US)
+    found = connection.execute("SELECT DISTINCT user_id, event_type FROM action_observations WHERE browser = 1").fetchall()
+    assert found == [(views["user_id"].iloc[0], EventType.ITEM_VIEW)]
+    counted = connection.execute("SELECT DISTINCT event_type FROM action_observations WHERE user_id = ?", found[0][:1])
+    assert len(counted.fetchall()) > 1  # the rest of what this visitor did counts in full
+
+
+def test_what_is_not_believed_is_counted_nowhere_and_flow_and_worker_agree(shop: pd.DataFrame, tmp_path: Path) -> None:
+    connection = connect(tmp_path)
+    append_events(tmp_path, shop)
+    connection.execute("UPDATE events SET believed = 0, browser = 1 WHERE seq % 3 = 0")
+    connection.execute("UPDATE events SET browser = 1 WHERE seq % 3 = 1")
+    end_us = int(shop["occurred_at_us"].max()) + 2 * HOUR_US
+    all_steps(ActionWeightDuty(open_store(tmp_path)), end_us)
+    live = kept(tmp_path)
+    rebuild(tmp_path, end_us)
+    assert kept(tmp_path) == live
+    connection.execute("DELETE FROM events WHERE believed = 0")
+    rebuild(tmp_path, end_us)
+    assert kept(tmp_path) == live
 
 
 def test_a_freeze_keeps_what_serves_until_the_thaw(shop: pd.DataFrame, tmp_path: Path) -> None:

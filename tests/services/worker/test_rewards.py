@@ -110,6 +110,20 @@ def test_only_what_happens_within_the_window_counts(shop: Shop) -> None:
     assert shop.rewards() == {"d-1": (1.0, 3.0)}
 
 
+LIST = "INSERT INTO catalog_items (partner, item_id, kind, price, updated_at_us, change) VALUES ('shop', ?, 'item', ?, 1, 1)"
+
+
+def test_what_a_page_says_was_paid_is_worth_the_catalogues_price_at_most(shop: Shop) -> None:
+    shop.connection.executemany(LIST, [("dear", 5.0), ("cheap", 5.0), ("doubted", 5.0), ("unpriced", None)])
+    for n, (item, price) in enumerate((("dear", 1e9), ("cheap", 3.0), ("doubted", 5.0), ("unpriced", 7.0), ("unlisted", 7.0))):
+        shop.decide(f"d-{item}", n, item)
+        shop.event(item, "purchase", item, 30, price=price)
+    shop.connection.execute("UPDATE events SET browser = 1, believed = event_id <> 'doubted'")
+    shop.work(100)
+    paid = {"dear": 5.0, "cheap": 3.0, "unpriced": 0.0, "unlisted": 0.0}
+    assert shop.rewards() == {f"d-{item}": (1.0, revenue) for item, revenue in paid.items()}
+
+
 def test_events_of_the_last_seconds_wait_for_their_decision(shop: Shop) -> None:
     shop.event("e-1", "purchase", "a", 10)
     shop.work(12)

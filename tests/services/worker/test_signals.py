@@ -23,9 +23,9 @@ from infra.store.statements.signals import PUT_POLICY
 from models.events.rules import to_row
 from models.inference.next_action import Outlook
 from models.model_set import ModelSet
-from models.schema import NEXT_ACTIONS
+from models.schema import DAY_US, NEXT_ACTIONS
 from services.serving.features import NoFeatures, OnlineSource
-from services.signals.catalog import CatalogOffer
+from services.signals.catalog import CatalogItem, CatalogOffer
 from services.signals.policies import PolicyBody, QuietHours, Thresholds
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty, open_duty
@@ -178,6 +178,58 @@ def test_the_hold_out_group_gets_nothing_and_is_on_record(home: Path) -> None:
     assert sent & held == set()
     assert min(len(sent), len(held)) > 8
     assert table(home, "SELECT sum(n_signals) FROM offer_spend") == [(2 * len(sent),)]  # who is held out costs nothing
+
+
+class Priced(Shop):
+    """The same with a price for everything."""
+
+    def item(self, partner: str, item_id: str) -> CatalogItem:
+        return CatalogItem(item_id, "item", None, 20.0, None, None, None)
+
+
+DISCOUNTED = "SELECT user_id FROM signals WHERE type = 'offer_discount' ORDER BY user_id"
+SAID_BY_PAGES = "UPDATE events SET browser = 1, believed = 0"
+COUNTS = "INSERT INTO trust_visitors VALUES (?, ?, 1)"
+
+
+def test_strangers_draw_a_share_of_a_budget_and_only_those_who_count(home: Path) -> None:
+    put(home, *((f"u{n}", "add_to_cart", 0) for n in range(10)))
+    store = connect(home)
+    store.execute(SAID_BY_PAGES)
+    store.executemany(COUNTS, [(f"u{n}", NOON_US // DAY_US) for n in range(2, 10)])
+    duty(home, Priced(budget=40.0), next_action=Leaving()).step(NOON_US + 1)
+    drawn = [user for (user,) in table(home, DISCOUNTED)]
+    assert len(drawn) == 5  # two euros each of a quarter of forty
+    assert not {"u0", "u1"} & set(drawn)
+    assert table(home, "SELECT spent_cents, strangers_cents FROM offer_spend") == [(1000, 1000)]
+    put(home, ("known", "add_to_cart", 2))
+    duty(home, Priced(budget=40.0), next_action=Leaving()).step(NOON_US + 3_000_000)
+    assert ("known",) in table(home, DISCOUNTED)
+    assert table(home, "SELECT spent_cents, strangers_cents FROM offer_spend") == [(1200, 1000)]
+
+
+def test_a_stranger_gets_no_discount_on_what_only_a_page_named_a_price_of(home: Path) -> None:
+    put(home, ("a", "add_to_cart", 0))
+    store = connect(home)
+    store.execute(SAID_BY_PAGES)
+    store.execute(COUNTS, ("a", NOON_US // DAY_US))
+    leaving(home).step(NOON_US + 1)
+    assert table(home, DISCOUNTED) == []
+
+
+class Tenth(NoCatalogs):
+    """A catalogue with one offer of a tenth."""
+
+    def offers(self, partner: str) -> Sequence[CatalogOffer]:
+        return [CatalogOffer("tenth", None, 10.0, None, None, None, None, None, (), (), None, None, True)]
+
+
+def test_a_price_that_a_page_told_pays_no_discount_even_for_a_visitor_of_whom_the_server_speaks(home: Path) -> None:
+    put(home, ("a", "item_view", 0), ("a", "add_to_cart", 1), ("b", "add_to_cart", 1))
+    connect(home).execute("UPDATE events SET browser = 1, price = 999 WHERE user_id = 'a' AND event_type = 'add_to_cart'")
+    connect(home).execute("UPDATE events SET price = NULL WHERE event_type = 'item_view'")
+    duty(home, Tenth(), next_action=Leaving()).step(NOON_US + 2_000_000)
+    assert table(home, DISCOUNTED) == [("b",)]
 
 
 def test_the_budget_is_never_overspent_by_workers_at_once(home: Path) -> None:
