@@ -1,5 +1,6 @@
 """``PUT /v1/catalog/items`` and ``PUT /v1/offers``: a batch is taken whole or not at all, and durable when it is answered."""
 
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
@@ -86,14 +87,34 @@ _OFFERS: Final = msgspec.json.Decoder(OffersPut)
 
 
 class CatalogHandler:
-    """Handler of catalogues and offers."""
+    """Handler of catalogues and offers.
 
-    def __init__(self, writes: Writes) -> None:
+    Parameters
+    ----------
+    size_with
+        Items that the catalogue of a partner would have with some more; may be behind by what was put a moment ago.
+    most
+        Items that a catalogue may have.
+    """
+
+    def __init__(
+        self, writes: Writes, size_with: Callable[[Call, Sequence[str]], int] = lambda call, item_ids: 0, most: int = 0
+    ) -> None:
         self._writes = writes
+        self._size_with = size_with
+        self._most = most
 
     async def put_items(self, call: Call) -> Reply:
-        """``PUT /v1/catalog/items``."""
+        """``PUT /v1/catalog/items``.
+
+        Raises
+        ------
+        Refusal
+            422 where the catalogue would grow beyond what it may have.
+        """
         items = decode(_ITEMS, call.body).items
+        if self._size_with(call, [item.item_id for item in items]) > self._most:
+            raise Refusal(422, f"a catalogue may have {self._most} items; ATTUNE_CATALOG_ITEMS is the setting", "/items")
         return await self._put(call, PUT_ITEM, [tuple(getattr(item, name) for name in ITEM_FIELDS) for item in items])
 
     async def put_offers(self, call: Call) -> Reply:
@@ -154,7 +175,12 @@ def schemas(today: date) -> Schemas:
 
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoints of catalogue and offers."""
-    handler, scope = CatalogHandler(shared.writes), "catalog:write"
+
+    def size_with(call: Call, item_ids: Sequence[str]) -> int:
+        shared.catalog.refresh(call.received_at_us / 1e6)
+        return shared.catalog.size_with(call.partner, item_ids)
+
+    handler, scope = CatalogHandler(shared.writes, size_with, shared.settings.catalog_items), "catalog:write"
     item = {"item_id": "sku-9", "category": "shoes", "price": 79.0, "stock": 12, "title": "Trail shoe"}
     offer = {"offer_id": "autumn", "percent": 10, "currency": "EUR", "budget": 500, "categories": ["shoes"]}
     return {
