@@ -7,8 +7,8 @@ Then one reference is assigned; requests never wait. A process that begins anew 
 What happens beyond `Bounds` lets the rarest new pairs go, and `/readyz` says so; events are counted on.
 
 An event that validation quarantines after it was folded stays counted until the next champion, which never saw it. An erasure
-makes the tail be folded anew, without the user. Who has more than `MOST_EVENTS` events is a machine, and waits for the next
-champion too: reading such a history again for every event would make all others wait.
+makes the tail be folded anew, without the user. Who has more than `MOST_EVENTS` believed events is a machine, and waits for the
+next champion too: reading such a history again for every event would make all others wait.
 """
 
 import logging
@@ -98,7 +98,7 @@ class Tail:
             return False
         since = (self._position, until, self._built_to, self._as_of_us)
         users = [user for (user,) in self._store.read(sql.USERS_SINCE, since)]
-        busy = self._store.read(sql.BUSY_USERS, (_json(users), self._most_events)) if users else []
+        busy = self._store.read(sql.BUSY_BELIEVED, (_json(users), self._most_events)) if users else []
         followed = [user for user in users if (user,) not in busy]
         if followed:
             self._fold(followed, until)

@@ -186,6 +186,14 @@ def test_a_machine_is_left_to_the_next_build(tmp_path: Path) -> None:
     assert set(tail.live.view.item_ids) == {"a", "b"}
 
 
+def test_a_page_that_poses_as_a_visitor_does_not_make_a_machine_of_them(tmp_path: Path) -> None:
+    put(tmp_path, view("1", "a", 1), view("2", "b", 2), *(view(f"x{k}", "c", 3) for k in range(9)))
+    connect(tmp_path).execute("UPDATE events SET browser = 1, believed = 0 WHERE item_id = 'c'")
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=0), most_events=2)
+    tail.step()
+    assert set(told(tail.live.view, "a")) == {"a", "b"}
+
+
 def test_a_champion_that_cannot_follow_serves_as_it_is_and_the_problem_is_named(crowned: Path, tmp_path: Path) -> None:
     home = shutil.copytree(crowned, tmp_path / "home")
     for ledger in home.rglob("support.npy"):  # as a file of an earlier version
