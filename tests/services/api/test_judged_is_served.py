@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from flows.fold_actions import rebuild
-from infra import registry
+from infra import layout, registry
 from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.events import append_events
@@ -102,6 +102,7 @@ class Shop:
 
     def __init__(self, home: Path, champions: ChampionSource) -> None:
         self.home, self.now_us, self.store = home, NOW_US, open_store(home)
+        (home / layout.SECRET).write_bytes(bytes(32))  # who is known goes by the pseudonym: the same in every run
         events = simulate(ShopConfig(n_users=400, n_days=3, n_items=60, n_categories=4, seed=3)).events
         self.store.write(lambda transaction: append_events(transaction, events, "local", NOW_US))
         rebuild(home, int(events["occurred_at_us"].max()) + DAY_US)
@@ -134,7 +135,7 @@ class Shop:
         """The session as the log has it, cut as the worker cuts it."""
         if not visit.until:
             return EMPTY
-        return sessions_at(self.store.read, {user_id: visit.until}, visit.until, NOW_US - DAY_US)[user_id]
+        return sessions_at(self.store.read, {user_id: visit.until}, visit.until, NOW_US - DAY_US)[user_id].session
 
     def models_of(self, decision: Mapping[str, Any]) -> ModelSet:
         """The models that a decision names, in the state that it names."""
