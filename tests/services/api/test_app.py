@@ -192,6 +192,7 @@ def test_readiness_names_the_models_and_the_online_store(client: TestClient) -> 
         "models": dict.fromkeys(MODEL_NAMES, 1),
         "problems": {},
         "online_store": "unreachable",
+        "writes": "taken",
     }
 
 
