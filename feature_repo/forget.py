@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # Feast takes seconds to import
 
 USER_VIEWS: Final = tuple(view for view in ONLINE_VIEWS if VIEW_KEY[view] == KEYS["user"])
 OFFLINE_USER_TABLES: Final = tuple(TABLE[view] for view, key in VIEW_KEY.items() if key == KEYS["user"])
+DRAFT: Final = ".draft"
 SESSION_TABLE: Final = TABLE[SESSIONS_VIEW]
 
 
@@ -59,7 +60,7 @@ def _forget_in_redis(store: "FeatureStore", online: object, keys: "Collection[En
 def forget_offline(
     folder: Path, users: Collection[str], swapping: Callable[[], AbstractContextManager[Any]]
 ) -> Counter[str] | None:
-    """Write the offline tables anew without some users, in one pass however many they are.
+    """Write the offline tables anew without some users, in one pass however many they are; one pass at a time.
 
     Parameters
     ----------
@@ -74,6 +75,8 @@ def forget_offline(
     -------
     How many rows went, by user; None if somebody else replaced a table meanwhile: then it must be done again.
     """
+    for left in folder.rglob(f"*{DRAFT}"):  # of a pass that was killed
+        left.unlink()
     gone: Counter[str] = Counter()
     for path, column in _files(folder):
         found = _without(path, column, users, swapping)
@@ -98,26 +101,26 @@ def _without(
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as source:
-            found = path.stat()
-            groups = range(source.num_row_groups)
-            gone: Counter[str] = Counter()
-            for group in groups:
-                gone += _counted(source.read_row_group(group, columns=[column])[column], users)
-            if not gone:
-                return gone
-            draft = path.with_suffix(".draft")
-            with pq.ParquetWriter(draft, source.schema_arrow, compression="zstd") as writer:
-                for group in groups:
-                    writer.write_table(_kept(source.read_row_group(group), column, users))
+        with pq.ParquetFile(path, read_dictionary=[column]) as keys:  # a key stands in many rows
+            identity, hits = path.stat(), {}
+            for group in range(keys.num_row_groups):
+                if found := _counted(keys.read_row_group(group, columns=[column])[column], users):
+                    hits[group] = found
+        if not hits:
+            return Counter()
+        draft = path.with_suffix(DRAFT)
+        with pq.ParquetFile(path) as source, pq.ParquetWriter(draft, source.schema_arrow, compression="zstd") as writer:
+            for group in range(source.num_row_groups):
+                rows = source.read_row_group(group)
+                writer.write_table(_kept(rows, column, users) if group in hits else rows)
     except FileNotFoundError:  # replaced by other files meanwhile
         return None
     with swapping():
-        if not path.exists() or not os.path.samestat(path.stat(), found):
+        if not path.exists() or not os.path.samestat(path.stat(), identity):
             draft.unlink()
             return None
         draft.replace(path)
-    return gone
+    return sum(hits.values(), Counter())
 
 
 def _owners(keys: Any) -> Any:
@@ -132,9 +135,13 @@ def _counted(keys: Any, users: Collection[str]) -> Counter[str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    owners = _owners(keys)
-    counted = pc.value_counts(owners.filter(pc.is_in(owners, value_set=pa.array(list(users), pa.string()))))
-    return Counter({row["values"]: row["counts"] for row in counted.to_pylist()})
+    counted = pc.value_counts(keys)
+    owners = _owners(counted.field("values").cast(pa.string()))
+    rows = pa.table({"user": owners, "n": counted.field("counts")})
+    found: Counter[str] = Counter()
+    for row in rows.filter(pc.is_in(rows["user"], value_set=pa.array(list(users), pa.string()))).to_pylist():
+        found[row["user"]] += row["n"]
+    return found
 
 
 def _kept(rows: Any, column: str, users: Collection[str]) -> Any:

@@ -17,6 +17,7 @@ METRICS: Final = "metrics"  # prometheus multi-process files, where the machine 
 LOCAL_KEY: Final = "local.key"  # the development key of this home, mode 0600
 LOGS: Final = "logs"  # what the processes of `attune up` say
 RETRAIN_LOCK: Final = "retrain.lock"  # held by the one flow run that may write features and models
+ERASURE_LOCK: Final = "erasure.lock"  # held by whoever takes users out of the features
 OFFLINE_LOCK: Final = "offline.lock"  # held while an offline table takes the place of another
 RUNS: Final = "runs"  # working folders of flow runs: training rows; removed when the run ends
 PREFECT_URL: Final = "prefect.url"  # where the running `attune schedule` of this home serves Prefect

@@ -140,7 +140,7 @@ def erase(user: str, partner: Annotated[str, typer.Option(help="Whose user it is
     removed = ", ".join(f"{n} {table}" for table, n in sorted(receipt.removed.items())) or "nothing was kept"
     typer.echo(f"receipt {receipt.receipt_id}: {removed}")
     if not receipt.completed:
-        typer.echo("a flow is writing features now; the worker takes the user out of them when it has ended", err=True)
+        typer.echo("a flow is writing features, or a reader keeps what was; the worker completes it after that", err=True)
 
 
 @signals_app.command("uplift")

@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from infra import layout
-from infra.lock import exclusive, is_free
+from infra.lock import exclusive, held, is_free
 from infra.secret import secret
 from infra.settings import Settings
 from infra.store.engines import open_store
@@ -34,6 +34,8 @@ from models.events.identity import PSEUDONYM_BYTES, partner_key, pseudonym
 from models.schema import MAX_ID_LENGTH
 
 SETTLE_S: Final = 5.0  # by then a step that had read the user's events has ended
+TRIES: Final = 5  # of a command, where others read or write at the moment; then it is left to the worker
+TRY_AGAIN_S: Final = 0.5
 USERS_A_PASS: Final = 5_000
 ROWS_A_WRITE: Final = 100
 TEXTS_A_READ: Final = 5_000
@@ -115,8 +117,15 @@ class Completion:
 
         Returns
         -------
-        0 if there is none, or a flow runs now, or somebody still reads what was.
+        0 if there is none, or a flow runs now, or somebody completes erasures or still reads what was.
         """
+        try:
+            with held(self._home / layout.ERASURE_LOCK, "completion of an erasure"):
+                return self._complete(before_us, now_us)
+        except BlockingIOError:
+            return 0
+
+    def _complete(self, before_us: int, now_us: int) -> int:
         from feature_repo.forget import forget_offline
 
         waiting, last_flow = self._store.read(erasure_tables.UNFINISHED, (before_us, USERS_A_PASS)), self._last_flow()
@@ -236,9 +245,12 @@ def erase(
     store.write(lambda transaction: erase_in_store(transaction, partner, forgotten, receipt_id, now_us))
     time.sleep(settle_s)
     completion = Completion(home, store, forget_online)
-    while completion.complete(now_us, now_us):  # older ones too
-        pass
-    written = receipt(store.read, partner, receipt_id)
+    for _ in range(TRIES):
+        while completion.complete(now_us, now_us):  # older ones too
+            pass
+        if (written := receipt(store.read, partner, receipt_id)) is not None and written.completed:
+            break
+        time.sleep(TRY_AGAIN_S)
     assert written is not None
     return written
 

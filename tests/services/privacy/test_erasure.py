@@ -227,7 +227,7 @@ def test_the_command_says_what_went(shop: Shop) -> None:
     shop.send(event("u", 1), event("u", 2))
     forgotten: list[str] = []
     receipt = erasure.erase(shop.home, "shop", "u", time.time_ns() // 1000, forgetting(forgotten), settle_s=0.0)
-    assert (receipt.removed["events"], set(forgotten)) == (2, {shop.known("u")})
+    assert (receipt.completed, receipt.removed["events"], set(forgotten)) == (True, 2, {shop.known("u")})
 
 
 def test_retention_removes_what_is_old_with_all_that_hangs_on_it(shop: Shop) -> None:
