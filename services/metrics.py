@@ -22,6 +22,7 @@ from infra import layout, lock
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 SHARED_MEMORY: Final = Path("/dev/shm")
+PREFIX: Final = "attune-"
 OWNER: Final = "owner.lock"  # held by the supervisor of the processes that count here; names its process id
 KINDS: Final = ("counter", "histogram")  # the library keeps a file of each, per process
 FILE_BYTES: Final = 1 << 19  # has room for every route with every status
@@ -35,23 +36,23 @@ def prepare(home: Path, memory: Path = SHARED_MEMORY) -> None:
     memory
         Folder that needs no disk; if it cannot be used, the files lie in the home.
     """
-    prefix = f"attune-{blake2b(str(home.absolute()).encode(), digest_size=8).hexdigest()}-"
+    prefix = f"{PREFIX}{blake2b(str(home.absolute()).encode(), digest_size=8).hexdigest()}-"
     os.environ.pop(MULTIPROCESS, None)
     for base in (memory, home / layout.METRICS):
         with suppress(OSError):
             if base != memory:
                 base.mkdir(mode=0o700, exist_ok=True)
-            for folder in _left_over(base, prefix):
+            for folder in _left_over(base):
                 shutil.rmtree(folder, ignore_errors=True)
             os.environ[MULTIPROCESS] = str(_made(base, prefix))
             return
 
 
-def _left_over(base: Path, prefix: str) -> Iterator[Path]:
-    """Folders of ours whose owner has ended, however that happened."""
-    for folder in base.glob(f"{prefix}*"):
-        found = folder.lstat()
-        if not folder.is_symlink() and found.st_uid == os.geteuid() and lock.is_free(folder / OWNER):
+def _left_over(base: Path) -> Iterator[Path]:
+    """Folders of ours, of any home, whose owner has ended, however that happened."""
+    for folder in base.glob(f"{PREFIX}*"):
+        is_ours = not folder.is_symlink() and folder.lstat().st_uid == os.geteuid() and (folder / OWNER).exists()
+        if is_ours and lock.is_free(folder / OWNER):
             yield folder
 
 

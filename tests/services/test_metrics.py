@@ -65,7 +65,7 @@ def test_a_second_start_leaves_a_live_run_alone_and_removes_what_a_killed_one_le
     dead = live.with_name(f"{live.name}-dead")
     dead.mkdir()
     (dead / OWNER).write_text("1")
-    other = tmp_path / "attune-of-another-home"
+    other = tmp_path / "attune-of-somebody-else"
     other.mkdir()
     metrics.prepare(tmp_path, tmp_path)
     assert live.exists()
