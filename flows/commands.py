@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
+from flows.quarantine_commands import app as quarantine_app
+from flows.terminal import Json
+from flows.terminal import home as _home
+from flows.terminal import print_json as _print_json
+from flows.terminal import say as _say
 from infra import layout
 from models.schema import DAY_US, SOURCE_FORMATS
 
@@ -18,7 +22,6 @@ if TYPE_CHECKING:
     from infra.registry import ModelVersion
 
 app = typer.Typer()
-quarantine_app = typer.Typer(help="Rejected rows: list them, or replay them after a fix.", no_args_is_help=True)
 app.add_typer(quarantine_app, name="quarantine")
 weights_app = typer.Typer(
     help="What each action counts: posterior, interval, prior; freeze and thaw.", invoke_without_command=True
@@ -26,22 +29,6 @@ weights_app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 experiment_app = typer.Typer(help="Experiments: what the variants did to visitors.", no_args_is_help=True)
 app.add_typer(experiment_app, name="experiment")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-
-
-def _home() -> Path:
-    from infra.settings import Settings, prepare
-
-    return prepare(Settings().home)
-
-
-def _print_json(value: object) -> None:
-    typer.echo(msgspec.json.encode(value))
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 def _instant_us(text: str | None) -> int | None:
@@ -88,32 +75,6 @@ def ingest(
         return
     counts = ingest_file(file, format, _home())
     _print_json(counts._asdict())
-
-
-@quarantine_app.command("list")
-def quarantine_list(
-    limit: Annotated[int, typer.Option(min=1, help="Newest rows first.")] = 50,
-    as_json: Json = False,
-) -> None:
-    """Show rejected rows with their reasons."""
-    from flows.quarantine import list_rows
-
-    rows = list_rows(_home(), limit)
-    if as_json:
-        _print_json(rows)
-        return
-    for row in rows:
-        where = f"line {row['line']}" if row["line"] is not None else f"event {row['seq']}"
-        typer.echo(f"{row['source']}  {where}  {row['reason']}")
-    _say(f"{len(rows)} rows shown; replay them after a fix with: attune quarantine replay")
-
-
-@quarantine_app.command("replay")
-def quarantine_replay() -> None:
-    """Send rejected rows through the door again."""
-    from flows.quarantine import replay
-
-    _print_json(replay(_home())._asdict())
 
 
 @app.command()

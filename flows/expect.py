@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
 
 UTC_OFFSET_MIN: Final = (-14 * 60, 14 * 60)
+UNIQUE: Final = "key_and_instant_unique"
+NOT_LATER: Final = "nothing_later_than_as_of"
 _TEXTS: Final = {"event_id": True, "user_id": True, "session_id": False, "item_id": False, "category": False}  # -> required
+
+
+class ValidationStopped(ValueError):  # noqa: N818 - a decision about data
+    """Data that must not be folded before a person has looked; one line that says what failed and what to type."""
 
 
 class Outcome(NamedTuple):
@@ -34,15 +40,15 @@ class Outcome(NamedTuple):
     kind
         Great Expectations' name of the expectation type.
     n_failed
-        Rows that failed; 1 for an expectation about the whole frame.
+        Rows that failed.
     rows
-        Index labels of those rows; None for an expectation about the whole frame.
+        Index labels of those rows.
     """
 
     name: str
     kind: str
     n_failed: int
-    rows: list[Any] | None
+    rows: list[Any]
 
 
 def of_events() -> "list[Expectation]":
@@ -67,13 +73,20 @@ def of_events() -> "list[Expectation]":
         "utc_offset_min": UTC_OFFSET_MIN,
         "occurred_at_us": (0, None),
         "ahead_s": (None, CLOCK_SKEW_S),
-        "nth_in_session": (None, MAX_SESSION_EVENTS),
         "price_ratio": (1 / MAX_PRICE_RATIO, MAX_PRICE_RATIO),
     }
     for column, (low, high) in ranges.items():
         expect(gxe.ExpectColumnValuesToBeBetween, f"{column}_in_range", column=column, min_value=low, max_value=high)
     expect(gxe.ExpectColumnValuesToBeInSet, "item_id_where_required", column="item_is_missing", value_set=[False])
     return found
+
+
+def of_visitors() -> "list[Expectation]":
+    """Expectations of the visitors of a batch, for frames from `models.events.quality.of_visitors`."""
+    gxe: Any = import_module("great_expectations.expectations")
+
+    most = {"column": "session_events", "max_value": MAX_SESSION_EVENTS}
+    return [gxe.ExpectColumnValuesToBeBetween(**most, meta={"name": "session_events_in_range"})]
 
 
 def of_columns() -> "list[Expectation]":
@@ -98,8 +111,8 @@ def of_tables(as_of_us: int) -> "list[Expectation]":
 
     return [
         gxe.ExpectColumnValuesToBeBetween(column="n_rows", min_value=1, meta={"name": "table_not_empty"}),
-        gxe.ExpectColumnPairValuesToBeEqual(column_A="n_rows", column_B="n_keys", meta={"name": "key_and_instant_unique"}),
-        gxe.ExpectColumnValuesToBeBetween(column="latest_us", max_value=as_of_us, meta={"name": "nothing_later_than_as_of"}),
+        gxe.ExpectColumnPairValuesToBeEqual(column_A="n_rows", column_B="n_keys", meta={"name": UNIQUE}),
+        gxe.ExpectColumnValuesToBeBetween(column="latest_us", max_value=as_of_us, meta={"name": NOT_LATER}),
     ]
 
 
@@ -129,7 +142,7 @@ class Checker:
         Raises
         ------
         RuntimeError
-            If an expectation could not be evaluated at all: a fault of ours, not of the data.
+            If an expectation could not be evaluated at all, or names no rows: a fault of ours, not of the data.
         """
         if name not in self._checkpoints:
             self._checkpoints[name] = self._checkpoint(name, suite())
@@ -174,9 +187,9 @@ def _outcome(result: Any) -> Outcome:
         messages = {str(one.get("exception_message")) for one in failures}
         raise RuntimeError(f"the expectation {name} could not be evaluated: {'; '.join(sorted(messages))}")
     rows = result.result.get("unexpected_index_list")
-    if rows is None:
-        return Outcome(name, config.type, 0 if result.success else 1, [] if result.success else None)
-    return Outcome(name, config.type, len(rows), list(rows))
+    if rows is None and not result.success:
+        raise RuntimeError(f"the expectation {name} does not name the rows that fail it")
+    return Outcome(name, config.type, len(rows or ()), list(rows or ()))
 
 
 def merged(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -184,6 +197,5 @@ def merged(outcomes: Iterable[Outcome]) -> list[Outcome]:
     sums: dict[str, Outcome] = {}
     for one in outcomes:
         before = sums.get(one.name, Outcome(one.name, one.kind, 0, []))
-        rows = None if before.rows is None or one.rows is None else before.rows + one.rows
-        sums[one.name] = Outcome(one.name, one.kind, before.n_failed + one.n_failed, rows)
+        sums[one.name] = Outcome(one.name, one.kind, before.n_failed + one.n_failed, before.rows + one.rows)
     return list(sums.values())

@@ -1,42 +1,37 @@
-"""Validate: are the log's new events believable, and are the feature tables?
+"""Validate: are the log's new events believable?
 
-Single rows that fail are held back in quarantine by their sequence number, with the names of the expectations they failed. When
-more than the tolerated share fails, something upstream is broken: the batch stops, nothing is held back, nothing is folded.
+Rows that fail are held back in quarantine by their sequence number, with the names of the expectations they failed; a visitor
+who is a machine is held back as a whole. The rest goes on. Only when most of what servers and files told fails, of most
+visitors, is something upstream broken: then the batch waits until a person has typed ``attune quarantine accept`` or ``drop``.
+What browser keys sent is held back as well, but raises no alarm: strangers cannot stop a training.
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import numpy as np
-import pandas as pd
+import msgspec
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
 
 from flows import expect
-from flows.expect import Checker, Outcome
+from flows.expect import Checker, Outcome, ValidationStopped
 from flows.write_report import write_report
 from infra.layout import DATA_DOCS, REPORTS
 from infra.store.engines import open_store
 from infra.store.events import event_chunks, quarantine_events
-from infra.store.protocol import LogTail, Transaction
-from infra.store.statements.offline import SUMMARY
-from models.events.quality import TOLERANCE, feature_bounds, summary, with_checks
-from models.schema import VIEW_FEATURES, VIEW_KEY
+from infra.store.protocol import LogTail, Store
+from infra.store.statements import quarantine as sql
+from models.events import quality
+from models.events.quality import ALARM_SHARE
 
 CURSOR: Final = "validate"
 ROWS_AT_ONCE: Final = 200_000
-TABLES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {v: (VIEW_KEY[v], VIEW_FEATURES[v]) for v in VIEW_KEY}
-_COLUMN_SUMMARY: Final = ["n_missing", "n_not_finite", "lowest", "highest", "lowest_allowed", "highest_allowed"]
-
-
-class ValidationStopped(ValueError):  # noqa: N818 - a decision about data
-    """Data that must not be folded; one line that says what failed and what to do."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +45,11 @@ class ValidationResult:
     n_failed
         Events that failed at least one expectation.
     n_quarantined
-        Those newly held back.
+        The same: who fails is held back. An event that a person has accepted counts in neither.
+    n_visitors_held
+        Visitors of whom an event is held back.
     failed_by
-        Expectation name to number of events; only those with failures.
+        Expectation name to number of events held back; only those with failures.
     n_expectations
         Expectations evaluated.
     passed
@@ -66,6 +63,7 @@ class ValidationResult:
     n_rows: int = 0
     n_failed: int = 0
     n_quarantined: int = 0
+    n_visitors_held: int = 0
     failed_by: dict[str, int] = field(default_factory=dict)
     n_expectations: int = 0
     passed: bool = True
@@ -74,7 +72,27 @@ class ValidationResult:
     seconds: float = 0.0
 
 
-def validate(home: Path, as_of_us: int | None = None, *, tolerance: float = TOLERANCE) -> ValidationResult:
+class _Batch(NamedTuple):
+    """What was checked: outcomes of the suites; the reasons of rows that fail, by sequence number; where the batch lies."""
+
+    checker: Checker | None
+    outcomes: list[Outcome]
+    reasons: dict[int, str]
+    n_rows: int
+    position: int
+    until: int
+
+
+class _Held(NamedTuple):
+    """An event that validation holds back and that nobody has decided about."""
+
+    seq: int
+    reason: str
+    user_id: str
+    browser: int
+
+
+def validate(home: Path, as_of_us: int | None = None, *, tolerance: float = ALARM_SHARE) -> ValidationResult:
     """Check the events that arrived or were released since the last validation, and hold back those that fail.
 
     Inside a Prefect run the result also becomes a table among its artifacts.
@@ -84,108 +102,104 @@ def validate(home: Path, as_of_us: int | None = None, *, tolerance: float = TOLE
     as_of_us
         Taken so that all steps of a retraining look alike; an event is believable or not whenever it is looked at.
     tolerance
-        Share of the batch that may fail, 0 to 1.
+        Share of the rows, and of the visitors, that may fail before a person is asked, 0 to 1.
 
     Raises
     ------
     ValidationStopped
-        If more than the tolerated share of the rows fails, or an expectation about the whole batch does.
+        If more fails, until a person has decided (see `models.events.quality.is_alarming`); it is held back all the same.
     """
     started = time.monotonic()
-    checker: Checker | None = None
-    outcomes: list[Outcome] = []
-    n_rows = last_seq = 0
     with closing(open_store(home)) as store:
         tail = store.tail(CURSOR)
-        for frame in event_chunks(store, after_seq=_unseen_after(tail), n_rows=ROWS_AT_ONCE):
-            checker = checker or Checker(home / DATA_DOCS / "events")
-            outcomes += checker.check("events", with_checks(frame.set_index("seq")), expect.of_events)
-            n_rows, last_seq = n_rows + len(frame), int(frame["seq"].iloc[-1])
-        if checker is None:
+        batch = _checked(home, store, tail)
+        store.write(lambda transaction: quarantine_events(transaction, batch.reasons.items()))
+        held = [_Held(*row) for row in store.read(sql.HELD_SINCE, (batch.position,))]
+        if batch.checker is None and not held:
             return ValidationResult(seconds=time.monotonic() - started)
-        result = _concluded(home, checker, expect.merged(outcomes), n_rows, tolerance)
-
-        def work(transaction: Transaction) -> int:
-            tail.move(transaction, last_seq, time.time_ns() // 1_000)
-            return quarantine_events(transaction, _reasons(outcomes).items())
-
-        n_quarantined = store.write(work)
-    return replace(result, n_quarantined=n_quarantined, seconds=time.monotonic() - started)
+        stopped = _is_alarming(store, batch, held, tolerance)
+        result = _concluded(home, batch, held, stopped)
+        if stopped:
+            raise ValidationStopped(_what_to_do(result))
+        store.write(lambda transaction: tail.move(transaction, batch.until, time.time_ns() // 1_000))
+    return replace(result, seconds=time.monotonic() - started)
 
 
-def _unseen_after(tail: LogTail) -> int:
-    """The sequence number after which events were never seen, or were held back and released since."""
-    return min([tail.position() or 0, *(seq - 1 for seq in tail.released()[:1])])
+def _checked(home: Path, store: Store, tail: LogTail) -> _Batch:
+    """Run the suites over the events that were never seen, or were held back and released since."""
+    position = tail.position() or 0
+    after, until = min([position, *(seq - 1 for seq in tail.released()[:1])]), tail.end()
+    checker: Checker | None = None
+    outcomes: list[Outcome] = []
+    n_events: Counter[str] = Counter()
+    for frame in event_chunks(store, after_seq=after, n_rows=ROWS_AT_ONCE):
+        checker = checker or Checker(home / DATA_DOCS / "events")
+        outcomes += checker.check("events", quality.with_checks(frame.set_index("seq")), expect.of_events)
+        n_events.update({str(user): n for user, n in frame["user_id"].value_counts().items()})
+        until = max(until, int(frame["seq"].iloc[-1]))
+    if checker is not None:
+        outcomes.append(_of_visitors(store, checker, n_events, (after, until)))
+    accepted = {seq for (seq,) in store.read(sql.ACCEPTED_SINCE, (after,))}
+    reasons = {seq: reason for seq, reason in _reasons(outcomes).items() if seq not in accepted}
+    return _Batch(checker, expect.merged(outcomes), reasons, n_events.total(), position, until)
+
+
+def _of_visitors(store: Store, checker: Checker, n_events: Counter[str], span: tuple[int, int]) -> Outcome:
+    """Check the visitors of a batch; an outcome that names the events of those who fail."""
+    longest: Counter[str] = Counter()
+    busy = [user for user, n in n_events.items() if n > quality.MAX_SESSION_EVENTS]
+    for user, n in store.read(sql.SESSION_SIZES, (_json(busy), *span)):
+        longest[user] = max(longest[user], n)
+    (said,) = checker.check("visitors", quality.of_visitors(n_events, longest), expect.of_visitors)
+    rows = [seq for (seq,) in store.read(sql.EVENTS_OF, (_json(said.rows), *span))]
+    return said._replace(n_failed=len(rows), rows=rows)
+
+
+def _json(values: Sequence[Any]) -> str:
+    return msgspec.json.encode(list(values)).decode()
 
 
 def _reasons(outcomes: Iterable[Outcome]) -> dict[int, str]:
     names: defaultdict[int, list[str]] = defaultdict(list)
     for one in outcomes:
-        for seq in one.rows or ():
+        for seq in one.rows:
             names[int(seq)].append(one.name)
     return {seq: ", ".join(failed) for seq, failed in sorted(names.items())}
 
 
-def _concluded(home: Path, checker: Checker, outcomes: list[Outcome], n_rows: int, tolerance: float) -> ValidationResult:
-    """Write the pages and the artifact, then stop the batch or let it pass."""
-    n_failed = len(_reasons(outcomes))
-    failed_by = {one.name: one.n_failed for one in outcomes if one.n_failed}
-    whole = [one.name for one in outcomes if one.n_failed and one.rows is None]
-    pages = checker.write_pages()
-    report = write_report(home / REPORTS / "validation.html", "Events", outcomes, n_rows, pages)
-    result = ValidationResult(n_rows, n_failed, 0, failed_by, len(outcomes), not failed_by, str(pages), str(report))
-    stopped = bool(whole) or n_failed > tolerance * n_rows
+def _is_alarming(store: Store, batch: _Batch, held: Sequence[_Held], tolerance: float) -> bool:
+    theirs = [one for one in held if not one.browser]
+    if len(theirs) < quality.LEAST_ALARM_ROWS:  # the usual case: nothing has to be counted
+        return False
+    told = store.read(sql.TOLD_BY_SERVERS, (batch.position, batch.until))[0]
+    return quality.is_alarming((len(theirs), len({one.user_id for one in theirs})), (told[0], told[1]), tolerance)
+
+
+def _concluded(home: Path, batch: _Batch, held: Sequence[_Held], stopped: bool) -> ValidationResult:
+    """Write the pages and the artifact of what was found, and of what an alarm before holds back."""
+    reasons = {one.seq: one.reason for one in held} | batch.reasons
+    failed_by = Counter(name for reason in reasons.values() for name in reason.split(", "))
+    n_rows = batch.n_rows + len(reasons.keys() - batch.reasons.keys())
+    n_visitors = len({one.user_id for one in held})
+    result = ValidationResult(
+        n_rows, len(reasons), len(reasons), n_visitors, dict(failed_by), len(batch.outcomes), not failed_by
+    )
+    if batch.checker is not None:
+        pages = batch.checker.write_pages()
+        outcomes = [one._replace(n_failed=failed_by[one.name]) for one in batch.outcomes]
+        report = write_report(home / REPORTS / "validation.html", "Events", outcomes, n_rows, pages)
+        result = replace(result, pages=str(pages), report=str(report))
     if FlowRunContext.get() or TaskRunContext.get():
         _publish(result, stopped)
-    if stopped:
-        worst = ", ".join(sorted(failed_by, key=lambda name: -failed_by[name])[:3])
-        raise ValidationStopped(
-            f"{n_failed} of {n_rows} new events failed validation ({worst}); at most {tolerance:.0%} may: "
-            f"nothing was held back or folded, see {report}"
-        )
     return result
 
 
-def check_tables(home: Path, folder: Path, as_of_us: int) -> list[Outcome]:
-    """Check the feature tables that lie in a folder: nothing missing, all finite and in range, unique keys, not empty.
-
-    The tables are summed up first, so that their size does not matter; the suites run over the summaries.
-
-    Raises
-    ------
-    ValidationStopped
-        With the tables and columns that failed.
-    """
-    tables, columns = _summaries(folder)
-    checker = Checker(home / DATA_DOCS / "features")
-    outcomes = checker.check("tables", tables, lambda: expect.of_tables(as_of_us)) + checker.check(
-        "columns", columns, expect.of_columns
-    )
-    pages = checker.write_pages()
-    write_report(home / REPORTS / "feature_validation.html", "Feature tables", outcomes, len(columns), pages)
-    failures = [f"{one.name}: {', '.join(map(str, one.rows or ['?']))}" for one in outcomes if one.n_failed]
-    if failures:
-        raise ValidationStopped(f"the new feature tables were not taken into use: {'; '.join(failures)}; see {pages}")
-    return outcomes
-
-
-def _summaries(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row per table, and one per feature column, both indexed by name; a column at a time is in memory."""
-    import duckdb
-    from pyarrow.parquet import ParquetFile
-
-    tables, columns = {}, {}
-    for name, (key, features) in TABLES.items():
-        path = folder / f"{name}.parquet"
-        with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
-            tables[name] = connection.execute(SUMMARY[key], [str(path)]).fetchall()[0]
-        with ParquetFile(path) as file:
-            for feature in features:
-                values = file.read([feature]).column(0).to_numpy()
-                columns[f"{name}.{feature}"] = (*summary(values), *feature_bounds(feature))
+def _what_to_do(result: ValidationResult) -> str:
+    worst = ", ".join(sorted(result.failed_by, key=lambda name: -result.failed_by[name])[:3])
     return (
-        pd.DataFrame.from_dict(tables, orient="index", columns=["n_rows", "n_keys", "latest_us"]),
-        pd.DataFrame.from_dict(columns, orient="index", columns=_COLUMN_SUMMARY).replace(np.inf, np.finfo(np.float64).max),
+        f"{result.n_failed} of {result.n_rows} new events failed validation ({worst}), of most of the visitors: "
+        "they are held back, and nothing is folded until somebody has decided. Look: attune quarantine list; "
+        "go on without them: attune quarantine drop --all; believe them: attune quarantine accept --all --reason TEXT"
     )
 
 
@@ -203,7 +217,7 @@ RETRIES: Final[dict[str, Any]] = {
 
 
 @task(name="check new events", **RETRIES)
-def check_events(home: str, as_of_us: int | None = None, tolerance: float = TOLERANCE) -> ValidationResult:
+def check_events(home: str, as_of_us: int | None = None, tolerance: float = ALARM_SHARE) -> ValidationResult:
     """Task around `validate`."""
     return validate(Path(home), as_of_us, tolerance=tolerance)
 
@@ -220,6 +234,6 @@ def _publish(result: ValidationResult, stopped: bool) -> None:
 
 
 @flow(name="validate")
-def validate_events(home: str, as_of_us: int | None = None, tolerance: float = TOLERANCE) -> dict[str, Any]:
+def validate_events(home: str, as_of_us: int | None = None, tolerance: float = ALARM_SHARE) -> dict[str, Any]:
     """Check the new events of a home; what was found, JSON-able."""
     return asdict(check_events(home, as_of_us, tolerance))

@@ -19,7 +19,7 @@ def write_report(path: Path, subject: str, outcomes: Sequence[Outcome], n_rows: 
         First page of the Data Docs.
     """
     worst = sorted(outcomes, key=lambda one: -one.n_failed)
-    rows = [[one.name, one.kind, one.n_failed, ", ".join(map(str, (one.rows or [])[:5]))] for one in worst]
+    rows = [[one.name, one.kind, one.n_failed, ", ".join(map(str, one.rows[:5]))] for one in worst]
     page = render(
         "validation.html.j2",
         subject=subject,

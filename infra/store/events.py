@@ -16,7 +16,7 @@ import pandas as pd
 
 from infra.store.protocol import Store, Transaction
 from infra.store.statements.events import APPEND_EVENT, FROM_BROWSER, FROM_SERVER, LOG_COLUMNS, READ_BELIEVED, READ_EVENTS
-from infra.store.statements.quarantine import QUARANTINE_EVENT, QUARANTINE_ROW
+from infra.store.statements.quarantine import QUARANTINE_ANYWAY, QUARANTINE_EVENT, QUARANTINE_ROW
 from infra.store.trust import note_outcomes
 from models.schema import EVENT_COLUMNS, MEASURES
 from models.trust import OUTCOMES, kept_id
@@ -187,14 +187,16 @@ def _content_key(row: Refused) -> str:
     return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def quarantine_events(transaction: Transaction, refusals: Iterable[tuple[int, str]]) -> int:
+def quarantine_events(transaction: Transaction, refusals: Iterable[tuple[int, str]], *, anyway: bool = False) -> int:
     """Leave events of the log out of every fold: ``(seq, reason)`` pairs.
 
-    An event that was released by a replay and is refused again is held back again.
+    An event that was released by a replay and is refused again is held back again; one that a person has accepted is not,
+    unless `anyway`.
 
     Returns
     -------
     Events newly held back, or whose reason changed.
     """
     now_us = time.time_ns() // 1_000
-    return transaction.executemany(QUARANTINE_EVENT, ((reason, f"seq:{seq}", now_us, seq) for seq, reason in refusals))
+    statement = QUARANTINE_ANYWAY if anyway else QUARANTINE_EVENT
+    return transaction.executemany(statement, ((reason, f"seq:{seq}", now_us, seq) for seq, reason in refusals))

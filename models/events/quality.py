@@ -3,6 +3,7 @@
 The suites of `flows/validate.py` check these columns and bounds; the numbers live here.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,8 +13,13 @@ import pandas as pd
 from models.events.encode import is_item_event
 from models.schema import DEVICES, EVENT_TYPES, N_EVENT_TYPES, REFERRERS
 
-TOLERANCE: Final = 0.05  # share of a batch's rows that may fail; above it the batch stops
-MAX_SESSION_EVENTS: Final = 10_000  # of one session in one batch; beyond it a machine is clicking
+# Rows that fail are held back by name and the rest goes on. Only when more than this share fails, of the rows and of the
+# visitors that servers and files told of, and not fewer rows than that, is something upstream broken: then a person is asked.
+ALARM_SHARE: Final = 0.5
+LEAST_ALARM_ROWS: Final = 100
+MAX_SESSION_EVENTS: Final = (
+    10_000  # of one session, or of one day without a session id, in one batch; beyond it a machine clicks
+)
 MAX_PRICE_RATIO: Final = 100.0  # an item's price against its median in the batch, either way: 100 is cents for euros
 MIN_PRICES: Final = 5  # of an item, before its median means anything
 
@@ -77,22 +83,19 @@ def with_checks(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     A new frame with, besides: ``item_is_missing`` (bool), ``ahead_s`` (occurred after it was received, seconds, negative
-    normally), ``nth_in_session`` (1, 2, … within the batch in log order, 0 without a session id), ``price_ratio`` (to the
-    item's median price in the batch, NaN where fewer than `MIN_PRICES` are known; a price of 0 is no price here).
+    normally), ``price_ratio`` (to the item's median price in the batch, NaN where fewer than `MIN_PRICES` are known; a price
+    of 0 is no price here).
 
     Examples
     --------
-    >>> rows = {"event_type": ["purchase", "search"], "item_id": None, "partner": "p", "session_id": "s", "price": np.nan}
+    >>> rows = {"event_type": ["purchase", "search"], "item_id": None, "partner": "p", "price": np.nan}
     >>> checked = with_checks(pd.DataFrame({**rows, "occurred_at_us": 5_000_000, "received_at_us": 7_000_000}))
-    >>> checked[["item_is_missing", "ahead_s", "nth_in_session"]].values.tolist()
-    [[True, -2.0, 1], [False, -2.0, 2]]
+    >>> checked[["item_is_missing", "ahead_s"]].values.tolist()
+    [[True, -2.0], [False, -2.0]]
     """
-    known = frame["session_id"].notna()
-    nth = frame.groupby(["partner", "session_id"], sort=False).cumcount() + 1
     return frame.assign(
         item_is_missing=frame["event_type"].isin(_ITEM_TYPES) & frame["item_id"].isna(),
         ahead_s=(frame["occurred_at_us"] - frame["received_at_us"]) / 1e6,
-        nth_in_session=nth.where(known, 0),
         price_ratio=_price_ratio(frame),
     )
 
@@ -102,3 +105,42 @@ def _price_ratio(frame: pd.DataFrame) -> "pd.Series[float]":
     prices = frame.loc[priced, ["partner", "item_id", "price"]].groupby(["partner", "item_id"], sort=False)["price"]
     median = prices.transform("median").where(prices.transform("size") >= MIN_PRICES)
     return (frame.loc[priced, "price"] / median).reindex(frame.index)
+
+
+def of_visitors(n_events: Mapping[str, int], longest: Mapping[str, int]) -> pd.DataFrame:
+    """Frame that the expectations about visitors look at: one row per visitor of a batch.
+
+    Parameters
+    ----------
+    n_events
+        Events of each visitor in the batch.
+    longest
+        Events of the longest session, of those visitors whose number of events says too little.
+
+    Returns
+    -------
+    Index the visitor; column ``session_events``, at least the number of events of the longest session.
+
+    Examples
+    --------
+    >>> of_visitors({"ann": 3, "bot": 40_000}, {"bot": 39_000})["session_events"].to_dict()
+    {'ann': 3, 'bot': 39000}
+    """
+    events = pd.Series({**n_events, **longest}, dtype=np.int64)
+    return pd.DataFrame({"session_events": events})
+
+
+def is_alarming(bad: tuple[int, int], total: tuple[int, int], share: float = ALARM_SHARE) -> bool:
+    """Whether so much of a batch is bad that a person should look: of its rows and of its visitors.
+
+    Parameters
+    ----------
+    bad, total
+        Rows and visitors.
+
+    Examples
+    --------
+    >>> is_alarming((40_000, 1), (45_000, 300)), is_alarming((300, 60), (500, 100)), is_alarming((3, 3), (3, 3))
+    (False, True, False)
+    """
+    return bad[0] >= LEAST_ALARM_ROWS and all(some > share * of for some, of in zip(bad, total, strict=True))

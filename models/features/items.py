@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from models.arrays import Features, Floats, Ints
+from models.arrays import Features, Floats, Ints, Records
 from models.events.encode import EventArray
 from models.kernels import kernel, nth_smallest
 from models.schema import ITEM_FEATURES, N_EVENT_TYPES, EventType
@@ -42,6 +42,27 @@ _STATE_DTYPE: Final = np.dtype(
         ("hour", np.int64),  # the last hour in which something happened
     ]
 )
+
+
+_N_PRICED, _N_PRICED_THEN, _DRAWN_IN = range(3)  # places in `Carry.drawn`
+
+
+class Carry(NamedTuple):
+    """Where the fold stands between two instants: what comes later needs nothing of what was before.
+
+    Attributes
+    ----------
+    states
+        Counts of each item as of its last event, shape (n_items,), by item code.
+    edges
+        The price bands, shape (N_PRICE_BANDS - 1,).
+    drawn
+        Items with a price now, and when the bands were drawn; the hour of that; shape (3,).
+    """
+
+    states: Records
+    edges: Floats
+    drawn: Ints
 
 
 class ItemHistory(NamedTuple):
@@ -133,12 +154,18 @@ def _hour(at_us: Any, until_us: int) -> Any:
 
 @kernel
 def _fold(
-    states: Any, events: EventArray, rows: Ints, until_us: int, items: Ints, hour_end_us: Ints, features: Features
+    states: Any,
+    edges: Floats,
+    drawn: Ints,
+    events: EventArray,
+    rows: Ints,
+    until_us: int,
+    items: Ints,
+    hour_end_us: Ints,
+    features: Features,
 ) -> int:
     """Write the rows of hour after hour; the number of rows written."""
-    n_rows, n_priced, n_priced_then, drawn_in = 0, 0, 0, np.int64(-_DAY_HOURS)
-    edges = np.zeros(N_PRICE_BANDS - 1)
-    first = 0  # of the hour's rows in the output
+    n_rows, first = 0, 0  # of the hour's rows in the output
     for i in range(len(rows)):
         event = events[rows[i]]
         hour = _hour(event.occurred_at_us, until_us)
@@ -149,11 +176,14 @@ def _fold(
             items[n_rows] = event.item
             n_rows += 1
         _advance(state, event)
-        n_priced += unpriced and state.n_prices > 0.0
+        drawn[_N_PRICED] += unpriced and state.n_prices > 0.0
         if i == len(rows) - 1 or _hour(events[rows[i + 1]].occurred_at_us, until_us) != hour:
-            if n_priced > 0 and (hour - drawn_in >= _DAY_HOURS or n_priced > 1.1 * n_priced_then):
-                edges = _edges(_priced(states))
-                n_priced_then, drawn_in = n_priced, hour
+            n_priced = drawn[_N_PRICED]
+            if n_priced > 0 and (hour - drawn[_DRAWN_IN] >= _DAY_HOURS or n_priced > 1.1 * drawn[_N_PRICED_THEN]):
+                found = _edges(_priced(states))
+                for fifth in range(len(edges)):
+                    edges[fifth] = found[fifth]
+                drawn[_N_PRICED_THEN], drawn[_DRAWN_IN] = n_priced, hour
             end_us = min((hour + 1) * HOUR_US, until_us)
             for row in range(first, n_rows):
                 _fade(states[items[row]], end_us)
@@ -178,15 +208,36 @@ def fold(events: EventArray, until_us: int | None = None) -> ItemHistory:
     ValueError
         If an event type is unknown.
     """
+    return advance(new_carry(), events, until_us)[1]
+
+
+def new_carry() -> Carry:
+    """Nothing has happened yet."""
+    return Carry(np.zeros(0, dtype=_STATE_DTYPE), np.zeros(N_PRICE_BANDS - 1), np.array([0, 0, -_DAY_HOURS], dtype=np.int64))
+
+
+def advance(carry: Carry, events: EventArray, until_us: int | None = None) -> tuple[Carry, ItemHistory]:
+    """Fold what came after a full hour into what was carried to it: the rows that `fold` gives of all events, from there on.
+
+    Parameters
+    ----------
+    carry
+        From `new_carry`, or from here with `until_us` a full hour; not written.
+    events, until_us
+        As for `fold`; no event is of before the hour that was carried to. Item codes mean the same every time.
+    """
     kinds = events["event_type"]
     if len(events) and not 0 <= kinds.min() <= kinds.max() < N_EVENT_TYPES:
         raise ValueError(f"event type codes are {kinds.min()} to {kinds.max()}, expected 0 to {N_EVENT_TYPES - 1}")
     until = np.iinfo(np.int64).max if until_us is None else until_us
     told = np.flatnonzero((events["item"] >= 0) & (events["occurred_at_us"] <= until))
     rows = told[np.argsort(events["occurred_at_us"][told], kind="stable")]
-    states = np.zeros(int(events["item"][rows].max()) + 1 if len(rows) else 0, dtype=_STATE_DTYPE)
+    n_items = max(len(carry.states), int(events["item"][rows].max()) + 1 if len(rows) else 0)
+    states = np.zeros(n_items, dtype=_STATE_DTYPE)
     states["hour"] = -2  # none yet
+    states[: len(carry.states)] = carry.states
+    edges, drawn = carry.edges.copy(), carry.drawn.copy()
     items, ends = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=np.int64)
     features = np.empty((len(rows), len(ITEM_FEATURES)), dtype=np.float32)
-    n_rows = _fold(states, events, rows, until, items, ends, features)
-    return ItemHistory(items[:n_rows].copy(), ends[:n_rows].copy(), features[:n_rows].copy())
+    n_rows = _fold(states, edges, drawn, events, rows, until, items, ends, features)
+    return Carry(states, edges, drawn), ItemHistory(items[:n_rows].copy(), ends[:n_rows].copy(), features[:n_rows].copy())

@@ -111,16 +111,17 @@ def sessionize(frame: pd.DataFrame) -> pd.DataFrame:
 
     Events without a `session_id` form sessions by idle time: `SESSION_IDLE_S` without such an event of the same user ends one.
     Ids become ``[partner/]user_id/session_id`` and, where there was none, ``[partner/]user_id/~start`` with the start in
-    microseconds. Applied twice, it changes nothing more.
+    microseconds. Whatever a sender puts into an id, two sessions never share one: see `owner_key` and `session_key`.
 
     Parameters
     ----------
     frame
-        Event frame; `partner` and `seq` are used where present.
+        Event frame with the ids as they were sent; `partner` and `seq` are used where present.
 
     Returns
     -------
-    A new frame with a fresh index, sorted by user, start of the session, session, time and `seq` (else: order of arrival).
+    A new frame with a fresh index, sorted by partner, user, start of the session, session, time and `seq` (else: order of
+    arrival).
 
     Examples
     --------
@@ -129,10 +130,7 @@ def sessionize(frame: pd.DataFrame) -> pd.DataFrame:
     >>> sessionize(frame)["session_id"].tolist()
     ['u/~0', 'u/~0', 'u/~1900000000']
     """
-    owner = frame["user_id"].astype(object)
-    if "partner" in frame:
-        owner = frame["partner"].astype(object) + "/" + owner
-    user, owners = pd.factorize(owner, sort=True)
+    user, owners = _owners(frame)
     at_us = frame["occurred_at_us"].to_numpy(np.int64)
     arrival = frame["seq"].to_numpy(np.int64) if "seq" in frame else np.arange(len(frame))
     texts, names = pd.factorize(frame["session_id"].astype(object))  # -1: none given
@@ -143,7 +141,7 @@ def sessionize(frame: pd.DataFrame) -> pd.DataFrame:
     first[1:] = (user[1:] != user[:-1]) | (texts[1:] != texts[:-1]) | idle
     rows = np.flatnonzero(first)
     keys = zip(user[rows], texts[rows], at_us[rows], strict=True)
-    ids = np.array([_session_id(owners[u], names[t] if t >= 0 else None, at) for u, t, at in keys], dtype=object)
+    ids = np.array([session_key(owners[u], names[t] if t >= 0 else None, at) for u, t, at in keys], dtype=object)
     rank = np.empty(len(rows), dtype=np.int64)
     rank[np.lexsort((texts[rows], at_us[rows], user[rows]))] = np.arange(len(rows))
     session = np.cumsum(first) - 1
@@ -151,7 +149,42 @@ def sessionize(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[order[final]].assign(session_id=ids[session[final]]).reset_index(drop=True)
 
 
-def _session_id(owner: str, given: str | None, started_at_us: int) -> str:
+def _owners(frame: pd.DataFrame) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Code of each row's owner, in the order of partner and user; and the key of each."""
+    user, users = pd.factorize(frame["user_id"].astype(object), sort=True)
+    if "partner" not in frame:
+        return user.astype(np.int64), [owner_key(None, name) for name in users]
+    partner, partners = pd.factorize(frame["partner"].astype(object), sort=True)
+    pairs, owner = np.unique(partner.astype(np.int64) * max(len(users), 1) + user, return_inverse=True)
+    found = (divmod(int(pair), len(users)) for pair in pairs)
+    return owner.reshape(-1).astype(np.int64), [owner_key(partners[p], users[u]) for p, u in found]
+
+
+def owner_key(partner: str | None, user_id: str) -> str:
+    """The beginning of every session id of a partner's user, without the slash that follows; no two have the same.
+
+    A slash or a percent sign within a name is written as in an address, so that the slashes are ours alone. Pseudonyms and the
+    names that a partner can have are left as they are.
+
+    Examples
+    --------
+    >>> owner_key("shop", "0a1b"), owner_key("a/b", "c"), owner_key("a", "b/c")
+    ('shop/0a1b', 'a%2Fb/c', 'a/b%2Fc')
+    """
+    names = (user_id,) if partner is None else (partner, user_id)
+    return "/".join(name.replace("%", "%25").replace("/", "%2F") for name in names)
+
+
+def session_key(owner: str, given: str | None, started_at_us: int) -> str:
+    """Id of a session, from its owner's key and the id that the sender gave it, or its start where none was given.
+
+    A single tilde at the beginning is ours; to an id that begins with one another is added.
+
+    Examples
+    --------
+    >>> session_key("u", None, 5), session_key("u", "5", 0), session_key("u", "~5", 0), session_key("u", "u/~5", 0)
+    ('u/~5', 'u/5', 'u/~~5', 'u/u/~5')
+    """
     if given is None:
         return f"{owner}/~{started_at_us}"
-    return given if given.startswith(f"{owner}/") else f"{owner}/{given}"
+    return f"{owner}/~{given}" if given.startswith("~") else f"{owner}/{given}"

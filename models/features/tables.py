@@ -4,6 +4,8 @@ Each table has its key, the instant from which a row was known, and float32 feat
 row of the last one stands for it.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -11,14 +13,17 @@ import pandas as pd
 from models.arrays import Objects
 from models.events.encode import NO_CODE, EventArray
 from models.features import items, sessions, users
+from models.features.items import HOUR_US
 from models.schema import (
     INSTANT,
     ITEM_FEATURES,
+    ITEMS_VIEW,
     LAST_EVENT_AT,
     RECENT_ITEMS_AT,
     SESSION_FEATURES,
     USER_FEATURES,
     USER_RECENT_ITEMS,
+    VIEW_KEY,
 )
 
 
@@ -44,6 +49,38 @@ def last_of_instant(key: npt.NDArray[np.generic], at_us: npt.NDArray[np.int64]) 
     last = np.ones(len(key), dtype=np.bool_)
     last[:-1] = (key[1:] != key[:-1]) | (at_us[1:] != at_us[:-1])
     return np.flatnonzero(last)
+
+
+def behind(frame: pd.DataFrame, key: str, first_us: Mapping[str, int], *, whole: bool) -> list[int]:
+    """Events behind rows of a table that fail a check.
+
+    Parameters
+    ----------
+    frame
+        From `sessions.sessionize`, with `seq`.
+    key
+        Key column of the table.
+    first_us
+        Key of each row, and the first instant at which it fails: what happened then, or within an item's hour, is to blame.
+    whole
+        Take all events of those keys.
+
+    Returns
+    -------
+    Sequence numbers, ascending.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"seq": [1, 2, 3], "user_id": ["a", "a", "b"], "occurred_at_us": [5, 6, 6]})
+    >>> behind(frame, "user_id", {"a": 6}, whole=False), behind(frame, "user_id", {"a": 6}, whole=True)
+    ([2], [1, 2])
+    """
+    rows = frame[frame[key].isin(list(first_us))]
+    if not whole:
+        at_us, failed_us = rows["occurred_at_us"], rows[key].map(first_us).astype(np.int64)
+        span_us = HOUR_US if key == VIEW_KEY[ITEMS_VIEW] else 0
+        rows = rows[(at_us <= failed_us) & (at_us >= failed_us - span_us)]
+    return sorted(rows["seq"].tolist())
 
 
 def of_sessions(frame: pd.DataFrame, events: EventArray) -> pd.DataFrame:

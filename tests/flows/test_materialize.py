@@ -4,13 +4,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from feature_repo.store import open_store
-from flows.materialize import materialize, training_set, write_offline
+from flows import quarantine
+from flows.expect import ValidationStopped
+from flows.materialize import fold_tables, materialize, training_set, write_offline, write_tables
+from infra.store.engines import open_store as open_log
 from models.features import tables as feature_tables
 from models.schema import (
     EVENT_COLUMNS,
@@ -173,6 +177,79 @@ def test_events_held_back_are_in_no_table(tmp_path):
     quarantine_events(tmp_path, [(4, "price_in_range")])
     write_offline.fn(str(tmp_path), T0_US + 100 * MINUTE_US)
     assert set(table(tmp_path, "user_features")["user_id"]) == {"ann"}
+
+
+def test_items_are_known_by_what_is_believed_and_users_by_all_that_they_did(tmp_path):
+    append(tmp_path, *SHOP)
+    unbelieved = "UPDATE events SET browser = 1, believed = 0 WHERE item_id = 'hat'"
+    with closing(open_log(tmp_path)) as store:
+        store.write(lambda transaction: transaction.execute(unbelieved))
+    write_offline.fn(str(tmp_path), T0_US + 100 * MINUTE_US)
+    assert set(table(tmp_path, "item_features")["item_id"]) == {"shoe"}
+    assert set(table(tmp_path, "user_features")["user_id"]) == {"ann", "bob"}
+
+
+def faulty(spoil):
+    """The fold, with a fault in it."""
+
+    def fold(frame, as_of_us):
+        for name, table in fold_tables(frame, as_of_us):
+            yield name, spoil(name, table)
+
+    return fold
+
+
+def test_events_behind_rows_that_fail_a_check_are_held_back_by_its_name_and_the_rest_goes_on(tmp_path):
+    append(tmp_path, *SHOP)
+
+    def spoil(name, table):
+        if name == "user_features":  # as if what bob did could not be counted
+            table.loc[table["user_id"] == "bob", "user_n_events"] = np.nan
+        return table
+
+    rows = write_tables(tmp_path, T0_US + 100 * MINUTE_US, faulty(spoil)).rows
+    assert rows["user_features"] == 3
+    assert set(table(tmp_path, "user_features")["user_id"]) == {"ann"}
+    held = [(row["visitor"], row["reason"]) for row in quarantine.list_rows(tmp_path)]
+    assert held == [("bob", "no_value_missing of user_features.user_n_events")]
+
+
+def test_first_the_instant_that_fails_then_the_whole_visitor_is_taken_out(tmp_path):
+    append(tmp_path, *SHOP)
+
+    def spoil(name, table):
+        if name == "user_features":  # whatever ann does from her second minute on, and then all of it
+            late = table["occurred_at"] > pd.Timestamp(T0_US, unit="us", tz="UTC")
+            table.loc[(table["user_id"] == "ann") & late, "user_n_events"] = np.inf
+        return table
+
+    write_tables(tmp_path, T0_US + 100 * MINUTE_US, faulty(spoil))
+    assert set(table(tmp_path, "user_features")["user_id"]) == {"bob"}
+    assert {row["visitor"] for row in quarantine.list_rows(tmp_path)} == {"ann"}
+
+
+def test_tables_that_fail_without_an_event_to_blame_stop_with_what_to_type(tmp_path):
+    append(tmp_path, *SHOP)
+    write_tables(tmp_path, T0_US + 100 * MINUTE_US)
+    before = table(tmp_path, "item_features")
+    empty = faulty(lambda name, found: found.head(0) if name == "item_features" else found)
+    with pytest.raises(ValidationStopped, match=r"table_not_empty of item_features.*attune quarantine hold") as stopped:
+        write_tables(tmp_path, T0_US + 100 * MINUTE_US, empty)
+    assert "\n" not in str(stopped.value)
+    pd.testing.assert_frame_equal(table(tmp_path, "item_features"), before)
+    assert quarantine.list_rows(tmp_path) == []
+
+
+def test_four_events_whose_sessions_would_be_one_are_in_the_tables(tmp_path):
+    """A session id that is given as the start of another would have been: two rows for one key and instant."""
+    frame = log(*[("eve", minute, "item_view", "hat") for minute in (0, 1, 2, 2)])
+    frame["session_id"] = [None, "c", None, f"~{T0_US}"]
+    append_events(tmp_path, frame, received_at_us=T0_US)
+    assert write_tables(tmp_path, T0_US + 100 * MINUTE_US).rows["session_features"] == 4
+    assert table(tmp_path, "session_features").groupby("session_id").size().to_dict() == {
+        f"shop/eve/~{T0_US}": 2, "shop/eve/c": 1, f"shop/eve/~~{T0_US}": 1,
+    }  # fmt: skip
+    assert quarantine.list_rows(tmp_path) == []
 
 
 def test_an_empty_log_is_refused_in_one_line_that_says_what_to_do(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.events.quality import feature_bounds, summary, with_checks
+from models.events.quality import LEAST_ALARM_ROWS, feature_bounds, is_alarming, of_visitors, summary, with_checks
 from models.schema import ITEM_FEATURES, SESSION_FEATURES, USER_FEATURES
 
 
@@ -33,9 +33,22 @@ def test_a_price_of_zero_or_none_is_neither_measured_nor_part_of_the_median():
     np.testing.assert_array_equal(checked["price_ratio"], [np.nan, np.nan, 1, 1, 1, 1, 2])
 
 
-def test_events_are_counted_within_their_session():
-    checked = with_checks(frame([1.0] * 5, ["hat"] * 5, ["a", "b", "a", None, "a"]))
-    assert checked["nth_in_session"].tolist() == [1, 1, 2, 0, 3]
+def test_a_visitor_counts_with_the_longest_session_or_with_all_events_where_those_are_few():
+    assert of_visitors({"bot": 30, "ann": 2}, {"bot": 20})["session_events"].to_dict() == {"bot": 20, "ann": 2}
+    assert of_visitors({}, {})["session_events"].tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "total", "expected"),
+    [
+        ((600, 60), (1_000, 100), True),
+        ((600, 50), (1_000, 100), False),  # most rows, by half of the visitors: machines
+        ((500, 60), (1_000, 100), False),
+        ((LEAST_ALARM_ROWS - 1, 60), (100, 60), False),  # too few to say anything
+    ],
+)
+def test_a_person_is_asked_when_most_rows_of_most_visitors_are_bad(bad, total, expected):
+    assert is_alarming(bad, total) is expected
 
 
 def test_the_frame_given_is_left_as_it_was():
@@ -46,7 +59,7 @@ def test_the_frame_given_is_left_as_it_was():
 
 
 def test_an_empty_batch_has_the_columns():
-    assert {"item_is_missing", "ahead_s", "nth_in_session", "price_ratio"} <= set(with_checks(frame([], [])).columns)
+    assert {"item_is_missing", "ahead_s", "price_ratio"} <= set(with_checks(frame([], [])).columns)
 
 
 @pytest.mark.parametrize("name", [*SESSION_FEATURES, *USER_FEATURES, *ITEM_FEATURES])

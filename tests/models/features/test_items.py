@@ -101,3 +101,21 @@ def test_what_happens_later_changes_no_row_of_an_earlier_hour(rows: list[tuple[s
     assert np.isfinite(whole.features).all()
     assert_array_equal(whole.items[known], past.items)
     assert_array_equal(whole.features[known], past.features, strict=True)
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.tuples(st.integers(0, 3 * DAY_US), st.integers(NO_CODE, 4), st.sampled_from([np.nan, 1.0, 9.0])), max_size=40),
+    st.integers(0, 72),
+)
+def test_a_fold_that_goes_on_from_a_full_hour_gives_the_rows_of_one_over_everything(
+    rows: list[tuple[int, int, float]], hour: int
+) -> None:
+    events, until_us = events_of(*(("item_view", *row) for row in rows)), 3 * DAY_US + 5
+    cut_us = hour * HOUR_US
+    early = events["occurred_at_us"] < cut_us
+    carry, before = items.advance(items.new_carry(), events[early], cut_us)
+    _, after = items.advance(carry, events[~early], until_us)
+    whole = items.fold(events, until_us)
+    for one, two, all_of_it in zip(before, after, whole, strict=True):
+        assert_array_equal(np.concatenate((one, two)), all_of_it, strict=True)

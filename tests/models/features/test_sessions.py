@@ -314,11 +314,38 @@ def test_sessions_stand_in_order_of_their_start_and_events_in_order_of_time_then
     assert out["session_id"].tolist() == ["u/z", "u/z", "u/a", "u/a"]
 
 
-def test_a_second_sessionize_changes_nothing_and_the_input_stays() -> None:
-    given_frame = frame([("u", None, 0), ("u", "s", 3), ("u", None, 4000), ("v", "s", 1)])
+ODD_IDS = st.text(alphabet="~/%2F05ab", max_size=4)
+OWNERS = st.tuples(ODD_IDS, ODD_IDS)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(OWNERS, st.none() | ODD_IDS, st.sampled_from([0, 5, 2000, 5000])), max_size=8))
+def test_sessions_that_differ_never_share_an_id_whatever_a_sender_writes(
+    rows: list[tuple[tuple[str, str], str | None, int]],
+) -> None:
+    made = frame([(user, session, at_s) for (_, user), session, at_s in rows], partner=[p for (p, _), _, _ in rows])
+    made = made.assign(partner=made["partner"].astype(object), given=made["session_id"], event_type="search")
+    out = sessions.sessionize(made)
+    meant: dict[tuple[str, str, str | None, int], str] = {}
+    visits: dict[tuple[str, str], list[int]] = {}  # starts and ends of the sessions that idle time makes, as a reader would
+    columns = ["partner", "user_id", "given", "occurred_at_us", "session_id"]
+    for partner, user, given_id, at_us, key in out.sort_values("occurred_at_us", kind="stable")[columns].to_numpy().tolist():
+        start = -1
+        if given_id is None:
+            begun = visits.setdefault((partner, user), [at_us, at_us])
+            if at_us - begun[1] > 1_800_000_000:
+                begun[0] = at_us
+            start, begun[1] = begun[0], at_us
+        assert meant.setdefault((partner, user, given_id, start), key) == key
+    assert len(set(meant.values())) == len(meant)
+    assert sessions.starts(out).sum() == len(meant)
+
+
+def test_the_start_of_a_session_cannot_be_given_and_the_input_stays() -> None:
+    given_frame = frame([("u", None, 0), ("u", "c", 5), ("u", None, 10), ("u", "~0", 10), ("u", "u/~0", 10)])
     before = given_frame.copy()
-    once = sessions.sessionize(given_frame)
-    pd.testing.assert_frame_equal(sessions.sessionize(once), once)
+    out = sessions.sessionize(given_frame)
+    assert out["session_id"].tolist() == ["u/~0", "u/~0", "u/c", "u/~~0", "u/u/~0"]
     pd.testing.assert_frame_equal(given_frame, before)
 
 

@@ -1,0 +1,98 @@
+"""What a person decides about rows of quarantine, and what may undo it."""
+
+from pathlib import Path
+
+import pytest
+
+from flows import decide
+from flows.append import ingest_file
+from flows.decide import Choice
+from flows.quarantine import list_rows, replay
+from tests.stores import hold_anyway, quarantine_events, read_events
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A log of four events of two visitors, two of which validation holds back, and a row that is none."""
+    rows = [
+        "1,10,3,pv,1511544070",
+        "1,11,3,pv,1511544071",
+        "2,10,3,pv,1511544072",
+        "2,11,3,pv,1511544073",
+        "2,11,3,steal,1511544074",
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    assert ingest_file(tmp_path / "a.csv", "taobao", tmp_path) == (4, 0, 1)
+    quarantine_events(tmp_path, [(1, "price_in_range"), (4, "price_in_range, device_known")])
+    return tmp_path
+
+
+def seqs(home: Path) -> list[int]:
+    found: list[int] = read_events(home)["seq"].tolist()
+    return found
+
+
+def ids(home: Path) -> dict[int | None, int]:
+    """Id of each row that waits, by its event."""
+    return {row["seq"]: row["id"] for row in list_rows(home)}
+
+
+def test_what_waits_is_told_by_reason_and_visitor(home: Path) -> None:
+    told = {one["reason"]: (one["n_rows"], one["n_visitors"], one["visitor"] is not None) for one in decide.sums(home)}
+    assert told.pop("price_in_range") == (1, 1, True)
+    assert told.pop("price_in_range, device_known") == (1, 1, True)
+    assert list(told.values()) == [(1, 0, False)]
+
+
+def test_one_row_is_shown_with_its_event(home: Path) -> None:
+    shown = decide.show(home, ids(home)[4])
+    assert (shown["seq"], shown["item_id"], shown["reason"]) == (4, "11", "price_in_range, device_known")
+    assert shown["visitor"] == shown["user_id"]
+    with pytest.raises(KeyError, match="quarantine has no row 99"):
+        decide.show(home, 99)
+
+
+def test_what_is_accepted_counts_and_is_not_held_back_again_but_by_a_table(home: Path) -> None:
+    assert decide.accept(home, Choice(ids=[ids(home)[4]]), "right") == 1
+    assert seqs(home) == [2, 3, 4]
+    assert quarantine_events(home, [(4, "price_in_range")]) == 0
+    assert seqs(home) == [2, 3, 4]
+    hold_anyway(home, [(4, "all_values_finite of user_features")])
+    assert seqs(home) == [2, 3]
+
+
+def test_a_row_that_is_no_event_cannot_be_accepted(home: Path) -> None:
+    assert decide.accept(home, Choice(everything=True), "right") == 2
+    assert seqs(home) == [1, 2, 3, 4]
+    assert list(ids(home)) == [None]
+
+
+def test_what_is_dropped_is_not_asked_about_again_and_not_replayed(home: Path) -> None:
+    assert decide.drop(home, Choice(named="device_known"), "a test of ours") == 1
+    assert decide.drop(home, Choice(ids=[ids(home)[None]]), "") == 1
+    assert list(ids(home)) == [1]
+    assert replay(home) == (1, 0, 0)
+    assert quarantine_events(home, [(4, "price_in_range")]) == 0
+    assert seqs(home) == [1, 2, 3]
+
+
+def test_a_visitor_is_held_back_until_somebody_decides(home: Path) -> None:
+    visitor = decide.show(home, ids(home)[4])["visitor"]
+    assert decide.hold(home, [], visitor, "a scraper") == 2
+    assert decide.hold(home, [2], None, "looks odd") == 1
+    assert seqs(home) == []
+    assert replay(home) == (1, 0, 1)  # what validation held back is released, what a person holds is not
+    assert seqs(home) == [1]
+    assert decide.accept(home, Choice(visitor=visitor), "a good customer") == 2
+    assert seqs(home) == [1, 3, 4]
+
+
+@pytest.mark.parametrize("choice", [Choice(), Choice(ids=[1], everything=True)])
+def test_a_decision_says_which_rows_in_one_way(home: Path, choice: Choice) -> None:
+    with pytest.raises(ValueError, match="in one way"):
+        decide.drop(home, choice, "")
+
+
+def test_of_what_is_not_there_nothing_is_held_back(home: Path) -> None:
+    with pytest.raises(ValueError, match="no such event"):
+        decide.hold(home, [77], None, "")
