@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: run test torture conformance setup lint bench lock clean
+.PHONY: run test torture conformance attack soak setup lint bench lock clean
 
 run: setup
 	$(BIN)/attune up $(ARGS)
@@ -39,6 +39,14 @@ torture: setup
 # The slow lane, too: thousands of requests made up by schemathesis, each answer held against /openapi.json.
 conformance: setup
 	$(BIN)/python -m benchmarks.conformance $(ARGS)
+
+# Attacks on an instance of our own, on loopback; ARGS=--long for the numbers of attackers that the rules were made for.
+attack: setup
+	$(BIN)/python -m benchmarks.attack $(ARGS)
+
+# An hour of ordinary traffic; memory must not grow.
+soak: setup
+	$(BIN)/python -m benchmarks.soak $(MINUTES)
 
 lint: setup
 	$(BIN)/ruff format --check .

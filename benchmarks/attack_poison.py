@@ -1,15 +1,34 @@
 """Poisoning by browser keys: what invented visitors send, one small function per attack, each with what it must not move.
 
-`tests/services/test_attack_poison.py` runs them against a home in one process; against a running instance, send the same events
-with a browser key. The rule that they are held against is in `docs/trust.md`.
+`tests/services/test_attack_poison.py` runs them against a home in one process; `run` pushes items at a running instance that
+has learned from a shop's own log. The rule that they are held against is in `docs/trust.md`.
 """
 
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from benchmarks.attack_target import Outcome, Service, service
+from flows import retrain
+from infra.store.engines import open_store
+from infra.store.events import append_events
+from models.simulator.config import ShopConfig
+from models.simulator.simulation import simulate
+from services.http import partners
 
 Event = dict[str, Any]
-INVENTED_PRICE = 999.0
+INVENTED_PRICE: Final = 999.0
+GHOST: Final = "an item that does not exist"
+CONFIG: Final = ShopConfig(n_users=3_000, n_days=6, n_items=400)
+HONEST_VISITORS: Final = 100  # of an anchor that is looked at
+LIMIT: Final = 100
+FOLLOWED_S: Final = 8.0  # after the last event, until the live associations have surely come to it
 
 
 def invented(n: int) -> list[str]:
@@ -55,3 +74,71 @@ def spend(user: str, item: str, at_us: int) -> Iterator[Event]:
 def _event(event_id: str, user: str, kind: str, item: str | None, at_us: int) -> Event:
     ts = datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()
     return {"event_id": event_id, "user_id": user, "type": kind, "ts": ts} | ({"item_id": item} if item else {})
+
+
+def run(home: Path, long: bool) -> Iterator[Outcome]:
+    """Push an item that does not exist, and a real one of the far end, beside every well-known item."""
+    events = simulate(CONFIG).events
+    with closing(open_store(home)) as store:
+        store.write(lambda transaction: append_events(transaction, events, "shop", time.time_ns() // 1000))
+    retrain.run(home)
+    visitors = events.groupby("item_id")["user_id"].nunique().sort_values()
+    anchors, pushed = list(visitors.index[visitors >= HONEST_VISITORS]), str(visitors.index[0])
+    with service(home) as served:
+        other = partners.add(home, "other", time.time_ns() // 1000)
+        keys = {"the shop itself": served.server_key, "another partner": other}
+        honest = {name: _lists(served, key, anchors) for name, key in keys.items()}
+        for n in (1, 100, 10_000) if long else (1, 100, 1_000):
+            sent = send(served, [one for one in _pushes(n, anchors, pushed)])
+            time.sleep(FOLLOWED_S)
+            for name, key in keys.items():
+                yield _compared(f"{n} invented visitors, {name}", honest[name], _lists(served, key, anchors), pushed, sent)
+
+
+def _pushes(n: int, anchors: Sequence[str], pushed: str) -> Iterator[Event]:
+    at_us = time.time_ns() // 1000 - 60_000_000
+    for k, user in enumerate(invented(n)):
+        for item in (GHOST, pushed):
+            yield from push([f"{n}-{user}-{item[:4]}"], anchors[k % len(anchors)], item, at_us)
+
+
+def send(served: Service, events: Sequence[Event]) -> int:
+    """Send events with the browser key; how many were accepted."""
+    accepted, left = 0, iter(events)
+    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=_bearer(served.browser_key), timeout=30) as client:
+        while batch := list(islice(left, 500)):
+            answer = client.post("/v1/events", json={"events": batch})
+            accepted += answer.json().get("accepted", 0)
+            if answer.status_code == 429:
+                time.sleep(float(answer.headers.get("retry-after", "1")))
+    return accepted
+
+
+def _lists(served: Service, key: str, anchors: Sequence[str]) -> dict[str, list[str]]:
+    """What is shown beside each anchor, in the variant whose weights never move; and, under "", without a session."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=_bearer(key), timeout=30) as client:
+
+        def ask(user: str, item: str | None) -> dict[str, Any]:
+            found = client.post("/v1/recommendations", json={"user_id": user, "item_id": item, "limit": LIMIT}).json()
+            return dict(found)
+
+        user = next(name for k in range(200) if ask(name := f"looks-{k}", anchors[0])["experiment"]["variant"] == "static")
+        return {item: [one["item_id"] for one in ask(user, item or None)["items"]] for item in ("", *anchors)}
+
+
+def _compared(name: str, before: dict[str, list[str]], after: dict[str, list[str]], pushed: str, sent: int) -> Outcome:
+    """How far the pushed item has come, over all anchors."""
+    ghosts = sum(GHOST in items for items in after.values())
+    moves = [_rank(before[anchor], pushed) - _rank(after[anchor], pushed) for anchor in before]
+    seen = (
+        f"{sent} events accepted; the ghost is in {ghosts} of {len(after)} lists, the pushed item rose by {max(moves)} at most"
+    )
+    return Outcome(f"poison: {name}", "in no list; at most 1 place", seen, not ghosts and max(moves) <= 1)
+
+
+def _rank(items: list[str], item: str) -> int:
+    return items.index(item) if item in items else LIMIT
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
