@@ -20,6 +20,7 @@ from infra.settings import Settings
 from infra.store.embedded.connection import found_revision
 from infra.store.embedded.migrate import newest, revisions
 from infra.store.engines import open_store
+from models.trust import kept_id
 from services.api.app import build_app
 from tests.waiting import PATIENCE_S, until
 
@@ -113,7 +114,7 @@ def test_its_keys_may_what_they_might_and_its_events_are_known(client: TestClien
     ((known,),) = open_store(home).read("SELECT event_id FROM events WHERE partner = 'local' AND browser = 0 LIMIT 1")
     again = client.post("/v1/events", json={"events": [{**event, "event_id": known}]}).json()
     assert (again["accepted"], again["duplicate"]) == (0, 1)
-    assert open_store(home).read("SELECT browser FROM events WHERE event_id = 'new-1'") == [(1,)]
+    assert open_store(home).read("SELECT browser FROM events WHERE event_id = ?", (kept_id("new-1"),)) == [(1,)]
 
 
 def test_it_takes_a_file_retrains_and_rolls_back(home: Path, tmp_path: Path) -> None:
