@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from benchmarks.attack_poison import send
 from benchmarks.attack_target import Outcome, Service, service
+from benchmarks.simulated_home import make_champions
 from flows.materialize import materialize
 from flows.validate import validate
 from infra.store.engines import open_store
@@ -26,6 +27,7 @@ HELD_BACK: Final = "SELECT count(*) FROM quarantine WHERE seq IS NOT NULL AND re
 def run(home: Path, long: bool) -> Iterator[Outcome]:
     """Colliding sessions, odd prices, a machine of a visitor."""
     now_us = time.time_ns() // 1000
+    make_champions(home, CONFIG, n_rounds=10)
     with closing(open_store(home)) as store:
         events = simulate(CONFIG).events
         store.write(lambda transaction: append_events(transaction, events, "shop", now_us))
@@ -69,7 +71,7 @@ def colliding(at_us: int) -> list[dict[str, Any]]:
 
 def odd_prices(at_us: int) -> list[dict[str, Any]]:
     """Good rows, and some that no shop would send."""
-    prices = [1e12 if n % 16 == 0 and n < 33 * 16 else 20.0 for n in range(538)]
+    prices = [9e3 if n % 16 == 0 and n < 33 * 16 else 20.0 for n in range(538)]
     return [_event(n, f"priced-{n}", at_us + n, price=price) for n, price in enumerate(prices)]
 
 
