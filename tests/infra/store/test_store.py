@@ -20,7 +20,7 @@ PARTNERS = "SELECT name FROM partners ORDER BY name"
 
 def event(event_id: str, user: str = "u", decision_id: str | None = None) -> tuple[object, ...]:
     row = to_row({"event_id": event_id, "type": "search", "ts": "2026-11-21T10:00:00Z"}, user)
-    return ("shop", *row, 7, decision_id, 0)
+    return ("shop", *row, 7, decision_id, 0, 1)
 
 
 def add(store: Store, *names: str) -> int:
