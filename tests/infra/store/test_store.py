@@ -158,7 +158,10 @@ def test_of_two_readers_of_one_name_one_moves(store: Store) -> None:
 def test_a_tail_is_told_what_was_released_behind_it(store: Store) -> None:
     tail = store.tail("reader")
     store.append([event(name) for name in "abc"])
-    held = "INSERT INTO quarantine VALUES (NULL, 'shop', 's', 'log', NULL, NULL, ?1, 'odd', ?1, 5, NULL)"
+    held = (
+        "INSERT INTO quarantine (partner, source, format, seq, reason, content_key, quarantined_at_us) "
+        "VALUES ('shop', 's', 'log', ?1, 'odd', ?1, 5)"
+    )
     store.write(lambda transaction: transaction.executemany(held, [(1,), (3,)]))
     store.write(lambda transaction: tail.move(transaction, 2, 10))
     assert tail.released() == []
