@@ -7,16 +7,20 @@ calls, `weigh` and `by_associations` or `by_ranker`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from models import degraded
 from models.arrays import ALL_ALLOWED, Flags, Floats, Ints
+from models.associations import goals as by_goals
+from models.associations.goal_query import MOST_GUESTS, Past
+from models.associations.goals import NO_PAST, Told
 from models.associations.model import AssociationStore, Contribution, Ranked
 from models.events.encode import NO_CODE, EventArray
-from models.known import ItemCodes, ItemList, Known, RecentItems, item_codes
+from models.goal_weights import Scale, one_goal, scale_of
+from models.known import History, ItemCodes, ItemList, Known, RecentItems, item_codes
 from models.live_session import LiveSession, cart_and_bought, last_item
 from models.model_set import ModelSet
 from models.ranker.model import Ranked as RankedByTrees
@@ -25,6 +29,8 @@ from models.schema import EventType
 from models.weight_profile import WeightProfile
 from models.weights.actions import ActionWeights
 from models.weights.contextual import in_context
+
+AUTO: Final = "auto"
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class Asked:
         Asks the ranker instead of the associations.
     interleave
         Lets both take turns.
+    goal
+        What the items shall lead to, one of `GOALS`, or `AUTO`: what the session is likely to come to.
     """
 
     item_id: str | None = None
@@ -51,6 +59,7 @@ class Asked:
     exclude_seen: bool = False
     ranker: bool = False
     interleave: bool = False
+    goal: str = AUTO
 
 
 class Query(NamedTuple):
@@ -62,22 +71,44 @@ class Query(NamedTuple):
 
 
 class Inquiry(NamedTuple):
-    """A question as one model is asked it, whatever the weights: what about, which codes must not come back, and which may."""
+    """A question as one model is asked it, whatever the weights: what about, which codes must not come back, and which may.
+
+    Attributes
+    ----------
+    past
+        What the visitor did in earlier sessions.
+    guests
+        Items of the visitor's own that the model does not know, with the codes from its `n_items` on.
+    """
 
     query: Query
     left_out: Ints
     allowed: Flags
+    past: Past = NO_PAST
+    guests: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> Told:
+        """As the associations take it under goal weights."""
+        return Told(*self.query, self.past, len(self.guests))
 
 
 class Weighing(NamedTuple):
     """Weighing of a session by a profile: a weight per event type, and how much counts by where it leads.
 
     Shapes (n_event_types,), (2,) as `AssociationStore.recommend` has it, and (n_intents,), which the ranker is told.
+
+    Attributes
+    ----------
+    mixture, scale
+        Of the goals, shape (n_goals,), and what comes of it; None for a profile without goal weights.
     """
 
     weights: Floats
     relation: Floats
     p_intent: Floats
+    mixture: Floats | None = None
+    scale: Scale | None = None
 
 
 class ItemRanking(NamedTuple):
@@ -97,24 +128,30 @@ class ItemRanking(NamedTuple):
 
 
 NO_ITEMS = ItemRanking([], [])
+_NO_HISTORY = History([], [], [])
 
 
 def weigh(
-    profile: WeightProfile, actions: ActionWeights | None, events: EventArray, p_intent: Floats, now_us: int
+    profile: WeightProfile, actions: ActionWeights | None, events: EventArray, p_intent: Floats, now_us: int,
+    goal: str = AUTO,
 ) -> Weighing:  # fmt: skip
     """Weighing of a session: a profile, moved by the action weights of the visitor's context, under the session's intent.
 
     Parameters
     ----------
     events
-        The session so far, shape (n_events,); its newest event is enough.
+        The session so far, shape (n_events,).
     p_intent
         Shape (n_intents,).
     now_us
         Tells the hour, in UTC, where the session is empty.
     """
     moved = in_context(profile, actions, events, p_intent, now_us)
-    return Weighing(moved.scaled(p_intent), moved.related(p_intent), p_intent)
+    weights, relation, goals = moved.scaled(p_intent), moved.related(p_intent), profile.goals
+    if goals is None:
+        return Weighing(weights, relation, p_intent)
+    mixture = goals.mixture(events, p_intent) if goal == AUTO else one_goal(goal)
+    return Weighing(weights, relation, p_intent, mixture, scale_of(goals, mixture, p_intent))
 
 
 def rank_items(
@@ -144,8 +181,14 @@ def _of_associations(
     ranked = by_associations(store, inquiry, weighing, asked.limit)
     if ranked.n_associated < len(ranked.items):
         told.append(degraded.FILLED_WITH_POPULAR)
-    because = store.explain(ranked, *inquiry.query, *weighing[:2]) if asked.explain else None
-    return _named(ranked.items, ranked.scores, store.item_ids, because)
+    because = _reasons(store, ranked, inquiry, weighing) if asked.explain else None
+    return _named(ranked.items, ranked.scores, store, because, inquiry.guests)
+
+
+def _reasons(store: AssociationStore, ranked: Ranked, inquiry: Inquiry, weighing: Weighing) -> list[list[Contribution]]:
+    if weighing.scale is None:
+        return store.explain(ranked, *inquiry.query, *weighing[:2])
+    return by_goals.explain(store, ranked, inquiry.told, weighing.scale, inquiry.left_out, inquiry.guests)
 
 
 def _of_ranker(
@@ -158,26 +201,31 @@ def _of_ranker(
         told.append(degraded.FILLED_WITH_POPULAR)
     ids = ranker.item_ids
     if not asked.explain:
-        return _named(ranked.items, ranked.scores, ids)
+        return _named(ranked.items, ranked.scores, ranker)
     because: list[list[Contribution]] = [[] for _ in ranked.items]
     if store is not None:
         codes = item_codes(store, [ids[code] for code in ranked.items.tolist()])[:-1]
         shared = np.flatnonzero(codes != NO_CODE)  # each model has a catalogue of its own
         wanted = Ranked(codes[shared], ranked.scores[shared], len(shared))
-        reasons = store.explain(wanted, *query_of(session, store, asked.item_id, known.recent), *weighing[:2])
+        reasons = _reasons(store, wanted, inquire(asked, session, store, known._replace(allowed=None), []), weighing)
         for place, contributions in zip(shared.tolist(), reasons, strict=True):
             because[place] = contributions
-    return _named(ranked.items, ranked.scores, ids, because)
+    return _named(ranked.items, ranked.scores, ranker, because)
 
 
 def _named(
-    codes: Ints, scores: Floats, ids: Sequence[str], because: list[list[Contribution]] | None = None
-) -> ItemRanking:  # fmt: skip
-    return ItemRanking([ids[code] for code in codes.tolist()], scores.tolist(), because)
+    codes: Ints, scores: Floats, model: ItemList, because: list[list[Contribution]] | None = None, guests: Sequence[str] = ()
+) -> ItemRanking:
+    n, ids = model.n_items, model.item_ids
+    return ItemRanking([ids[code] if code < n else guests[code - n] for code in codes.tolist()], scores.tolist(), because)
 
 
 def by_associations(store: AssociationStore, inquiry: Inquiry, weighing: Weighing, limit: int) -> Ranked:
     """Answer of the associations."""
+    if weighing.scale is not None:
+        return by_goals.recommend(
+            store, inquiry.told, weighing.scale, weighing.weights, limit, inquiry.left_out, inquiry.allowed
+        )  # fmt: skip
     return store.recommend(*inquiry.query, weighing.weights, limit, inquiry.left_out, weighing.relation, inquiry.allowed)
 
 
@@ -193,9 +241,49 @@ def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, t
         told.append(degraded.UNKNOWN_ITEM)
     if known.recent is not None and not session.item_ids:
         told.append(degraded.RECENT_ITEMS)
-    left_out = items_left_out(session, model, asked.item_id, asked.exclude_seen)
-    allowed = ALL_ALLOWED if known.allowed is None else known.allowed(model)
-    return Inquiry(query_of(session, model, asked.item_id, known.recent), left_out, allowed)
+    allowed, history = ALL_ALLOWED if known.allowed is None else known.allowed(model), _earlier(session, known.history)
+    party = _party(session, model, history) if isinstance(model, AssociationStore) else _Party(model, {})
+    left_out = items_left_out(session, party, asked.item_id, asked.exclude_seen)
+    query = query_of(session, party, asked.item_id, known.recent)
+    return Inquiry(query, left_out, allowed, _past(session, party, history), tuple(party.guests))
+
+
+class _Party(NamedTuple):
+    """A model and the visitor's own items that it does not know."""
+
+    model: ItemList
+    guests: dict[str, int]
+
+    def code(self, item_id: str | None) -> int:
+        """Code of an item, or of a guest."""
+        code = self.model.code(item_id)
+        return code if code != NO_CODE or item_id is None else self.guests.get(item_id, NO_CODE)
+
+
+def _party(session: LiveSession, model: ItemList, history: History) -> _Party:
+    unknown = [item for item in dict.fromkeys((*session.item_ids, *history.item_ids)) if model.code(item) == NO_CODE]
+    return _Party(model, {item: model.n_items + k for k, item in enumerate(unknown[:MOST_GUESTS])})
+
+
+def _earlier(session: LiveSession, history: History | None) -> History:
+    """The part of a history that came before a session."""
+    if history is None:
+        return _NO_HISTORY
+    if not len(session.events):
+        return history
+    begins_us = int(session.events["occurred_at_us"][0])
+    n_since = sum(at_us >= begins_us for at_us in history.at_us)
+    return History(history.item_ids[n_since:], history.types[n_since:], history.at_us[n_since:])
+
+
+def _past(session: LiveSession, model: ItemCodes, history: History) -> Past:
+    """A history in the codes of a model; ages count from the session's last event, or from the newest that is known."""
+    if not history.item_ids:
+        return NO_PAST
+    at_us = np.array(history.at_us, np.int64)
+    now_us = int(session.events["occurred_at_us"][-1]) if len(session.events) else int(at_us[0])
+    codes = np.array([model.code(item) for item in history.item_ids], np.int64)
+    return Past(codes, np.array(history.types, np.int8), (now_us - at_us) / 1e6)
 
 
 def query_of(session: LiveSession, model: ItemCodes, item_id: str | None, recent: RecentItems | None) -> Query:

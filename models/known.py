@@ -59,13 +59,23 @@ class RecentItems(NamedTuple):
     at_us: int
 
 
+class History(NamedTuple):
+    """What a user did on items, newest first: item, code of the event type, instant; as many of each."""
+
+    item_ids: list[str]
+    types: list[int]
+    at_us: list[int]
+
+
 class Known(NamedTuple):
-    """Features, recent items, and what may be shown.
+    """Features, recent items, history, and what may be shown.
 
     Attributes
     ----------
     item
         Features of the item at hand, in the order of `ITEM_FEATURES`, shape (n_item_features,).
+    history
+        What the user did, this session included as far as it is known already.
     missing
         Names of `models.degraded` for what the online store did not tell.
     allowed
@@ -77,6 +87,7 @@ class Known(NamedTuple):
     recent: RecentItems | None = None
     missing: tuple[str, ...] = ()
     allowed: Callable[[ItemList], Flags] | None = None
+    history: History | None = None
 
 
 NOTHING_KNOWN = Known()

@@ -1,8 +1,9 @@
 """Replay: which items would have been shown at many moments of later sessions, by the functions that answer a request.
 
 A moment is cut out of its session and put into the codes of the model that is asked once; any number of weight profiles then
-rank from there, through `models.item_ranking`. A log does not hold what the online store knew or the partner could not deliver:
-a moment is asked with nothing known about the visitor but the session. Learners of weights, evaluation and gate all ask here.
+rank from there, through `models.item_ranking`. What is known about the visitor is what the log held at the moment: the history
+that the online store would have told. What the partner could not deliver, no log holds. Learners of weights, evaluation and
+gate all ask here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,8 +17,11 @@ from models.arrays import Floats, Ints
 from models.associations.model import AssociationStore
 from models.events.encode import NO_CODE, EventArray
 from models.experiments.assignment import DYNAMIC
-from models.item_ranking import Asked, Inquiry, by_associations, by_ranker, inquire, weigh
-from models.known import NOTHING_KNOWN, item_codes
+from models.features import histories
+from models.features.histories import Histories
+from models.inference.examples import Log
+from models.item_ranking import AUTO, Asked, Inquiry, by_associations, by_ranker, inquire, weigh
+from models.known import History, Known, item_codes
 from models.live_session import cut
 from models.model_set import ModelSet, required
 from models.questions.answers import LIMIT
@@ -32,15 +36,18 @@ class Moment(NamedTuple):
 
     Attributes
     ----------
-    newest
-        Its last event, shape (1,).
+    events
+        Of the session so far, in the log's codes, shape (n_events,).
     p_intent
         Shape (n_intents,).
+    guests
+        Item of the log behind each of the inquiry's guests.
     """
 
-    newest: EventArray
+    events: EventArray
     p_intent: Floats
     inquiry: Inquiry
+    guests: Ints
 
 
 @dataclass(frozen=True)
@@ -62,13 +69,17 @@ class Replay:
     moments: Sequence[Moment]
     items: Ints
 
-    def answers(self, weights: WeightProfile, variant: str = DYNAMIC, rows: npt.NDArray[np.bool_] | None = None) -> Ints:
+    def answers(
+        self, weights: WeightProfile, variant: str = DYNAMIC, rows: npt.NDArray[np.bool_] | None = None, goal: str = AUTO
+    ) -> Ints:
         """Items shown under a profile, in the log's item codes, best first, `NO_CODE` where there are fewer.
 
         Parameters
         ----------
         variant
             The static one is moved by no action weights.
+        goal
+            What the items shall lead to.
         rows
             Which moments are asked, shape (n_moments,); all if None.
 
@@ -78,22 +89,25 @@ class Replay:
         """
         asked = self.moments if rows is None else [self.moments[k] for k in np.flatnonzero(rows).tolist()]
         model, actions, limit = _model(self.models, self.asked), actions_of(self.models, variant), self.asked.limit
-        weighed = ((weigh(weights, actions, newest, p_intent, 0), inquiry) for newest, p_intent, inquiry in asked)
+        weighed = ((weigh(weights, actions, one.events, one.p_intent, 0, goal), one.inquiry) for one in asked)
         if isinstance(model, Ranker):
-            return self._in_log((by_ranker(model, inquiry, one, limit).items for one, inquiry in weighed), len(asked))
-        return self._in_log((by_associations(model, inquiry, one, limit).items for one, inquiry in weighed), len(asked))
+            return self._in_log((by_ranker(model, inquiry, one, limit).items for one, inquiry in weighed), asked)
+        return self._in_log((by_associations(model, inquiry, one, limit).items for one, inquiry in weighed), asked)
 
     def popular(self) -> Ints:
         """Items by popularity alone, with the same ones left out; as `answers`."""
         model = _model(self.models, self.asked)
         store = model.sources.wide if isinstance(model, Ranker) else model
         popular = (store.popular(self.asked.limit, exclude=one.inquiry.left_out).items for one in self.moments)
-        return self._in_log(popular, len(self.moments))
+        return self._in_log(popular, self.moments)
 
-    def _in_log(self, answers: Iterable[Ints], n: int) -> Ints:
-        found = np.full((n, self.asked.limit), NO_CODE, dtype=np.int64)
-        for place, items in enumerate(answers):
-            found[place, : len(items)] = self.items[items]
+    def _in_log(self, answers: Iterable[Ints], moments: Sequence[Moment]) -> Ints:
+        found, n = np.full((len(moments), self.asked.limit), NO_CODE, dtype=np.int64), len(self.items) - 1
+        for place, (items, one) in enumerate(zip(answers, moments, strict=True)):
+            if len(one.guests) and (items >= n).any():
+                found[place, : len(items)] = [self.items[k] if k < n else one.guests[k - n] for k in items.tolist()]
+            else:
+                found[place, : len(items)] = self.items[items]
         return found
 
 
@@ -114,15 +128,27 @@ def replay(models: ModelSet, later: Later, first: Ints, last: Ints, asked: Asked
     """
     asked = asked or Asked(limit=LIMIT)
     model, log = _model(models, asked), later.log
+    whole = later.log if later.whole is None else later.whole
+    known, code_of = histories.of(whole.events, whole.user_codes), {item: k for k, item in enumerate(log.item_ids)}
     moments = []
     for begin, end in zip(first.tolist(), (last + 1).tolist(), strict=True):
         session = cut(log.events[begin:end], log.item_ids)
-        inquiry = inquire(asked, session, model, NOTHING_KNOWN, [])
-        moments.append(Moment(log.events[end - 1 : end], later.p_intent[end - 1], inquiry))
+        history = _history(known, log, begin, end)
+        inquiry = inquire(asked, session, model, Known(history=history), [])
+        guests = np.array([code_of[item] for item in inquiry.guests], np.int64)
+        moments.append(Moment(log.events[begin:end], later.p_intent[end - 1], inquiry, guests))
     items = np.full(model.n_items + 1, NO_CODE, dtype=np.int64)
     codes = item_codes(model, log.item_ids)[:-1]
     items[codes[codes != NO_CODE]] = np.flatnonzero(codes != NO_CODE)
     return Replay(models, asked, moments, items)
+
+
+def _history(known: Histories, log: Log, begin: int, end: int) -> History:
+    """What the user of a session did before it, as it was known at one of its events."""
+    at_us = log.events["occurred_at_us"]
+    places = histories.until(known, int(log.user_codes[begin]), int(at_us[end - 1]), int(at_us[begin]))
+    items = [log.item_ids[code] for code in known.item[places].tolist()]
+    return History(items, known.kind[places].tolist(), known.at_us[places].tolist())
 
 
 def _model(models: ModelSet, asked: Asked) -> AssociationStore | Ranker:

@@ -51,6 +51,8 @@ SIGNAL_TYPES: Final = (
     "start_workflow",
 )
 
+GOALS: Final = ("view", "add_to_cart", "purchase")  # what an answer may be asked to lead to
+
 # The next action is an event type, or leaving: no event within the horizon.
 NEXT_ACTIONS: Final = (*EVENT_TYPES, "leave")
 HORIZONS_S: Final = {"short_term": 300, "medium_term": 3600}

@@ -11,9 +11,12 @@ from typing import Final
 
 import numpy as np
 
+from models import goal_weights
 from models.arrays import frozen
+from models.associations import goals as association_goals
 from models.associations import live as live_associations
 from models.associations import model as associations
+from models.associations.goals import Told
 from models.events.encode import EVENT_DTYPE
 from models.features import items, sessions, users
 from models.inference import labels
@@ -23,6 +26,7 @@ from models.model_set import ModelSet
 from models.questions.later import Later
 from models.ranker import model as ranker
 from models.schema import N_EVENT_TYPES, N_INTENTS
+from models.tuning import goal_fit
 from models.tuning import learning as weight_learning
 
 
@@ -48,6 +52,9 @@ def rehearse_folds() -> None:
     weights = np.ones(N_EVENT_TYPES)
     ranked = store.recommend(*query, weights, 2)
     store.explain(ranked, *query, weights)
+    goals = goal_weights.goal_weights(*(np.zeros(shape) for shape in goal_weights.SHAPES))
+    scale = goal_weights.scale_of(goals, goal_weights.one_goal("view"), np.full(N_INTENTS, 1 / N_INTENTS))
+    association_goals.explain(store, association_goals.recommend(store, Told(*query), scale, weights, 2), Told(*query), scale)
     live_associations.rehearse()
     SingleRow(_leaf(np.float64), 1, 1)(np.zeros(1))
 
@@ -65,6 +72,7 @@ def rehearse_ranker() -> None:
     who, p = np.repeat(np.arange(3), 2), np.full((6, N_INTENTS), 1 / N_INTENTS)
     later = Later(Log(sessions_of_two, starts, np.zeros(6, dtype=np.int64), who, ["a", "b"]), p)
     weight_learning.learn(ModelSet(associations=sources.wide), later, np.random.default_rng(0))
+    goal_fit.rehearse()
 
 
 PARTS: Final[dict[str, Callable[[], None]]] = {"folds": rehearse_folds, "ranker": rehearse_ranker}

@@ -7,8 +7,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from models import goal_weights
 from models.arrays import Floats
 from models.artifact import Parts
+from models.goal_weights import GoalWeights
 from models.schema import EVENT_TYPES, INTENTS, N_EVENT_TYPES, N_INTENTS
 
 BASE_WEIGHTS: Final = {
@@ -100,11 +102,14 @@ class WeightProfile(NamedTuple):
     relations
         By intent, how much an association counts that leads to another item of the same category, and one that leads to another
         category, shape (n_intents, 2), >= 0; 1 = intent changes nothing. Learned, see `models.weights.relations`.
+    goals
+        Where they were learned, these answer in place of the others: by what is wanted next, with the visitor's own history.
     """
 
     base: Floats
     factors: Floats
     relations: Floats
+    goals: GoalWeights | None = None
 
     def scaled(self, p_intent: Floats) -> Floats:
         """The weights under these intent probabilities, shape (n_event_types,) or one row per session; see `intent_scaled`."""
@@ -116,7 +121,7 @@ class WeightProfile(NamedTuple):
         return mixed
 
 
-def profile(base: Floats, factors: Floats, relations: Floats | None = None) -> WeightProfile:
+def profile(base: Floats, factors: Floats, relations: Floats | None = None, goals: GoalWeights | None = None) -> WeightProfile:
     """Check and freeze a choice of weights; the relations are all 1 if none are given.
 
     Raises
@@ -134,10 +139,17 @@ def profile(base: Floats, factors: Floats, relations: Floats | None = None) -> W
             raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
         if not (np.isfinite(array).all() and (array >= 0).all()):
             raise ValueError(f"{name} must be finite and not negative, got {array.min()} to {array.max()}")
-    frozen = tuple(np.array(array, dtype=np.float64) for array in (base, factors, relations))
-    for array in frozen:
+    own_base, own_factors, own_relations = (np.array(array, dtype=np.float64) for array in (base, factors, relations))
+    for array in (own_base, own_factors, own_relations):
         array.flags.writeable = False
-    return WeightProfile(*frozen)
+    return WeightProfile(own_base, own_factors, own_relations, goals)
+
+
+def arrays_of(weights: WeightProfile) -> dict[str, Floats]:
+    """All arrays of a profile by name, those of its goal weights among them."""
+    own = {name: getattr(weights, name) for name in ("base", "factors", "relations")}
+    goals = {} if weights.goals is None else weights.goals._asdict()
+    return own | {f"goal_{name}": array for name, array in goals.items()}
 
 
 def base_weights() -> Floats:
@@ -157,7 +169,7 @@ HEURISTIC: Final = profile(base_weights(), heuristic_factors())
 def to_parts(weights: WeightProfile) -> Parts:
     """The profile as a model file holds it."""
     meta = {"event_types": list(EVENT_TYPES), "intents": list(INTENTS)}
-    return Parts(meta, weights._asdict())
+    return Parts(meta, {**arrays_of(weights)})
 
 
 def from_parts(parts: Parts) -> WeightProfile:
@@ -177,4 +189,4 @@ def from_parts(parts: Parts) -> WeightProfile:
     relations = np.ones((N_INTENTS, 2))
     if "relations" in parts.arrays:  # files of before have none
         relations[:] = parts.arrays["relations"]
-    return profile(base, factors, relations)
+    return profile(base, factors, relations, goal_weights.from_arrays(parts.arrays, len(known)))

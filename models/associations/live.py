@@ -41,6 +41,7 @@ from models.associations import survey as association_survey
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
 from models.associations.changes import Sessions, changed_sessions
 from models.associations.eviction import Bounds
+from models.associations.goal_query import MOST_GUESTS
 from models.associations.model import AssociationStore
 from models.associations.overlay import Counts, Rows
 from models.associations.sums import ANCHOR_SHIFT, MOST_ITEMS, TARGET_SHIFT, PairSums, Sums
@@ -76,7 +77,7 @@ class View(AssociationStore):
 
     def __init__(self, store: AssociationStore, index: query.Index, overlay: query.Overlay, names: Names, to: tuple[int, int]):
         values = {
-            **{name: getattr(store, name) for name in ("params", "ledger", "as_of_us")},
+            **{name: getattr(store, name) for name in ("params", "ledger", "as_of_us", "categories")},
             **{"index": index, "overlay": overlay, "item_ids": names.item_ids, "built_to_us": to[0], "built_to_seq": to[1]},
             **{"_codes": names.codes, "_local": names.local},
         }
@@ -95,8 +96,8 @@ class View(AssociationStore):
 
     def _scratch(self) -> query.Scratch:
         scratch: query.Scratch | None = getattr(self._local, "scratch", None)
-        if scratch is None or len(scratch.sums) < self.n_items:
-            scratch = self._local.scratch = query.new_scratch(self.n_items + self.n_items // 4 + 64)
+        if scratch is None or len(scratch.sums) < self.n_items + MOST_GUESTS:
+            scratch = self._local.scratch = query.new_scratch(self.n_items + self.n_items // 4 + 2 * MOST_GUESTS)
         return scratch
 
 

@@ -25,7 +25,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from models.associations import query
 from models.associations import survey as association_survey
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
 from models.associations.build import AssociationParams as AssociationParams
+from models.associations.goal_query import MOST_GUESTS, Categories, popular_in
 from models.events.encode import NO_CODE, EventArray
 from models.schema import EVENT_TYPES, N_EVENT_TYPES
 from models.weight_profile import base_weights
@@ -66,12 +67,17 @@ class Ranked(NamedTuple):
 
 
 class Contribution(TypedDict):
-    """Why an item is there: one association and its share of the item's score, in (0, 1]."""
+    """Why an item is there: one association, own event or popular category, and its share of the item's score, in (0, 1].
+
+    `via` and `relation` are told where goal weights answer (`models.associations.goals`).
+    """
 
     item_id: str
     source_event: str
     target_event: str
     share: float
+    via: NotRequired[str]
+    relation: NotRequired[str]
 
 
 class Ledger(NamedTuple):
@@ -81,6 +87,14 @@ class Ledger(NamedTuple):
     n_sessions_with: npt.NDArray[np.int32]  # (n_items, N_TYPES)
     popularity: npt.NDArray[np.float32]  # (n_items, N_TYPES), the same, decayed by age at `built_to_us`
     n_sessions: npt.NDArray[np.int64]  # (1,), sessions with any item
+
+
+NO_CATEGORIES: Final = frozen(Categories(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)))
+
+
+def _categories_of(category: npt.NDArray[np.int32], popularity: npt.NDArray[np.float32]) -> Categories:
+    """What is popular in each category, all event types together under their base weights."""
+    return frozen(popular_in(category, popularity[:, :N_EVENT_TYPES].astype(np.float64) @ base_weights()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +113,8 @@ class AssociationStore:
         None for a store that cannot be brought up to date.
     built_to_seq, as_of_us
         Which events of the log are in it: up to this number, and to this instant if one was given.
+    categories
+        Popular items of each category, as of the build.
     """
 
     index: query.Index
@@ -108,6 +124,7 @@ class AssociationStore:
     ledger: Ledger | None = None
     built_to_seq: int = 0
     as_of_us: int | None = None
+    categories: Categories = NO_CATEGORIES
     overlay: query.Overlay = field(default_factory=query.no_overlay, repr=False)
     _codes: dict[str, int] = field(init=False, repr=False)
     _local: threading.local = field(init=False, repr=False)
@@ -212,7 +229,7 @@ class AssociationStore:
     def _scratch(self) -> query.Scratch:
         scratch: query.Scratch | None = getattr(self._local, "scratch", None)
         if scratch is None:
-            scratch = self._local.scratch = query.new_scratch(self.n_items)
+            scratch = self._local.scratch = query.new_scratch(self.n_items + MOST_GUESTS)
         return scratch
 
 
@@ -278,7 +295,10 @@ def build(
     popular = steps.popular_lists(decayed, params.n_popular)
     index = query.Index(offsets, target, types, strength, *popular, category)
     ledger = Ledger(support, n_sessions_with, decayed, np.array([totals.n_sessions]))
-    return AssociationStore(frozen(index), [str(item_id) for item_id in item_ids], params, newest, frozen(ledger))
+    ids = [str(item_id) for item_id in item_ids]
+    return AssociationStore(
+        frozen(index), ids, params, newest, frozen(ledger), categories=_categories_of(category, decayed)
+    )  # fmt: skip
 
 
 def to_parts(store: AssociationStore) -> Parts:
@@ -333,4 +353,5 @@ def from_parts(parts: Parts) -> AssociationStore:
     ledger = frozen(Ledger(*(arrays[name] for name in Ledger._fields))) if kept else None
     meta, params = parts.meta, AssociationParams(**parts.meta["params"])
     seq, as_of_us = int(meta.get("built_to_seq", 0)), meta.get("as_of_us")
-    return AssociationStore(frozen(index), ids, params, int(meta["built_to_us"]), ledger, seq, as_of_us)
+    categories = _categories_of(index.category, ledger.popularity) if ledger else NO_CATEGORIES
+    return AssociationStore(frozen(index), ids, params, int(meta["built_to_us"]), ledger, seq, as_of_us, categories)

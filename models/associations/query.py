@@ -16,6 +16,7 @@ from models.kernels import ZERO, kernel
 N_BECAUSE: Final = 3  # contributions kept per explained item
 _REQUEST: Final = 0  # columns of the sums: which request wrote the cell, and what it has added up
 _SUM: Final = 1
+_OWN: Final = 2  # which request found it among the visitor's own items
 
 
 class Index(NamedTuple):
@@ -54,7 +55,7 @@ class Overlay(NamedTuple):
 class Scratch(NamedTuple):
     """Scratch memory of one thread, reused from request to request."""
 
-    sums: Floats  # (n_items, 2): request number, sum; side by side, so that an update touches one cache line
+    sums: Floats  # (n_items, 3): request number, sum, request as own; side by side, so that an update touches one cache line
     touched: Ints32  # (n_items,)
     request: Ints  # (1,)
 
@@ -81,7 +82,7 @@ def no_overlay() -> Overlay:
 
 def new_scratch(n_items: int) -> Scratch:
     """Scratch for a catalogue of this size."""
-    return Scratch(np.zeros((n_items, 2)), np.empty(n_items, np.int32), np.zeros(1, np.int64))
+    return Scratch(np.zeros((n_items, 3)), np.empty(n_items, np.int32), np.zeros(1, np.int64))
 
 
 @kernel

@@ -17,7 +17,7 @@ from models.bandit import profiles
 from models.bandit import thompson as profile_bandit
 from models.bandit.profiles import ProfileSet
 from models.bandit.thompson import EVERYWHERE, Snapshot
-from models.weight_profile import HEURISTIC, STATIC, WeightProfile
+from models.weight_profile import HEURISTIC, STATIC, WeightProfile, arrays_of
 
 LEARNED: Final = "learned"  # name of the champion weights where the set has no name for them
 
@@ -73,7 +73,7 @@ class Dealt(NamedTuple):
 
 
 def _content(weights: WeightProfile) -> bytes:
-    return b"".join(part.tobytes() for part in weights)
+    return b"".join(array.tobytes() for array in arrays_of(weights).values())
 
 
 def arm_id(name: str, weights: WeightProfile) -> str:

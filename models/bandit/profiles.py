@@ -61,9 +61,11 @@ DEFAULT: Final = profile_set(("static", "heuristic"), (STATIC, HEURISTIC))
 
 def to_parts(profiles: ProfileSet) -> Parts:
     """The profiles as a model file holds them: one array for each part of a profile, profiles along the first axis."""
-    meta = weights.to_parts(profiles.profiles[0]).meta
-    arrays = {part: np.stack([getattr(one, part) for one in profiles.profiles]) for part in WeightProfile._fields}
-    return Parts({**meta, "names": list(profiles.names)}, arrays)
+    meta, parts = weights.to_parts(profiles.profiles[0]).meta, [weights.arrays_of(one) for one in profiles.profiles]
+    with_goals = [one.goals is not None for one in profiles.profiles]
+    widest = max(parts, key=len)
+    arrays = {name: np.stack([one.get(name, np.zeros_like(like)) for one in parts]) for name, like in widest.items()}
+    return Parts({**meta, "names": list(profiles.names), "with_goals": with_goals}, arrays)
 
 
 def from_parts(parts: Parts) -> ProfileSet:
@@ -75,5 +77,9 @@ def from_parts(parts: Parts) -> ProfileSet:
         If the file's event types or intents are not those of the schema, in order, or the set is none (see `profile_set`).
     """
     names = tuple(str(name) for name in parts.meta["names"])
-    rows = [Parts(parts.meta, {part: array[k] for part, array in parts.arrays.items()}) for k in range(len(names))]
+    with_goals = parts.meta.get("with_goals", [False] * len(names))  # files of before have none
+    rows = []
+    for k, has_goals in enumerate(with_goals):
+        kept = {name: array[k] for name, array in parts.arrays.items() if has_goals or not name.startswith("goal_")}
+        rows.append(Parts(parts.meta, kept))
     return profile_set(names, tuple(weights.from_parts(row) for row in rows))

@@ -63,7 +63,7 @@ def ablation_table(models: ModelSet, log: Log, split: Split, seed: int) -> dict[
     """The five-way ablation on the held-out sessions; weights are learned on the period before, on pairs from before that."""
     rng = np.random.default_rng(seed)
     model, store = required(models.intent, "an intent model"), required(models.associations, "associations")
-    later = later_sessions(model, log.since(split.test_from_us))
+    later = later_sessions(model, log.since(split.test_from_us), log)
     periods = split.valid_from_us, split.test_from_us
     learned = log_weights.learn(log, model, periods, seed=seed, shaping=store.params)
     earlier = log.before(split.test_from_us).events["item"]

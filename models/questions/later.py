@@ -15,12 +15,15 @@ class Later(NamedTuple):
     ----------
     p_intent
         Of the prefix that ends with each event, shape (n_events, n_intents).
+    whole
+        The log that they are part of, which tells what their visitors did before; None where these are all.
     """
 
     log: Log
     p_intent: Floats
+    whole: Log | None = None
 
 
-def later(model: IntentModel, log: Log) -> Later:
+def later(model: IntentModel, log: Log, whole: Log | None = None) -> Later:
     """Sessions of a log with the intent inferred at each event, bit for bit as one session at a time has it inferred."""
-    return Later(log, model.predict(sessions.fold(log.events, log.starts)))
+    return Later(log, model.predict(sessions.fold(log.events, log.starts)), whole)

@@ -49,7 +49,7 @@ def learn(
     store = associations.build(earlier.events, earlier.starts, np.array(log.item_ids, dtype=object), shaping)
     models = ModelSet(associations=store, actions=actions_from_log.ready_of(earlier, valid_from_us))
     rng = np.random.default_rng(seed)
-    return weight_learning.learn(models, later(model, between), rng, params or PARAMS, incumbent)
+    return weight_learning.learn(models, later(model, between, log), rng, params or PARAMS, incumbent)
 
 
 def fit_on(data: TrainingInput) -> Parts:

@@ -18,7 +18,7 @@ because its period told less than an earlier one.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -27,6 +27,7 @@ import numpy as np
 
 from models.arrays import Flags, Floats, Ints
 from models.associations.model import AssociationStore
+from models.goal_weights import GoalWeights
 from models.model_set import ModelSet, required
 from models.questions import rest_of_session
 from models.questions.answers import ranks
@@ -36,6 +37,8 @@ from models.replay import Replay, replay
 from models.schema import N_INTENTS
 from models.statistics import bootstrap
 from models.statistics.metrics import Interval
+from models.tuning import goal_fit
+from models.tuning.goal_fit import GoalParams
 from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
 from models.weights import relations
 from models.weights.fit import Choices, choices_of, fit
@@ -44,6 +47,7 @@ Recipe = Callable[[Choices], WeightProfile]
 Halves = tuple[WeightProfile, WeightProfile]  # what answers the first and the second half of the users
 
 INCUMBENT = "incumbent"
+GOALS = "goals"
 _MORE = 10  # times as many prefixes teach the relations: no ranking is asked for them, so they cost little
 
 
@@ -55,6 +59,8 @@ class LearnParams:
     ----------
     l2_base, l2_factors
         Penalties, in mean log-likelihood per squared log unit; each of the second is tried.
+    goals
+        Of the goal weights.
     shrinkage
         Powers of the heuristic factors where nothing speaks for them, each in [0, 1], falling; 0 = no influence of intent.
     """
@@ -63,6 +69,7 @@ class LearnParams:
     l2_base: float = 0.003
     l2_factors: tuple[float, ...] = (0.01, 0.1)
     shrinkage: tuple[float, ...] = (0.25, 0.05)
+    goals: GoalParams = field(default_factory=GoalParams)
 
 
 class Learned(NamedTuple):
@@ -158,11 +165,12 @@ def learn(
             trial.ask(name, recipes[name])
             chosen = control if trial.costs(name, control) else name
     related = _relations(trial, chosen, params.at_most)
+    goals = _goals(trial, related, chosen, params.goals)
     everybody = choices_of(store, sessions, asked)
-    weights, base_only = _related(recipes[chosen](everybody), related), recipes[control](everybody)
+    weights, base_only = _related(recipes[chosen](everybody), related, goals), recipes[control](everybody)
     if incumbent is not None:
         trial.answer(INCUMBENT, (incumbent, incumbent))
-        new = "and relations" if related is not relations.NEUTRAL else chosen
+        new = GOALS if goals is not None else "and relations" if related is not relations.NEUTRAL else chosen
         if trial.better(INCUMBENT, [new]) == INCUMBENT:
             weights, chosen = incumbent, INCUMBENT
     told = {name: round(_over_kinds(rows, asked), 4) for name, rows in trial.rows.items()}
@@ -195,6 +203,18 @@ def _relations(trial: _Trial, chosen: str, at_most: int) -> Floats:
     first, second = trial.tried[chosen]
     trial.answer("and relations", (_related(first, related), _related(second, related)))
     return relations.NEUTRAL if trial.costs("and relations", chosen) else related
+
+
+def _goals(trial: _Trial, related: Floats, chosen: str, params: GoalParams) -> GoalWeights | None:
+    """Goal weights, where one list mixed by them is surely better than the chosen weights', and worse for no kind."""
+    ask = partial(goal_fit.learn, trial.replay, trial.store, trial.sessions, trial.asked, params, trial.rng)
+    by_half = ask(trial.halves[1]), ask(trial.halves[0])
+    if None in by_half:
+        return None
+    first, second = (_related(own, related, goals) for own, goals in zip(trial.tried[chosen], by_half, strict=True))
+    trial.answer(GOALS, (first, second))
+    before = "and relations" if related is not relations.NEUTRAL else chosen
+    return ask() if trial.better(before, [GOALS]) == GOALS else None
 
 
 def shrunk(base: Floats, p_intent: Floats, power: float) -> WeightProfile:
@@ -239,8 +259,8 @@ def alternatives(
     return {name: (one, _over_kinds(judged[name], judging)) for name, one in found.items()}
 
 
-def _related(weights: WeightProfile, related: Floats) -> WeightProfile:
-    return profile(weights.base, weights.factors, related)
+def _related(weights: WeightProfile, related: Floats, goals: GoalWeights | None = None) -> WeightProfile:
+    return profile(weights.base, weights.factors, related, goals)
 
 
 def _better(

@@ -57,6 +57,6 @@ def tune(log: Log, model: IntentModel, rng: np.random.Generator, params: LearnPa
         raise ValueError("expected sessions that began at different instants, one to learn pairs from and one to learn weights")
     store = associations.build(earlier.events, earlier.starts, np.array(log.item_ids, dtype=object))
     models = ModelSet(associations=store, actions=actions_from_log.ready_of(earlier, cut_us))
-    found = weight_learning.alternatives(models, later_sessions(model, later), rng, params)
+    found = weight_learning.alternatives(models, later_sessions(model, later, log), rng, params)
     named = profile_set(tuple(found), tuple(one for one, _ in found.values()))
     return Tuned(named, {name: round(value, 4) for name, (_, value) in found.items()}, int(later.starts.sum()))

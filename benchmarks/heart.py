@@ -1,0 +1,159 @@
+"""The heart: by how much what the visitor did changes what she is shown for the better. Prints one JSON object.
+
+    python -m benchmarks.heart FILE --format taobao|trivago|rees46|…
+
+Associations and the intent model come from the first 40 % of the time, goal weights from the next 20 %; judged are the last
+40 %, the associations then built on the first 60 %. The served function answers (`models.replay`), with the history that was
+known at each moment. Differences in NDCG@20 are by kind of target, with intervals by bootstrap over users:
+
+- ``learned``: asked for the kind as its goal, against the static weights;
+- ``auto``: one list for all kinds, against the static weights;
+- ``intent_adds``: learned, against the same without what intent adds (the slopes of the goal weights set to 0);
+- ``exclude_seen``: learned against static where nothing of the session may come back.
+
+``reachable`` is the share of targets for which anything speaks, by each side.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.typed_log import Log, read
+from models.arrays import Flags, Floats, Ints
+from models.associations import model as associations
+from models.features import sessions
+from models.inference import examples, intent, labels
+from models.item_ranking import AUTO, Asked
+from models.learners import boosting
+from models.model_set import ModelSet
+from models.questions import rest_of_session
+from models.questions.answers import LIMIT, ranks
+from models.questions.later import Later
+from models.questions.rest_of_session import Prefixes
+from models.replay import Replay, replay
+from models.schema import GOALS
+from models.statistics import bootstrap
+from models.statistics.bootstrap import Draws
+from models.tuning import goal_fit
+from models.tuning.goal_fit import GoalParams
+from models.weight_profile import STATIC, WeightProfile
+
+EARLY, LATER = 0.4, 0.6  # of the time: what associations, and what weights, are learned from
+PARAMS = GoalParams(at_most=6_000, l2_base=(0.001, 0.003, 0.01), l2_slopes=(None, 0.1, 0.01), n_steps=150)
+
+
+class Case(NamedTuple):
+    """What is judged: the moments, by which sessions, and their draws of users."""
+
+    asks: Replay
+    asked: Prefixes
+    draws: Draws
+
+    def gain(self, goal: int, ours: tuple[WeightProfile, str], theirs: tuple[WeightProfile, str]) -> dict[str, Any]:
+        """NDCG@20 on one kind of target: ours, theirs and the difference."""
+        rows, first = self.measured(goal, *ours)
+        _, second = self.measured(goal, *theirs)
+        if not len(rows):
+            return {"n": 0}
+        told = bootstrap.mean_intervals((first - second)[:, None], self.draws, rows)[0]
+        return {"n": len(rows), "ours": mean(first), "theirs": mean(second), **bootstrap.as_json(told)}
+
+    def measured(self, goal: int, weights: WeightProfile, wanted: str) -> tuple[Ints, Floats]:
+        """Prefixes that want this kind, and NDCG@20 of each."""
+        variant = "static" if weights is STATIC else "dynamic"
+        wants = np.zeros(len(self.asked.last), np.bool_)
+        wants[self.asked.prefix[self.asked.kind == goal]] = True
+        lists = np.full((len(wants), LIMIT), -1)
+        lists[wants] = self.asks.answers(weights, variant, wants, wanted)
+        rows, found = rest_of_session.measures(ranks(lists[self.asked.prefix], self.asked.item), self.asked, goal)
+        return rows, found[:, -1]
+
+
+def mean(values: Floats) -> float:
+    """Mean, four digits."""
+    return round(float(values.mean()), 4)
+
+
+def measure(log: Log, at_most: int) -> dict[str, Any]:
+    """Learn and judge one log."""
+    early, later = np.quantile(log.started_us, [EARLY, LATER])
+    fit, before = log.started_us < early, log.started_us < later
+    features = sessions.fold(log.events, log.starts)
+    weak = labels.intent_probabilities(log.events[fit], log.starts[fit])
+    model = intent.fit(features[fit], weak, valid=boosting.later_rows(log.started_us[fit], 0.2))
+    p_intent, texts = model.predict(features), [str(item) for item in log.item_ids]
+    whole = examples.Log(log.events, log.starts, log.started_us, log.user, texts)
+
+    def part(kept: Flags) -> Later:
+        some = examples.Log(log.events[kept], log.starts[kept], log.started_us[kept], log.user[kept], texts)
+        return Later(some, p_intent[kept], whole)
+
+    began = time.perf_counter()
+    learned = learn(
+        ModelSet(associations=associations.build(log.events[fit], log.starts[fit], log.item_ids)), part(before & ~fit)
+    )
+    seconds = round(time.perf_counter() - began, 1)
+    store = associations.build(log.events[before], log.starts[before], log.item_ids)
+    return {**judge(ModelSet(associations=store), part(~before), learned, at_most), "learning_seconds": seconds}
+
+
+def learn(models: ModelSet, between: Later) -> WeightProfile:
+    """The static profile with goal weights."""
+    rng = np.random.default_rng(0)
+    asked = rest_of_session.prefixes(between.log.events, between.log.starts, 30_000, rng)
+    asks = replay(models, between, asked.first, asked.last)
+    assert models.associations is not None
+    goals = goal_fit.learn(asks, models.associations, between, asked, PARAMS, rng)
+    if goals is None:
+        raise ValueError("expected sessions that lead to known items, got too few to learn from")
+    return STATIC._replace(goals=goals)
+
+
+def judge(models: ModelSet, later: Later, learned: WeightProfile, at_most: int) -> dict[str, Any]:
+    """Tables of the judged part."""
+    assert learned.goals is not None
+    plain = learned._replace(goals=learned.goals._replace(slopes=np.zeros_like(learned.goals.slopes)))
+    rng = np.random.default_rng(1)
+    asked = rest_of_session.prefixes(later.log.events, later.log.starts, at_most, rng)
+    draws = bootstrap.draw(later.log.user_codes[asked.last], rng)
+    case = Case(replay(models, later, asked.first, asked.last), asked, draws)
+    unseen = Case(replay(models, later, asked.first, asked.last, Asked(limit=LIMIT, exclude_seen=True)), asked, draws)
+    found: dict[str, Any] = {}
+    for kind, goal in enumerate(GOALS):
+        ours, static = (learned, goal), (STATIC, AUTO)
+        found[goal] = {
+            "learned": case.gain(kind, ours, static),
+            "auto": case.gain(kind, (learned, AUTO), static),
+            "intent_adds": case.gain(kind, ours, (plain, goal)),
+            "exclude_seen": unseen.gain(kind, ours, static),
+        }
+    return {
+        "n_prefixes": len(asked.last),
+        "by_goal": found,
+        "has_slopes": (learned.goals.slopes != 0).any(axis=(1, 2)).tolist(),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments, measure, print; 2 and one line on stderr if the file cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--format", required=True)
+    parser.add_argument("--prefixes", type=int, default=20_000)
+    given = parser.parse_args(arguments)
+    try:
+        found = measure(read(given.file, given.format), given.prefixes)
+    except (OSError, ValueError) as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 2
+    print(json.dumps({"benchmark": "heart", "format": given.format, "measure": "ndcg_20", **found}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,316 @@
+"""Compiled loops of a request under goal weights: associations by class, the visitor's own events, what the categories like.
+
+`recommend` adds up what speaks for each item; `evidence` tells the same apart by the weight that it is multiplied by, for
+reasons and for whoever learns the weights.
+
+Beside the catalogue there may be guests: items of the visitor's own that the store does not know yet, with codes from `n_items`
+on. Nothing leads to or from them, but the visitor may come back to them.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from models.arrays import Bytes, Flags, Floats, Floats32, Ints, Ints32
+from models.associations.arrays import TYPE_BITS, TYPE_MASK
+from models.associations.query import (
+    _OWN,
+    Index,
+    Overlay,
+    Scratch,
+    Session,
+    _allowed,
+    _best,
+    _category,
+    _joined,
+    _n_items,
+    _next_request,
+    _put,
+    _row,
+    last_items,
+    popular,
+)  # fmt: skip
+from models.goal_weights import CLASSES, HALF_LIVES_S, MET, N_DECAYS, N_OWN, OTHER, RANK_DECAY, SAME, WHEN, Scale
+from models.kernels import ZERO, kernel
+from models.schema import N_EVENT_TYPES
+
+MOST_GUESTS: Final = 64
+MOST_OWN: Final = 200  # of the session's newest events that speak for their items
+OWN_FROM: Final = len(CLASSES) * N_EVENT_TYPES * N_EVENT_TYPES  # kinds of evidence: associations, own events, popularity
+POPULAR_AT: Final = OWN_FROM + N_OWN
+_HALF_HOUR, _DAY = HALF_LIVES_S
+_SHUT: Final = -2  # place of an item that must not come back
+
+
+class Past(NamedTuple):
+    """Own events of earlier sessions, newest first, shape (n,) each: item code, event type, age in seconds."""
+
+    item: Ints
+    kind: Bytes
+    age_s: Floats
+
+
+class Categories(NamedTuple):
+    """Popular items of each category: those of category c stand at ``offsets[c]:offsets[c + 1]``, with their share of it."""
+
+    offsets: Ints
+    item: Ints32
+    share: Floats32
+
+
+class Evidence(NamedTuple):
+    """Evidence of one moment: items, and by entry the place of its item among them, its kind, how much, and what it came from.
+
+    Kinds below `OWN_FROM` are associations (class, source and target type, in this order of digits), those from there on own
+    events (type, when, decay), the last is popularity within a category; `anchor` is an item code.
+    """
+
+    items: Ints
+    place: Ints32
+    kind: Ints32
+    amount: Floats
+    anchor: Ints
+
+
+@kernel
+def _decayed(decay: int, rank: int, age_s: float) -> float:
+    """How much an own event counts: by the items met since, or by its age."""
+    if decay == 0:
+        return float(RANK_DECAY**rank)
+    age = age_s if age_s > 0.0 else 0.0
+    return float(2.0 ** (-age / (_HALF_HOUR if decay == 1 else _DAY)))
+
+
+@kernel
+def _speaks(item: int, kind: int, n: int) -> bool:
+    return 0 <= item < n and 0 <= kind < N_EVENT_TYPES
+
+
+@kernel
+def _add_own(session: Session, past: Past, scale: Scale, n_known: int, scratch: Scratch, number: float) -> int:
+    """Add what the visitor's own events say; returns how many items were touched."""
+    sums, touched, own, n = scratch.sums, scratch.touched, scale.own, ZERO
+    for back in range(min(len(session.item), MOST_OWN)):
+        i = len(session.item) - 1 - back
+        item, kind = session.item[i], session.kind[i]
+        if _speaks(item, kind, n_known):
+            score = 0.0
+            for decay in range(N_DECAYS):
+                score += own[kind, 0, decay] * _decayed(decay, n, session.age_s[i])
+            n = _put(sums, touched, item, score, number, n)
+            sums[item, _OWN] = number
+    for i in range(len(past.item)):
+        item, kind = past.item[i], past.kind[i]
+        if _speaks(item, kind, n_known):
+            score = 0.0
+            for decay in range(N_DECAYS):
+                score += own[kind, 1, decay] * _decayed(decay, i, past.age_s[i])
+            n = _put(sums, touched, item, score, number, n)
+            sums[item, _OWN] = number
+    return n
+
+
+@kernel
+def _shares(category: Ints32, categories: Categories, item: Ints, recency: Floats) -> Floats:
+    """The anchors' shares of the session, each category's all with its newest anchor; 0 where none is known."""
+    total, out = 0.0, np.zeros(len(item))
+    for a in range(len(item)):
+        total += recency[a]
+    for a in range(len(item)):
+        own = _category(category, item[a])
+        if own < 0 or own + 1 >= len(categories.offsets):
+            continue
+        first = 0
+        while _category(category, item[first]) != own:
+            first += 1
+        out[first] += recency[a] / total
+    return out
+
+
+@kernel
+def _add_popular(
+    category: Ints32, categories: Categories, weight: float, item: Ints, recency: Floats, number: float, n: int,
+    scratch: Scratch,
+) -> int:  # fmt: skip
+    """Add what is popular within the session's categories."""
+    share, sums, touched = _shares(category, categories, item, recency), scratch.sums, scratch.touched
+    for a in range(len(item)):
+        if share[a] > 0.0:
+            own = _category(category, item[a])
+            for e in range(categories.offsets[own], categories.offsets[own + 1]):
+                n = _put(sums, touched, categories.item[e], weight * share[a] * categories.share[e], number, n)
+    return n
+
+
+@kernel
+def _add_pairs(
+    index: Index, overlay: Overlay, pairs: Floats, unmatched: float, item: Ints, done: Ints, recency: Floats, number: float,
+    n: int, scratch: Scratch,
+) -> int:  # fmt: skip
+    """Add what the anchors' associations say."""
+    sums, touched, category = scratch.sums, scratch.touched, index.category
+    slot, ratio, live = overlay.slot, overlay.ratio, len(overlay.slot) > 0
+    for a in range(len(item)):
+        first, last, own = _row(index, overlay, item[a])
+        at_home = _category(category, item[a])
+        if own:
+            target, types, strength, factor = overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
+        else:
+            target, types, strength, factor = index.target, index.types, index.strength, overlay.index_factor
+        for e in range(first, last):
+            code, source, wanted = target[e], types[e] >> TYPE_BITS, types[e] & TYPE_MASK
+            kin = MET if sums[code, _OWN] == number else SAME if 0 <= at_home == _category(category, code) else OTHER
+            amount = factor * recency[a] * strength[e] * pairs[kin, source, wanted]
+            if (done[a] >> source) & 1 == 0:
+                amount *= unmatched
+            if live and slot[code] > 0:
+                amount *= ratio[slot[code], wanted]
+            if amount > 0.0:
+                n = _put(sums, touched, code, amount, number, n)
+    return n
+
+
+@kernel
+def recommend(
+    index: Index, overlay: Overlay, categories: Categories, session: Session, past: Past, scale: Scale, n_guests: int,
+    exclude: Ints, allowed: Flags, limit: int, scratch: Scratch,
+) -> tuple[Ints, Floats, int]:  # fmt: skip
+    """Items, scores and how many of them something speaks for; the rest are popular ones, with lower scores."""
+    n_items = _n_items(index, overlay)
+    item, done = np.empty(session.max_anchors, np.int64), np.zeros(session.max_anchors, np.int64)
+    recency = np.empty(session.max_anchors)
+    n_anchors = last_items(session, n_items, item, done, recency)
+    item, done, recency = item[:n_anchors], done[:n_anchors], recency[:n_anchors]
+    number = _next_request(scratch, exclude)
+    n = _add_own(session, past, scale, n_items + n_guests, scratch, number)
+    n = _add_pairs(index, overlay, scale.pairs, session.unmatched, item, done, recency, number, n, scratch)
+    n = _add_popular(index.category, categories, scale.popular[0], item, recency, number, n, scratch)
+    items, scores = _best(scratch, _allowed(allowed, scratch.touched, n), limit)
+    found = len(items)
+    if found == limit:
+        return items, scores, found
+    more, counts = popular(index, session.weight, _joined(exclude, items), allowed, limit - found, scratch)
+    for k in range(len(more) - 1, -1, -1):  # a popular item stays below the last one that something speaks for
+        counts[k] *= (0.99 * scores[found - 1] if found else 1.0) / counts[0]
+    return _joined(items, more), _joined(scores, counts), found
+
+
+@kernel
+def _placed(place_of: Ints, items: Ints, code: int, n: int) -> int:
+    """Give an item a place if it has none; returns how many have one."""
+    if place_of[code] == -1:
+        place_of[code] = n
+        items[n] = code
+        return n + 1
+    return n
+
+
+@kernel
+def _room(index: Index, overlay: Overlay, categories: Categories, item: Ints, n_own: int) -> int:
+    room = N_DECAYS * n_own
+    for a in range(len(item)):
+        first, last, _ = _row(index, overlay, item[a])
+        own = _category(index.category, item[a])
+        room += last - first
+        if 0 <= own < len(categories.offsets) - 1:
+            room += categories.offsets[own + 1] - categories.offsets[own]
+    return room
+
+
+@kernel
+def evidence(
+    index: Index, overlay: Overlay, categories: Categories, session: Session, past: Past, n_guests: int, exclude: Ints,
+    place_of: Ints,
+) -> tuple[Ints, Ints32, Ints32, Floats, Ints]:  # fmt: skip
+    """The `Evidence` of a moment; `place_of`, shape (n_items + `MOST_GUESTS`,), holds -1 before and after."""
+    n_items, category = _n_items(index, overlay), index.category
+    anchors, done = np.empty(session.max_anchors, np.int64), np.zeros(session.max_anchors, np.int64)
+    recency = np.empty(session.max_anchors)
+    n_anchors = last_items(session, n_items, anchors, done, recency)
+    room = _room(index, overlay, categories, anchors[:n_anchors], len(session.item) + len(past.item))
+    items, place, kinds = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.int32)
+    amount, came_from = np.empty(room), np.empty(room, np.int64)
+    for code in exclude:
+        if 0 <= code < n_items + n_guests:
+            place_of[code] = _SHUT
+    n, m = ZERO, ZERO
+    n_session = min(len(session.item), MOST_OWN)
+    for k in range(n_session + len(past.item)):
+        if k < n_session:
+            i = len(session.item) - 1 - k
+            item, kind, age_s, rank, when = int(session.item[i]), int(session.kind[i]), session.age_s[i], n, 0
+        else:
+            i = k - n_session
+            item, kind, age_s, rank, when = int(past.item[i]), int(past.kind[i]), past.age_s[i], i, 1
+        if not _speaks(item, kind, n_items + n_guests) or place_of[item] == _SHUT:
+            continue
+        n = _placed(place_of, items, item, n)
+        for decay in range(N_DECAYS):
+            place[m], came_from[m] = place_of[item], item
+            kinds[m] = OWN_FROM + (kind * len(WHEN) + when) * N_DECAYS + decay
+            amount[m] = _decayed(decay, rank, age_s)
+            m += 1
+    n_met = n
+    share = _shares(category, categories, anchors[:n_anchors], recency[:n_anchors])
+    slot, live = overlay.slot, len(overlay.slot) > 0
+    for a in range(n_anchors):
+        first, last, own = _row(index, overlay, anchors[a])
+        at_home = _category(category, anchors[a])
+        if own:
+            target, types, strength, factor = overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
+        else:
+            target, types, strength, factor = index.target, index.types, index.strength, overlay.index_factor
+        for e in range(first, last):
+            code, source, wanted = int(target[e]), int(types[e] >> TYPE_BITS), int(types[e] & TYPE_MASK)
+            if place_of[code] == _SHUT:
+                continue
+            n = _placed(place_of, items, code, n)
+            kin = MET if place_of[code] < n_met else SAME if 0 <= at_home == _category(category, code) else OTHER
+            place[m], came_from[m] = place_of[code], anchors[a]
+            kinds[m] = (kin * N_EVENT_TYPES + source) * N_EVENT_TYPES + wanted
+            amount[m] = factor * recency[a] * strength[e] * (1.0 if (done[a] >> source) & 1 else session.unmatched)
+            if live and slot[code] > 0:
+                amount[m] *= overlay.ratio[slot[code], wanted]
+            m += 1
+        if share[a] > 0.0:
+            for e in range(categories.offsets[at_home], categories.offsets[at_home + 1]):
+                code = int(categories.item[e])
+                if place_of[code] == _SHUT:
+                    continue
+                n = _placed(place_of, items, code, n)
+                place[m], came_from[m], kinds[m] = place_of[code], anchors[a], POPULAR_AT
+                amount[m] = share[a] * categories.share[e]
+                m += 1
+    for k in range(n):
+        place_of[items[k]] = -1
+    for code in exclude:
+        if 0 <= code < n_items + n_guests:
+            place_of[code] = -1
+    return items[:n], place[:m], kinds[:m], amount[:m], came_from[:m]
+
+
+def popular_in(category: Ints32, popularity: Floats, most: int = 50) -> Categories:
+    """The most popular items of each category.
+
+    Parameters
+    ----------
+    category
+        Of each item, -1 for none, shape (n_items,).
+    popularity
+        Of each item, shape (n_items,).
+
+    Examples
+    --------
+    >>> found = popular_in(np.array([0, 1, 0, -1], np.int32), np.array([1.0, 2.0, 3.0, 9.0]))
+    >>> found.offsets.tolist(), found.item.tolist(), found.share.tolist()
+    ([0, 2, 3], [2, 0, 1], [0.75, 0.25, 1.0])
+    """
+    known = np.flatnonzero((category >= 0) & (popularity[: len(category)] > 0))
+    known = known[np.lexsort((known, -popularity[known], category[known]))]
+    n_categories = int(category.max(initial=-1)) + 1
+    total = np.bincount(category[known], weights=popularity[known], minlength=n_categories)
+    begins = np.searchsorted(category[known], np.arange(n_categories + 1))
+    known = known[np.arange(len(known)) - begins[category[known]] < most]
+    share = popularity[known] / total[category[known]]
+    offsets = np.searchsorted(category[known], np.arange(n_categories + 1)).astype(np.int64)
+    return Categories(offsets, known.astype(np.int32), share.astype(np.float32))

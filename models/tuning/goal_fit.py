@@ -1,0 +1,275 @@
+"""Fit goal weights to what visitors turned to, one set per goal (`models.goal_weights`).
+
+    loss = mean over moments of -log P(wanted) + l2_base * |changes of single weights|^2 + l2_slopes * |slopes|^2
+    P(j) = score(j)^power / sum over all items that anything speaks for of score^power
+
+Changes are from the static weights. Levels that weights share (of each decay, of each class, of popularity) are free. Both
+penalties are chosen by the loss on users that did not teach, half by half; no slopes are the simpler choice. A goal that hardly
+anybody reached takes the weights of the goal that most did. L-BFGS.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+
+from models.arrays import Flags, Floats, Ints
+from models.associations import goals as by_goals
+from models.associations.goal_query import OWN_FROM, POPULAR_AT, Evidence
+from models.associations.model import AssociationStore
+from models.goal_weights import (
+    CLASSES,
+    KINSHIP,
+    N_DECAYS,
+    N_GOALS,
+    N_OWN,
+    N_PARTS,
+    N_TOLD,
+    OWN,
+    POPULAR,
+    SOURCE,
+    TARGET,
+    WHEN,
+    GoalWeights,
+    goal_weights,
+    told_of,
+)  # fmt: skip
+from models.known import item_codes
+from models.questions.later import Later
+from models.questions.rest_of_session import Prefixes
+from models.replay import Replay
+from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
+from models.tuning.goal_kernels import Lessons, loss
+from models.weight_profile import base_weights
+
+LEAST: Final = 30  # moments that teach a goal; below, it has no weights of its own
+_FARTHEST: Final = (12.0, 3.0, 6.0)  # |log| of a level, of the power (and each slope), of a single weight's change
+_L2_CHANCES: Final = 1e-3
+_L2_LEVELS: Final = 1e-4  # keeps what nothing says anything about where it is
+
+
+@dataclass(frozen=True)
+class GoalParams:
+    """Parameters of the fit: moments per goal, and penalties to choose among; None for no slopes."""
+
+    at_most: int = 800
+    l2_base: tuple[float, ...] = (0.003,)
+    l2_slopes: tuple[float | None, ...] = (None, 0.03)
+    n_steps: int = 60
+
+
+class Fitted(NamedTuple):
+    """One goal's weights: `base`, `slopes`, the power, and the loss per moment on users that did not teach."""
+
+    base: Floats
+    slopes: Floats
+    power: float
+    held_out: float
+    l2_slopes: float | None
+
+
+def _parts() -> npt.NDArray[np.int16]:
+    """The weights behind each kind of evidence, shape (n_kinds, 3)."""
+    found = np.full((POPULAR_AT + 1, 3), N_PARTS, np.int16)
+    kin, source, target = np.indices((len(CLASSES), N_EVENT_TYPES, N_EVENT_TYPES)).reshape(3, -1)
+    found[:OWN_FROM] = np.column_stack((KINSHIP + kin, SOURCE + source, TARGET + target))
+    found[OWN_FROM:POPULAR_AT, 0] = OWN + np.arange(N_OWN)
+    found[POPULAR_AT, 0] = POPULAR
+    return found
+
+
+def _levels() -> Floats:
+    """What moves together, shape (n_levels, N_PARTS): each column of the own-event table, popularity, two of the classes."""
+    n_own = len(WHEN) * N_DECAYS
+    found = np.zeros((n_own + 3, N_PARTS))
+    for column in range(n_own):
+        found[column, OWN + column : OWN + N_OWN : n_own] = 1.0
+    found[n_own, POPULAR] = found[n_own + 1, KINSHIP + 1] = found[n_own + 2, KINSHIP + 2] = 1.0
+    return found
+
+
+def _start() -> Floats:
+    logs, found = np.log(base_weights()), np.zeros(N_PARTS)
+    found[SOURCE:TARGET] = found[TARGET:KINSHIP] = logs
+    found[OWN:POPULAR] = np.repeat(logs, len(WHEN) * N_DECAYS) + _SMALL
+    found[POPULAR] = _SMALL
+    return found
+
+
+_SMALL: Final = float(np.log(0.01))  # of what associations usually say
+_PARTS, _LEVELS = _parts(), _levels()
+_START: Final = _start()
+_N_LEVELS: Final = len(_LEVELS)
+
+
+def learn(
+    asks: Replay, store: AssociationStore, sessions: Later, asked: Prefixes, params: GoalParams, rng: np.random.Generator,
+    teaches: Flags | None = None,
+) -> GoalWeights | None:  # fmt: skip
+    """Goal weights as some moments teach them; None where no goal has enough.
+
+    Parameters
+    ----------
+    asks
+        The moments, one for each of the prefixes.
+    teaches
+        Which prefixes may be learned from, shape (n_prefixes,); all if None.
+    """
+    teaches = np.ones(len(asked.last), np.bool_) if teaches is None else teaches
+    if not teaches.any():
+        return None
+    center = sessions.p_intent[asked.last[teaches]].mean(axis=0)
+    centered, users = sessions.p_intent[asked.last] - center, sessions.log.user_codes[asked.last]
+    found: dict[int, Fitted] = {}
+    n_lessons: dict[int, int] = {}
+    known: dict[int, Evidence] = {}
+    for goal in range(N_GOALS):
+        rows = np.unique(asked.prefix[(asked.kind == goal) & teaches[asked.prefix]])
+        if len(rows) > params.at_most:
+            rows = np.sort(rng.choice(rows, params.at_most, replace=False))
+        for row in rows.tolist():
+            if row not in known:
+                inquiry = asks.moments[row].inquiry
+                known[row] = by_goals.evidence(store, inquiry.told, inquiry.left_out)
+        wanted = _wanted(asks, store, sessions, asked, goal)
+        reached = [row for row in rows.tolist() if np.isin(wanted[row], known[row].items).any()]
+        if len(reached) >= LEAST and len(np.unique(users[reached] % 2)) == 2:
+            found[goal], n_lessons[goal] = _chosen(known, wanted, np.array(reached), centered, users, params), len(reached)
+    if not found:
+        return None
+    most = max(n_lessons, key=lambda goal: n_lessons[goal])
+    all_goals = [found.get(goal, found[most]) for goal in range(N_GOALS)]
+    chances = _chances(sessions, asked, teaches)
+    return goal_weights(np.array([f.base for f in all_goals]), np.array([f.slopes for f in all_goals]), center, chances)
+
+
+def _wanted(asks: Replay, store: AssociationStore, sessions: Later, asked: Prefixes, goal: int) -> dict[int, Ints]:
+    """Codes of what each prefix wanted, guests among them."""
+    codes, n = item_codes(store, sessions.log.item_ids), store.n_items
+    of_goal = asked.kind == goal
+    found: dict[int, list[int]] = {}
+    for row, item in zip(asked.prefix[of_goal].tolist(), asked.item[of_goal].tolist(), strict=True):
+        code = int(codes[item])
+        if code < 0:
+            guest = np.flatnonzero(asks.moments[row].guests == item)
+            code = n + int(guest[0]) if len(guest) else -1
+        found.setdefault(row, []).append(code)
+    return {row: np.array(items) for row, items in found.items()}
+
+
+def _lessons(known: Mapping[int, Evidence], wanted: Mapping[int, Ints], rows: Ints, centered: Floats) -> Lessons:
+    some = [known[row] for row in rows.tolist()]
+    places = [np.flatnonzero(np.isin(one.items, wanted[row])) for one, row in zip(some, rows.tolist(), strict=True)]
+
+    def ends(sizes: Sequence[int]) -> Ints:
+        return np.cumsum([0, *sizes], dtype=np.int64)
+
+    return Lessons(
+        ends([len(one.place) for one in some]), np.array([len(one.items) for one in some], np.int64),
+        np.concatenate([one.place for one in some]), _PARTS[np.concatenate([one.kind for one in some])],
+        np.concatenate([one.amount for one in some]).astype(np.float32), ends([len(one) for one in places]),
+        np.concatenate(places).astype(np.int32), np.ascontiguousarray(centered[rows]),
+    )  # fmt: skip
+
+
+def _chosen(
+    known: Mapping[int, Evidence], wanted: Mapping[int, Ints], rows: Ints, centered: Floats, users: Ints, params: GoalParams
+) -> Fitted:
+    """One goal's weights, with the penalties that held-out users speak for."""
+    halves = [_lessons(known, wanted, rows[users[rows] % 2 == k], centered) for k in (0, 1)]
+
+    def held_out(l2_base: float, l2_slopes: float | None) -> float:
+        first, second = (fit(one, l2_base, l2_slopes, params.n_steps) for one in halves)
+        return float(np.concatenate((losses(halves[1], *first[:3]), losses(halves[0], *second[:3]))).mean())
+
+    by_base = {l2: held_out(l2, None) for l2 in params.l2_base}
+    l2_base = min(by_base, key=lambda l2: by_base[l2])
+    by_slopes = {l2: by_base[l2_base] if l2 is None else held_out(l2_base, l2) for l2 in params.l2_slopes}
+    l2_slopes = min(by_slopes, key=lambda l2: by_slopes[l2])
+    every = _lessons(known, wanted, rows, centered)
+    base, slopes, power = fit(every, l2_base, l2_slopes, params.n_steps)
+    return Fitted(_normalised(every, base, slopes), slopes, power, by_slopes[l2_slopes], l2_slopes)
+
+
+def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int) -> tuple[Floats, Floats, float]:
+    """Minimise the loss, levels first; `base`, `slopes` (0 without a penalty) and the power."""
+    n = N_PARTS * N_INTENTS if l2_slopes is not None else 0
+    at = np.cumsum([0, _N_LEVELS, 1, N_PARTS, n])
+    slices = [slice(a, b) for a, b in pairwise(at.tolist())]
+    penalty = np.repeat((_L2_LEVELS, _L2_LEVELS, l2_base, l2_slopes or 0.0), np.diff(at))
+    bound = np.repeat((*_FARTHEST, _FARTHEST[1]), np.diff(at))
+
+    def parts_of(x: Floats) -> tuple[Floats, Floats, float]:
+        levels, power, single, slopes = (x[one] for one in slices)
+        told = slopes.reshape(N_PARTS, N_INTENTS) if n else np.zeros((N_PARTS, N_INTENTS))
+        return _START + levels @ _LEVELS + single, told, float(np.exp(power[0]))
+
+    def value(x: Floats) -> tuple[float, Floats]:
+        each, top = np.empty((2, len(lessons.n_items)))
+        to_base, to_slopes = np.zeros(N_PARTS), np.zeros((N_PARTS, N_INTENTS))
+        to_power = loss(lessons, *parts_of(x), each, top, to_base, to_slopes)
+        gradient = np.concatenate((_LEVELS @ to_base, [to_power], to_base, to_slopes.ravel()[:n]))
+        return float(each.mean() + penalty @ x**2), gradient + 2 * penalty * x
+
+    x = np.zeros(at[-1])
+    for free in (slice(0, at[2]), slice(0, at[-1])):
+
+        def some(part: Floats, free: slice = free) -> tuple[float, Floats]:
+            whole = x.copy()
+            whole[free] = part
+            found, gradient = value(whole)
+            return found, gradient[free]
+
+        bounds = [(-one, one) for one in bound[free]]
+        x[free] = minimize(some, x[free], jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": n_steps}).x
+    return parts_of(x)
+
+
+def losses(lessons: Lessons, base: Floats, slopes: Floats, power: float) -> Floats:
+    """Loss of each moment, shape (n_moments,)."""
+    each, top = np.empty((2, len(lessons.n_items)))
+    loss(lessons, base, slopes, power, each, top, np.zeros(N_PARTS), np.zeros((N_PARTS, N_INTENTS)))
+    return each
+
+
+def rehearse() -> None:
+    """Call the kernel of the loss with the types that everyone calls it with."""
+    one, parts = np.ones(1, np.int64), np.full((1, 3), N_PARTS, np.int16)
+    span, place = np.array([0, 1]), np.zeros(1, np.int32)
+    lessons = Lessons(span, one, place, parts, np.ones(1, np.float32), span, place, np.zeros((1, N_INTENTS)))
+    losses(lessons, _START.copy(), np.zeros((N_PARTS, N_INTENTS)), 1.0)
+
+
+def _normalised(lessons: Lessons, base: Floats, slopes: Floats) -> Floats:
+    """The same weights with purchase = 1 as a source, and a best score of 1 in the (geometric) mean moment."""
+    each, top = np.empty((2, len(lessons.n_items)))
+    loss(lessons, base, slopes, 1.0, each, top, np.zeros(N_PARTS), np.zeros((N_PARTS, N_INTENTS)))
+    found, unit = base.copy(), base[SOURCE + EventType.PURCHASE]
+    found[SOURCE:TARGET] -= unit
+    found[KINSHIP:OWN] += unit
+    found[KINSHIP:] -= np.log(top).mean()
+    return found
+
+
+def _chances(sessions: Later, asked: Prefixes, teaches: Flags) -> Floats:
+    """Logistic regression of the goals that sessions came to, by L-BFGS."""
+    reached = np.zeros((len(asked.last), N_GOALS))
+    reached[asked.prefix, asked.kind] = 1.0
+    rows = np.flatnonzero(teaches & (reached.sum(axis=1) > 0))
+    spans = zip(asked.first[rows].tolist(), asked.last[rows].tolist(), strict=True)
+    told = np.array([told_of(sessions.log.events[a : b + 1], sessions.p_intent[b]) for a, b in spans])
+    wanted = reached[rows] / reached[rows].sum(axis=1, keepdims=True)
+
+    def value(x: Floats) -> tuple[float, Floats]:
+        logits = told @ x.reshape(N_GOALS, N_TOLD).T
+        logits -= logits.max(axis=1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        gradient = ((np.exp(logits) - wanted).T @ told / len(rows)).ravel()
+        return float(-(wanted * logits).sum() / len(rows) + _L2_CHANCES * x @ x), gradient + 2 * _L2_CHANCES * x
+
+    found = minimize(value, np.zeros(N_GOALS * N_TOLD), jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    return np.asarray(found.x.reshape(N_GOALS, N_TOLD))

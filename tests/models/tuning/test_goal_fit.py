@@ -1,0 +1,106 @@
+"""Goal weights are fitted by the gradient of their loss, and find what a log was made by."""
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad
+
+from models.associations import model as associations
+from models.goal_weights import KINSHIP, N_DECAYS, N_GOALS, N_PARTS, N_TOLD, OWN, GoalWeights, goal_weights, one_goal, scale_of
+from models.inference.examples import Log
+from models.model_set import ModelSet
+from models.questions import rest_of_session
+from models.questions.later import Later
+from models.replay import replay
+from models.schema import GOALS, N_INTENTS
+from models.tuning import goal_fit
+from models.tuning.goal_fit import GoalParams
+from models.tuning.goal_kernels import Lessons, loss
+from models.weight_profile import STATIC
+from tests.builders import encoded
+
+DAY_US = 86_400_000_000
+Shop = tuple[ModelSet, Later, GoalWeights]
+
+
+def test_the_gradient_is_that_of_the_loss() -> None:
+    rng, n, m = np.random.default_rng(0), 3, 24
+    parts = rng.integers(0, N_PARTS + 1, (m, 3)).astype(np.int16)
+    lessons = Lessons(
+        np.array([0, 12, 24]), np.array([n, n]), rng.integers(0, n, m).astype(np.int32), parts,
+        rng.gamma(1.0, size=m).astype(np.float32), np.array([0, 1, 3]), np.array([0, 1, 2], np.int32), rng.normal(size=(2, 4)),
+    )  # fmt: skip
+    lessons.place[:n] = lessons.place[12 : 12 + n] = np.arange(n)
+    shape = (N_PARTS, N_INTENTS)
+
+    def both(x: np.ndarray) -> tuple[float, np.ndarray]:
+        each, top = np.empty((2, 2))
+        to_base, to_slopes = np.zeros(N_PARTS), np.zeros(shape)
+        slopes = np.ascontiguousarray(x[N_PARTS + 1 :]).reshape(shape)
+        to_power = loss(lessons, x[:N_PARTS].copy(), slopes, float(np.exp(x[N_PARTS])), each, top, to_base, to_slopes)
+        return float(each.mean()), np.concatenate((to_base, [to_power], to_slopes.ravel()))
+
+    x = 0.3 * rng.normal(size=N_PARTS + 1 + N_PARTS * N_INTENTS)
+    assert check_grad(lambda y: both(y)[0], lambda y: both(y)[1], x) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    """Two sessions a day apart of each visitor: three views, then what was viewed last the day before is bought."""
+    rng, n_users = np.random.default_rng(1), 160
+    seen = np.array([rng.permutation(12) for _ in range(n_users)])
+    items = np.column_stack((seen[:, :3], seen[:, 3:6], seen[:, 2:3])).reshape(n_users, 7)
+    kinds = (["item_view"] * 6 + ["purchase"]) * n_users
+    events = encoded(kinds, items.ravel().tolist())
+    minute = np.tile([0, 1, 2, 1440, 1441, 1442, 1443], n_users) * 60_000_000
+    events["occurred_at_us"] = minute + DAY_US
+    starts = np.tile([True, False, False, True, False, False, False], n_users)
+    users = np.repeat(np.arange(n_users), 7)
+    begins = np.repeat(events["occurred_at_us"][starts], np.diff(np.append(np.flatnonzero(starts), len(starts))))
+    log = Log(events, starts, begins, users, [f"sku-{k}" for k in range(12)])
+    store = associations.build(
+        events[starts.cumsum() % 2 == 1], starts[starts.cumsum() % 2 == 1], np.array(log.item_ids, object)
+    )
+    sessions = Later(log.since(DAY_US + 1), np.full((4 * n_users, N_INTENTS), 0.25), log)
+    models = ModelSet(associations=store)
+    asked = rest_of_session.prefixes(sessions.log.events, sessions.log.starts, 10_000, rng)
+    asks = replay(models, sessions, asked.first, asked.last)
+    found = goal_fit.learn(asks, store, sessions, asked, GoalParams(), rng)
+    assert found is not None
+    return models, sessions, found
+
+
+def test_history_is_found_to_lead_to_purchases_and_session_to_be_no_way_back(shop: Shop) -> None:
+    _, _, found = shop
+    own = np.exp(found.base[GOALS.index("purchase"), OWN : OWN + 2 * N_DECAYS]).reshape(2, N_DECAYS)  # of views
+    assert own[1].max() > 10 * own[0].max()
+
+
+def test_a_goal_brings_what_it_was_asked_for(shop: Shop) -> None:
+    models, sessions, found = shop
+    last = np.flatnonzero(sessions.log.starts) + 2
+    asks = replay(models, sessions, last - 2, last)
+    bought = sessions.log.events["item"][last + 1]
+    by_goal = {goal: asks.answers(STATIC._replace(goals=found), goal=goal)[:, 0] for goal in GOALS}
+    assert (by_goal["purchase"] == bought).mean() > 0.9
+    assert (asks.answers(STATIC)[:, 0] == bought).mean() < 0.5
+
+
+def test_a_session_of_three_views_is_told_from_one_of_one(shop: Shop) -> None:
+    _, sessions, found = shop
+    p = np.full(N_INTENTS, 0.25)
+    early, late = found.mixture(sessions.log.events[:1], p), found.mixture(sessions.log.events[:3], p)
+    assert early.sum() == pytest.approx(1.0)
+    assert late[GOALS.index("purchase")] > early[GOALS.index("purchase")]
+
+
+def test_a_mixture_weighs_the_goals_and_intent_moves_them_around_the_mean() -> None:
+    base, slopes = np.zeros((N_GOALS, N_PARTS)), np.zeros((N_GOALS, N_PARTS, N_INTENTS))
+    base[:, KINSHIP] = np.log([1.0, 2.0, 3.0])
+    slopes[0, KINSHIP, 1] = 2.0
+    center = np.full(N_INTENTS, 0.25)
+    found = goal_weights(base, slopes, center, np.zeros((N_GOALS, N_TOLD)))
+    for mixture, expected in ((one_goal("purchase"), 3.0), (np.array([0.5, 0.5, 0.0]), 1.5)):
+        np.testing.assert_allclose(scale_of(found, mixture, center).pairs[0], expected)
+    buys = np.eye(N_INTENTS)[1]
+    np.testing.assert_allclose(scale_of(found, one_goal("view"), buys).pairs[0], np.exp(2.0 * 0.75))
+    assert scale_of(found, one_goal("view"), buys).popular.tolist() == [1.0]
