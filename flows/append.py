@@ -7,26 +7,31 @@ adds only the rest.
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
 
+from flows.look import look_at, reader
 from flows.parse import Batch, Unreadable
-from flows.read import batches, open_file
+from flows.read import batches
 from infra.secret import secret
 from infra.store import events
 from infra.store.engines import open_store
 from infra.store.errors import StoreUnavailable
 from infra.store.protocol import Store, Transaction
+from infra.store.statements.events import KNOWN_IDS
 from models.events.identity import partner_key
 from models.events.rejected import reduced, stand_in
-from models.events.sources import Mapped, Source, protect, source
-from models.events.sources.attune import ATTUNE
+from models.events.sources import Mapped, Source, former_ids, protect, replaced
+from models.events.sources.maps import TableMap
+
+LOCAL_PARTNER: Final = "local"  # of files that are said to be nobody's
 
 
 class Counts(NamedTuple):
@@ -52,15 +57,33 @@ class Counts(NamedTuple):
 
 
 class Door(NamedTuple):
-    """Context of all rows of one file: adapter, owner, the file's name without its folder, and the key of pseudonyms."""
+    """Context of all rows of one file: adapter, owner, the file's name without its folder, and the key of pseudonyms.
+
+    Attributes
+    ----------
+    met
+        Ids of an earlier version that rows of this file have been found under.
+    reasons
+        Refused rows by reason.
+    """
 
     adapter: Source
     partner: str
     file_name: str
     key: bytes
+    met: set[str]
+    reasons: Counter[str]
 
 
-def ingest_file(path: Path, format: str, home: Path, partner: str = "local", progress: bool = True) -> Counts:
+def ingest_file(
+    path: Path,
+    format: str,
+    home: Path,
+    partner: str = LOCAL_PARTNER,
+    progress: bool = True,
+    table: TableMap | None = None,
+    reasons: "Counter[str] | None" = None,
+) -> Counts:
     """Append a file of events to the log of a home.
 
     Parameters
@@ -71,6 +94,10 @@ def ingest_file(path: Path, format: str, home: Path, partner: str = "local", pro
         Whose events these are; user ids are pseudonymised under the partner's key.
     progress
         Show a bar on stderr, if that is a terminal.
+    table
+        Map of the file's columns, instead of a format.
+    reasons
+        Is told how many rows were refused for which reason.
 
     Raises
     ------
@@ -79,12 +106,13 @@ def ingest_file(path: Path, format: str, home: Path, partner: str = "local", pro
     OSError
         If the file cannot be read or the store cannot be written.
     """
-    adapter = source(format)
-    with open_file(path):
-        pass  # a wrong path must not leave a new home behind
+    look_at(path, format, table)  # a wrong path or format must not leave a new home behind
+    adapter = reader(path, format, table)
     total = Counts(0, 0, 0)
     with closing(open_store(home, bulk=True)) as store, _bar(path, progress) as moved:
-        door = Door(adapter, partner, path.name, partner_key(secret(home), partner))
+        door = Door(
+            adapter, partner, path.name, partner_key(secret(home), partner), set(), Counter() if reasons is None else reasons
+        )
         try:
             with events.collector_off():
                 for batch in batches(path, adapter, moved):
@@ -94,25 +122,17 @@ def ingest_file(path: Path, format: str, home: Path, partner: str = "local", pro
     return total
 
 
-def check_file(path: Path, format: str) -> None:
-    """Look at the beginning of a file: a wrong path, format or header is said before anything else starts.
-
-    Raises
-    ------
-    ValueError, OSError
-        What `ingest_file` would raise at its first rows.
-    """
-    next(batches(path, source(format), lambda _: None), None)
-
-
 def append_batch(store: Store, door: Door, batch: Batch) -> Counts:
     """Map one raw chunk and store all that became of it, in one transaction."""
     now_us = time.time_ns() // 1_000
     raw = protect(door.adapter, batch.raw, door.key)
     mapped = door.adapter.to_events(raw, now_us)
-    rows = [(int(batch.lines[i]), text, reason) for i, text, reason in refused_rows(raw, mapped, door.adapter is ATTUNE)]
+    keep_former_ids(store, door, batch, mapped)
+    rows = [(int(batch.lines[i]), text, reason) for i, text, reason in refused_rows(raw, mapped, door.adapter.times is None)]
     whose = (door.partner, door.file_name, door.adapter.name)
     refused = [events.Refused(*whose, *row) for row in (*(masked(line, door.key) for line in batch.unreadable), *rows)]
+
+    door.reasons.update(row.reason for row in refused)
 
     def work(transaction: Transaction) -> tuple[int, int]:
         appended = events.append_events(transaction, good_events(mapped), door.partner, now_us)
@@ -120,6 +140,22 @@ def append_batch(store: Store, door: Door, batch: Batch) -> Counts:
         return appended
 
     return Counts(*store.write(work), len(refused))
+
+
+def keep_former_ids(store: Store, door: Door, batch: Batch, mapped: Mapped) -> None:
+    """Give rows that an earlier version has put into the log the ids that they have there, so that they are duplicates.
+
+    The first row of such an id is the one that was kept; `mapped` is written into.
+    """
+    former = former_ids(door.adapter, replaced(batch.raw, batch.formerly), door.key)
+    rows = {id: row for row, id in reversed(list(enumerate(former.tolist()))) if id is not None and id not in door.met}
+    if not rows:
+        return
+    known = [id for (id,) in store.read(KNOWN_IDS, (door.partner, msgspec.json.encode(list(rows)).decode()))]
+    ids = mapped.events["event_id"].to_numpy(dtype=object)
+    ids[[rows[id] for id in known]] = known
+    mapped.events["event_id"] = ids
+    door.met.update(known)
 
 
 def masked(line: Unreadable, key: bytes) -> tuple[int, str, str]:

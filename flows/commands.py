@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.ingest_commands import app as ingest_app
 from flows.quarantine_commands import app as quarantine_app
 from flows.terminal import Json
 from flows.terminal import home as _home
 from flows.terminal import print_json as _print_json
 from flows.terminal import say as _say
 from infra import layout
-from models.schema import DAY_US, SOURCE_FORMATS
+from models.schema import DAY_US
 
 if TYPE_CHECKING:
     from infra.audit import AuditRow
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from infra.registry import ModelVersion
 
 app = typer.Typer()
+app.add_typer(ingest_app)
 app.add_typer(quarantine_app, name="quarantine")
 weights_app = typer.Typer(
     help="What each action counts: posterior, interval, prior; freeze and thaw.", invoke_without_command=True
@@ -29,6 +31,10 @@ weights_app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 experiment_app = typer.Typer(help="Experiments: what the variants did to visitors.", no_args_is_help=True)
 app.add_typer(experiment_app, name="experiment")
+
+
+By = Annotated[str, typer.Option("--by", help="Who decides; the audit names them.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; the audit keeps it.")]
 
 
 def _instant_us(text: str | None) -> int | None:
@@ -62,27 +68,13 @@ def simulate(
 
 
 @app.command()
-def ingest(
-    file: Annotated[Path, typer.Argument(help="Plain, .gz or Parquet.")],
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(SOURCE_FORMATS)}.")] = "attune",
-    check: Annotated[bool, typer.Option("--check", help="Only look at its beginning; nothing is stored.")] = False,
-) -> None:
-    """Read a file into the event log; rows that cannot be read go to quarantine with the reason."""
-    from flows.append import check_file, ingest_file
-
-    if check:
-        check_file(file, format)
-        return
-    counts = ingest_file(file, format, _home())
-    _print_json(counts._asdict())
-
-
-@app.command()
 def retrain(
     as_of: Annotated[str | None, typer.Option(help="Train as if it were this date or instant.")] = None,
     dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler for the heavy steps.")] = None,
     events: Annotated[Path | None, typer.Option(help="A file to ingest first.")] = None,
-    format: Annotated[str, typer.Option(help="The format of --events.")] = "attune",
+    format: Annotated[str | None, typer.Option(help="The format of --events; attune if not given.")] = None,
+    map_file: Annotated[str | None, typer.Option("--map", help="Map of the columns of --events.")] = None,
+    partner: Annotated[str, typer.Option(help="Whose events --events has.")] = "local",
     approve: Annotated[bool, typer.Option("--approve", help="Wait for attune approve before anything new serves.")] = False,
     wait_min: Annotated[int, typer.Option("--wait", min=1, help="Minutes that --approve waits.")] = 60,
     as_json: Json = False,
@@ -92,13 +84,16 @@ def retrain(
     from models.evaluation.gate import in_words
 
     within_s = 60 * wait_min if approve else 0
-    summary = run(_home(), events=events, format=format, as_of_us=_past_us(as_of), dask=dask, approve_within_s=within_s)
+    whose: dict[str, str | None] = {"partner": partner, "map_file": map_file}
+    summary = run(_home(), events, format, _past_us(as_of), dask, within_s, **whose)  # type: ignore[arg-type]
     if as_json:
         _print_json(summary)
         return
     typer.echo(f"verdict: {in_words(summary)}")
     for name, version in summary["versions"].items():
-        typer.echo(f"  {name}:{version}")
+        one = summary["models"][name]
+        serves = summary["champions"].get(name) == version
+        typer.echo(f"  {name}:{version}  {'serves' if serves else one['why'] or 'not promoted'}")
 
 
 @app.command()
@@ -262,20 +257,37 @@ def _moved(row: "AuditRow") -> str:
 
 @app.command()
 def promote(
-    name: Annotated[str, typer.Argument(help="NAME or NAME:VERSION; without a version, the newest.")], as_json: Json = False
+    name: Annotated[str | None, typer.Argument(help="NAME or NAME:VERSION; without a version, the newest.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The newest version of every model.")] = False,
+    by: By = "operator",
+    reason: Why = "by hand",
+    as_json: Json = False,
 ) -> None:
     """Make a version the champion without asking the gate, as the audit tells; running services pick it up."""
     from infra.promotion import promote as promote_version
+    from infra.promotion import promote_all
 
-    _told(promote_version(_home(), name), as_json)
+    if (name is None) is not everything:
+        raise ValueError("expected NAME, NAME:VERSION or --all, and only one of them")
+    if name is not None:
+        _told(promote_version(_home(), name, actor=by, reason=reason), as_json)
+        return
+    moves = promote_all(_home(), actor=by, reason=reason)
+    if as_json:
+        _print_json(moves)
+        return
+    for move in moves:
+        _told(move, as_json)
+    if not moves:
+        _say("the newest version of every model serves already")
 
 
 @app.command()
-def rollback(name: str, as_json: Json = False) -> None:
+def rollback(name: str, by: By = "operator", reason: Why = "by hand", as_json: Json = False) -> None:
     """Return to the champion before the present one."""
     from infra.promotion import rollback as rollback_version
 
-    _told(rollback_version(_home(), name), as_json)
+    _told(rollback_version(_home(), name, actor=by, reason=reason), as_json)
 
 
 def _past_us(as_of: str | None) -> int | None:

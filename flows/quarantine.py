@@ -27,10 +27,10 @@ from infra.store.statements.quarantine import (
     WAITING_COLUMNS,
     WAITING_GROUPS,
 )
-from models.events.foreign import NAMES
+from models.events.names import NAMES
 from models.events.rejected import lateness_problem, reason_of
 from models.events.rules import frame_problems
-from models.events.sources import SOURCES, Mapped, Source, object_array, raw_chunk
+from models.events.sources import SOURCES, Mapped, Source, in_plain_form, object_array, raw_chunk
 from models.schema import EVENT_COLUMNS
 from models.trust import sent_id
 
@@ -140,8 +140,9 @@ def _without_late(mapped: Mapped, received_at_us: list[int]) -> Mapped:
 
 
 def _raw_chunk(adapter: Source, documents: list[dict[str, Any]]) -> pd.DataFrame:
-    missing = None if adapter.name == "attune" else ""
-    return raw_chunk({name: object_array([d.get(name, missing) for d in documents]) for name in adapter.columns})
+    missing = None if adapter.times is None else ""
+    raw = raw_chunk({name: object_array([d.get(name, missing) for d in documents]) for name in adapter.columns})
+    return in_plain_form(adapter, raw)
 
 
 def _release(store: Store) -> Counts:

@@ -1,19 +1,26 @@
-"""Open a file of events and read it in chunks that fit in memory: plain, gzip or Parquet, told apart by their first bytes."""
+"""Open a file of events and read it in chunks that fit in memory: plain or packed, text or typed, as the first bytes tell."""
 
+import bz2
 import gzip
+import io
+import lzma
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
-from flows.parse import Batch, csv_parser, json_parser, parquet
+from flows.columnar import MAGIC, columnar
+from flows.parse import Batch, csv_parser, json_parser
 from models.events.sources import Source
 
 BLOCK_BYTES: Final = 2 << 20  # of text per chunk
+BUFFER_BYTES: Final = 256 << 10  # of unpacked text
 MAX_LINE_BYTES: Final = 8 << 20
-_BROKEN_GZIP: Final = (EOFError, zlib.error, gzip.BadGzipFile)
-_OTHERS: Final = {b"PK\x03\x04": "zip", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"}
+MOST_WRAPPINGS: Final = 3  # a packed file inside a packed file, and so on
+_BROKEN: Final = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
+_PACKED: Final = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"}
 
 
 def batches(path: Path, source: Source, moved: Callable[[int], None], block_bytes: int = BLOCK_BYTES) -> Iterator[Batch]:
@@ -31,12 +38,11 @@ def batches(path: Path, source: Source, moved: Callable[[int], None], block_byte
     OSError
         If there is no such file, or it may not be read.
     ValueError
-        If it is not of the format, or a gzip file breaks off; chunks before the break have been yielded then.
+        If it is not of the format, or a packed file breaks off; chunks before the break have been yielded then.
     """
     with open_file(path) as file:
-        head = file.peek(4)[:4]
-        if head.startswith(b"PAR1"):
-            yield from parquet(path, source)
+        if file.peek(4)[:4] in MAGIC:
+            yield from columnar(path, source)
             moved(path.stat().st_size)
         else:
             yield from _text(path, file, source, moved, block_bytes)
@@ -55,35 +61,110 @@ def open_file(path: Path) -> BufferedReader:
 
 
 def _text(path: Path, file: BufferedReader, source: Source, moved: Callable[[int], None], block_bytes: int) -> Iterator[Batch]:
-    head = file.peek(4)[:4]
-    for magic, name in _OTHERS.items():
-        if head.startswith(magic):
-            raise ValueError(f"{path.name} is a {name} file: unpack it, or pack it with gzip")
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError(f"{path.name} is UTF-16: save it as UTF-8")
-    packed = head.startswith(b"\x1f\x8b")
-    stream: gzip.GzipFile | BufferedReader = gzip.GzipFile(fileobj=file) if packed else file
-    parse = csv_parser(path.name, source) if source.container == "csv" else json_parser(path.name, source)
-    line = 1
-    for block in blocks(stream, path.name, block_bytes):
-        batch = parse(block.removeprefix(b"\xef\xbb\xbf") if line == 1 else block, line)
+    line, parse = 1, None
+    for block in text_blocks(path.name, file, block_bytes):
+        if parse is None:
+            parse = csv_parser(path.name, source) if source.container == "csv" else json_parser(path.name, source)
+        batch = parse(block, line)
         yield batch
         moved(file.tell())
         line += block.count(b"\n")
-    if line == 1 and stream.tell() == 0:
+    if parse is None:
         raise ValueError(f"{path.name} is empty: it holds no events")
 
 
-def blocks(stream: gzip.GzipFile | BufferedReader, name: str, block_bytes: int) -> Iterator[bytes]:
-    """Cut a stream into blocks of whole lines, about `block_bytes` each; what a broken gzip file still gave comes first."""
-    kept, broken, more = bytearray(), None, True
+def text_blocks(name: str, file: BufferedReader, block_bytes: int) -> Iterator[bytes]:
+    """Blocks of whole lines of a text file, unpacked, without a byte order mark, all line ends as ``\\n`` or ``\\r\\n``."""
+    stream = unpacked(name, file)
+    first = True
+    for block in blocks(stream, name, block_bytes):
+        if first and block.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise ValueError(f"{name} is UTF-16: save it as UTF-8")
+        yield block.removeprefix(b"\xef\xbb\xbf") if first else block
+        first = False
+
+
+class _Unpacked(io.RawIOBase):
+    """What a packed stream gives, piece by piece, so that what comes before damage is not lost with it."""
+
+    def __init__(self, read: Callable[[int], bytes], kind: str) -> None:
+        self._read = read
+        self.kind = kind
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def unpacked(name: str, file: BufferedReader) -> BufferedReader:
+    """The text inside a file that is packed by gzip, bzip2, xz, zstd, or as the only file of a zip archive."""
+    stream = file
+    for _ in range(MOST_WRAPPINGS + 1):
+        try:
+            head = stream.peek(6)[:6]
+        except _BROKEN:
+            return stream  # said when it is read
+        kind = next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
+        if kind is None:
+            return stream
+        stream = BufferedReader(_Unpacked(_reader(name, stream, kind), kind), BUFFER_BYTES)
+    raise ValueError(f"{name} is packed more than {MOST_WRAPPINGS} times: unpack it")
+
+
+def _reader(name: str, stream: BufferedReader, kind: str) -> Callable[[int], bytes]:
+    if kind == "gzip":
+        return gzip.GzipFile(fileobj=stream).read1
+    if kind == "bzip2":
+        return bz2.BZ2File(stream).read1
+    if kind == "xz":
+        return lzma.LZMAFile(stream).read1
+    return _zstd(stream) if kind == "zstd" else _only_member(name, stream)
+
+
+def _zstd(stream: BufferedReader) -> Callable[[int], bytes]:
+    import pyarrow as pa
+
+    inner = pa.CompressedInputStream(stream, "zstd")
+
+    def read(n_bytes: int) -> bytes:
+        try:
+            return bytes(inner.read(n_bytes))
+        except OSError as error:
+            raise EOFError(str(error)) from error
+
+    return read
+
+
+def _only_member(name: str, stream: BufferedReader) -> Callable[[int], bytes]:
+    try:
+        archive = zipfile.ZipFile(stream if stream.seekable() else io.BytesIO(stream.read()))
+        members = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
+        if any(one.filename.startswith("xl/") for one in members):
+            raise ValueError(f"{name} is a workbook: save its sheet as CSV UTF-8")
+        if len(members) != 1:
+            raise ValueError(f"{name} is a zip archive of {len(members)} files: unpack it, and give the folder")
+        member: Any = archive.open(members[0])
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:  # among them a password
+        raise ValueError(f"{name} is a zip file that cannot be opened: unpack it, or pack it with gzip") from error
+    return cast("Callable[[int], bytes]", member.read1)
+
+
+def blocks(stream: BufferedReader, name: str, block_bytes: int) -> Iterator[bytes]:
+    """Cut a stream into blocks of whole lines, about `block_bytes` each; what a broken packed file still gave comes first."""
+    kept, broken, more, old_mac = bytearray(), None, True, None
     while more:
         try:
             data = stream.read1(block_bytes)
-        except _BROKEN_GZIP as error:
+        except _BROKEN as error:
             data, broken = b"", error
         more = bool(data)
-        kept += data
+        if old_mac is None and data:
+            old_mac = b"\n" not in data and b"\r" in data.rstrip(b"\r")
+        kept += data.replace(b"\r", b"\n") if old_mac else data
         if more and len(kept) < block_bytes:
             continue
         cut = kept.rfind(b"\n") + 1 if more or broken else len(kept)
@@ -93,7 +174,8 @@ def blocks(stream: gzip.GzipFile | BufferedReader, name: str, block_bytes: int) 
         if len(kept) > MAX_LINE_BYTES:
             raise ValueError(f"{name} has a line of more than {MAX_LINE_BYTES >> 20} MiB: one row per line is expected")
     if broken is not None:
+        kind = getattr(stream.raw, "kind", "packed")
         raise ValueError(
-            f"{name} is a damaged or truncated gzip file; the whole lines before the damage are in the log: "
+            f"{name} is a damaged or truncated {kind} file; the whole lines before the damage are in the log: "
             "fetch the file again and ingest it again, nothing will be doubled"
         ) from broken

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from prefect import flow
 
-from flows.append import check_file
+from flows.append import LOCAL_PARTNER
+from flows.look import look_at
+from flows.sample import form_of
 from flows.server import Server, connected, running
 from flows.steps import Steps
 from infra import layout, registry
@@ -29,6 +31,8 @@ def run(
     as_of_us: int | None = None,
     dask: str | None = None,
     approve_within_s: int = 0,
+    partner: str = LOCAL_PARTNER,
+    map_file: str | None = None,
 ) -> dict[str, Any]:
     """Retrain once in this process, with a Prefect server of its own unless ``attune schedule`` serves this home.
 
@@ -42,6 +46,8 @@ def run(
         Address of a Dask scheduler that runs the fits.
     approve_within_s
         How long a candidate that the gate lets through waits for a person (`flows.approve`); 0 asks nobody.
+    partner, map_file
+        Whose events the file has, and the map of its columns, if it is of no format.
 
     Returns
     -------
@@ -58,14 +64,15 @@ def run(
         if events is None:
             _require_events(home)
         else:
-            check_file(events, format or "attune")
+            look_at(events, *form_of(format, Path(map_file) if map_file else None))
         server = None if running(home) else Server(home)
         try:
             with steps.step("start") as said:
                 _get_ready()
                 said["Prefect at"] = server.wait() if server else running(home)
             with connected(home, server):
-                summary = retrain(str(home), str(events) if events else None, format, as_of_us, dask, approve_within_s)
+                file = str(events) if events else None
+                summary = retrain(str(home), file, format, as_of_us, dask, approve_within_s, partner, map_file)
             return {**summary, "seconds": {**steps.seconds, **summary["seconds"]}}
         finally:
             if server:
@@ -97,13 +104,15 @@ def retrain(
     as_of_us: int | None = None,
     dask: str | None = None,
     approve_within_s: int = 0,
+    partner: str = LOCAL_PARTNER,
+    map_file: str | None = None,
 ) -> dict[str, Any]:
     """Bring the log up to date, validate it, materialize features, train, evaluate, and promote what the gate lets through.
 
     Returns
     -------
-    ``{"versions", "verdict", "promoted", "approval", "held_back", "champions", "rules", "counts", "validation",
-    "features", "seconds"}``, JSON-able.
+    ``{"versions", "verdict", "promoted", "approval", "models", "held_back", "champions", "rules", "counts",
+    "validation", "features", "seconds"}``, JSON-able.
     """
     # Imported here, so that a server can be started before the libraries behind these flows are loaded.
     from flows.evaluate import evaluate
@@ -118,7 +127,7 @@ def retrain(
     with held(Path(home) / layout.RETRAIN_LOCK, "retrain"):
         _clean(Path(home))
         with steps.step("ingest") as said:
-            counts = ingest(Path(events), format or "attune", Path(home))._asdict() if events else {}
+            counts = ingest(Path(events), format or "attune", Path(home), partner, map_file)._asdict() if events else {}
             said.update(counts)
         with steps.step("validate") as said:
             validation = validate_events(home, as_of_us)
@@ -141,6 +150,7 @@ def retrain(
         "verdict": verdict["verdict"],
         "promoted": verdict["promote"],
         "approval": verdict.get("approval"),
+        "models": verdict["models"],
         "held_back": verdict.get("held_back", {}),
         "champions": registry.champions(Path(home)),
         "rules": verdict["rules"],

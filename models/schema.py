@@ -77,7 +77,10 @@ MEASURES: Final = {
     "query_length": (0.0, 10_000.0),
 }
 # Formats that a file of events may have; `models.events.sources` has the adapter of each.
-SOURCE_FORMATS: Final = ("attune", "trivago", "rees46", "retailrocket", "taobao", "jdata", "otto", "ga4")
+SOURCE_FORMATS: Final = (
+    *("attune", "trivago", "rees46", "retailrocket", "taobao", "jdata", "otto", "ga4"),
+    *("segment", "posthog", "google_retail", "snowplow", "matomo"),
+)
 MAX_ID_LENGTH: Final = 256  # of event, user, session, item ids and category names, in characters
 
 # The columns of an event frame, in the order of the log's table.
@@ -171,6 +174,8 @@ USER_FEATURES: Final = (
 )
 USER_RECENT_ITEMS: Final = "recent_item_ids"  # newest first, at most N_RECENT_ITEMS
 N_RECENT_ITEMS: Final = 10
+USER_RECENT_EVENTS: Final = "recent_events"  # on items, newest first, each item and type once: `models.events.touches`
+N_RECENT_EVENTS: Final = 40
 LAST_EVENT_AT: Final = "last_event_at_us"  # int64, the instant the user features stand at
 RECENT_ITEMS_AT: Final = "recent_items_at_us"  # int64, the same of the recent items
 

@@ -38,7 +38,9 @@ def _now_us() -> int:
 @app.command()
 def up(
     events: Annotated[Path | None, typer.Option(help="A file of events; without it, a simulated shop.")] = None,
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(SOURCE_FORMATS)}.")] = "attune",
+    format: Annotated[str | None, typer.Option(help=f"One of {', '.join(SOURCE_FORMATS)}; attune if not given.")] = None,
+    map_file: Annotated[Path | None, typer.Option("--map", help="Map of the columns of --events.")] = None,
+    partner: Annotated[str, typer.Option(help="Whose visitors the events are of, and whose key is printed.")] = "local",
     host: Host = "127.0.0.1",
     port: Port = 3000,
     workers: Workers = 1,
@@ -48,7 +50,8 @@ def up(
     """Events to answered requests: ingest or simulate, retrain, promote, serve, and ask for one recommendation."""
     from services.up import Plan, run
 
-    plan = Plan(_home(), events, format, host, port, workers, open_page and not once, once)
+    form = ("--map", str(map_file)) if map_file else ("--format", format or "attune")
+    plan = Plan(_home(), events, form, host, port, workers, open_page and not once, once, partner)
     raise typer.Exit(run(plan))
 
 

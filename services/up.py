@@ -28,6 +28,7 @@ from services.http import partners
 from services.processes import command, only_one, port_to_listen_on, require_no_service, spawn, stop
 
 LOCAL_PARTNER: Final = "local"
+MANY_REFUSED: Final = 3  # exit code of attune ingest where more than half of the rows were refused
 READY_S: Final = 180.0
 POLL_S: Final = 0.1
 SHOP_USERS: Final = 600  # of the simulated shop: enough to learn from in half a minute
@@ -38,12 +39,13 @@ class Plan(NamedTuple):
 
     home: Path
     events: Path | None
-    format: str
+    form: tuple[str, str]  # --format NAME or --map FILE
     host: str
     port: int
     workers: int
     open_page: bool
     once: bool
+    partner: str = LOCAL_PARTNER
 
 
 def run(plan: Plan) -> int:
@@ -58,7 +60,7 @@ def run(plan: Plan) -> int:
     """
     if plan.events is not None and not plan.events.is_file():
         raise ValueError(f"no file {plan.events}; give a file of events, or leave --events out for a simulated shop")
-    if plan.events is not None and (code := _check(plan.events, plan.format)):
+    if plan.events is not None and (code := _check(plan.events, plan.form, plan.partner)):
         return code
     for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us had them ignored
         signal.signal(number, signal.default_int_handler)
@@ -75,9 +77,9 @@ def run(plan: Plan) -> int:
             stop(crew.children)
 
 
-def _check(events: Path, format: str) -> int:
+def _check(events: Path, form: tuple[str, str], partner: str) -> int:
     """Let `attune ingest` say what is wrong with a file before anything else starts; its exit code."""
-    words = command("ingest", str(events), "--format", format, "--check")
+    words = command("ingest", str(events), *form, "--partner", partner, "--check")
     return subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode
 
 
@@ -127,13 +129,14 @@ def say(text: str) -> None:
 
 
 def _bring_models(plan: Plan, crew: Crew) -> int:
-    """Make sure that there is a champion which has seen the events; exit code of the step that failed, or 0."""
-    has_champion = bool(registry.champions(plan.home))
-    if plan.events is None and has_champion:
-        say("champion found; retrain whenever you like with: attune retrain")
+    """Make sure that whatever can serve has seen the events; exit code of the step that failed, or 0."""
+    left_out = registry.left_out(open_store(plan.home).read)
+    was_judged = bool(registry.champions(plan.home) or left_out)
+    if plan.events is None and was_judged:
+        say("\n  ".join(("champion found; retrain whenever you like with: attune retrain", *left_out.values())))
         return 0
-    if has_champion:
-        code, counts = _step("ingest", str(plan.events), "--format", plan.format)
+    if was_judged:
+        code, counts = _step("ingest", str(plan.events), *plan.form, "--partner", plan.partner, passing=(MANY_REFUSED,))
         if code or counts["accepted"] == 0:
             say("" if code else "nothing new in the events; the champion serves")
             return code
@@ -142,32 +145,39 @@ def _bring_models(plan: Plan, crew: Crew) -> int:
             say(_about_gate(summary))
         return code
     crew.compile_kernels()
-    events, format = (plan.events, plan.format) if plan.events else (plan.home / "shop.jsonl", "attune")
+    events, form = (plan.events, plan.form) if plan.events else (plan.home / "shop.jsonl", ("--format", "attune"))
     if plan.events is None and not events.exists():
         code, _ = _step("simulate", "--users", str(SHOP_USERS), "--out", str(events))
         if code:
             return code
-    words = ("retrain", "--events", str(events), "--format", format, "--json")
+    words = ("retrain", "--events", str(events), *form, "--partner", plan.partner, "--json")
     code, summary = _step(*words, meanwhile=crew.serve_when_compiled)
-    if not code and not summary["champions"]:
-        say(f"{_about_gate(summary)}; see {plan.home / layout.REPORTS}, or promote by hand: attune promote NAME")
-        return 1
+    if not code:
+        say(_about_gate(summary))
+        if not all(one["promote"] for one in summary["models"].values()):
+            say(
+                f"see {plan.home / layout.REPORTS}; more events and attune retrain may change it; by hand: attune promote --all"
+            )
     return code
 
 
 def _about_gate(summary: dict[str, Any]) -> str:
-    from models.evaluation.gate import in_words
+    from models.evaluation.gate import in_lines
 
-    return f"gate: {in_words(summary)}"
+    return "\n".join(("gate:", *(f"  {line}" for line in in_lines(summary))))
 
 
-def _step(*words: str, meanwhile: Callable[[], None] = lambda: None) -> tuple[int, dict[str, Any]]:
+def _step(
+    *words: str, meanwhile: Callable[[], None] = lambda: None, passing: tuple[int, ...] = ()
+) -> tuple[int, dict[str, Any]]:
     """Run one command to its end: exit code, and the JSON on the last line of its stdout.
 
     Parameters
     ----------
     meanwhile
         Called again and again while the command runs.
+    passing
+        Exit codes that are as good as 0: the command has said what it had to say.
     """
     say(f"attune {' '.join(words)}")
     started = time.monotonic()
@@ -183,7 +193,8 @@ def _step(*words: str, meanwhile: Callable[[], None] = lambda: None) -> tuple[in
         say(f"  {time.monotonic() - started:.1f} s")
         out.seek(0)
         lines = out.read().splitlines()
-    return child.returncode, msgspec.json.decode(lines[-1]) if lines and not child.returncode else {}
+    code = 0 if child.returncode in passing else child.returncode
+    return code, msgspec.json.decode(lines[-1]) if lines and not code else {}
 
 
 def _serve(plan: Plan, crew: Crew) -> int:
@@ -193,7 +204,7 @@ def _serve(plan: Plan, crew: Crew) -> int:
     if not _ready(url, children):
         say(f"the service did not become ready; see {plan.home / layout.LOGS}, or run: attune doctor")
         return 1
-    key = local_key(plan.home)
+    key = local_key(plan.home, plan.partner)
     _show(url, key, sample_request(plan.home))
     if plan.once:
         return 0
@@ -218,14 +229,16 @@ def _ready(url: str, children: list[subprocess.Popen[bytes]]) -> bool:
     return False
 
 
-def local_key(home: Path) -> str:
-    """The key of the local partner; made on first use and kept beside the secret, so that a restart does not break scripts."""
+def local_key(home: Path, partner: str = LOCAL_PARTNER) -> str:
+    """The key of a partner here; made on first use and kept beside the secret, so that a restart does not break scripts."""
     path = home / layout.LOCAL_KEY
+    if partner != LOCAL_PARTNER:
+        path = path.with_name(f"{partner}.{path.name}")
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(f"sk_{secrets.token_urlsafe(32)}")
     key = path.read_text()
-    partners.keep(home, LOCAL_PARTNER, key, time.time_ns() // 1000)
+    partners.keep(home, partner, key, time.time_ns() // 1000)
     return key
 
 

@@ -77,7 +77,8 @@ def test_ingest_says_what_became_of_every_row_and_quarantine_shows_why(tmp_path:
     ]
     file = write(tmp_path / "events.jsonl", "".join(lines).encode("latin-1"))
     run = attune(tmp_path, "ingest", str(file), "--format", "attune")
-    assert run.returncode == 0
+    assert run.returncode == 3  # more than half were refused
+    assert "attune: 5 of 8 rows were refused" in run.stderr
     assert json.loads(run.stdout.splitlines()[-1]) == {"accepted": 2, "duplicate": 1, "quarantined": 5}
     again = attune(tmp_path, "ingest", str(file), "--format", "attune")
     assert json.loads(again.stdout.splitlines()[-1])["accepted"] == 0

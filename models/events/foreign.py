@@ -5,56 +5,26 @@ An event whose `type` is one of ours is taken as it is, without query texts. Oth
 (Segment), `params` (GA4) or `ecommerce`, then in the products. A foreign event about several products becomes one event per
 product, the second with ``~2`` behind its event id, and so on. A query text is measured and left behind.
 
-Sources: Google Analytics 4 recommended events; Segment's "V2 Ecommerce Events"; Google Cloud Retail's ``UserEvent.event_type``.
+Values come as their senders' tools write them: a placeholder ("(not set)", "undefined", "") is nothing, a number where an id is
+due is its text, and a text where a price is due its number.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from models.events.encode import TYPE_CODE
-from models.events.sources.ga4 import EVENT_TYPES as GA4
+from models.events.names import NAMES
+from models.events.plain import EARLIEST_US, LATEST_US, is_placeholder, text_of, without_placeholders
 from models.schema import EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES
-
-SEGMENT: Final = {
-    "Products Searched": "search",
-    "Product List Viewed": "category_browse",
-    "Product List Filtered": "search_refine",
-    "Promotion Viewed": "content_view",
-    "Promotion Clicked": "content_view",
-    "Product Clicked": "item_engagement",
-    "Product Viewed": "item_view",
-    "Product Added": "add_to_cart",
-    "Product Removed": "remove_from_cart",
-    "Cart Viewed": "cart_view",
-    "Checkout Started": "checkout_view",
-    "Checkout Step Viewed": "checkout_view",
-    "Checkout Step Completed": "checkout_view",
-    "Payment Info Entered": "checkout_view",
-    "Order Completed": "purchase",
-    "Product Added to Wishlist": "wishlist_add",
-    "Wishlist Product Added to Cart": "add_to_cart",
-}
-RETAIL: Final = {
-    "home-page-view": "content_view",
-    "category-page-view": "category_browse",
-    "search": "search",
-    "detail-page-view": "item_view",
-    "add-to-list": "wishlist_add",
-    "add-to-cart": "add_to_cart",
-    "remove-from-cart": "remove_from_cart",
-    "shopping-cart-page-view": "cart_view",
-    "checkout-start": "checkout_view",
-    "purchase-complete": "purchase",
-}
-NAMES: Final[Mapping[str, str]] = {**GA4, **SEGMENT, **RETAIL}
 
 # Our field -> the names it may come under, tried in this order.
 FIELDS: Final = {
-    "event_id": ("event_id", "messageId", "eventId"),
-    "user_id": ("user_id", "userId", "visitorId", "anonymousId", "client_id", "user_pseudo_id"),
-    "session_id": ("session_id", "sessionId", "ga_session_id"),
-    "ts": ("ts", "timestamp", "eventTime", "timestamp_micros", "event_timestamp"),
+    "event_id": ("event_id", "messageId", "eventId", "uuid"),
+    "user_id": ("user_id", "userId", "visitorId", "anonymousId", "client_id", "user_pseudo_id", "distinct_id"),
+    "session_id": ("session_id", "sessionId", "ga_session_id", "$session_id"),
+    "ts": ("ts", "timestamp", "eventTime", "timestamp_micros", "event_timestamp", "originalTimestamp"),
     "item_id": ("item_id", "product_id", "sku"),
     "category": ("category", "item_category"),
     **{name: (name,) for name in MEASURES},
@@ -65,10 +35,13 @@ FIELDS: Final = {
 QUERIES: Final = ("query", "search_term", "searchQuery")
 _NAMED_BY: Final = ("type", "event", "name", "event_name", "eventType")
 _KINDS_OF_CALL: Final = frozenset({"track", "page", "screen"})  # Segment's `type`; what happened stands in `event`
+_PAGES: Final = ("page", "screen")  # Segment's calls without a name that says more
 _INSIDE: Final = ("properties", "params", "ecommerce")
 _PRODUCTS: Final = ("items", "products", "productDetails")
 _PRODUCT_FIELDS: Final = ("item_id", "category", "price")
-MAX_PRODUCTS: Final = 100  # of one foreign event
+_IDS: Final = frozenset({"event_id", "user_id", "session_id", "item_id", "category"})
+_MICROS: Final = ("timestamp_micros", "event_timestamp")
+_number: Final = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?").fullmatch
 MICROS_DIGITS: Final = 17  # enough until the year 5138
 _ABOUT_ITEMS: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
 
@@ -93,11 +66,13 @@ def own_events(event: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     kind = event.get("type")
     if isinstance(kind, str) and kind in TYPE_CODE:
-        return [_measured(event)]
+        return [_measured(without_placeholders(event))]
     names = [name for key in _NAMED_BY if isinstance(name := event.get(key), str) and name not in _KINDS_OF_CALL]
     known = next((NAMES[name] for name in names if name in NAMES), None)
     if known is not None:
         return _per_product(*_read(event, known))
+    if kind in _PAGES:
+        return _per_product(*_read(event, "content_view"))
     if not names:
         return [dict(event)]
     unknown, products = _read(event, names[0])
@@ -118,14 +93,14 @@ def _read(event: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], list[dic
     places = [event, *(inside for key in _INSIDE if isinstance(inside := event.get(key), Mapping))]
     found: dict[str, Any] = {"type": kind}
     for ours, names in FIELDS.items():
-        value = _first(places, names)
+        value = _value(ours, places, names)
         if value is not None:
             found[ours] = value
     ts = found.get("ts")
     if isinstance(ts, str) and ts.isascii() and ts.isdigit() and len(ts) <= MICROS_DIGITS:
         ts = int(ts)  # BigQuery writes its integers as texts
-    if isinstance(ts, int):
-        found["ts"] = _instant(ts)
+    if isinstance(ts, int) and not isinstance(ts, bool):
+        found["ts"] = _instant(ts if _first(places, _MICROS) is not None else in_microseconds(ts))
     query = _first(places, QUERIES)
     if isinstance(query, str):
         found.setdefault("query_length", len(query))
@@ -142,6 +117,41 @@ def _first(places: list[Mapping[str, Any]], names: tuple[str, ...]) -> Any:
     return next((place[name] for place in places for name in names if place.get(name) is not None), None)
 
 
+def _value(ours: str, places: list[Mapping[str, Any]], names: tuple[str, ...]) -> Any:
+    """A field as we have it: the first that is there, an id as a text, a measure as a number where a text holds one."""
+    if ours in _IDS:
+        given = (place[name] for place in places for name in names if place.get(name) is not None)
+        found = next((value for value in given if not is_placeholder(value)), None)
+        return text_of(found) if isinstance(found, int | float) and not isinstance(found, bool) else found
+    found = _first(places, names)
+    return number_of(found) if ours in MEASURES and isinstance(found, str) else found
+
+
+def number_of(text: str) -> Any:
+    """The number that a text holds, nothing for a placeholder; else the text itself, which will be refused.
+
+    Examples
+    --------
+    >>> [number_of(text) for text in ("12.50", "(not set)", "1,299", "inf")]
+    [12.5, None, '1,299', 'inf']
+    """
+    if is_placeholder(text):
+        return None
+    return float(text) if _number(text.strip()) else text
+
+
+def in_microseconds(unix: int) -> int:
+    """A Unix time of unknown unit: seconds, milliseconds or microseconds, whichever gives a time that can be.
+
+    Examples
+    --------
+    >>> [in_microseconds(t) // 10**6 for t in (1_795_000_000, 1_795_000_000_000, 1_795_000_000_000_000, 5_000_000)]
+    [1795000000, 1795000000, 1795000000, 5]
+    """
+    possible = (unix * step_us for step_us in (1, 1_000, 1_000_000) if EARLIEST_US <= unix * step_us < LATEST_US)
+    return next(possible, unix)
+
+
 def _instant(micros: int) -> Any:
     """Microseconds since 1970 as a text; a number that is no instant stays, and is refused."""
     try:
@@ -153,15 +163,16 @@ def _instant(micros: int) -> Any:
 def _products(places: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     listed = _first(places, _PRODUCTS)
     products = []
-    for product in listed[:MAX_PRODUCTS] if isinstance(listed, list) else ():
+    for product in listed if isinstance(listed, list) else ():
         if not isinstance(product, Mapping):
             continue
         inner = product.get("product")  # Google Retail's
         named = [product, inner] if isinstance(inner, Mapping) else [product]
-        values = {name: _first(named, FIELDS[name]) for name in _PRODUCT_FIELDS}
+        values = {name: _value(name, named, FIELDS[name]) for name in _PRODUCT_FIELDS}
         if values["item_id"] is None:
-            values["item_id"] = _first(named, ("id",))
-        products.append({name: value for name, value in values.items() if value is not None})
+            values["item_id"] = _value("item_id", named, ("id",))
+        if found := {name: value for name, value in values.items() if value is not None}:
+            products.append(found)
     return products
 
 

@@ -14,7 +14,7 @@ from tests.waiting import PATIENCE_S
 
 
 def plan(home: Path, events: Path | None = None, port: int = 0) -> Plan:
-    return Plan(home, events, "attune", "127.0.0.1", port, 1, False, True)
+    return Plan(home, events, ("--format", "attune"), "127.0.0.1", port, 1, False, True)
 
 
 def test_a_missing_file_is_said_before_anything_is_made(tmp_path: Path) -> None:

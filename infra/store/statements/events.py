@@ -22,6 +22,8 @@ APPEND_EVENT: Final = (
     f"INSERT INTO events ({', '.join(APPEND_COLUMNS)}) VALUES ({', '.join('?' * len(APPEND_COLUMNS))}) "
     "ON CONFLICT (partner, event_id) DO NOTHING"
 )
+# Which of some ids a partner's log has: (partner, ids as a JSON list).
+KNOWN_IDS: Final = f"SELECT event_id FROM events WHERE partner = ? AND event_id {one_of()}"
 NEWEST_EVENT: Final = "SELECT coalesce(max(seq), 0) FROM events"
 ANY_EVENT: Final = "SELECT 1 FROM events LIMIT 1"
 ANY_EVENT_OF: Final = "SELECT 1 FROM events WHERE user_id = ? LIMIT 1"

@@ -8,12 +8,15 @@ from typing import Final
 
 from models.events.sources.attune import ATTUNE
 from models.events.sources.columns import object_array, text_of
-from models.events.sources.frames import Json, Mapped, Source, protect, raw_chunk
+from models.events.sources.documents import MATOMO_SOURCE, POSTHOG_SOURCE, RETAIL_SOURCE, SEGMENT_SOURCE, SNOWPLOW_SOURCE
+from models.events.sources.frames import Json, Mapped, Source, former_ids, in_plain_form, protect, raw_chunk, replaced
 from models.events.sources.ga4 import GA4
 from models.events.sources.shops import JDATA, OTTO, REES46, RETAILROCKET, TAOBAO
 from models.events.sources.trivago import TRIVAGO
 
-SOURCES: Final = {s.name: s for s in (ATTUNE, TRIVAGO, REES46, RETAILROCKET, TAOBAO, JDATA, OTTO, GA4)}
+_SHOPS: Final = (ATTUNE, TRIVAGO, REES46, RETAILROCKET, TAOBAO, JDATA, OTTO, GA4)
+_TOOLS: Final = (SEGMENT_SOURCE, POSTHOG_SOURCE, RETAIL_SOURCE, SNOWPLOW_SOURCE, MATOMO_SOURCE)
+SOURCES: Final = {s.name: s for s in (*_SHOPS, *_TOOLS)}
 
 
 def source(name: str) -> Source:
@@ -29,4 +32,17 @@ def source(name: str) -> Source:
     return SOURCES[name]
 
 
-__all__ = ["SOURCES", "Json", "Mapped", "Source", "object_array", "protect", "raw_chunk", "source", "text_of"]
+__all__ = [
+    "SOURCES",
+    "Json",
+    "Mapped",
+    "Source",
+    "former_ids",
+    "in_plain_form",
+    "object_array",
+    "protect",
+    "raw_chunk",
+    "replaced",
+    "source",
+    "text_of",
+]

@@ -10,6 +10,7 @@ import pandas as pd
 from models.arrays import Objects
 from models.events.consent import is_refused
 from models.events.encode import DEVICE_CODE, REFERRER_CODE
+from models.events.plain import without_placeholders
 from models.events.rules import event_problem, frame_problems, parse_instant_us, utc_offset_min
 from models.events.sources.columns import Reasons, blank_events, kept, object_array
 from models.events.sources.frames import Flat, Json, Mapped, Source
@@ -33,6 +34,7 @@ def flatten(documents: Sequence[Json]) -> Flat:
     (['e'], [['mobile'], [None], [None]])
     """
     n_rows = np.ones(len(documents), dtype=np.int64)
+    documents = [without_placeholders(document) for document in documents]
     found = [document.get("context") for document in documents]
     contexts = [context if isinstance(context, dict) else {} for context in found]
     if any("consent" in context for context in contexts):

@@ -6,7 +6,7 @@ first. One reading rule then serves all containers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
@@ -17,11 +17,14 @@ import pandas as pd
 
 from models.arrays import Objects
 from models.events.identity import pseudonym
+from models.events.plain import text_of
+from models.events.sources.cells import Times, plain_cells, plain_numbers, plain_times
 from models.events.sources.columns import object_array
 from models.schema import MAX_ID_LENGTH
 
 Json = dict[str, Any]
 
+MADE: Final = "\x02"  # before a fingerprint, until it is hashed under the partner's key
 REFUSED_USER: Final = "!"  # before the pseudonym of a user id that breaks the rules: the row stays refused when replayed
 
 
@@ -81,6 +84,17 @@ class Source:
         For JSON lines: makes columns of documents.
     mask
         Replaces what must not be kept (query texts) before anything is stored.
+    times, numbers
+        How times are written, None where every time says its offset; columns of numbers.
+    keyed
+        Columns in which values that begin with `MADE` are hashed under the partner's key: they were made of what must not be
+        guessed.
+    added
+        Columns that earlier versions did not have; see `content_ids`.
+    reads, own
+        Columns of a table (`columns`, if empty), and what makes a chunk with `columns` of them.
+    separator
+        Of the fields of a CSV file; None to go by its first line.
     """
 
     name: str
@@ -93,6 +107,13 @@ class Source:
     needs: tuple[str, ...] = ()
     flatten: Callable[[Sequence[Json]], Flat] | None = None
     mask: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    times: Times | None = None
+    numbers: tuple[str, ...] = ()
+    keyed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    own: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    separator: str | None = None
 
 
 def by_document(width: int, rows: Callable[[Json], Sequence[tuple[Any, ...]]]) -> Callable[[Sequence[Json]], Flat]:
@@ -117,10 +138,77 @@ def protect(source: Source, raw: pd.DataFrame, key: bytes) -> pd.DataFrame:
     >>> protect(source, pd.DataFrame({"who": ["ann", ""]}), bytes(32))["who"].str.len().tolist()
     [32, 0]
     """
+    return _without_names(source, in_plain_form(source, raw), key)
+
+
+def in_plain_form(source: Source, raw: pd.DataFrame) -> pd.DataFrame:
+    """Cells as any container would write them (`models.events.sources.cells`); values with JSON types stay."""
+    if source.times is None:
+        return raw
+    columns: dict[str, Objects] = {name: plain_cells(raw[name].to_numpy(dtype=object)) for name in raw.columns}
+    columns |= {name: plain_numbers(columns[name]) for name in source.numbers}
+    columns[source.times.column] = plain_times(columns[source.times.column], source.times)
+    return raw_chunk(columns)
+
+
+def _without_names(source: Source, raw: pd.DataFrame, key: bytes) -> pd.DataFrame:
     keys = [_user_key(user) for user in raw[source.user].tolist()]
     names = {user: _protected_user(user, key) for user in set(keys)}
-    protected = replaced(raw, {source.user: object_array([names[user] for user in keys])})
+    hidden = {source.user: object_array([names[user] for user in keys])}
+    for column in source.keyed:
+        hidden[column] = object_array([_hidden(value, key) for value in raw[column].tolist()])
+    protected = replaced(raw, hidden)
     return source.mask(protected) if source.mask else protected
+
+
+def _hidden(value: Any, key: bytes) -> Any:
+    return pseudonym(key, value) if isinstance(value, str) and value.startswith(MADE) else value
+
+
+def canonical(value: object) -> str:
+    """A JSON value as one text, the same for all ways in which it is kept: order of fields, missing or null, 5 or "5".
+
+    Examples
+    --------
+    >>> canonical({"a": [5, None], "b": None}) == canonical({"b": "", "a": ["5", ""]})
+    True
+    """
+    if isinstance(value, Mapping):
+        pairs = ((str(name), canonical(inner)) for name, inner in value.items())
+        return "".join(f"{name}\x1e{text}\x1d" for name, text in sorted(pairs) if text)
+    if isinstance(value, list):
+        texts = [canonical(inner) for inner in value]
+        return "".join(f"{text}\x1c" for text in texts) if any(texts) else ""
+    return text_of(value)
+
+
+def fingerprint(text: str) -> str:
+    """A value for a column of `Source.keyed`, made of whatever tells a row from others."""
+    return MADE + blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def former_ids(source: Source, raw: pd.DataFrame, key: bytes) -> Objects:
+    """Ids under which earlier versions kept the rows of an unprotected chunk, where they are others than today's.
+
+    Earlier versions took cells as they stood and did not have the columns `Source.added`. Where such an id is in the log, its
+    row is there, and must not be added again.
+
+    Returns
+    -------
+    32 hexadecimal digits, or None, shape (n_rows,), dtype object.
+    """
+    found: Objects = np.full(len(raw), None, dtype=object)
+    if source.times is None or not len(raw):
+        return found
+    plain = in_plain_form(source, raw)
+    differ = np.zeros(len(raw), dtype=bool)
+    for name in raw.columns:
+        before, after = raw[name].to_numpy(dtype=object), plain[name].to_numpy(dtype=object)
+        differ |= (after != "") if name in source.added else (before != after) if before is not after else False
+    if differ.any():
+        former = raw.loc[differ, [name for name in raw.columns if name not in source.added]].reset_index(drop=True)
+        found[differ] = content_ids(source.name, _without_names(replace(source, keyed=()), former, key))
+    return found
 
 
 def replaced(raw: pd.DataFrame, columns: Mapping[str, Objects]) -> pd.DataFrame:
@@ -147,11 +235,17 @@ def _protected_user(user: str | tuple[str] | None, key: bytes) -> str | None:
     return name if len(user) <= MAX_ID_LENGTH else REFUSED_USER + name
 
 
-def content_ids(source: str, raw: pd.DataFrame) -> Objects:
+def content_ids(source: str, raw: pd.DataFrame, added: Sequence[str] = ()) -> Objects:
     """Event ids for rows that bring none: a hash of the source's name and of every field of the protected row.
 
     The same row gives the same id in every file and on every run, so a file that is read twice adds nothing, and two rows
     that are equal in every field are one event.
+
+    Parameters
+    ----------
+    added
+        Columns at the end that count only where they hold something: rows that were kept before there were such columns keep
+        their ids.
 
     Returns
     -------
@@ -162,11 +256,16 @@ def content_ids(source: str, raw: pd.DataFrame) -> Objects:
     >>> ids = content_ids("s", pd.DataFrame({"a": ["1", "1", "2"], "b": ["x", "x", "x"]}))
     >>> ids[0] == ids[1], ids[0] == ids[2]
     (True, False)
+    >>> one, more = pd.DataFrame({"a": ["1"]}), pd.DataFrame({"a": ["1"], "b": [""]})
+    >>> content_ids("s", one)[0] == content_ids("s", more, added=("b",))[0]
+    True
     """
     start = blake2b(source.encode() + b"\x1f", digest_size=16)
     ids = np.empty(len(raw), dtype=object)
-    columns = [raw[name].tolist() for name in raw.columns]
-    for i, text in enumerate(map("\x1f".join, zip(*columns, strict=True))):
+    columns = [raw[name].tolist() for name in raw.columns if name not in added]
+    more = [[text and f"\x1f{text}" for text in raw[name].tolist()] for name in added]
+    rows = map("\x1f".join, zip(*columns, strict=True))
+    for i, text in enumerate(map("".join, zip(rows, *more, strict=True)) if more else rows):
         row = start.copy()
         row.update(text.encode("utf-8", "surrogatepass"))
         ids[i] = row.hexdigest()

@@ -10,32 +10,15 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from models.events.sources.columns import Reasons, epoch, kept, numbers, text_of
-from models.events.sources.frames import Json, by_document
+from models.events.names import GA4 as EVENT_TYPES
+from models.events.plain import plain
+from models.events.sources.cells import Times
+from models.events.sources.columns import Reasons, kept, numbers, text_of
+from models.events.sources.frames import Json, by_document, canonical, fingerprint
 from models.events.sources.tables import Table, source_of
 from models.schema import EVENT_TYPES as OUR_TYPES
 from models.schema import ITEM_EVENT_TYPES
 
-EVENT_TYPES: Final = {
-    "view_item": "item_view",
-    "select_item": "item_engagement",
-    "view_item_list": "category_browse",
-    "search": "search",
-    "view_search_results": "search",
-    "page_view": "content_view",
-    "screen_view": "content_view",
-    "select_content": "content_view",
-    "view_promotion": "content_view",
-    "select_promotion": "content_view",
-    "add_to_wishlist": "wishlist_add",
-    "add_to_cart": "add_to_cart",
-    "remove_from_cart": "remove_from_cart",
-    "view_cart": "cart_view",
-    "begin_checkout": "checkout_view",
-    "add_shipping_info": "checkout_view",
-    "add_payment_info": "checkout_view",
-    "purchase": "purchase",
-}
 DEVICES: Final = {"desktop": "desktop", "mobile": "mobile", "tablet": "tablet", "app": "app"}
 REFERRERS: Final = {
     "(none)": "direct",
@@ -58,7 +41,12 @@ COLUMNS: Final = (
         "item_id",
         "item_category",
     ),
-    *("price", "query_length", "percent_scrolled", "engagement_time_msec", "device", "medium", "utc_offset_s"),
+    *("price", "query_length", "percent_scrolled", "engagement_time_msec", "device", "medium", "utc_offset_s", "digest"),
+)
+# What tells two events of one batch at one instant apart; what describes the visitor or is filled in later does not.
+_TOLD: Final = (
+    *("event_bundle_sequence_id", "batch_event_index", "batch_ordering_id", "batch_page_id", "event_server_timestamp_offset"),
+    *("event_previous_timestamp", "event_value_in_usd", "event_dimensions", "ecommerce", "items"),
 )
 _PER_ITEM: Final = frozenset(name for name, ours in EVENT_TYPES.items() if OUR_TYPES.index(ours) in ITEM_EVENT_TYPES)
 _VALUES: Final = ("string_value", "int_value", "float_value", "double_value")
@@ -86,7 +74,7 @@ def rows(document: Json) -> list[tuple[str, ...]]:
     given = _parameters(document.get("event_params"))
     device, name = _object(document.get("device")), text_of(document.get("event_name"))
     in_app = text_of(document.get("platform")) in ("ANDROID", "IOS")
-    term = given.get("search_term")
+    term = plain(text_of(given.get("search_term")))
     before = (
         name,
         text_of(document.get("event_timestamp")),
@@ -95,12 +83,13 @@ def rows(document: Json) -> list[tuple[str, ...]]:
         text_of(document.get("event_bundle_sequence_id")),
     )
     after = (
-        str(len(term)) if isinstance(term, str) else "",
+        str(len(term)) if term else "",
         text_of(given.get("percent_scrolled")),
         text_of(given.get("engagement_time_msec")),
         "app" if in_app else text_of(device.get("category")),
         text_of(_object(document.get("traffic_source")).get("medium")).lower(),
         text_of(device.get("time_zone_offset_seconds")),
+        fingerprint(canonical({"event_params": given, **{name: document.get(name) for name in _TOLD}})),
     )
     found = document.get("items")
     items = [_object(item) for item in found] if isinstance(found, list) else []
@@ -127,8 +116,8 @@ TABLE: Final = Table(
     source="ga4",
     kind="event_name",
     event_types=EVENT_TYPES,
-    at="event_timestamp",
-    read_at=epoch(1),
+    times=Times("event_timestamp", unit_us=1),
+    added=("digest",),
     user="user_pseudo_id",
     item="item_id",
     session="ga_session_id",
@@ -141,4 +130,6 @@ TABLE: Final = Table(
     referrers=REFERRERS,
     refine=_refine,
 )
-GA4: Final = source_of(TABLE, COLUMNS, container="jsonl", flatten=by_document(len(COLUMNS), rows), needs=COLUMNS[:3])
+GA4: Final = source_of(
+    TABLE, COLUMNS, container="jsonl", flatten=by_document(len(COLUMNS), rows), needs=COLUMNS[:3], keyed=("digest",)
+)

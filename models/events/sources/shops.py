@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from models.events.sources.columns import clock, epoch, text_of, texts
+from models.events.sources.cells import Times
+from models.events.sources.columns import text_of, texts
 from models.events.sources.frames import Json, by_document
 from models.events.sources.tables import Table, source_of
 
@@ -14,11 +15,6 @@ BEIJING_MIN: Final = 480
 def _rees46_category(raw: pd.DataFrame, columns: dict[str, Any]) -> None:
     # The code is empty for a third of the products; the id is not.
     columns["category"] = texts(raw["category_code"].where(raw["category_code"] != "", raw["category_id"]))
-
-
-def _jdata_ids(raw: pd.DataFrame, columns: dict[str, Any]) -> None:
-    # The published files were written from floats in part: item 138778.0 is item 138778.
-    columns["item_id"] = pd.Series(columns["item_id"]).str.removesuffix(".0").to_numpy(dtype=object)
 
 
 def otto_rows(document: Json) -> list[tuple[str, ...]]:
@@ -46,8 +42,7 @@ REES46_TABLE: Final = Table(
         "remove_from_cart": "remove_from_cart",
         "purchase": "purchase",
     },
-    at="event_time",
-    read_at=clock(0),
+    times=Times("event_time", suffix=" UTC"),
     user="user_id",
     item="product_id",
     session="user_session",
@@ -59,8 +54,7 @@ RETAILROCKET_TABLE: Final = Table(
     source="retailrocket",
     kind="event",
     event_types={"view": "item_view", "addtocart": "add_to_cart", "transaction": "purchase"},
-    at="timestamp",
-    read_at=epoch(1_000),
+    times=Times("timestamp", unit_us=1_000),
     user="visitorid",
     item="itemid",
 )
@@ -68,8 +62,7 @@ TAOBAO_TABLE: Final = Table(
     source="taobao",
     kind="behavior",
     event_types={"pv": "item_view", "fav": "wishlist_add", "cart": "add_to_cart", "buy": "purchase"},
-    at="timestamp",
-    read_at=epoch(1_000_000),
+    times=Times("timestamp", unit_us=1_000_000),
     user="user_id",
     item="item_id",
     category="category_id",
@@ -86,20 +79,17 @@ JDATA_TABLE: Final = Table(
         "5": "wishlist_add",
         "6": "item_engagement",
     },
-    at="time",
-    read_at=clock(BEIJING_MIN),
+    times=Times("time", ahead_min=BEIJING_MIN),
     user="user_id",
     item="sku_id",
     category="cate",
     zone="Asia/Shanghai",
-    refine=_jdata_ids,
 )
 OTTO_TABLE: Final = Table(
     source="otto",
     kind="type",
     event_types={"clicks": "item_view", "carts": "add_to_cart", "orders": "purchase"},
-    at="ts",
-    read_at=epoch(1_000),
+    times=Times("ts", unit_us=1_000),
     user="session",
     item="aid",
     zone="Europe/Berlin",

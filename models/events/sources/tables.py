@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.events.rules import frame_problems, utc_offset_min
-from models.events.sources.columns import Reasons, blank_events, numbers, texts
+from models.events.sources.cells import Times
+from models.events.sources.columns import Reasons, blank_events, clock, epoch, numbers, texts
 from models.events.sources.frames import REFUSED_USER, Mapped, Source, content_ids
 from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH
 
@@ -30,8 +31,8 @@ class Table:
         Name of the format; part of the content hash.
     kind, event_types
         Column of the action, and its values mapped to ours.
-    at, read_at
-        Column of the time, and its reader.
+    times
+        Column of the time, and how it is written.
     user, item, session, category, price, query_length, scroll_depth
         Columns; None where the source has none.
     device, referrer
@@ -42,13 +43,14 @@ class Table:
         column of a key, and key to time zone.
     refine
         Changes the columns of the event frame where one column for one field does not do.
+    added
+        Columns that earlier versions did not have; see `models.events.sources.frames.content_ids`.
     """
 
     source: str
     kind: str
     event_types: Mapping[str, str]
-    at: str
-    read_at: Callable[["pd.Series[Any]", Reasons], npt.NDArray[np.int64]]
+    times: Times
     user: str
     item: str
     session: str | None = None
@@ -62,18 +64,20 @@ class Table:
     zone: str | None = None
     zones: tuple[str, Mapping[str, str]] | None = None
     refine: Callable[[pd.DataFrame, dict[str, Any]], None] | None = None
+    added: tuple[str, ...] = ()
 
 
 def map_table(table: Table, raw: pd.DataFrame, now_us: int) -> Mapped:
     """Map a protected raw chunk to events; see `models.events.sources.frames.Mapped`."""
     reasons = Reasons(len(raw))
     columns = blank_events(len(raw))
-    columns["event_id"] = content_ids(table.source, raw)
+    columns["event_id"] = content_ids(table.source, raw, table.added)
     columns["user_id"] = users(raw[table.user], reasons)
     kinds = raw[table.kind].map(table.event_types)
     reasons.add(kinds.isna().to_numpy(), f"{table.kind}: must be one of {', '.join(table.event_types)}")
     columns["event_type"] = kinds.to_numpy(dtype=object)
-    columns["occurred_at_us"] = table.read_at(raw[table.at], reasons)
+    read_times = epoch(table.times.unit_us) if table.times.unit_us else clock(table.times.ahead_min)
+    columns["occurred_at_us"] = read_times(raw[table.times.column], reasons)
     columns["item_id"] = texts(raw[table.item])
     for ours, theirs in (("session_id", table.session), ("category", table.category)):
         if theirs is not None:
@@ -134,4 +138,5 @@ def offsets(codes: npt.NDArray[np.int64], zones: list[str | None], at_us: npt.ND
 def source_of(table: Table, columns: tuple[str, ...], **more: Any) -> Source:
     """Make the `Source` of a table."""
     container = more.pop("container", "csv")
+    more |= {"times": table.times, "numbers": (table.price,) if table.price else (), "added": table.added}
     return Source(table.source, container, columns, table.user, table.event_types, partial(map_table, table), **more)

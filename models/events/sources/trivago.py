@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from models.events.sources.columns import epoch, kept, object_array
+from models.events.sources.cells import Times
+from models.events.sources.columns import kept, object_array
 from models.events.sources.frames import replaced
 from models.events.sources.tables import Table, source_of
 
@@ -143,8 +144,7 @@ TABLE: Final = Table(
     source="trivago",
     kind="action_type",
     event_types=EVENT_TYPES,
-    at="timestamp",
-    read_at=epoch(1_000_000),
+    times=Times("timestamp", unit_us=1_000_000),
     user="user_id",
     item="reference",
     session="session_id",

@@ -97,7 +97,7 @@ def test_jdata_times_are_beijing_times():
     event = one("jdata", ("26.0", "13.0", "2016-01-31 08:00:00", "", "6", "8", "403"))
     assert (event["event_type"], event["item_id"]) == ("item_engagement", "13")
     assert event["occurred_at_us"] == 1_454_198_400_000_000
-    assert event["user_id"] == pseudonym(KEY, "26.0")
+    assert event["user_id"] == pseudonym(KEY, "26")
 
 
 def test_an_otto_line_is_a_visitor_with_many_events():
@@ -197,7 +197,6 @@ def test_our_own_form_refuses_what_the_door_refuses(change, column):
     ("change", "says"),
     [
         ({"price": "-1"}, "price: price must be a number from 0"),
-        ({"price": "nan"}, "price: must be a number"),
         ({"price": "dear"}, "price: must be a number"),
         ({"price": "inf"}, "price: price must be a number from 0"),
         ({"event_time": "2999-01-01 00:00:00 UTC"}, "event_time: must be a time"),

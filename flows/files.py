@@ -1,0 +1,56 @@
+"""Files that the words of a command mean: paths, folders, patterns, and ``-`` for standard input."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from glob import has_magic
+from pathlib import Path
+from typing import Final
+
+STDIN: Final = "-"
+# Ends of names that are read inside a folder; a file that is named itself may be called anything.
+ENDS: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
+PACKED: Final = (".gz", ".zip", ".zst", ".bz2", ".xz")
+
+
+@contextmanager
+def files_of(words: Sequence[str]) -> Iterator[list[Path]]:
+    """Files in the order of the words, those of a folder or a pattern by name; standard input becomes a file while this lasts.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a word means no file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        found = [path for word in words for path in _files(word, Path(folder))]
+        yield list(dict.fromkeys(found))
+
+
+def _files(word: str, folder: Path) -> list[Path]:
+    if word == STDIN:
+        path = folder / "stdin"
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        return [path]
+    path = Path(word)
+    if path.is_dir():
+        if found := sorted(one for one in path.rglob("*") if _is_of_events(one, path)):
+            return found
+        raise FileNotFoundError(f"the folder {word} holds no file that ends in {', '.join(ENDS)}, packed or not")
+    if not path.exists() and has_magic(word):
+        start = Path(path.anchor)
+        if matched := sorted(one for one in start.glob(str(path.relative_to(start))) if one.is_file()):
+            return matched
+        raise FileNotFoundError(f"no file matches {word}")
+    return [path]
+
+
+def _is_of_events(path: Path, below: Path) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in path.relative_to(below).parts)  # _SUCCESS, .part-0.crc
+    name = path.name.lower()
+    for end in PACKED:
+        name = name.removesuffix(end)
+    return path.is_file() and not hidden and name.endswith(ENDS)

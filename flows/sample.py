@@ -1,0 +1,146 @@
+"""Sample of a file: its first rows, whatever holds them, for guesses about what it is."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from flows.columnar import MAGIC, table_chunks
+from flows.parse import MARKS, documents_of, preamble, split, whole_documents
+from flows.read import open_file, text_blocks
+from models.events.plain import text_of
+from models.events.sources.guess import Sample
+from models.events.sources.maps import TableMap, table_map
+
+ROWS: Final = 500
+SAMPLE_BYTES: Final = 512 << 10
+DEEPEST: Final = 4  # levels of a JSON document whose fields are told apart
+
+
+def sample(path: Path) -> Sample:
+    """Read the first rows of a file.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, is empty, or is neither a table nor JSON.
+    """
+    with open_file(path) as file:
+        if (magic := file.peek(4)[:4]) in MAGIC:
+            names, chunks = table_chunks(path, MAGIC[magic], None)
+            rows = list(islice((row for batch in chunks for row in batch.to_pylist()), ROWS))
+            documents = [{name: _iso(value) for name, value in row.items()} for row in rows]
+            return Sample("parquet", ",", names, [dict(_leaves(row)) for row in documents], documents)
+        block = next(text_blocks(path.name, file, SAMPLE_BYTES), b"")
+    if not block.strip():
+        raise ValueError(f"{path.name} is empty: it holds no events")
+    return _json_sample(block) or _table_sample(path.name, block.decode("utf-8", "replace"))
+
+
+def _json_sample(block: bytes) -> Sample | None:
+    if not block.lstrip(b"\x1e \r\n\t").startswith((b"{", b"[")):
+        return None
+    documents = (documents_of(block) or whole_documents(block))[:ROWS]
+    if not documents:
+        return None
+    rows = [dict(_leaves(document)) for document in documents]
+    return Sample("jsonl", ",", list(dict.fromkeys(name for row in rows for name in row)), rows, documents)
+
+
+def _leaves(document: Mapping[str, Any], before: str = "", level: int = 1) -> Iterator[tuple[str, str]]:
+    """Path and text of every value that is neither an object nor a list."""
+    for name, value in document.items():
+        if isinstance(value, Mapping) and level < DEEPEST:
+            yield from _leaves(value, f"{before}{name}.", level + 1)
+        elif not isinstance(value, Mapping | list):
+            yield before + name, text_of(value)
+
+
+def _table_sample(name: str, text: str) -> Sample:
+    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()][: ROWS + 20]
+    start, told = preamble(lines)
+    lines = lines[start:]
+    mark = told or max(MARKS, key=lambda mark: _fit(lines[:50], mark))
+    rows = [split(line, mark) for line in lines]
+    width = len(rows[0]) if rows else 0
+    if width < 2:
+        raise ValueError(f"{name} is no table: expected a line of column names, separated by {', '.join(MARKS.values())}")
+    has_header = len(set(rows[0])) == width and not any(_is_number(cell) for cell in rows[0]) and rows[0][-1:] != [""]
+    names = rows[0] if has_header else [str(i) for i in range(width)]
+    found = [dict(zip(names, row, strict=True)) for row in rows[has_header:] if len(row) == width]
+    return Sample("csv", mark, names if has_header else [], found)
+
+
+def _fit(lines: list[str], mark: str) -> tuple[int, int]:
+    """How many lines have as many fields as the first one, and how many those are."""
+    widths = [len(split(line, mark)) for line in lines]
+    return (0, 0) if not widths or widths[0] < 2 else (sum(width == widths[0] for width in widths), widths[0])
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _iso(value: Any) -> Any:
+    return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat() if isinstance(value, datetime) else value
+
+
+# ---- maps as files -------------------------------------------------------------------------------------------------------
+
+
+def read_map(path: Path) -> TableMap | str:
+    """A map from its file; the name of a format, where the file says ``format = "…"`` and nothing else.
+
+    Raises
+    ------
+    ValueError, OSError
+        In one line that says what is wrong with the file.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no map {path}: write one, or let it be guessed with: attune ingest FILE --guess") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path.name} is no TOML: {error}") from error
+    if isinstance(document.get("format"), str) and len(document) == 1:
+        return str(document["format"])
+    return table_map(document)
+
+
+def form_of(format: str | None, map_file: Path | None) -> tuple[str, TableMap | None]:
+    """The format and the map that a command names; a map may name the format."""
+    found = read_map(map_file) if map_file is not None else format or "attune"
+    return (found, None) if isinstance(found, str) else ("attune", found)
+
+
+def map_text(guessed: TableMap | str) -> str:
+    """A map as the text of its file.
+
+    Examples
+    --------
+    >>> print(map_text("ga4"), end="")
+    format = "ga4"
+    """
+    if isinstance(guessed, str):
+        return f"format = {_toml(guessed)}\n"
+    lines = [f"times = {_toml(guessed.times)}", f"zone = {_toml(guessed.zone)}"]
+    lines += [f"separator = {_toml(guessed.separator)}"] if guessed.separator else []
+    lines += [f"decimal = {_toml(guessed.decimal)}"] if guessed.decimal != "." else []
+    lines += [f"names = {_toml(list(guessed.names))}"] if guessed.names else []
+    for title, table in (("columns", guessed.columns), ("events", guessed.events), ("defaults", guessed.defaults)):
+        if table:
+            lines += ["", f"[{title}]", *(f"{_toml(name)} = {_toml(value)}" for name, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A text, or a list of them, as TOML: its basic strings are those of JSON."""
+    import json
+
+    return json.dumps(list(value) if not isinstance(value, str) else value, ensure_ascii=False)

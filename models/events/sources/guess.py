@@ -1,0 +1,267 @@
+"""Guess of what a table means, from a sample of its rows: a format that we know, or a map of its columns.
+
+Names of columns and actions are compared without case and punctuation with words that shops, trackers and public data sets use,
+and a column is only taken if its values can be what its name says.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+from models.events.plain import EARLIEST_US, LATEST_US, plain
+from models.events.rules import parse_instant_us
+from models.events.sources import SOURCES
+from models.events.sources.maps import AUTO, DAYS, UNITS, TableMap, number_in, time_text
+from models.events.sources.words import ACTIONS, CODES, COLUMN_WORDS
+
+Container = Literal["csv", "jsonl", "parquet"]
+
+LEAST_SHARE: Final = 0.8  # of a column's values that must be what it is taken for
+MOST_ACTIONS: Final = 60  # different values of a column of actions
+# Before others that share fields with them; `attune` last, since its names are common words.
+_ORDER: Final = ("otto", "ga4", "matomo", "google_retail", "snowplow", "posthog", "segment", "trivago", "rees46", "jdata")
+_PATTERNS: Final = (
+    *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y"),
+    *("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p", "%m/%d/%Y", "%d-%m-%Y %H:%M:%S"),
+    *("%d-%m-%Y %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y%m%d%H%M%S", "%d %b %Y %H:%M:%S"),
+    *("%d-%b-%Y %H:%M:%S", "%b %d, %Y %H:%M:%S", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z"),
+)
+
+
+class Sample(NamedTuple):
+    """First rows of a file.
+
+    Attributes
+    ----------
+    container
+        What holds them.
+    separator
+        Of a CSV file.
+    header
+        Its columns; in JSON lines the paths of the fields; empty for a CSV file without a header.
+    rows
+        Texts by column (by position, "0", "1" …, without a header).
+    documents
+        JSON documents as they are.
+    """
+
+    container: Container
+    separator: str
+    header: Sequence[str]
+    rows: Sequence[Mapping[str, str]]
+    documents: Sequence[Mapping[str, Any]] = ()
+
+
+class Guess(NamedTuple):
+    """Guess of a file: a format of ours by name, or a map; and in words what was understood."""
+
+    format: str | None
+    table: TableMap | None
+    notes: list[str]
+
+
+def guess(sample: Sample) -> Guess:
+    """Guess the format or the map of a sample.
+
+    Raises
+    ------
+    ValueError
+        If no column can be the visitor or the time: the message names what was found.
+    """
+    if not sample.rows:
+        raise ValueError("the file has no rows to guess from")
+    if name := looks_like(sample):
+        return Guess(name, None, [f"this is the format {name}: read it with --format {name}"])
+    return _mapped(sample)
+
+
+def looks_like(sample: Sample) -> str | None:
+    """Name of the format whose fields a sample has, or None.
+
+    Examples
+    --------
+    >>> looks_like(Sample("csv", ",", ["timestamp", "visitorid", "event", "itemid", "transactionid"], []))
+    'retailrocket'
+    """
+    fields = {name.casefold() for name in sample.header} | {name.casefold() for d in sample.documents[:20] for name in d}
+    if sample.container == "csv" and not sample.header:
+        return "taobao" if _is_taobao(sample.rows) else None
+    for name in (*_ORDER, "retailrocket", "taobao", "attune"):
+        source = SOURCES[name]
+        if sample.container == "csv" and source.container == "jsonl" and name != "attune":
+            continue
+        if sample.container == "jsonl" and source.container == "csv":
+            continue
+        if name == "taobao" and not (fields and _is_taobao(sample.rows, "behavior")):
+            continue
+        needs = ("user_id", "type", "ts") if name == "attune" and sample.container == "csv" else source.needs or source.columns
+        if all(need.casefold() in fields for need in needs) and _speaks(name, sample):
+            return name
+    return None
+
+
+def _is_taobao(rows: Sequence[Mapping[str, str]], column: str = "3") -> bool:
+    return bool(rows) and all(row.get(column) in ("pv", "fav", "cart", "buy") for row in rows)
+
+
+def _speaks(name: str, sample: Sample) -> bool:
+    """Whether the actions of a sample are the format's; a table may share its columns' names."""
+    if name == "attune":
+        return any(plain(row.get("type", "")) in SOURCES[name].event_types for row in sample.rows)
+    if name == "jdata":
+        return any(plain(row.get("type", "")) in SOURCES[name].event_types for row in sample.rows)
+    if name == "rees46":
+        return any(row.get("event_type", row.get("EVENT_TYPE", "")).strip() in SOURCES[name].event_types for row in sample.rows)
+    return True
+
+
+# ---- maps ----------------------------------------------------------------------------------------------------------------
+
+
+def _mapped(sample: Sample) -> Guess:
+    names = list(sample.header) or list(sample.rows[0])
+    values = {name: [cell for row in sample.rows if (cell := plain(row.get(name, "")))] for name in names}
+    notes: list[str] = []
+    columns: dict[str, str | Sequence[str]] = {}
+    times, at = _time_column(values)
+    columns["ts"] = at
+    notes.append(f"time: {at} ({times})")
+    taken = {at}
+    kind, events = _action_column(values, taken)
+    defaults: dict[str, str] = {}
+    if kind is None:
+        defaults["type"] = "purchase" if any(_word(n) in COLUMN_WORDS["order"] for n in names) else "item_view"
+        notes.append(f"no column says what visitors did: every row is taken for {defaults['type']}")
+    else:
+        columns["type"] = kind
+        taken.add(kind)
+        unknown = sorted({v for v in values[kind]} - set(events))[:5]
+        notes.append(f"action: {kind} ({len(events)} known{', unknown: ' + ', '.join(unknown) if unknown else ''})")
+    by_place = {} if sample.header else _by_place([name for name in names if name not in taken])
+    columns |= by_place
+    notes += [f"no header: {target} is taken to be field {int(name) + 1}" for target, name in by_place.items()]
+    for target in ("user_id", "session_id", "item_id", "category", "price", "event_id", "query", "device", "referrer"):
+        found = [name for name in _by_word(values, target) if name not in taken and _fits(target, values[name])]
+        if not found:
+            continue
+        several = target == "user_id" or (target == "category" and len(found) > 1)
+        columns[target] = found if several and len(found) > 1 else found[0]
+        taken.update(found if several else found[:1])
+        notes.append(f"{target}: {', '.join(found) if several else found[0]}")
+    if "user_id" not in columns and "session_id" in columns:
+        columns["user_id"] = columns["session_id"]
+        notes.append(f"no column names the visitor: every {columns['session_id']} is taken for one")
+    if "user_id" not in columns:
+        raise ValueError(f"no column seems to be the visitor among {', '.join(names[:20])}: write a map with [columns] user_id")
+    if "item_id" not in columns:
+        notes.append("no column seems to be the item: events about items will be refused")
+    decimal = _decimal([cell for name in _texts(columns.get("price")) for cell in values[name]])
+    separator = sample.separator if sample.container == "csv" and sample.separator != "," else None
+    table = TableMap(columns, events, defaults, times, "UTC", separator, decimal, () if sample.header else tuple(names))
+    if not any(_has_offset(cell) for cell in values[at]) and times not in UNITS:
+        notes.append("times say no zone: UTC is taken; set zone in the map if that is wrong")
+    return Guess(None, table, notes)
+
+
+def _texts(column: str | Sequence[str] | None) -> Sequence[str]:
+    return () if column is None else (column,) if isinstance(column, str) else column
+
+
+def _by_place(names: Sequence[str]) -> dict[str, str]:
+    """Fields of a table without a header, as its makers put them: who, what, and the kind of what."""
+    return dict(zip(("user_id", "item_id", "category"), names, strict=False))
+
+
+def _word(name: str) -> str:
+    """A name without case and punctuation; of a path its last part too means the same."""
+    return re.sub(r"[^0-9a-zà-öø-ÿ一-鿿]", "", name.casefold())
+
+
+def _by_word(values: Mapping[str, Sequence[str]], target: str) -> list[str]:
+    """Columns whose name is a word for a field, the best word first; only columns with values."""
+    words = COLUMN_WORDS[target]
+    ranks = {word: rank for rank, word in enumerate(words)}
+    found = []
+    for place, name in enumerate(values):
+        whole, last = _word(name), _word(re.split(r"[./]", name)[-1])
+        rank = min(ranks.get(whole, len(words)), ranks.get(last, len(words)))
+        if rank < len(words) and values[name]:
+            found.append((rank, place, name))
+    return [name for _, _, name in sorted(found)]
+
+
+def _share(values: Sequence[str], holds: Callable[[str], bool]) -> float:
+    some = values[:500]
+    return sum(map(holds, some)) / len(some) if some else 0.0
+
+
+def _time_column(values: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """How times are written, and the column: one with a name for it, else any whose values are times with a time of day."""
+    named = _by_word(values, "ts")
+    for name in (*named, *(n for n in values if n not in named and _share(values[n], _is_clock) >= LEAST_SHARE)):
+        for times in (AUTO, *_PATTERNS, DAYS):
+            if _share(values[name], lambda cell, times=times: _is_time(cell, times)) >= LEAST_SHARE:  # type: ignore[misc]
+                return _unit(values[name]) if times == AUTO else times, name
+    raise ValueError(f"no column seems to be the time among {', '.join(list(values)[:20])}: write a map with [columns] ts")
+
+
+def _is_clock(cell: str) -> bool:
+    return re.match(r"\d{4}-\d\d-\d\d[T ]\d\d", cell) is not None
+
+
+def _is_time(cell: str, times: str) -> bool:
+    try:
+        return EARLIEST_US <= parse_instant_us(time_text(cell, times, "UTC")) < LATEST_US
+    except (ValueError, OverflowError):
+        return False
+
+
+def _unit(cells: Sequence[str]) -> str:
+    """Unit of Unix times in which most of them can be; `auto` for clocks."""
+    if _share(cells, lambda cell: isinstance(number_in(cell, "."), float)) < LEAST_SHARE:
+        return AUTO
+    return max(UNITS, key=lambda unit: _share(cells, lambda cell: _is_time(cell, unit)))
+
+
+def _has_offset(cell: str) -> bool:
+    return re.search(r"\d\d:\d\d.*([zZ]|UTC|GMT|[+-]\d\d:?(\d\d)?)$", cell) is not None
+
+
+def _action_column(values: Mapping[str, Sequence[str]], taken: set[str]) -> tuple[str | None, dict[str, str]]:
+    """The column of actions and what each means: the one whose values are known best, a name for it counting double."""
+    named = _by_word(values, "type")
+    best: tuple[float, str | None, dict[str, str]] = (0.0, None, {})
+    for name, cells in values.items():
+        different = set(cells)
+        if name in taken or not different or len(different) > MOST_ACTIONS:
+            continue
+        events = _meanings(name, different)
+        known = _share(cells, lambda cell, events=events: cell in events)  # type: ignore[misc]
+        score = known * (2.0 if name in named else 1.0)
+        if known and (name in named or known >= LEAST_SHARE) and score > best[0]:
+            best = (score, name, events)
+    return best[1], best[2]
+
+
+def _meanings(column: str, different: set[str]) -> dict[str, str]:
+    """What the values of a column of actions mean, as far as they are known."""
+    codes = CODES.get(_word(column))
+    if codes and different <= set(codes):
+        return {value: codes[value] for value in sorted(different)}
+    found = {value: ours for value in sorted(different) if (ours := ACTIONS.get(_word(value)))}
+    if "item_view" in {ours for value, ours in found.items() if not _word(value).startswith("click")}:
+        found |= {value: "item_engagement" for value in found if _word(value) in ("click", "clicks", "clicked")}
+    return found
+
+
+def _fits(target: str, cells: Sequence[str]) -> bool:
+    if target == "price":
+        return _share(cells, lambda cell: isinstance(number_in(cell, _decimal(cells)), float)) >= LEAST_SHARE
+    if target == "event_id":
+        return len(set(cells)) == len(cells)
+    return True
+
+
+def _decimal(cells: Sequence[str]) -> str:
+    """A comma, if most numbers with one mark have it before one or two digits at the end."""
+    return "," if _share(cells, lambda cell: re.fullmatch(r"-?[\d.]*\d,\d{1,2}", cell) is not None) > 0.3 else "."
