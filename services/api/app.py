@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from infra import registry
 from infra.secret import secret
 from infra.settings import Settings
 from infra.store.engines import closed_store, open_store, open_writer
@@ -25,6 +26,7 @@ from services.api import (
     erasure,
     events,
     intent,
+    messages,
     policies,
     recommendations,
     signals,
@@ -40,6 +42,7 @@ from services.http.endpoints import Endpoint, Endpoints
 from services.http.guard import Authenticator, Guard
 from services.http.idempotency import Writes
 from services.http.partners import Keys
+from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.serving.associations import LiveChampions
 from services.serving.decision_log import DecisionLog
@@ -69,7 +72,7 @@ class App:
         self.endpoints: Endpoints = {}
         for module in MODULES:
             self.endpoints |= module.endpoints(shared)
-        documents = docs_page.Documents(self.endpoints, shared.now_us)
+        documents = docs_page.Documents(self.endpoints, shared.now_us, messages.webhooks())
         self.pages: dict[str, Page] = {
             "/livez": Page(asgi.JSON, lambda: (200, b'{"status":"alive"}')),
             "/readyz": Page(asgi.JSON, self._readiness),
@@ -138,16 +141,24 @@ class App:
     def _readiness(self) -> tuple[int, bytes]:
         """Ready means warm and with a champion. A missing online store is told, but answers can do without it."""
         champions = self.shared.champions
-        versions = dict(champions.current().versions)
-        status = "starting" if not self.started else "ready" if versions else "no champion model yet; run: attune retrain"
+        versions, left_out = dict(champions.current().versions), self._left_out()
+        judged = versions or left_out  # where nothing was fit to serve, the fallbacks do
+        status = "starting" if not self.started else "ready" if judged else "no champion model yet; run: attune retrain"
         body = {
             "status": status,
             "models": versions,
             "problems": dict(champions.problems()),
+            "left_out": left_out,
             "online_store": self._online_state(),
             "writes": "refused: the disk is nearly full" if self.shared.space.is_short() else "taken",
         }
         return 200 if status == "ready" else 503, msgspec.json.encode(body)
+
+    def _left_out(self) -> dict[str, str]:
+        try:
+            return registry.left_out(self.shared.reader.rows)
+        except Refusal:
+            return {}
 
     def _online_state(self) -> str:
         try:

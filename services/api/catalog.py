@@ -17,7 +17,7 @@ from services.http.calls import Call, Reply
 from services.http.decoding import decode
 from services.http.endpoints import Endpoint, Endpoints, Schemas
 from services.http.idempotency import Writes
-from services.http.openapi_schemas import INSTANT, components, optional
+from services.http.openapi_schemas import INSTANT, components, optional, ref
 from services.http.problems import Refusal
 
 BODY_LIMIT: Final = 1024 * 1024
@@ -158,19 +158,26 @@ def _instant_us(text: str | None, pointer: str) -> int | None:
 
 
 def schemas(today: date) -> Schemas:
-    """Schema of an offer: its instants, and the fields that depend on each other."""
+    """Schemas of an offer: of a share or of an amount, its instants, and that a budget needs a currency."""
     offer = components(OfferPut)["OfferPut"]
     instant = optional({"type": "string", "pattern": INSTANT})
-    given, text, missing = {"type": "number"}, {"type": "string"}, {"type": "null"}
-    by_amount = {"amount": given, "percent": missing, "currency": text}
-    by_percent = {"percent": given, "amount": missing}
-    kinds = [
-        {"properties": by_amount, "required": ["amount", "currency"]},
-        {"properties": by_percent | {"budget": missing}, "required": ["percent"]},
-        {"properties": by_percent | {"budget": given, "currency": text}, "required": ["percent", "budget", "currency"]},
-    ]
     fields = offer["properties"] | {"valid_from": instant, "valid_until": instant}
-    return {"OfferPut": offer | {"properties": fields, "oneOf": kinds}}
+    missing = {"type": "null"}
+
+    def kind(given: str, other: str, about: str) -> dict[str, Any]:
+        bare, *_ = fields[given]["anyOf"]
+        described = {"title": f"{given.capitalize()}Offer", "description": about, "type": "object"}
+        return described | {"properties": fields | {given: bare, other: missing}, "required": ["offer_id", given]}
+
+    currency, *_ = fields["currency"]["anyOf"]
+    with_budget = {"required": ["budget"], "properties": {"budget": {"type": "number"}}}
+    by_percent = kind("percent", "amount", "A discount of a share; a budget needs a currency.")
+    by_percent |= {"if": with_budget, "then": {"required": ["currency"], "properties": {"currency": {"type": "string"}}}}
+    by_amount = kind("amount", "percent", "A discount of an amount, in a currency.")
+    by_amount["required"] += ["currency"]
+    by_amount["properties"] |= {"currency": currency}
+    kinds = {"PercentOffer": by_percent, "AmountOffer": by_amount}
+    return kinds | {"OfferPut": {"description": offer["description"], "oneOf": [ref(name) for name in kinds]}}
 
 
 def endpoints(shared: Collaborators) -> Endpoints:

@@ -22,7 +22,7 @@ from services.http.calls import Call, Reply
 from services.http.decoding import decode
 from services.http.endpoints import Endpoint, Endpoints, Parameter, Schemas, number
 from services.http.idempotency import Writes
-from services.http.openapi_schemas import INSTANT, components, words
+from services.http.openapi_schemas import INSTANT, components, ref, words
 from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.signals.body import instant
@@ -245,15 +245,19 @@ def _record(row: tuple[Any, ...], attempts: list[Attempt]) -> DeliveryRecord:
 def schemas(today: date) -> Schemas:
     """Schema of a replay: by ids, or by a span of time."""
     replay = components(ReplayRequest)["ReplayRequest"]
-    instants = {name: {"type": "string", "pattern": INSTANT} for name in ("from", "until")}
-    return {
-        "ReplayRequest": replay
-        | {
-            "properties": replay["properties"] | instants,
-            "oneOf": [{"required": ["signal_ids"]}, {"required": ["from", "until"]}],
-            "dependentSchemas": {"signal_ids": {"properties": {"from": False, "until": False}}},
-        }
+    by_ids = {"signal_ids": replay["properties"]["signal_ids"]}
+    by_time = {name: {"type": "string", "pattern": INSTANT} for name in ("from", "until")}
+    kinds = {
+        "ReplayByIds": {"description": "The signals with these ids.", "properties": by_ids},
+        "ReplayByTime": {
+            "description": "All signals made in [`from`, `until`) that the subscription wants.", "properties": by_time
+        },
+    }  # fmt: skip
+    closed = {
+        name: {"type": "object", **kind, "required": list(kind["properties"]), "additionalProperties": False}
+        for name, kind in kinds.items()
     }
+    return closed | {"ReplayRequest": {"description": replay["description"], "oneOf": [ref(name) for name in closed]}}
 
 
 def endpoints(shared: Collaborators) -> Endpoints:

@@ -4,14 +4,17 @@ The cursor is the number of a signal in the outbox. Numbers count up over all pa
 reader that hands back `next_cursor` misses none and gets none twice.
 """
 
+from datetime import date
 from typing import Final
 
 import msgspec
 
 from infra.store.statements.signals import READ_SIGNALS
+from services.api import messages
 from services.api.collaborators import Collaborators
 from services.http.calls import Call
-from services.http.endpoints import Endpoint, Endpoints, Parameter, number
+from services.http.endpoints import Endpoint, Endpoints, Parameter, Schemas, number
+from services.http.openapi_schemas import components, ref
 from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.signals.body import OutboxSignal, SignalBody, signal_body
@@ -78,12 +81,19 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
+def schemas(today: date) -> Schemas:
+    """Schemas of the messages, and of a page of them."""
+    page = components(SignalPage)["SignalPage"]
+    listed = page["properties"] | {"signals": {"type": "array", "items": ref(messages.MESSAGE)}}
+    return messages.schemas() | {"SignalPage": page | {"properties": listed}}
+
+
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoint of the signals."""
     return {
         ("GET", "/v1/signals"): Endpoint(
             SignalsHandler(shared.reader).page, "signals:manage", "signals",
             "Signals in the order they were made, for those who cannot receive webhooks",
-            answer=SignalPage, query=(AFTER, number("limit", PAGE, MAX_PAGE, "How many.")),
+            answer=SignalPage, query=(AFTER, number("limit", PAGE, MAX_PAGE, "How many.")), schemas=schemas,
         )
     }  # fmt: skip

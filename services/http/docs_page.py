@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from services.http import openapi
-from services.http.endpoints import Endpoints
+from services.http.endpoints import Endpoints, Schemas
 
 HTML: Final = b"text/html; charset=utf-8"
 STYLE: Final = """
@@ -50,10 +50,13 @@ class Documents:
     ----------
     now_us
         The clock, microseconds since 1970.
+    webhooks
+        What we send by ourselves.
     """
 
-    def __init__(self, endpoints: Endpoints, now_us: Callable[[], int]) -> None:
+    def __init__(self, endpoints: Endpoints, now_us: Callable[[], int], webhooks: Schemas | None = None) -> None:
         self._endpoints = endpoints
+        self._webhooks = webhooks
         self._now_us = now_us
         self._described: Described | None = None
 
@@ -61,7 +64,7 @@ class Documents:
         """The documents of today."""
         today = datetime.fromtimestamp(self._now_us() / 1e6, UTC).date()
         if self._described is None or self._described.today != today:
-            document = openapi.document(self._endpoints, today)
+            document = openapi.document(self._endpoints, today, self._webhooks)
             self._described = Described(today, msgspec.json.encode(document), render(document).encode())
         return self._described
 
@@ -74,8 +77,8 @@ def render(document: dict[str, Any]) -> str:
     document
         OpenAPI 3.1 with references into ``components/schemas`` only.
     """
-    info = document["info"]
-    calls = [(path, method, call) for path, methods in document["paths"].items() for method, call in methods.items()]
+    info, addresses = document["info"], document["paths"] | document["webhooks"]
+    calls = [(path, method, call) for path, methods in addresses.items() for method, call in methods.items()]
     links = "".join(
         f'<a href="#{escape(call["operationId"])}" title="{escape(call["summary"])}">{_method(method)}{escape(path)}</a>'
         for path, method, call in calls
@@ -155,6 +158,7 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
         for field, kind in schema.get("properties", {}).items()
     )
     text = _text(schema.get("description", ""))
+    text += f" {_type(schema)}" if "anyOf" in schema or "oneOf" in schema else ""
     title = f"<summary><code>{escape(name)}</code></summary>"
     return f'<details>{title}<div id="schema-{escape(name)}"><p>{text}</p>{rows}</div></details>'
 
@@ -164,9 +168,10 @@ def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#schema-{name}"><code>{name}</code></a>'
-    if "anyOf" in schema:
-        return " or ".join(_type(option) for option in schema["anyOf"])
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(_type(option) for option in options)
     kind = schema.get("type", "any")
+    kind = " or ".join(kind) if isinstance(kind, list) else kind
     if kind == "array":
         return f"list of {_type(schema.get('items', {}))}"
     names = ("minimum", "maximum", "minLength", "maxLength", "maxItems", "format", "default")

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any, Final
 
 from services.http.endpoints import Endpoint, Endpoints, Schemas
-from services.http.openapi_schemas import components, plain_patterns, ref
+from services.http.openapi_schemas import components, for_clients, ref
 from services.http.problems import TITLES, Problem
 
 VERSION: Final = "1"
@@ -22,13 +22,26 @@ _PAGES: Final = {
     "/openapi.json": ("This document", "application/json"),
     "/docs": ("This document, to read", "text/html"),
 }
+_LICENSE: Final = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+_TAGS: Final = {
+    "answers": "What this session is about, what goes with it, whether a nudge is worth it.",
+    "events": "What visitors do.",
+    "catalog": "What may be recommended and offered.",
+    "signals": "Signals, and where they go.",
+    "privacy": "Erasure of a visitor.",
+    "service": "How the service is, and what it offers.",
+}
+_TAG_OF: Final = {
+    "recommendations": "answers", "intent": "answers", "engagement": "answers", "offers": "catalog", "catalog": "catalog",
+    "subscriptions": "signals", "signals": "signals", "users": "privacy", "erasures": "privacy",
+}  # fmt: skip
 _ALWAYS: Final = (401, 403, 405, 408, 413, 422, 429, 500, 503)
 _WITH_BODY: Final = (400, 415)
 _WITH_PARTS: Final = (404,)
 _STATEFUL: Final = (409,)
 
 
-def document(endpoints: Endpoints, today: date) -> dict[str, Any]:
+def document(endpoints: Endpoints, today: date, webhooks: Schemas | None = None) -> dict[str, Any]:
     """The whole document, OpenAPI 3.1.
 
     Parameters
@@ -37,6 +50,8 @@ def document(endpoints: Endpoints, today: date) -> dict[str, Any]:
         By method and address.
     today
         Of the endpoints' own schemas: events of a session must have happened by then, or soon after.
+    webhooks
+        What we send by ourselves: operations by name; their schemas are among those of the endpoints.
     """
     paths: dict[str, Any] = {}
     for (method, path), endpoint in endpoints.items():
@@ -46,8 +61,11 @@ def document(endpoints: Endpoints, today: date) -> dict[str, Any]:
     key = {"type": "http", "scheme": "bearer", "description": "sk_ server key; pk_ browser key, which may only send events"}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Attune", "version": VERSION, "description": _ABOUT},
+        "info": {"title": "Attune", "version": VERSION, "description": _ABOUT, "license": _LICENSE},
+        "servers": [{"url": "/", "description": "The service that this document comes from."}],
+        "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": paths,
+        "webhooks": {name: {"post": operation} for name, operation in (webhooks or {}).items()},
         "components": {"schemas": _schemas(endpoints, today), "securitySchemes": {"key": key}},
     }
 
@@ -58,7 +76,7 @@ def _schemas(endpoints: Endpoints, today: date) -> Schemas:
     schemas = components(Problem, *(body for body in bodies if isinstance(body, type)))
     for own in dict.fromkeys(endpoint.schemas for endpoint in endpoints.values()):
         schemas |= own(today) if own is not None else {}
-    return {name: plain_patterns(schema) for name, schema in schemas.items()}
+    return {name: for_clients(schema) for name, schema in schemas.items()}
 
 
 def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
@@ -67,6 +85,7 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": ref("Problem")}}
     operation: dict[str, Any] = {
         "operationId": endpoint.name,
+        "tags": [_tag(path)],
         "summary": endpoint.summary,
         "description": f"Needs the scope `{endpoint.scope}`.",
         "security": [{"key": []}],
@@ -81,6 +100,17 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
         content = {"schema": ref(_name(endpoint.request)), "example": endpoint.example}
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     return operation
+
+
+def _tag(path: str) -> str:
+    """Tag of an address, by its first word behind the version; what no group claims is about visits, as events are.
+
+    Examples
+    --------
+    >>> _tag("/v1/offers")
+    'catalog'
+    """
+    return _TAG_OF.get(path.split("/")[2], "events")
 
 
 def _part(name: str) -> dict[str, Any]:
@@ -112,4 +142,5 @@ def _page(path: str, summary: str, media: str) -> dict[str, Any]:
         responses["503"] = {"description": "Not ready yet.", "content": {media: {}}}
     refused = {"application/problem+json": {"schema": ref("Problem")}}
     responses["405"] = {"description": f"{TITLES[405]}.", "content": refused}
-    return {"operationId": path.strip("/").replace(".", "_"), "summary": summary, "responses": responses}
+    name = path.strip("/").replace(".", "_")
+    return {"operationId": name, "tags": ["service"], "summary": summary, "security": [], "responses": responses}

@@ -1,6 +1,9 @@
 """JSON schemas of the OpenAPI document: from structs, and the instants that no type can say."""
 
+import json
+import re
 from datetime import date
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +17,8 @@ _DAYS: Final = (
 _CLOCK: Final = r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])"
 INSTANT: Final = f"^(19(7[1-9]|[89][0-9])|2[0-9]{{3}})-{_DAYS}{_CLOCK}$"
 
+_ATTRIBUTE: Final = re.compile(r"^(\w+(?:, \w+)*)\n((?:    .+\n?)+)", re.MULTILINE)  # of a numpydoc docstring
+
 
 def ref(name: str) -> dict[str, str]:
     """Reference to a schema."""
@@ -22,7 +27,7 @@ def ref(name: str) -> dict[str, str]:
 
 def optional(schema: dict[str, Any]) -> dict[str, Any]:
     """Schema of a field that may be null, and is null where it is missing."""
-    return {"anyOf": [schema, {"type": "null"}], "default": None}
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def words(vocabulary: tuple[str, ...]) -> dict[str, Any]:
@@ -53,19 +58,40 @@ def until(today: date) -> str:
     return f"^((({years[0]})-{_DAYS})|{so_far}){_CLOCK}$"
 
 
-def plain_patterns(schema: Any) -> Any:
-    r"""The same schema in the regular expressions of JSON Schema, where Python's ``\Z`` is no end.
+def for_clients(schema: Any) -> Any:
+    r"""The same schema as generators of clients want it.
+
+    They take a field with a default for one that is always there, and an object that names no fields for one that has none;
+    the regular expressions of JSON Schema know no ``\Z``; and a docstring tells its fields where JSON Schema has a place.
 
     Examples
     --------
-    >>> plain_patterns({"items": [{"pattern": r"^a\Z"}]})
-    {'items': [{'pattern': '^a$'}]}
+    >>> for_clients({"properties": {"limit": {"default": 20}, "text": {"pattern": r"^a\Z", "default": None}}})
+    {'properties': {'limit': {'description': 'Default 20.'}, 'text': {'pattern': '^a$'}}}
     """
     if isinstance(schema, list):
-        return [plain_patterns(one) for one in schema]
+        return [for_clients(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    plain = {name: plain_patterns(value) for name, value in schema.items()}
+    plain = {name: for_clients(value) for name, value in schema.items()}
     if isinstance(pattern := schema.get("pattern"), str):
         plain["pattern"] = pattern.replace(r"\Z", "$")
-    return plain
+    if plain.get("type") == "object" and not plain.keys() & {"properties", "additionalProperties"}:
+        plain["additionalProperties"] = True
+    if (default := plain.pop("default", None)) not in (None, [], {}):
+        told = f"{plain.get('description', '')} Default {json.dumps(default)}."
+        plain["description"] = told.strip()
+    return _described(plain)
+
+
+def _described(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same schema with each attribute of its docstring told beside the attribute."""
+    text = schema.get("description")
+    if not isinstance(text, str):
+        return schema
+    about, _, attributes = cleandoc(text).partition("\n\nAttributes\n----------\n")
+    fields = schema.get("properties", {})
+    for names, told in _ATTRIBUTE.findall(attributes):
+        for name in names.split(", "):
+            fields = fields | {name: fields[name] | {"description": " ".join(told.split())}}
+    return schema | {"description": about} | ({"properties": fields} if fields else {})
