@@ -28,6 +28,8 @@ class Settings(BaseSettings):
         Which stores are used: ``embedded`` files, or the ``scale`` servers.
     workers
         Processes that answer requests.
+    access_log
+        A line on standard error for every answer, with its request id; as text or as JSON.
     least_free_mib
         While less is free on the disk of the home, nothing is written: events get 503, recommendations go on.
     retention_days
@@ -71,6 +73,7 @@ class Settings(BaseSettings):
     port: int = Field(default=3000, ge=0, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    access_log: Literal["off", "text", "json"] = "off"
     least_free_mib: int = Field(default=64, ge=0, le=1 << 20)
     retention_days: int | None = Field(default=None, ge=1, le=36_500)
     feature_max_age_s: int = Field(default=30 * 86_400, ge=1)

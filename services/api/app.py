@@ -34,8 +34,10 @@ from services.api import (
     subscriptions,
 )
 from services.api.collaborators import Collaborators, Observer, Unobserved
+from services.api.unknown_fields import told_of_unknown
 from services.delivery.seals import Seals
 from services.http import asgi, docs_page
+from services.http.access_log import access_log
 from services.http.calls import WARM_UP, Call
 from services.http.dispatch import Dispatcher, Page
 from services.http.endpoints import Endpoint, Endpoints
@@ -71,7 +73,7 @@ class App:
         self.started = False
         self.endpoints: Endpoints = {}
         for module in MODULES:
-            self.endpoints |= module.endpoints(shared)
+            self.endpoints |= {place: told_of_unknown(one) for place, one in module.endpoints(shared).items()}
         documents = docs_page.Documents(self.endpoints, shared.now_us, messages.webhooks())
         self.pages: dict[str, Page] = {
             "/livez": Page(asgi.JSON, lambda: (200, b'{"status":"alive"}')),
@@ -85,7 +87,7 @@ class App:
             (settings.browser_requests_per_minute, settings.browser_requests_per_peer),
             traces=settings.log_level == "DEBUG",
         )  # fmt: skip
-        self._dispatch = Dispatcher(self.endpoints, self.pages, guard)
+        self._dispatch = Dispatcher(self.endpoints, self.pages, guard, access_log(settings.access_log, shared.now_us))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

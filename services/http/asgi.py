@@ -171,9 +171,10 @@ async def stream(
 ) -> None:
     """Send an answer piece by piece, each as soon as it is there, until it ends or the client goes away.
 
+    A proxy is told not to gather the pieces: nginx, as it comes, would pass on nothing for as long as the stream lasts.
     What goes wrong after the first piece ends the answer: its status has gone out, so nobody can be told, but can come back.
     """
-    fields = [(b"content-type", media_type), (b"cache-control", b"no-store"), *headers]
+    fields = [(b"content-type", media_type), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"), *headers]
     await send({"type": "http.response.start", "status": status, "headers": fields})
     gone = asyncio.create_task(_gone(receive))
     step = asyncio.ensure_future(anext(chunks, None))

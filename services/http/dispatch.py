@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from services.http import asgi, cors
+from services.http.access_log import ELSEWHERE, AccessLog
 from services.http.endpoints import Endpoints
 from services.http.guard import Guard
 from services.http.problems import Refusal
@@ -33,24 +34,29 @@ class Dispatcher:
     ----------
     endpoints, pages
         By method and address, or by address alone; more may be added before the first request.
+    access
+        None keeps no log of answers.
     """
 
-    def __init__(self, endpoints: Endpoints, pages: dict[str, Page], guard: Guard) -> None:
+    def __init__(self, endpoints: Endpoints, pages: dict[str, Page], guard: Guard, access: AccessLog | None = None) -> None:
         self._router = Router(endpoints)
         self._pages = pages
         self._guard = guard
+        self._access = access
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         fields = dict(reversed(headers))
         request_id = self._ids.of(fields)
-        if len(fields) != len(headers) and is_ambiguous(headers):
-            await asgi.reply_problem(send, AMBIGUOUS, ((HEADER, request_id),), request_id)
-            return
         raw_path = scope.get("raw_path") or path.encode()
         match = self._router.find(method, path, raw_path)
-        if match is not None:
+        if self._access is not None:
+            route = match.route if match is not None else path if path in self._pages else ELSEWHERE
+            send = self._access.watching(send, method, route, request_id)
+        if len(fields) != len(headers) and is_ambiguous(headers):
+            await asgi.reply_problem(send, AMBIGUOUS, ((HEADER, request_id),), request_id)
+        elif match is not None:
             await self._guard.answer(match, scope, receive, send, fields, request_id)
         elif (page := self._pages.get(path)) is not None:
             await _show(page, method, send, request_id)

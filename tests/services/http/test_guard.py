@@ -232,6 +232,7 @@ def test_a_stream_is_sent_as_it_comes(service: Service) -> None:
     service.app.endpoints["GET", "/v1/count"] = Endpoint(count, "events:write", "count", "Counts")
     answer = service.ask(b"", "/v1/count", "GET")
     assert (answer.headers["content-type"], answer.content) == ("text/event-stream", b"data: 0\n\ndata: 1\n\ndata: 2\n\n")
+    assert answer.headers["x-accel-buffering"] == "no"  # nginx gathers otherwise, and passes on nothing
 
 
 @pytest.mark.parametrize("error", [Refusal(503, "the store cannot be read now"), ValueError("u-1")])
