@@ -27,6 +27,7 @@ from models.schema import (
     SESSION_IDLE_S,
     SESSIONS_VIEW,
     USER_FEATURES,
+    USER_RECENT_EVENTS,
     USER_RECENT_ITEMS,
     USERS_VIEW,
     VIEW_KEY,
@@ -71,7 +72,11 @@ def declare(offline: Path) -> Declared:
 
     sessions = view(SESSIONS_VIEW, session, _floats(SESSION_FEATURES), SESSION_IDLE_S)
     users = view(USERS_VIEW, user, [*_floats(USER_FEATURES), Field(name=LAST_EVENT_AT, dtype=Int64)])
-    recent_fields = [Field(name=USER_RECENT_ITEMS, dtype=Array(String)), Field(name=RECENT_ITEMS_AT, dtype=Int64)]
+    recent_fields = [
+        Field(name=USER_RECENT_ITEMS, dtype=Array(String)),
+        Field(name=RECENT_ITEMS_AT, dtype=Int64),
+        Field(name=USER_RECENT_EVENTS, dtype=Array(String)),
+    ]
     recent = view(RECENT_ITEMS_VIEW, user, recent_fields)
     items = view(ITEMS_VIEW, item, _floats(ITEM_FEATURES))
     services = [

@@ -5,6 +5,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra.layout import FEAST
+from models.schema import VIEW_KEY
 
 if TYPE_CHECKING:  # Feast takes seconds to import
     from feast import FeatureStore
@@ -99,3 +100,18 @@ def _connection_string(redis_url: str) -> str:
     if url.scheme == "rediss":
         parts.append("ssl=true")
     return ",".join(parts)
+
+
+def read_row(store: "FeatureStore", view: str, key: str, names: list[str]) -> dict[str, Any]:
+    """The values of one entity by name, in a fraction of the time that Feast's own way of reading takes.
+
+    What the entity does not have is left out; a list of texts comes as one.
+    """
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    table = store.get_feature_view(view, allow_registry_cache=True)
+    keys = [EntityKey(join_keys=[VIEW_KEY[view]], entity_values=[Value(string_val=key)])]
+    ((_, row),) = store._get_provider().online_read(store.config, table, keys, names)
+    found = {name: getattr(value, kind) for name, value in (row or {}).items() if (kind := value.WhichOneof("val"))}
+    return {name: list(value.val) if hasattr(value, "val") else value for name, value in found.items()}

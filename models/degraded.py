@@ -15,6 +15,7 @@ ENGAGEMENT_BY_FORMULA: Final = "engagement_by_formula"
 UNKNOWN_USER: Final = "unknown_user"
 UNKNOWN_ITEM_FEATURES: Final = "unknown_item_features"
 ONLINE_STORE_UNREACHABLE: Final = "online_store_unreachable"
+HISTORY_UNKNOWN: Final = "history_unknown"
 NO_CONSENT: Final = "no_consent"
 
 REASONS: Final = {
@@ -31,5 +32,6 @@ REASONS: Final = {
     UNKNOWN_USER: "nothing is known about the user, or it is too old",
     UNKNOWN_ITEM_FEATURES: "nothing is known about the item, or it is too old",
     ONLINE_STORE_UNREACHABLE: "the online store did not answer",
+    HISTORY_UNKNOWN: "what the visitor did before is not known, or it is too old: the session alone speaks",
     NO_CONSENT: "the visitor does not consent: the answer comes from the session that the request brought along",
 }

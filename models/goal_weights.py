@@ -115,7 +115,7 @@ def goal_weights(base: Floats, slopes: Floats, center: Floats, chances: Floats) 
 
 
 def told_of(events: EventArray, p_intent: Floats) -> Floats:
-    """What P(goal | session) is told of a session, shape (N_TOLD,)."""
+    """Inputs of P(goal | session), shape (N_TOLD,)."""
     counts = np.bincount(events["event_type"], minlength=N_EVENT_TYPES)
     return np.concatenate((np.ones(1), np.log1p(counts), p_intent))
 

@@ -19,8 +19,9 @@ from models.associations.goal_query import MOST_GUESTS, Past
 from models.associations.goals import NO_PAST, Told
 from models.associations.model import AssociationStore, Contribution, Ranked
 from models.events.encode import NO_CODE, EventArray
+from models.events.touches import History
 from models.goal_weights import Scale, one_goal, scale_of
-from models.known import History, ItemCodes, ItemList, Known, RecentItems, item_codes
+from models.known import ItemCodes, ItemList, Known, RecentItems, item_codes
 from models.live_session import LiveSession, cart_and_bought, last_item
 from models.model_set import ModelSet
 from models.ranker.model import Ranked as RankedByTrees
@@ -109,6 +110,11 @@ class Weighing(NamedTuple):
     p_intent: Floats
     mixture: Floats | None = None
     scale: Scale | None = None
+
+    @property
+    def shown(self) -> Floats:
+        """The weights of event types that were really used, shape (n_event_types,)."""
+        return self.weights if self.scale is None else self.scale.source
 
 
 class ItemRanking(NamedTuple):
@@ -241,7 +247,7 @@ def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, t
         told.append(degraded.UNKNOWN_ITEM)
     if known.recent is not None and not session.item_ids:
         told.append(degraded.RECENT_ITEMS)
-    allowed, history = ALL_ALLOWED if known.allowed is None else known.allowed(model), _earlier(session, known.history)
+    allowed, history = ALL_ALLOWED if known.allowed is None else known.allowed(model), earlier(session, known.history)
     party = _party(session, model, history) if isinstance(model, AssociationStore) else _Party(model, {})
     left_out = items_left_out(session, party, asked.item_id, asked.exclude_seen)
     query = query_of(session, party, asked.item_id, known.recent)
@@ -265,7 +271,7 @@ def _party(session: LiveSession, model: ItemList, history: History) -> _Party:
     return _Party(model, {item: model.n_items + k for k, item in enumerate(unknown[:MOST_GUESTS])})
 
 
-def _earlier(session: LiveSession, history: History | None) -> History:
+def earlier(session: LiveSession, history: History | None) -> History:
     """The part of a history that came before a session."""
     if history is None:
         return _NO_HISTORY

@@ -7,6 +7,7 @@ import numpy as np
 
 from models.arrays import Flags, Floats32, Ints
 from models.events.encode import NO_CODE
+from models.events.touches import History
 
 
 class ItemCodes(Protocol):
@@ -59,14 +60,6 @@ class RecentItems(NamedTuple):
     at_us: int
 
 
-class History(NamedTuple):
-    """What a user did on items, newest first: item, code of the event type, instant; as many of each."""
-
-    item_ids: list[str]
-    types: list[int]
-    at_us: list[int]
-
-
 class Known(NamedTuple):
     """Features, recent items, history, and what may be shown.
 
@@ -76,6 +69,8 @@ class Known(NamedTuple):
         Features of the item at hand, in the order of `ITEM_FEATURES`, shape (n_item_features,).
     history
         What the user did, this session included as far as it is known already.
+    without_history
+        Names of `models.degraded` for why there is none; admitted where weights answer that would have used it.
     missing
         Names of `models.degraded` for what the online store did not tell.
     allowed
@@ -88,6 +83,7 @@ class Known(NamedTuple):
     missing: tuple[str, ...] = ()
     allowed: Callable[[ItemList], Flags] | None = None
     history: History | None = None
+    without_history: tuple[str, ...] = ()
 
 
 NOTHING_KNOWN = Known()

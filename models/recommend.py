@@ -20,7 +20,7 @@ from models.experiments.assignment import DYNAMIC_VS_STATIC
 from models.experiments.interleaving import FIRST, team_draft
 from models.features import sessions
 from models.inference import intent
-from models.item_ranking import Asked, ItemRanking, rank_items, weigh
+from models.item_ranking import Asked, ItemRanking, earlier, rank_items, weigh
 from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet
@@ -37,11 +37,19 @@ class Who(NamedTuple):
     user_id
         The pseudonym, by which the experiment's variant is dealt.
     decision_id
-        By which the bandit deals a profile, and interleaving its turns.
+        Of this answer.
+    session
+        By which, and the user, the bandit deals a profile and interleaving its turns: the session's id, or when it began.
     """
 
     user_id: str
     decision_id: str
+    session: str = ""
+
+    @property
+    def dealt_by(self) -> str:
+        """Key of a deal: as long as it is the same, so is the profile."""
+        return f"{self.user_id} {self.session}"
 
 
 class Assignment(NamedTuple):
@@ -58,6 +66,13 @@ class Situation(NamedTuple):
     p_intent: Floats
 
 
+class Goal(NamedTuple):
+    """Goal that was asked for, and the mixture that answered, shape (n_goals,); None where weights know of no goals."""
+
+    asked: str
+    mixture: Floats | None
+
+
 class Recommendation(NamedTuple):
     """Items that go with a session, and all that the record of the decision says.
 
@@ -70,6 +85,8 @@ class Recommendation(NamedTuple):
         turns, where there are any.
     degraded
         Names of the fallbacks that were taken.
+    goal
+        What the items shall lead to.
     """
 
     p_intent: Floats
@@ -79,6 +96,7 @@ class Recommendation(NamedTuple):
     dealt: Dealt
     context: dict[str, Any]
     degraded: list[str]
+    goal: Goal
 
     @property
     def label(self) -> str:
@@ -108,20 +126,26 @@ def recommend(
     p_intent = situation.p_intent
     context = context_of(session, situation.features, INTENTS[int(p_intent.argmax())], now_us)
     variant = assignment.assign(DYNAMIC_VS_STATIC, who.user_id) if variant is None else variant
-    dealt = _dealt(variant, models, bandit, context, who.decision_id, told)
+    dealt = _dealt(variant, models, bandit, context, who.dealt_by, told)
     actions = actions_of(models, variant)
     if actions is not None:
         context["action_weights"] = actions.seq  # which state of them, for a replay
     if models.associations is not None:
         context["associations"] = models.associations.built_to_seq  # the event up to which they follow the log, likewise
-    weighing = weigh(dealt.weights, actions, session.events, p_intent, now_us)
+    weighing = weigh(dealt.weights, actions, session.events, p_intent, now_us, asked.goal)
+    if weighing.scale is not None:
+        told.extend(known.without_history)
+        before = earlier(session, known.history).at_us
+        if before:  # how much of the history was used, and up to when: with the log, what it was
+            context["history"] = [len(before), before[0]]
     assigned = assigned_to(asked, models, variant)
     if assigned.name == assignment.INTERLEAVED:
         ours, theirs = (rank_items(replace(asked, ranker=r), session, models, known, weighing, told) for r in (False, True))
-        ranking, context[assignment.TEAMS] = in_turns(ours, theirs, asked.limit, who.decision_id)
+        ranking, context[assignment.TEAMS] = in_turns(ours, theirs, asked.limit, f"{who.dealt_by} {len(session.events)}")
     else:
         ranking = rank_items(replace(asked, ranker=True) if asked.interleave else asked, session, models, known, weighing, told)
-    return Recommendation(p_intent, weighing.weights, ranking, assigned, dealt, context, list(dict.fromkeys(told)))
+    goal = Goal(asked.goal, weighing.mixture)
+    return Recommendation(p_intent, weighing.shown, ranking, assigned, dealt, context, list(dict.fromkeys(told)), goal)
 
 
 def situate(session: LiveSession, models: ModelSet, told: list[str]) -> Situation:
@@ -172,14 +196,14 @@ def context_of(session: LiveSession, features: Floats32, label: str, now_us: int
 
 
 def _dealt(
-    variant: str, models: ModelSet, bandit: Bandit | None, context: dict[str, Any], decision_id: str, told: list[str]
+    variant: str, models: ModelSet, bandit: Bandit | None, context: dict[str, Any], dealt_by: str, told: list[str]
 ) -> Dealt:
     if variant == assignment.STATIC:
         return STATIC_ARM
     if bandit is None:
         weights = profile_of(models, told)
         return Dealt(arms.arm_id(arms.LEARNED, weights), weights)
-    dealt = arms.deal(bandit, context, decision_id)
+    dealt = arms.deal(bandit, context, dealt_by)
     if dealt.snapshot is None:  # nothing learned of these profiles yet: the champion weights serve, and the decision says so
         profile_of(models, told)  # says so where even the champion weights are missing
     return dealt
@@ -193,15 +217,15 @@ def profile_of(models: ModelSet, told: list[str]) -> WeightProfile:
     return HEURISTIC
 
 
-def in_turns(ours: ItemRanking, theirs: ItemRanking, limit: int, decision_id: str) -> tuple[ItemRanking, str]:
-    """Draft one list of two by turns; the same decision id gives the same draft.
+def in_turns(ours: ItemRanking, theirs: ItemRanking, limit: int, dealt_by: str) -> tuple[ItemRanking, str]:
+    """Draft one list of two by turns; the same visitor at the same moment gets the same draft.
 
     Returns
     -------
     The items, each with the score and reasons of the side that picked it, and a character per item that says whose it is
     (`models.experiments.interleaving`).
     """
-    seed = int.from_bytes(blake2b(decision_id.encode(), digest_size=8).digest(), "big")
+    seed = int.from_bytes(blake2b(dealt_by.encode(), digest_size=8).digest(), "big")
     draft = team_draft(ours.item_ids, theirs.item_ids, limit, np.random.default_rng(seed))
     places = [{item: place for place, item in enumerate(side.item_ids)} for side in (ours, theirs)]
     picked = []

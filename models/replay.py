@@ -16,12 +16,13 @@ import numpy.typing as npt
 from models.arrays import Floats, Ints
 from models.associations.model import AssociationStore
 from models.events.encode import NO_CODE, EventArray
+from models.events.touches import History
 from models.experiments.assignment import DYNAMIC
 from models.features import histories
 from models.features.histories import Histories
 from models.inference.examples import Log
 from models.item_ranking import AUTO, Asked, Inquiry, by_associations, by_ranker, inquire, weigh
-from models.known import History, Known, item_codes
+from models.known import Known, item_codes
 from models.live_session import cut
 from models.model_set import ModelSet, required
 from models.questions.answers import LIMIT

@@ -19,7 +19,7 @@ _NO_WEIGHTS: Final = np.zeros(N_EVENT_TYPES)
 
 
 class Told(NamedTuple):
-    """What a visitor did: the session, oldest event first, shape (n_events,) each, and before it; how many items are guests."""
+    """Deeds of a visitor: the session, oldest event first, shape (n_events,) each, and before it; how many items are guests."""
 
     items: Ints
     types: Bytes
@@ -48,7 +48,7 @@ def recommend(
 
 
 def evidence(store: AssociationStore, told: Told, exclude: Ints | None = None) -> Evidence:
-    """What speaks for each item, apart by what it is multiplied by."""
+    """Evidence for each item, apart by what it is multiplied by."""
     place_of: Ints | None = getattr(store._local, "place_of", None)
     if place_of is None or len(place_of) < store.n_items + MOST_GUESTS:
         place_of = store._local.place_of = np.full(store.n_items + store.n_items // 4 + 2 * MOST_GUESTS, -1)
@@ -73,11 +73,11 @@ def explain(
     because = []
     for code in ranked.items.tolist():
         rows = order[np.searchsorted(codes, code) : np.searchsorted(codes, code, side="right")]
-        total = amount[rows].sum()
+        total = float(amount[rows].sum())
         sums: dict[tuple[int, int], float] = {}
         for row in rows.tolist():
             key = int(found.anchor[row]), _reason(int(found.kind[row]))
-            sums[key] = sums.get(key, 0.0) + amount[row]
+            sums[key] = sums.get(key, 0.0) + float(amount[row])
         best = sorted(sums.items(), key=lambda one: (-one[1], one[0]))[:N_BECAUSE]
         because.append([_contribution(store, key, told, guests, share / total) for key, share in best if share > 0.0])
     n = ranked.n_associated

@@ -157,16 +157,18 @@ def bandit_of(arms: Arms, snapshot: Snapshot | None) -> Bandit:
     return Bandit(arms, snapshot if fits else None)
 
 
-def deal(bandit: Bandit, context: Mapping[str, Any], decision_id: str) -> Dealt:
+def deal(bandit: Bandit, context: Mapping[str, Any], dealt_by: str) -> Dealt:
     """Let the bandit choose; the champion weights where there are no posteriors about these arms.
 
     Parameters
     ----------
     context
         Of the decision; the snapshot says what of it counts.
+    dealt_by
+        Visitor and session: the same ones get the same profile.
     """
     arms, now = bandit
     if now is None:
         return Dealt(arms.served, arms.profiles[arms.served])
-    choice = profile_bandit.choose(now, context.get(now.context, EVERYWHERE), decision_id)
+    choice = profile_bandit.choose(now, context.get(now.context, EVERYWHERE), dealt_by)
     return Dealt(choice.profile, arms.profiles[choice.profile], choice.propensity, now.version)

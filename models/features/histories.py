@@ -4,15 +4,14 @@ One walk over a user's events from the newest back makes what the online store h
 a moment of the log is judged with.
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from models.arrays import Bytes, Ints
 from models.events.encode import EventArray
 from models.kernels import kernel
-
-MOST: Final = 40  # entries of a history
+from models.schema import N_RECENT_EVENTS
 
 
 class Histories(NamedTuple):
@@ -35,7 +34,7 @@ def of(events: EventArray, user_codes: Ints) -> Histories:
 
 
 def until(histories: Histories, user: int, last_us: int, before_us: int | None = None) -> Ints:
-    """Places of a user's newest events up to an instant, at most `MOST`, each item and type once, newest first.
+    """Places of a user's newest events up to an instant, at most `N_RECENT_EVENTS`, each item and type once, newest first.
 
     Parameters
     ----------
@@ -51,7 +50,7 @@ def until(histories: Histories, user: int, last_us: int, before_us: int | None =
     ([2, 1], [1])
     """
     first, end = histories.bounds[user : user + 2].tolist()
-    found = np.empty(MOST, np.int64)
+    found = np.empty(N_RECENT_EVENTS, np.int64)
     n = _walk(histories.item, histories.kind, histories.at_us, first, end, last_us, found)
     places = found[:n]
     return places if before_us is None else places[histories.at_us[places] < before_us]

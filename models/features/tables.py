@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.arrays import Objects
+from models.arrays import Ints, Objects
 from models.events.encode import NO_CODE, EventArray
-from models.features import items, sessions, users
+from models.events.touches import text_of
+from models.features import histories, items, sessions, users
 from models.features.items import HOUR_US
 from models.schema import (
     INSTANT,
@@ -22,6 +23,7 @@ from models.schema import (
     RECENT_ITEMS_AT,
     SESSION_FEATURES,
     USER_FEATURES,
+    USER_RECENT_EVENTS,
     USER_RECENT_ITEMS,
     VIEW_KEY,
 )
@@ -121,18 +123,32 @@ def of_users(frame: pd.DataFrame, events: EventArray, item_ids: Objects) -> tupl
     Returns
     -------
     Columns ``user_id``, ``occurred_at``, `USER_FEATURES`, `LAST_EVENT_AT`; and ``user_id``, ``occurred_at``,
-    `USER_RECENT_ITEMS` (lists of texts, newest first), `RECENT_ITEMS_AT`.
+    `USER_RECENT_ITEMS` (lists of texts, newest first), `RECENT_ITEMS_AT`, `USER_RECENT_EVENTS` (likewise, `events.touches`).
     """
-    codes, user_ids = pd.factorize(frame["user_id"].to_numpy(dtype=object))
-    history = users.fold(events, codes.astype(np.int64))
-    codes, at_us = codes[history.rows], events["occurred_at_us"][history.rows]
+    factors, user_ids = pd.factorize(frame["user_id"].to_numpy(dtype=object))
+    codes_by_row = factors.astype(np.int64)
+    history = users.fold(events, codes_by_row)
+    codes, at_us = codes_by_row[history.rows], events["occurred_at_us"][history.rows]
     kept = last_of_instant(codes, at_us)
     keys = {"user_id": user_ids[codes[kept]], INSTANT: instants(at_us[kept]), LAST_EVENT_AT: at_us[kept]}
     features = _table(keys, history.features[kept], USER_FEATURES)
     newest = kept[last_of_instant(codes[kept], np.zeros(len(kept), dtype=np.int64))]
     lists = [[item_ids[code] for code in row if code != NO_CODE] for row in history.recent_items[newest].tolist()]
     recent = {"user_id": user_ids[codes[newest]], INSTANT: instants(at_us[newest])}
-    return features, pd.DataFrame({**recent, USER_RECENT_ITEMS: lists, RECENT_ITEMS_AT: at_us[newest]})
+    recent |= {USER_RECENT_ITEMS: lists, RECENT_ITEMS_AT: at_us[newest]}
+    return features, pd.DataFrame({**recent, USER_RECENT_EVENTS: _touches(events, codes_by_row, codes[newest], item_ids)})
+
+
+def _touches(events: EventArray, user_codes: Ints, users: Ints, item_ids: Objects) -> list[list[str]]:
+    """What each of some users did on items, as texts."""
+    known = histories.of(events, user_codes)
+    last_us = int(events["occurred_at_us"].max(initial=0))
+    found = []
+    for user in users.tolist():
+        places = histories.until(known, user, last_us)
+        columns = known.kind[places].tolist(), known.at_us[places].tolist(), item_ids[known.item[places]].tolist()
+        found.append([text_of(*one) for one in zip(*columns, strict=True)])
+    return found
 
 
 def of_items(events: EventArray, item_ids: Objects, until_us: int) -> pd.DataFrame:

@@ -16,11 +16,11 @@ from models.bandit.arms import Bandit
 from models.events.identity import pseudonym
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.item_ranking import Asked
-from models.known import NOTHING_KNOWN, Known
+from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet
-from models.recommend import Recommendation, Who, assigned_to, recommend
-from models.schema import EVENT_TYPES
+from models.recommend import Goal, Recommendation, Who, assigned_to, recommend
+from models.schema import EVENT_TYPES, GOALS
 from models.uuid7 import RANDOM_BITS, decision_id
 from services.api import wire
 from services.api.collaborators import Collaborators
@@ -89,26 +89,30 @@ class RecommendationHandler:
         decision = decision_id(call.received_at_us, self._noise.getrandbits(RANDOM_BITS))
         # Without consent nobody is recognized: the variant is dealt anew for every request.
         user_id = pseudonym(self._shared.key(call.partner), request.user_id) if consent else decision
-        asked = Asked(request.item_id, request.limit, request.explain, request.exclude_seen, request.ranker, request.interleave)
         session_id = request.session_data.session_id if request.session_data else None
-        return Question(asked, session, session_id, Who(user_id, decision), consent)
+        who = Who(user_id, decision, session_id or began(session))
+        return Question(asked_of(request), session, session_id, who, consent)
 
     def _read(self, question: Question, models: ModelSet, partner: str, now_us: int) -> tuple[Known, Bandit]:
         """Read what the stores know, and what the bandit believes."""
         shared = self._shared
         shared.catalog.refresh(now_us / 1e6)
-        known = self._known(question, now_us)._replace(allowed=partial(shared.catalog.allowed, partner))
-        return known, shared.profiles.current(models, now_us / 1e6)
+        bandit = shared.profiles.current(models, now_us / 1e6)
+        has_goals = any(one.goals is not None for one in bandit.arms.profiles.values())
+        known = self._known(question, now_us, has_goals=has_goals)
+        return known._replace(allowed=partial(shared.catalog.allowed, partner)), bandit
 
-    def _known(self, question: Question, now_us: int) -> Known:
+    def _known(self, question: Question, now_us: int, *, has_goals: bool) -> Known:
         if not question.consent:
             return Known(missing=(degraded.NO_CONSENT,))
-        if question.session.item_ids or question.asked.item_id:
-            return NOTHING_KNOWN
         missing: list[str] = []
-        online, user_id = self._shared.online.current(), question.who.user_id
-        recent = read_or_name(lambda: online.recent_items(user_id, now_us), degraded.UNKNOWN_USER, missing)
-        return Known(recent=recent, missing=tuple(missing))
+        without_history: list[str] = []
+        online, user_id, recent, history = self._shared.online.current(), question.who.user_id, None, None
+        if not (question.session.item_ids or question.asked.item_id):
+            recent = read_or_name(lambda: online.recent_items(user_id, now_us), degraded.UNKNOWN_USER, missing)
+        if has_goals:
+            history = read_or_name(lambda: online.history(user_id, now_us), degraded.HISTORY_UNKNOWN, without_history)
+        return Known(recent=recent, missing=tuple(missing), history=history, without_history=tuple(without_history))
 
     def _record(self, call: Call, question: Question, found: Recommendation, reply: wire.Recommendation, took_us: int) -> None:
         if question.consent and call.caller is not WARM_UP:
@@ -128,6 +132,17 @@ class RecommendationHandler:
             asked, now_us = replace(question.asked, limit=TOP, explain=False), call.received_at_us
             again = partial(_again, asked, question, known, now_us)
             self._shared.shadow.offer("recommendations", again)
+
+
+def asked_of(request: wire.RecommendationRequest) -> Asked:
+    """The question of a request, as the pure function takes it."""
+    flags = request.explain, request.exclude_seen, request.ranker, request.interleave
+    return Asked(request.item_id, request.limit, *flags, request.goal)
+
+
+def began(session: LiveSession) -> str:
+    """When a session began, which tells it from the visitor's others; nothing for an empty one."""
+    return str(session.events["occurred_at_us"][0]) if len(session.events) else ""
 
 
 def _again(asked: Asked, question: Question, known: Known, now_us: int, models: ModelSet) -> Recommendation:
@@ -152,7 +167,13 @@ def on_wire(found: Recommendation, decision: str, models: ModelSet) -> wire.Reco
         experiment=wire.Assignment(*found.assignment),
         models=dict(models.versions),
         degraded=found.degraded,
+        goal=_goal(found.goal),
     )
+
+
+def _goal(goal: Goal) -> wire.Goal:
+    shares = {} if goal.mixture is None else dict(zip(GOALS, goal.mixture.tolist(), strict=True))
+    return wire.Goal(goal.asked, shares)
 
 
 def on_record(

@@ -6,7 +6,7 @@ Requests ignore unknown fields: partners send more than we ask for. Vocabularies
 
 from datetime import date
 from math import nan
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -88,7 +88,8 @@ class RecommendationRequest(msgspec.Struct):
     `exclude_seen` leaves out the whole session's.
     By default the associations answer; `ranker` asks the ranker, which finds the next item more often and gives reasons only
     for items that the associations tie to the session. `interleave` lets both take turns in one list, to learn from what
-    visitors take which of them they prefer.
+    visitors take which of them they prefer. `goal` is what the items shall lead to; `auto` mixes the goals by what the session
+    is likely to come to.
     """
 
     user_id: Id
@@ -99,6 +100,7 @@ class RecommendationRequest(msgspec.Struct):
     exclude_seen: bool = False
     ranker: bool = False
     interleave: bool = False
+    goal: Literal["auto", "view", "add_to_cart", "purchase"] = "auto"
 
 
 class IntentRequest(msgspec.Struct):
@@ -133,13 +135,26 @@ class IntentEstimate(msgspec.Struct, gc=False):
     probabilities: dict[str, float]
 
 
-class Contribution(msgspec.Struct, gc=False):
-    """Why an item is there: an item of the session, the pair of event types that ties them, and its share of the score."""
+class Contribution(msgspec.Struct, gc=False, omit_defaults=True):
+    """Why an item is there: an item of the session, the pair of event types that ties them, and its share of the score.
+
+    `via` is `session`, `history` (the visitor did this on the item in an earlier session) or `category` (popular in that of
+    `item_id`); `relation` is `met`, `same_category` or `other`.
+    """
 
     item_id: str
     source_event: str
     target_event: str
     share: float
+    via: str = "session"
+    relation: str | None = None
+
+
+class Goal(msgspec.Struct, gc=False):
+    """Goal that the items shall lead to, as asked, and the share of each goal in the answer; none where weights know no goals."""
+
+    asked: str
+    mixture: dict[str, float]
 
 
 class RankedItem(msgspec.Struct, gc=False, omit_defaults=True):
@@ -167,6 +182,7 @@ class Recommendation(msgspec.Struct):
     experiment: Assignment
     models: dict[str, int]
     degraded: list[str]
+    goal: Goal | None = None
 
 
 class IntentAnswer(msgspec.Struct):

@@ -14,7 +14,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from feature_repo.store import read_row
 from infra.settings import Settings
+from models.events.touches import History, parse
 from models.known import RecentItems, UserFeatures
 from models.schema import (
     ITEM_FEATURES,
@@ -23,6 +25,7 @@ from models.schema import (
     RECENT_ITEMS_AT,
     RECENT_ITEMS_VIEW,
     USER_FEATURES,
+    USER_RECENT_EVENTS,
     USER_RECENT_ITEMS,
     USERS_VIEW,
 )
@@ -32,6 +35,7 @@ REST_S: Final = 1.0
 REOPEN_S: Final = 10.0
 _USER: Final = [f"{USERS_VIEW}:{name}" for name in (*USER_FEATURES, LAST_EVENT_AT)]
 _RECENT: Final = [f"{RECENT_ITEMS_VIEW}:{name}" for name in (USER_RECENT_ITEMS, RECENT_ITEMS_AT)]
+_HISTORY: Final = [USER_RECENT_EVENTS, RECENT_ITEMS_AT]
 _ITEM: Final = [f"{ITEMS_VIEW}:{name}" for name in ITEM_FEATURES]
 log = logging.getLogger("attune.online")
 
@@ -51,6 +55,10 @@ class OnlineFeatures(Protocol):
         """Items the user met last."""
         ...
 
+    def history(self, user_id: str, now_us: int) -> History | None:
+        """History of the user on items."""
+        ...
+
     def item(self, item_id: str, now_us: int) -> npt.NDArray[np.float32] | None:
         """Features of an item, in the order of `ITEM_FEATURES`."""
         ...
@@ -64,6 +72,10 @@ class NoFeatures:
         raise StoreUnreachable
 
     def recent_items(self, user_id: str, now_us: int) -> RecentItems | None:
+        """Find nothing."""
+        raise StoreUnreachable
+
+    def history(self, user_id: str, now_us: int) -> History | None:
         """Find nothing."""
         raise StoreUnreachable
 
@@ -114,6 +126,14 @@ class FeastFeatures:
             return None
         return RecentItems(list(items), at_us)
 
+    def history(self, user_id: str, now_us: int) -> History | None:
+        """History of the user on items; None too where a home of before keeps none until the next materialization."""
+        row = self._guarded(lambda: read_row(self._store, RECENT_ITEMS_VIEW, user_id, _HISTORY))
+        touches, at_us = row.get(USER_RECENT_EVENTS), row.get(RECENT_ITEMS_AT)
+        if not touches or at_us is None or now_us - at_us > self._max_age_us:
+            return None
+        return parse(touches)
+
     def item(self, item_id: str, now_us: int) -> npt.NDArray[np.float32] | None:
         """Features of an item, in the order of `ITEM_FEATURES`."""
         row, at_s = self._read(_ITEM, "item_id", item_id)
@@ -123,17 +143,20 @@ class FeastFeatures:
 
     def _read(self, features: list[str], key: str, value: str) -> tuple[dict[str, Any], int]:
         """One entity's values by feature name, and the second its first feature stands at (0: not found)."""
+        answer = self._guarded(lambda: self._store.get_online_features(features=features, entity_rows=[{key: value}]))
+        columns = answer.to_dict(include_event_timestamps=True)
+        at_s = columns.get(f"{features[0].partition(':')[2]}__ts", [0])[0]
+        return {name: values[0] for name, values in columns.items()}, int(at_s)
+
+    def _guarded(self, read: Callable[[], Any]) -> Any:
         if self._clock() < self._asleep_until:
             raise StoreUnreachable
         try:
-            answer = self._store.get_online_features(features=features, entity_rows=[{key: value}])
+            return read()
         except self._failures as error:
             self._asleep_until = self._clock() + REST_S
             log.warning("the online store cannot be read: %s", type(error).__name__)
             raise StoreUnreachable from error
-        columns = answer.to_dict(include_event_timestamps=True)
-        at_s = columns.get(f"{features[0].partition(':')[2]}__ts", [0])[0]
-        return {name: values[0] for name, values in columns.items()}, int(at_s)
 
 
 def open_features(settings: Settings) -> OnlineFeatures:

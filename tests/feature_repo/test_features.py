@@ -16,6 +16,7 @@ from models.schema import (
     RECENT_ITEMS_AT,
     SESSION_FEATURES,
     USER_FEATURES,
+    USER_RECENT_EVENTS,
     USER_RECENT_ITEMS,
 )
 
@@ -32,7 +33,7 @@ SERVICES = {
     [
         ("session_features", "session_id", SESSION_FEATURES),
         ("user_features", "user_id", (*USER_FEATURES, LAST_EVENT_AT)),
-        ("user_recent_items", "user_id", (USER_RECENT_ITEMS, RECENT_ITEMS_AT)),
+        ("user_recent_items", "user_id", (USER_RECENT_ITEMS, RECENT_ITEMS_AT, USER_RECENT_EVENTS)),
         ("item_features", "item_id", ITEM_FEATURES),
     ],
 )
@@ -51,7 +52,7 @@ def test_sessions_are_folded_from_the_request_so_their_view_is_offline_only():
 def test_a_service_per_model_holds_the_models_columns_in_their_order():
     assert SERVICES["intent_v1"] == list(INTENT_FEATURES)
     assert [name for name in SERVICES["next_action_v1"] if name != LAST_EVENT_AT] == list(NEXT_ACTION_FEATURES)
-    assert SERVICES["associations_v1"] == [USER_RECENT_ITEMS, RECENT_ITEMS_AT]
+    assert SERVICES["associations_v1"] == [USER_RECENT_ITEMS, RECENT_ITEMS_AT, USER_RECENT_EVENTS]
     assert {*FEATURE_SERVICES.values(), ENGAGEMENT_SERVICE} == set(SERVICES)
 
 

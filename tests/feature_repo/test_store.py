@@ -22,6 +22,7 @@ from models.schema import (
     RECENT_ITEMS_AT,
     SESSION_FEATURES,
     USER_FEATURES,
+    USER_RECENT_EVENTS,
     USER_RECENT_ITEMS,
 )
 
@@ -39,7 +40,11 @@ def tables(folder, user_at=AT):
             **{name: np.float32(i / 10) for i, name in enumerate(USER_FEATURES)}, **{LAST_EVENT_AT: user_at.value // 1_000}
         ),
         "user_recent_items": pd.DataFrame({"user_id": ["u"], INSTANT: at}).assign(
-            **{USER_RECENT_ITEMS: [["hat", "shoe"]], RECENT_ITEMS_AT: user_at.value // 1_000}
+            **{
+                USER_RECENT_ITEMS: [["hat", "shoe"]],
+                RECENT_ITEMS_AT: user_at.value // 1_000,
+                USER_RECENT_EVENTS: [["0 1 hat"]],
+            }
         ),
         "item_features": pd.DataFrame({"item_id": ["hat"], INSTANT: at}).assign(
             **{name: np.float32(i) for i, name in enumerate(ITEM_FEATURES)}

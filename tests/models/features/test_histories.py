@@ -1,6 +1,7 @@
 import numpy as np
 
 from models.features import histories
+from models.schema import N_RECENT_EVENTS
 from tests.builders import encoded
 
 
@@ -14,7 +15,7 @@ def test_each_item_and_type_stands_once_newest_first_and_not_from_the_future() -
 
 
 def test_users_are_kept_apart_and_the_newest_are_kept() -> None:
-    n = histories.MOST + 5
+    n = N_RECENT_EVENTS + 5
     events = encoded(["item_view"] * (n + 1), [*range(n), 99])
     events["occurred_at_us"] = np.arange(n + 1)
     found = histories.of(events, np.append(np.zeros(n, np.int64), 1))

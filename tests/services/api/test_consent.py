@@ -18,6 +18,7 @@ from infra.settings import Settings
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from models.events.identity import partner_key, pseudonym
+from models.events.touches import History
 from services.api.app import build_app
 from services.http import partners
 from services.serving.features import NoFeatures, OnlineFeatures, OnlineSource, RecentItems, UserFeatures
@@ -44,6 +45,10 @@ class Watched(OnlineFeatures):
         return None
 
     def recent_items(self, user_id: str, now_us: int) -> RecentItems | None:
+        self.asked.append(user_id)
+        return None
+
+    def history(self, user_id: str, now_us: int) -> History | None:
         self.asked.append(user_id)
         return None
 

@@ -19,17 +19,21 @@ from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.events import append_events
 from infra.store.statements.decisions import DECISION_COLUMNS
+from models import goal_weights, weight_profile
 from models.assess import assess
 from models.associations.model import AssociationStore
 from models.bandit.arms import arms_of, bandit_of
+from models.events.touches import History
+from models.goal_weights import GoalWeights
 from models.item_ranking import Asked
 from models.known import Known, RecentItems, UserFeatures
 from models.live_session import EMPTY, LiveSession, last_item
 from models.model_set import ModelSet
 from models.model_specs import SPEC
 from models.recommend import Recommendation, Who, recommend
-from models.schema import EVENT_TYPES, INTENTS, ITEM_EVENT_TYPES, ITEM_FEATURES, NEXT_ACTIONS, USER_FEATURES, EventType
+from models.schema import EVENT_TYPES, GOALS, INTENTS, ITEM_EVENT_TYPES, ITEM_FEATURES, NEXT_ACTIONS, USER_FEATURES, EventType
 from models.simulator import ShopConfig, simulate
+from models.weight_profile import STATIC
 from services.api import engagement, recommendations, wire
 from services.api.app import build_app
 from services.http.guard import AdmitAll
@@ -60,6 +64,11 @@ class Remembered:
 
     def recent_items(self, user_id: str, now_us: int) -> RecentItems | None:
         return RecentItems(ITEMS[user_id.encode()[0] % 5 :][:3], NOW_US - DAY_US) if user_id.encode()[0] % 2 else None
+
+    def history(self, user_id: str, now_us: int) -> History | None:
+        n = user_id.encode()[0] % 5
+        touches = History([*ITEMS[n : n + 3], "never seen"], [0, 10, 0, 14], [NOW_US + 3_600_000_000, *[NOW_US - DAY_US] * 3])
+        return touches if user_id.encode()[0] % 2 else None
 
     def item(self, item_id: str, now_us: int) -> Any:
         return np.full(len(ITEM_FEATURES), 2.0, dtype=np.float32) if item_id in ITEMS else None
@@ -105,6 +114,8 @@ class Shop:
         (home / layout.SECRET).write_bytes(bytes(32))  # who is known goes by the pseudonym: the same in every run
         events = simulate(ShopConfig(n_users=400, n_days=3, n_items=60, n_categories=4, seed=3)).events
         self.store.write(lambda transaction: append_events(transaction, events, "local", NOW_US))
+        version = registry.save(home, "weights", weight_profile.to_parts(STATIC._replace(goals=some_goals())), {})
+        registry.set_alias(home, registry.CHAMPION, {"weights": version}, action="promote", actor="test", reason="goals")
         rebuild(home, int(events["occurred_at_us"].max()) + DAY_US)
         RewardDuty(home, self.store).step(NOW_US)
         self.app = build_app(
@@ -155,7 +166,7 @@ class Shop:
     def again(self, visit: Visit, decision: Mapping[str, Any]) -> tuple[Asked, ModelSet, Recommendation]:
         """Take a decision once more: what was asked, by which models, and what comes out."""
         request = msgspec.convert(visit.asked, wire.RecommendationRequest)
-        asked = Asked(request.item_id, request.limit, request.explain, request.exclude_seen, request.ranker, request.interleave)
+        asked = recommendations.asked_of(request)
         models, session = self.models_of(decision), self.session_of(visit, decision["user_id"])
         version = decision["snapshot"]
         snapshot = None if version is None else read_snapshot(self.store.read, version)
@@ -163,11 +174,15 @@ class Shop:
         recent = None if names_items else Remembered().recent_items(decision["user_id"], 0)
         goods = Catalog(self.home, check_s=0)
         goods.refresh(0.0)
+        history = Remembered().history(decision["user_id"], 0)
         known = Known(
             recent=recent, missing=() if names_items or recent else ("unknown_user",),
-            allowed=partial(goods.allowed, decision["partner"]),
+            allowed=partial(goods.allowed, decision["partner"]), history=history,
+            without_history=() if history else ("history_unknown",),
         )  # fmt: skip
-        who, bandit = Who(decision["user_id"], decision["decision_id"]), bandit_of(arms_of(models), snapshot)
+        assert request.session_data is not None
+        who = Who(decision["user_id"], decision["decision_id"], request.session_data.session_id or "")
+        bandit = bandit_of(arms_of(models), snapshot)
         return asked, models, recommend(asked, session, models, known, who, decision["decided_at_us"], bandit)
 
 
@@ -188,7 +203,15 @@ def options(rng: np.random.Generator) -> dict[str, Any]:
     """How a partner asks."""
     flags = {name: bool(rng.random() < 0.3) for name in ("explain", "exclude_seen", "ranker", "interleave")}
     item = {"item_id": str(rng.choice([*ITEMS[:6], "unheard of"]))} if rng.random() < 0.4 else {}
-    return {"limit": int(rng.integers(1, 30)), **flags, **item}
+    goal = {"goal": str(rng.choice(GOALS))} if rng.random() < 0.75 else {}
+    return {"limit": int(rng.integers(1, 30)), **flags, **item, **goal}
+
+
+def some_goals() -> GoalWeights:
+    """Goal weights as good as any."""
+    rng = np.random.default_rng(5)
+    base, slopes, center, chances = (rng.normal(size=shape) for shape in goal_weights.SHAPES)
+    return goal_weights.goal_weights(base, 0.1 * slopes, np.full_like(center, 0.25), chances)
 
 
 def opened(crowned: Path, home: Path, champions: Callable[[Path], ChampionSource], n_visits: int) -> tuple[Shop, list[Visit]]:
@@ -225,9 +248,14 @@ def test_every_recorded_decision_comes_out_the_same_when_it_is_taken_again(visit
         assert (tuple(again.assignment), again.context) == ((row["experiment"], row["variant"]), row["context"])
         assert set(row["items"]) <= set(GOODS) - {*SOLD_OUT, asked.item_id}
         seen.update({row["variant"], row["profile"].partition("@")[0], *again.degraded, *row["context"]})
+        seen.update(one["via"] for because in again.ranking.because or [] for one in because if "via" in one)
+        seen.update({again.goal.asked} if again.goal.mixture is not None else {})
         seen.update({"explained": asked.explain, "ranked": asked.ranker and asked.limit > 1, "some": len(row["items"]) > 1})
-    of_each_kind = ("dynamic", "static", "interleaved", "heuristic", "action_weights", "explained", "ranked", "some")
-    fallbacks = ("recent_items", "unknown_user", "unknown_item", "session_empty", "filled_with_popular")
+    of_each_kind = (
+        *("dynamic", "static", "interleaved", "heuristic", "learned", "action_weights", "explained", "ranked", "some"),
+        *("history", "category", "auto", *GOALS),
+    )
+    fallbacks = ("recent_items", "unknown_user", "unknown_item", "session_empty", "filled_with_popular", "history_unknown")
     assert {name: seen[name] for name in (*of_each_kind, *fallbacks) if seen[name] < 3} == {}
 
 
@@ -266,3 +294,11 @@ def test_an_answer_travels_with_every_intent_and_event_type_and_without_nan(visi
         assert list(visit.recommended.weights) == list(EVENT_TYPES)
         assert visit.recommended.models.keys() >= {"intent", "associations", "ranker"}
         assert b"null" not in msgspec.json.encode([item for item in visit.recommended.items if item.because is not None])
+
+
+def test_the_same_request_brings_the_same_answer_until_something_has_happened(crowned: Path, tmp_path: Path) -> None:
+    shop, visits = opened(crowned, tmp_path / "home", ChampionWatcher, 12)
+    with TestClient(shop.app) as client:
+        for visit in visits:
+            again = [client.post("/v1/recommendations", json=visit.asked).json() for _ in range(5)]
+            assert len({msgspec.json.encode({**one, "decision_id": ""}) for one in again}) == 1

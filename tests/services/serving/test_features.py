@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from infra.settings import Settings
-from models.schema import ITEM_FEATURES, LAST_EVENT_AT, RECENT_ITEMS_AT, USER_FEATURES, USER_RECENT_ITEMS
+from models.events.touches import text_of
+from models.schema import ITEM_FEATURES, LAST_EVENT_AT, RECENT_ITEMS_AT, USER_FEATURES, USER_RECENT_EVENTS, USER_RECENT_ITEMS
 from services.serving.features import FeastFeatures, NoFeatures, StoreUnreachable, open_features
 
 NOW_US = 1_700_000_000_000_000
@@ -72,7 +73,7 @@ def test_a_store_that_fails_is_left_alone_for_a_while() -> None:
 
 
 def test_without_a_store_every_read_says_so() -> None:
-    for read in (NoFeatures().user, NoFeatures().recent_items, NoFeatures().item):
+    for read in (NoFeatures().user, NoFeatures().recent_items, NoFeatures().history, NoFeatures().item):
         with pytest.raises(StoreUnreachable):
             read("x", NOW_US)
 
@@ -91,7 +92,8 @@ def test_features_are_read_from_a_real_feast_store(tmp_path: Path) -> None:
     at = pd.Timestamp(NOW_US, unit="us", tz="UTC")
     key = {"user_id": ["u"], "occurred_at": [at]}
     floats = {name: np.array([n], dtype=np.float32) for n, name in enumerate(USER_FEATURES)}
-    recent = {USER_RECENT_ITEMS: [["b", "a"]], RECENT_ITEMS_AT: [NOW_US]}
+    touches = [text_of(10, NOW_US, "b c"), text_of(0, NOW_US - 5, "a")]
+    recent = {USER_RECENT_ITEMS: [["b", "a"]], RECENT_ITEMS_AT: [NOW_US], USER_RECENT_EVENTS: [touches]}
     item = {name: np.array([2.5], dtype=np.float32) for name in ITEM_FEATURES}
     store.write_to_online_store("user_features", pd.DataFrame(key | floats | {LAST_EVENT_AT: [NOW_US]}))
     store.write_to_online_store("user_recent_items", pd.DataFrame(key | recent))
@@ -102,8 +104,10 @@ def test_features_are_read_from_a_real_feast_store(tmp_path: Path) -> None:
     assert user is not None
     assert (user.row.tolist(), user.last_event_at_us) == (list(range(len(USER_FEATURES))), NOW_US)
     assert features.recent_items("u", NOW_US) == (["b", "a"], NOW_US)
+    assert features.history("u", NOW_US) == (["b c", "a"], [10, 0], [NOW_US, NOW_US - 5])
+    assert features.history("u", NOW_US + 400 * DAY_US) is None
     found = features.item("i", NOW_US)
     assert found is not None
     assert found.tolist() == [2.5] * len(ITEM_FEATURES)
-    for read in (features.user, features.recent_items, features.item):
+    for read in (features.user, features.recent_items, features.history, features.item):
         assert read("never seen", NOW_US) is None

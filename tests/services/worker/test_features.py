@@ -14,9 +14,10 @@ from infra.store.statements.cursors import MOVE_CURSOR
 from infra.store.statements.events import READ_EVENTS
 from models.events.encode import encode
 from models.events.rules import to_row
+from models.events.touches import parse
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
-from models.schema import USER_FEATURES, USER_RECENT_ITEMS
+from models.schema import USER_FEATURES, USER_RECENT_EVENTS, USER_RECENT_ITEMS
 from services.worker.features import MATERIALIZED, FeatureDuty
 from tests.waiting import PATIENCE_S
 
@@ -77,6 +78,10 @@ def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tm
         )
     assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["z", "y", "x"]
     assert len(recent) == 2
+    known, rebuilt = online.rows["user_recent_items", "p-a"][USER_RECENT_EVENTS], recent.set_index("user_id")
+    assert known == rebuilt.loc["p-a", USER_RECENT_EVENTS]
+    assert parse(known).item_ids == ["z", "y", "x"]
+    assert parse(known).at_us == sorted(parse(known).at_us, reverse=True)
 
 
 def test_it_goes_back_when_a_materialization_wrote_an_older_state(tmp_path: Path, writer: Writer) -> None:
