@@ -8,6 +8,7 @@ operator, ``ASOF LEFT JOIN``: for each row the last feature row at or before its
 import warnings
 from datetime import datetime
 from functools import reduce
+from pathlib import Path
 from typing import Any, Final
 
 import ibis  # type: ignore[import-untyped]
@@ -19,6 +20,8 @@ from feast.infra.offline_stores.ibis import IbisRetrievalJob, pull_latest_from_t
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 from feast.repo_config import RepoConfig
+
+from feature_repo.parts import files
 
 # DuckDB's planner does not know a frame's size, takes it for tiny and joins row by row: 20,000 rows need 50 s, not 0.1.
 # The memory limit keeps a training set of a million rows within 2 GiB for the whole process; beyond it DuckDB spills.
@@ -101,8 +104,8 @@ class AsofDuckDBOfflineStore(DuckDBOfflineStore):
 
 
 def _read(source: DataSource, repo_path: str = "") -> ibis.Table:
-    """Open a Parquet table; Feast's own reader imports a second and a half of other sources first."""
-    return ibis.read_parquet(source.path)  # type: ignore[attr-defined]  # every source of ours is a file
+    """Open a table's parts; Feast's own reader imports a second and a half of other sources first."""
+    return ibis.read_parquet(files(Path(source.path)))  # type: ignore[attr-defined]  # every source of ours is files
 
 
 def _wanted(view: FeatureView, feature_refs: list[str]) -> list[str]:

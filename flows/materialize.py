@@ -6,7 +6,7 @@ the next run reads the log again, and the log's cursor moves only after the onli
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +14,16 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
+import msgspec
 import pandas as pd
 from prefect import flow, task
 
+from feature_repo import parts
+from feature_repo.parts import Tables
 from feature_repo.store import Profile, open_store
 from flows.check import REPORT, Fault, check_tables
 from flows.expect import ValidationStopped
+from flows.fold_tables import FOLDS, Folds, fold_tables
 from flows.join import training_set
 from flows.validate import RETRIES
 from infra.layout import OFFLINE, OFFLINE_LOCK, REPORTS, RETRAIN_LOCK
@@ -28,21 +31,18 @@ from infra.lock import exclusive, held
 from infra.settings import Settings
 from infra.store.engines import open_store as open_log
 from infra.store.events import quarantine_events, read_events
-from infra.store.statements.events import NOT_BELIEVED
-from models.events.encode import encode
+from infra.store.protocol import Store
+from infra.store.statements.materialization import EARLIEST_OF, EARLIEST_SINCE
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
-from models.schema import EVENT_COLUMNS, ITEMS_VIEW, RECENT_ITEMS_VIEW, SESSIONS_VIEW, USERS_VIEW, VIEW_KEY
+from models.schema import VIEW_KEY
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
 CURSOR: Final = "materialize"
-DRAFTS: Final = ".drafts"  # tables that are not checked yet, below the offline folder
-ROW_GROUP: Final = 100_000
-FOLDS: Final = 3  # times that the tables are made before a person is asked, each without the events behind what failed before
-
-Fold = Callable[[pd.DataFrame, int], Iterator[tuple[str, pd.DataFrame]]]
+DRAFTS: Final = ".drafts"  # parts that are not checked yet, below the offline folder
+TRIES: Final = 3  # at tables that pass, each without the events behind what failed before; then a person is asked
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,10 @@ def materialize(
     return Materialized(offline, online_from_us, time.monotonic() - started)
 
 
-def write_tables(home: Path, as_of_us: int | None = None, fold: Fold | None = None) -> Offline:
-    """Fold the log into the offline tables; replaces them only if the new ones pass their checks.
+def write_tables(home: Path, as_of_us: int | None = None, folds: Folds = FOLDS) -> Offline:
+    """Fold what is new in the log into the offline tables; they change only if what is new passes its checks.
 
     Events behind a row that fails are held back in quarantine under the name of the check, and the log is folded again.
-
-    Parameters
-    ----------
-    fold
-        The tables of an event frame as of an instant, by name.
 
     Raises
     ------
@@ -136,65 +131,38 @@ def write_tables(home: Path, as_of_us: int | None = None, fold: Fold | None = No
     """
     as_of_us = time.time_ns() // 1_000 if as_of_us is None else as_of_us
     folder = home / OFFLINE
-    for left in reversed(range(FOLDS)):
-        with _drafts(folder) as drafts:
-            offline = _folded(home, drafts, as_of_us, fold or fold_tables)
-            faults = check_tables(home, drafts, as_of_us)
+    for left in reversed(range(TRIES)):
+        with closing(open_log(home)) as log, _drafts(folder) as drafts:
+            draft = fold_tables(log, folder, drafts, as_of_us, folds)
+            faults = check_tables(home, draft.new, as_of_us, draft.standing(folder))
             if not faults:
-                with exclusive(home / OFFLINE_LOCK):  # an erasure replaces tables too
-                    for name in offline.rows:
-                        (drafts / f"{name}.parquet").replace(folder / f"{name}.parquet")
-                return offline
-        if not left or not _hold_back(home, as_of_us, faults, whole=left == 1):
-            break
+                with exclusive(home / OFFLINE_LOCK):
+                    parts.take(folder, drafts, draft.tables)
+                return _offline(log, folder, draft.tables)
+            if not left or not _hold_back(log, as_of_us, faults, whole=left == 1):
+                break
     raise ValidationStopped(
         f"the new feature tables were not taken into use: {'; '.join(map(str, faults))}; see {home / REPORTS / REPORT}; "
         "take visitors or events out with: attune quarantine hold"
     )
 
 
-def _folded(home: Path, drafts: Path, as_of_us: int, fold: Fold) -> Offline:
-    with closing(open_log(home)) as log:
-        tail = log.tail(CURSOR)
-        seen, released = tail.position() or 0, tail.released()
-        frame = read_events(log, until_us=as_of_us)
-        frame["believed"] = ~frame["seq"].isin([seq for (seq,) in log.read(NOT_BELIEVED)])
-    if frame.empty:
-        raise ValueError(
-            "the event log holds no valid event until then: bring events with attune ingest FILE --format F, "
-            "or see what is held back with attune quarantine list"
-        )
-    at_us, seq = frame["occurred_at_us"], frame["seq"]
-    new_us = at_us[(seq > seen) | seq.isin(released)]
-    first_us, last_seq = int(at_us.min()), int(seq.max())
-    new_from_us = int(new_us.min()) if len(new_us) else None
-    rows = {name: _write(table, drafts / f"{name}.parquet") for name, table in fold(frame, as_of_us)}
-    return Offline(str(drafts.parent), rows, as_of_us, first_us, new_from_us, last_seq)
+def _offline(log: Store, folder: Path, tables: Tables) -> Offline:
+    tail, span = log.tail(CURSOR), (tables.last_seq, tables.as_of_us)
+    seen, released = tail.position() or 0, msgspec.json.encode(tail.released()).decode()
+    found = [log.read(EARLIEST_SINCE, (seen, *span))[0][0], log.read(EARLIEST_OF, (released, *span))[0][0]]
+    new_from_us = min((at_us for at_us in found if at_us is not None), default=None)
+    return Offline(str(folder), tables.n_rows(), tables.as_of_us, tables.first_us, new_from_us, tables.last_seq)
 
 
-def _hold_back(home: Path, as_of_us: int, faults: Sequence[Fault], *, whole: bool) -> int:
+def _hold_back(log: Store, as_of_us: int, faults: Sequence[Fault], *, whole: bool) -> int:
     """Hold back the events behind faults; how many are newly held back."""
-    with closing(open_log(home)) as log:
-        frame = sessionize(read_events(log, until_us=as_of_us))
-        reasons: dict[int, str] = {}
-        for fault in faults:
-            found = feature_tables.behind(frame, VIEW_KEY[fault.view], fault.first_us, whole=whole)
-            reasons = {**dict.fromkeys(found, str(fault)), **reasons}
-        return log.write(lambda transaction: quarantine_events(transaction, reasons.items(), anyway=True))
-
-
-def fold_tables(frame: pd.DataFrame, as_of_us: int) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The tables of an event frame, one after the other, so that only one is in memory; items by what is `believed`."""
-    frame = sessionize(frame)[["seq", "partner", *EVENT_COLUMNS, "believed"]]
-    encoded = encode(frame)
-    believed = frame["believed"].to_numpy(np.bool_)
-    frame = frame[["session_id", "user_id"]]
-    yield SESSIONS_VIEW, feature_tables.of_sessions(frame, encoded.events)
-    users, recent = feature_tables.of_users(frame, encoded.events, encoded.item_ids)
-    yield USERS_VIEW, users
-    yield RECENT_ITEMS_VIEW, recent
-    del users, recent
-    yield ITEMS_VIEW, feature_tables.of_items(encoded.events[believed], encoded.item_ids, as_of_us)
+    frame = sessionize(read_events(log, until_us=as_of_us))
+    reasons: dict[int, str] = {}
+    for fault in faults:
+        found = feature_tables.behind(frame, VIEW_KEY[fault.view], fault.first_us, whole=whole)
+        reasons = {**dict.fromkeys(found, str(fault)), **reasons}
+    return log.write(lambda transaction: quarantine_events(transaction, reasons.items(), anyway=True))
 
 
 @contextmanager
@@ -204,18 +172,6 @@ def _drafts(folder: Path) -> Iterator[Path]:
     drafts.mkdir(parents=True)
     yield drafts
     shutil.rmtree(drafts, ignore_errors=True)
-
-
-def _write(table: pd.DataFrame, path: Path) -> int:
-    """Write a table in slices: a second copy of the whole would not fit beside it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.Schema.from_pandas(table.head(1000), preserve_index=False).remove_metadata()
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for at in range(0, max(len(table), 1), ROW_GROUP):
-            writer.write_table(pa.Table.from_pandas(table.iloc[at : at + ROW_GROUP], schema=schema, preserve_index=False))
-    return len(table)
 
 
 def bring_online(store: "FeatureStore", home: Path, offline: Offline) -> int | None:

@@ -3,7 +3,7 @@
 The suites of `flows/validate.py` check these columns and bounds; the numbers live here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -70,6 +70,19 @@ def summary(values: npt.NDArray[np.floating[Any]]) -> Summary:
     n_missing = int(np.isnan(values).sum())
     lowest, highest = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     return Summary(n_missing, len(values) - len(finite) - n_missing, lowest, highest)
+
+
+def joined(parts: Sequence[Summary]) -> Summary:
+    """Sum up a column of which parts are summed up.
+
+    Examples
+    --------
+    >>> joined([Summary(1, 0, 2.0, 3.0), Summary(0, 2, -1.0, 2.5)])
+    Summary(n_missing=1, n_not_finite=2, lowest=-1.0, highest=3.0)
+    """
+    n_missing, n_not_finite = sum(one.n_missing for one in parts), sum(one.n_not_finite for one in parts)
+    lowest, highest = min((one.lowest for one in parts), default=0.0), max((one.highest for one in parts), default=0.0)
+    return Summary(n_missing, n_not_finite, lowest, highest)
 
 
 def with_checks(frame: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,7 @@ _N_PRICED, _N_PRICED_THEN, _DRAWN_IN = range(3)  # places in `Carry.drawn`
 
 
 class Carry(NamedTuple):
-    """Where the fold stands between two instants: what comes later needs nothing of what was before.
+    """State of the fold between two instants: what comes later needs nothing of what was before.
 
     Attributes
     ----------

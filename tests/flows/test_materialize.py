@@ -13,7 +13,8 @@ import pytest
 from feature_repo.store import open_store
 from flows import quarantine
 from flows.expect import ValidationStopped
-from flows.materialize import fold_tables, materialize, training_set, write_offline, write_tables
+from flows.fold_tables import FOLDS, Folds
+from flows.materialize import materialize, training_set, write_offline, write_tables
 from infra.store.engines import open_store as open_log
 from models.features import tables as feature_tables
 from models.schema import (
@@ -190,13 +191,17 @@ def test_items_are_known_by_what_is_believed_and_users_by_all_that_they_did(tmp_
 
 
 def faulty(spoil):
-    """The fold, with a fault in it."""
+    """The folds, with a fault in one."""
 
-    def fold(frame, as_of_us):
-        for name, table in fold_tables(frame, as_of_us):
+    def users(frame, since_us):
+        for name, table in FOLDS.users(frame, since_us):
             yield name, spoil(name, table)
 
-    return fold
+    def items(*arguments):
+        carry, table = FOLDS.items(*arguments)
+        return carry, spoil("item_features", table)
+
+    return Folds(users, items)
 
 
 def test_events_behind_rows_that_fail_a_check_are_held_back_by_its_name_and_the_rest_goes_on(tmp_path):

@@ -10,6 +10,7 @@ from flows.decide import Choice
 from flows.validate import ValidationStopped, check_events, validate
 from models.events.encode import encode
 from models.features import tables as feature_tables
+from models.features.items import new_carry
 from models.features.sessions import sessionize
 from models.schema import EVENT_COLUMNS, MEASURES
 from tests.stores import append_events, append_from_browsers, read_events
@@ -200,16 +201,29 @@ def write_tables(folder, spoil=lambda tables: None):
         "session_features": feature_tables.of_sessions(frame, encoded.events),
         "user_features": users,
         "user_recent_items": recent,
-        "item_features": feature_tables.of_items(encoded.events, encoded.item_ids, NOW_US),
+        "item_features": feature_tables.items_from(new_carry(), encoded.events, encoded.item_ids, NOW_US)[1],
     }
     spoil(tables)
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet", index=False)
+    return {name: [folder / f"{name}.parquet"] for name in tables}
 
 
 def test_whole_feature_tables_pass(tmp_path):
-    write_tables(tmp_path)
-    assert check_tables(tmp_path, tmp_path, NOW_US) == []
+    assert check_tables(tmp_path, write_tables(tmp_path), NOW_US) == []
+
+
+def test_new_parts_are_checked_beside_those_that_stand(tmp_path):
+    (tmp_path / "more").mkdir()
+    files = write_tables(tmp_path)
+    new = write_tables(tmp_path / "more", lambda tables: tables.update(
+        {name: table.assign(occurred_at=table["occurred_at"] + pd.Timedelta(1, "h")) for name, table in tables.items()}
+    ))  # fmt: skip
+    assert check_tables(tmp_path, new, 2 * NOW_US, files) == []
+    again = {name: parts for name, parts in files.items() if name == "user_features"}
+    assert [(one.check, one.view, one.first_us) for one in check_tables(tmp_path, again, 2 * NOW_US, files)] == [
+        ("key_and_instant_unique", "user_features", {"u": AT_US})
+    ]
 
 
 def _spoil_values(tables):
@@ -224,8 +238,7 @@ HOUR_US = 3_600_000_000
 
 
 def test_spoilt_values_are_named_by_key_and_first_instant(tmp_path):
-    write_tables(tmp_path, _spoil_values)
-    assert sorted(check_tables(tmp_path, tmp_path, NOW_US)) == [
+    assert sorted(check_tables(tmp_path, write_tables(tmp_path, _spoil_values), NOW_US)) == [
         Fault("all_values_finite", "user_features", "user_n_events", {"u": AT_US}),
         Fault("no_value_missing", "session_features", "mean_dwell_ms", {"shop/u/s": AT_US + 1_000_000}),
         Fault("not_above_range", "session_features", "hour_sin", {"shop/u/s": AT_US}),
@@ -239,8 +252,8 @@ def _spoil_tables(tables):
 
 
 def test_repeated_keys_empty_tables_and_rows_of_the_future_are_named(tmp_path):
-    write_tables(tmp_path, _spoil_tables)
-    found = {(one.check, one.view): one.first_us for one in check_tables(tmp_path, tmp_path, AT_US + 1_500_000)}
+    files = write_tables(tmp_path, _spoil_tables)
+    found = {(one.check, one.view): one.first_us for one in check_tables(tmp_path, files, AT_US + 1_500_000)}
     future = ("session_features", {"shop/u/s": AT_US + 2_000_000}), ("user_features", {"u": AT_US + 2_000_000})
     assert found == {
         ("key_and_instant_unique", "user_features"): {"u": AT_US},

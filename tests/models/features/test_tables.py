@@ -55,7 +55,7 @@ def test_each_table_is_unique_per_key_and_instant_and_says_what_the_fold_says(ro
         np.testing.assert_array_equal(found[list(USER_FEATURES)].to_numpy()[-1], history.features[-1])
 
     until_us = int(events["occurred_at_us"].max())
-    table = feature_tables.of_items(events, item_ids, until_us)
+    table = feature_tables.items_from(items.new_carry(), events, item_ids, until_us)[1]
     assert not table.duplicated(["item_id", "occurred_at"]).any()
     assert (table["occurred_at"] <= pd.Timestamp(until_us, unit="us", tz="UTC")).all()
     np.testing.assert_array_equal(table[list(ITEM_FEATURES)].to_numpy(), items.fold(events, until_us).features)

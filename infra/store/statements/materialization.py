@@ -1,0 +1,37 @@
+"""Statements of materialization: which visitors a fold has to look at, and their events."""
+
+from typing import Final
+
+from infra.store.statements.dialect import one_of
+from infra.store.statements.events import LOG_COLUMNS
+
+_HELD_BACK: Final = "SELECT seq FROM quarantine WHERE seq IS NOT NULL AND replayed_at_us IS NULL"
+_VALID: Final = f"seq <= ? AND occurred_at_us <= ? AND seq NOT IN ({_HELD_BACK})"
+FIRST_SEQ: Final = "SELECT coalesce(min(seq), 0) FROM events"
+# The visitor so many events behind another, in the order of visitors; and the last of all: (after_user, n_events).
+NEXT_VISITOR: Final = "SELECT user_id FROM events WHERE user_id > ? ORDER BY user_id LIMIT 1 OFFSET ?"
+LAST_VISITOR: Final = "SELECT max(user_id) FROM events"
+# Valid events of the visitors between two, the second included: (after_user, until_user, until_seq, until_us).
+EVENTS_OF_RANGE: Final = (
+    f"SELECT seq, {', '.join(LOG_COLUMNS)}, believed FROM events WHERE user_id > ? AND user_id <= ? AND {_VALID}"
+)
+# The first of the events that had not happened yet: (after_seq, until_seq, as_of_us).
+FIRST_AHEAD: Final = "SELECT min(+seq) FROM events WHERE +seq > ? AND +seq <= ? AND occurred_at_us > ?"  # by age, not by number
+# Instant of the earliest valid event behind a position: (after_seq, until_seq, until_us).
+EARLIEST_SINCE: Final = f"SELECT min(+occurred_at_us) FROM events WHERE seq > ? AND {_VALID}"
+# The same of some events: (seqs as a JSON list, until_seq, until_us).
+EARLIEST_OF: Final = f"SELECT min(occurred_at_us) FROM events WHERE seq {one_of()} AND {_VALID}"
+# Visitors of whom something was held back, released or decided since an instant, and the earliest event concerned:
+# (until_seq, since_us three times).
+CHANGED: Final = (
+    "SELECT user_id, min(occurred_at_us) FROM quarantine JOIN events USING (seq) WHERE quarantine.seq <= ? AND "
+    "(quarantined_at_us >= ? OR replayed_at_us >= ? OR verdict_at_us >= ?) GROUP BY user_id"
+)
+# Visitors who were erased since an instant, or whose erasure was completed since: (since_us twice).
+ERASED: Final = "SELECT user_id FROM tombstones WHERE erased_at_us >= ? OR completed_at_us >= ?"
+# What the item fold needs of believed events from an instant on: (from_us, until_seq, until_us).
+ITEM_COLUMNS: Final = ("seq", "occurred_at_us", "event_type", "item_id", "price")
+ITEM_EVENTS: Final = (
+    f"SELECT {', '.join(ITEM_COLUMNS)} FROM events "
+    f"WHERE occurred_at_us >= ? AND {_VALID} AND believed = 1 AND item_id IS NOT NULL"
+)
