@@ -13,7 +13,8 @@ import pandas as pd
 
 from models.arrays import Ints, Objects
 from models.events.encode import EVENT_DTYPE, NO_CODE, TYPE_CODE, EventArray
-from models.features import items, sessions, users
+from models.events.touches import text_of
+from models.features import histories, items, sessions, users
 from models.features.items import HOUR_US
 from models.schema import (
     INSTANT,
@@ -24,6 +25,7 @@ from models.schema import (
     SESSION_FEATURES,
     SESSIONS_VIEW,
     USER_FEATURES,
+    USER_RECENT_EVENTS,
     USER_RECENT_ITEMS,
     VIEW_KEY,
 )
@@ -186,11 +188,12 @@ def of_users(
     Returns
     -------
     Columns ``user_id``, ``occurred_at``, `USER_FEATURES`, `LAST_EVENT_AT`; and ``user_id``, ``occurred_at``,
-    `USER_RECENT_ITEMS` (lists of texts, newest first), `RECENT_ITEMS_AT`.
+    `USER_RECENT_ITEMS` (lists of texts, newest first), `RECENT_ITEMS_AT`, `USER_RECENT_EVENTS` (likewise, `events.touches`).
     """
-    codes, user_ids = pd.factorize(frame["user_id"].to_numpy(dtype=object))
-    history = users.fold(events, codes.astype(np.int64))
-    codes, at_us = codes[history.rows], events["occurred_at_us"][history.rows]
+    factors, user_ids = pd.factorize(frame["user_id"].to_numpy(dtype=object))
+    codes_by_row = factors.astype(np.int64)
+    history = users.fold(events, codes_by_row)
+    codes, at_us = codes_by_row[history.rows], events["occurred_at_us"][history.rows]
     kept = last_of_instant(codes, at_us)
     if since_us is not None:
         kept = kept[at_us[kept] > since_us[history.rows][kept]]
@@ -199,7 +202,20 @@ def of_users(
     newest = kept[last_of_instant(codes[kept], np.zeros(len(kept), dtype=np.int64))]
     lists = [[item_ids[code] for code in row if code != NO_CODE] for row in history.recent_items[newest].tolist()]
     recent = {"user_id": user_ids[codes[newest]], INSTANT: instants(at_us[newest])}
-    return features, pd.DataFrame({**recent, USER_RECENT_ITEMS: lists, RECENT_ITEMS_AT: at_us[newest]})
+    recent |= {USER_RECENT_ITEMS: lists, RECENT_ITEMS_AT: at_us[newest]}
+    return features, pd.DataFrame({**recent, USER_RECENT_EVENTS: _touches(events, codes_by_row, codes[newest], item_ids)})
+
+
+def _touches(events: EventArray, user_codes: Ints, users: Ints, item_ids: Objects) -> list[list[str]]:
+    """What each of some users did on items, as texts."""
+    known = histories.of(events, user_codes)
+    last_us = int(events["occurred_at_us"].max(initial=0))
+    found = []
+    for user in users.tolist():
+        places = histories.until(known, user, last_us)
+        columns = known.kind[places].tolist(), known.at_us[places].tolist(), item_ids[known.item[places]].tolist()
+        found.append([text_of(*one) for one in zip(*columns, strict=True)])
+    return found
 
 
 def items_from(carry: items.Carry, events: EventArray, item_ids: Objects, until_us: int) -> tuple[items.Carry, pd.DataFrame]:
