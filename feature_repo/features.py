@@ -35,7 +35,7 @@ from models.schema import (
 
 PROJECT: Final = "attune"
 KEYS: Final = {"session": VIEW_KEY[SESSIONS_VIEW], "user": VIEW_KEY[USERS_VIEW], "item": VIEW_KEY[ITEMS_VIEW]}  # entity -> key
-TABLE: Final = {view: f"{view}.parquet" for view in VIEW_KEY}
+TABLE: Final = {view: f"{view}.parquet" for view in VIEW_KEY}  # a folder of parts, see `feature_repo.parts`
 ONLINE_VIEWS: Final = (USERS_VIEW, RECENT_ITEMS_VIEW, ITEMS_VIEW)
 
 
