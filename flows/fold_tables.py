@@ -21,7 +21,7 @@ import pandas as pd
 from feature_repo.parts import Tables, read
 from flows import fold_items
 from flows.fold_items import ItemEvents, ItemsOf
-from infra.store.events import READ_COLUMNS, collector_off, frame_of
+from infra.store.events import READ_COLUMNS, collector_off, frame_of, visitor_ranges
 from infra.store.protocol import Store
 from infra.store.statements import materialization as sql
 from infra.store.statements import offline
@@ -231,16 +231,12 @@ def _everything(
 
 def _ranges(log: Store, span: tuple[int, int], n_events: int) -> Iterator[pd.DataFrame]:
     """All valid events with whether they are believed, a range of visitors at a time."""
-    after, last = "", log.read(sql.LAST_VISITOR)[0][0] or ""
-    while after < last:
-        found = log.read(sql.NEXT_VISITOR, (after, n_events))
-        until = found[0][0] if found else last
+    for visitors in visitor_ranges(log, n_events):
         with collector_off():
-            rows = log.read(sql.EVENTS_OF_RANGE, (after, until, *span))
+            rows = log.read(sql.EVENTS_OF_RANGE, (*visitors, *span))
             shared: dict[Any, Any] = {}
             if rows:
                 yield frame_of(rows, (*READ_COLUMNS, "believed"), share=shared.setdefault)
-        after = until
 
 
 def _changes(log: Store, folder: Path, drafts: Path, before: Tables, span: tuple[int, int], now_us: int, folds: Folds) -> Draft:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from infra.store.protocol import Store, Transaction
 from infra.store.statements.events import APPEND_EVENT, FROM_BROWSER, FROM_SERVER, LOG_COLUMNS, READ_BELIEVED, READ_EVENTS
+from infra.store.statements.materialization import NEXT_VISITOR
 from infra.store.statements.quarantine import QUARANTINE_ANYWAY, QUARANTINE_EVENT, QUARANTINE_ROW
 from infra.store.trust import note_outcomes
 from models.schema import EVENT_COLUMNS, MEASURES
@@ -34,6 +35,7 @@ _SHARED_TEXTS: Final = frozenset(
     {"partner", "user_id", "session_id", "event_type", "item_id", "category", "device", "referrer"}
 )
 READ_COLUMNS: Final = ("seq", *LOG_COLUMNS)
+BEHIND_ALL_VISITORS: Final = 4 * "\U0010ffff"
 BELIEVED_COLUMNS: Final = (*READ_COLUMNS, "browser")  # 1: told by a browser key
 
 
@@ -135,6 +137,18 @@ def event_chunks(
     shared: dict[Any, Any] = {}
     while chunk := list(islice(rows, n_rows)):
         yield frame_of(chunk, names, share=shared.setdefault)
+
+
+def visitor_ranges(store: Store, n_events: int) -> Iterator[tuple[str, str]]:
+    """Cut the log by visitors, in their order: behind one up to another, about so many events each.
+
+    Whoever reads a range reads whole visitors. The first range begins before all visitors, the last one ends behind them.
+    """
+    after = ""
+    while found := store.read(NEXT_VISITOR, (after, n_events)):
+        yield after, found[0][0]
+        after = found[0][0]
+    yield after, BEHIND_ALL_VISITORS
 
 
 def frame_of(

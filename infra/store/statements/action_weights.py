@@ -6,6 +6,7 @@ Observations can be written again for a visitor at any time; what serves is made
 from typing import Final
 
 from infra.store.statements.dialect import greater, one_of
+from infra.store.statements.events import IS_BELIEVED, LOG_COLUMNS
 
 CURSOR: Final = "action_weights"
 
@@ -20,8 +21,14 @@ DUE: Final = "SELECT user_id FROM action_due WHERE due_us <= ? ORDER BY due_us L
 # Of some visitors, as a JSON list.
 FORGET_OBSERVATIONS: Final = f"DELETE FROM action_observations WHERE user_id {one_of()}"
 FORGET_DUE: Final = f"DELETE FROM action_due WHERE user_id {one_of()}"
-FORGET_ALL_OBSERVATIONS: Final = "DELETE FROM action_observations"
-FORGET_ALL_DUE: Final = "DELETE FROM action_due"
+# Of the visitors between two, the second included: (after_user, until_user).
+FORGET_OBSERVATIONS_OF_RANGE: Final = "DELETE FROM action_observations WHERE user_id > ? AND user_id <= ?"
+FORGET_DUE_OF_RANGE: Final = "DELETE FROM action_due WHERE user_id > ? AND user_id <= ?"
+# Valid and believed events of those visitors: (after_user, until_user, until_seq).
+BELIEVED_OF_RANGE: Final = (
+    f"SELECT seq, {', '.join(LOG_COLUMNS)}, browser FROM events "
+    f"WHERE user_id > ? AND user_id <= ? AND seq <= ? AND believed = 1 AND {IS_BELIEVED}"
+)
 KEEP_OBSERVATION: Final = (
     "INSERT INTO action_observations (user_id, day, event_type, context, browser, trials, rewards) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )

@@ -8,9 +8,8 @@ from infra.store.statements.events import LOG_COLUMNS
 _HELD_BACK: Final = "SELECT seq FROM quarantine WHERE seq IS NOT NULL AND replayed_at_us IS NULL"
 _VALID: Final = f"seq <= ? AND occurred_at_us <= ? AND seq NOT IN ({_HELD_BACK})"
 FIRST_SEQ: Final = "SELECT coalesce(min(seq), 0) FROM events"
-# The visitor so many events behind another, in the order of visitors; and the last of all: (after_user, n_events).
+# The visitor so many events behind another, in the order of visitors: (after_user, n_events).
 NEXT_VISITOR: Final = "SELECT user_id FROM events WHERE user_id > ? ORDER BY user_id LIMIT 1 OFFSET ?"
-LAST_VISITOR: Final = "SELECT max(user_id) FROM events"
 # Valid events of the visitors between two, the second included: (after_user, until_user, until_seq, until_us).
 EVENTS_OF_RANGE: Final = (
     f"SELECT seq, {', '.join(LOG_COLUMNS)}, believed FROM events WHERE user_id > ? AND user_id <= ? AND {_VALID}"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.fold_actions import rebuild
+from flows.fold_actions import bring_up, rebuild
 from flows.quarantine import replay
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
@@ -63,6 +63,21 @@ def test_the_duty_keeps_what_the_flow_makes_of_the_whole_log(shop: pd.DataFrame,
     assert kept(tmp_path) == live
     assert live["action_due"]
     assert len(live["action_observations"]) > 100
+
+
+def test_the_flow_folds_what_is_new_due_or_held_back_to_what_it_makes_of_the_whole_log(
+    shop: pd.DataFrame, tmp_path: Path
+) -> None:
+    end_us, n = int(shop["occurred_at_us"].max()), len(shop)
+    append_events(tmp_path, shop.iloc[: n * 9 // 10])
+    whole = bring_up(tmp_path, end_us)
+    append_events(tmp_path, shop.iloc[n * 9 // 10 :])
+    assert 0 < bring_up(tmp_path, end_us)["observations"] < whole["observations"] / 2
+    quarantine_events(tmp_path, [(seq, "odd") for seq in range(1, 40, 3)])
+    bring_up(tmp_path, end_us + HOUR_US // 2)
+    found = kept(tmp_path)
+    rebuild(tmp_path, end_us + HOUR_US // 2)
+    assert kept(tmp_path) == found
 
 
 def test_a_pending_action_is_decided_when_its_horizon_has_passed_without_a_new_event(
