@@ -28,7 +28,7 @@ from infra.store.protocol import Store, Transaction
 from infra.store.statements.events import KNOWN_IDS
 from models.events.identity import partner_key
 from models.events.rejected import reduced, stand_in
-from models.events.sources import Mapped, Source, former_ids, protect, replaced
+from models.events.sources import Mapped, Source, former_ids, in_plain_form, protect, replaced
 from models.events.sources.maps import TableMap
 
 LOCAL_PARTNER: Final = "local"  # of files that are said to be nobody's
@@ -125,9 +125,10 @@ def ingest_file(
 def append_batch(store: Store, door: Door, batch: Batch) -> Counts:
     """Map one raw chunk and store all that became of it, in one transaction."""
     now_us = time.time_ns() // 1_000
-    raw = protect(door.adapter, batch.raw, door.key)
+    plain = in_plain_form(door.adapter, batch.raw)
+    raw = protect(door.adapter, batch.raw, door.key, plain)
     mapped = door.adapter.to_events(raw, now_us)
-    keep_former_ids(store, door, batch, mapped)
+    keep_former_ids(store, door, batch, plain, mapped)
     rows = [(int(batch.lines[i]), text, reason) for i, text, reason in refused_rows(raw, mapped, door.adapter.times is None)]
     whose = (door.partner, door.file_name, door.adapter.name)
     refused = [events.Refused(*whose, *row) for row in (*(masked(line, door.key) for line in batch.unreadable), *rows)]
@@ -142,12 +143,12 @@ def append_batch(store: Store, door: Door, batch: Batch) -> Counts:
     return Counts(*store.write(work), len(refused))
 
 
-def keep_former_ids(store: Store, door: Door, batch: Batch, mapped: Mapped) -> None:
+def keep_former_ids(store: Store, door: Door, batch: Batch, plain: pd.DataFrame, mapped: Mapped) -> None:
     """Give rows that an earlier version has put into the log the ids that they have there, so that they are duplicates.
 
     The first row of such an id is the one that was kept; `mapped` is written into.
     """
-    former = former_ids(door.adapter, replaced(batch.raw, batch.formerly), door.key)
+    former = former_ids(door.adapter, replaced(batch.raw, batch.formerly), door.key, plain)
     rows = {id: row for row, id in reversed(list(enumerate(former.tolist()))) if id is not None and id not in door.met}
     if not rows:
         return

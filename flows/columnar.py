@@ -59,11 +59,21 @@ def _batch(batch: Any, lines: Sequence[int], source: Source) -> Batch:
     if source.flatten is not None:
         return flat_batch([_document(row, source) for row in batch.to_pylist()], lines, source, [])
     names = source.reads or source.columns
-    formerly = {name: object_array([text_of(value) for value in batch.column(name).to_pylist()]) for name in names}
+    formerly = {name: object_array([text_of(value) for value in _values(batch.column(name))]) for name in names}
     columns = {name: _texts(batch.column(name), name, source, formerly[name]) for name in names}
     chunk = raw_chunk(columns)
     was = {name: formerly[name] for name in names if columns[name] is not formerly[name]}
     return Batch(source.own(chunk) if source.own else chunk, np.array(lines, dtype=np.int64), [], {} if source.own else was)
+
+
+def _values(column: Any) -> list[Any]:
+    """Python values of a column; texts where a time is beyond what Python has."""
+    import pyarrow as pa
+
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):
+        return list(column.cast(pa.int64()).cast(pa.string()).to_pylist())
 
 
 def _texts(column: Any, name: str, source: Source, formerly: Objects) -> Objects:
@@ -84,7 +94,10 @@ def _time_text(at_us: int | None, zone: str | None, name: str, source: Source) -
         return ""
     if source.times is not None and source.times.column == name:
         return source.times.text(at_us, is_wall=zone is None)
-    instant = datetime.fromtimestamp(at_us // 1_000_000, UTC).replace(microsecond=at_us % 1_000_000)
+    try:
+        instant = datetime.fromtimestamp(at_us // 1_000_000, UTC).replace(microsecond=at_us % 1_000_000)
+    except (OverflowError, ValueError, OSError):
+        return str(at_us)  # no time at all: refused as such
     return (instant if zone else instant.replace(tzinfo=None)).isoformat(" ")
 
 

@@ -10,7 +10,7 @@ from flows.columnar import MAGIC
 from flows.parse import FormatError
 from flows.read import batches, open_file, text_blocks
 from flows.sample import sample
-from models.events.sources import Source, protect, source
+from models.events.sources import Source, as_lines, protect, source
 from models.events.sources.attune import ATTUNE
 from models.events.sources.guess import looks_like
 from models.events.sources.maps import OWN_NAMES, TableMap, source_of_map
@@ -33,9 +33,9 @@ class Look(NamedTuple):
 def reader(path: Path, format: str, table: TableMap | None = None) -> Source:
     """The source that reads a file: by its map; by our own names, for a CSV file of the format `attune`; else by its format."""
     adapter = source(format)
-    if table is None and adapter is not ATTUNE:
-        return adapter
     container = _container(path)
+    if table is None and adapter is not ATTUNE:
+        return as_lines(adapter) if container == "jsonl" and adapter.container == "csv" else adapter
     if table is not None:
         return source_of_map(table, "jsonl" if container == "jsonl" else "csv")
     return source_of_map(_own_names(path)) if container == "csv" else ATTUNE
@@ -46,7 +46,9 @@ def _container(path: Path) -> str:
         if file.peek(4)[:4] in MAGIC:
             return "parquet"
         head = next(text_blocks(path.name, file, _HEAD_BYTES), b"").lstrip(b"\x1e \r\n\t")
-    return "jsonl" if head.startswith((b"{", b"[")) or not head else "csv"
+    if not head:
+        return "nothing"
+    return "jsonl" if head.startswith((b"{", b"[")) else "csv"
 
 
 def _own_names(path: Path) -> TableMap:

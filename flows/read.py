@@ -1,6 +1,7 @@
 """Open a file of events and read it in chunks that fit in memory: plain or packed, text or typed, as the first bytes tell."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from flows.columnar import MAGIC, columnar
-from flows.parse import Batch, csv_parser, json_parser
+from flows.parse import Batch
+from flows.parse_csv import csv_parser
+from flows.parse_json import json_parser
 from models.events.sources import Source
 
 BLOCK_BYTES: Final = 2 << 20  # of text per chunk
+UTF_8: Final = "utf-8"
 BUFFER_BYTES: Final = 256 << 10  # of unpacked text
 MAX_LINE_BYTES: Final = 8 << 20
 MOST_WRAPPINGS: Final = 3  # a packed file inside a packed file, and so on
@@ -62,7 +66,7 @@ def open_file(path: Path) -> BufferedReader:
 
 def _text(path: Path, file: BufferedReader, source: Source, moved: Callable[[int], None], block_bytes: int) -> Iterator[Batch]:
     line, parse = 1, None
-    for block in text_blocks(path.name, file, block_bytes):
+    for block in text_blocks(path.name, file, block_bytes, source.encoding):
         if parse is None:
             parse = csv_parser(path.name, source) if source.container == "csv" else json_parser(path.name, source)
         batch = parse(block, line)
@@ -73,13 +77,11 @@ def _text(path: Path, file: BufferedReader, source: Source, moved: Callable[[int
         raise ValueError(f"{path.name} is empty: it holds no events")
 
 
-def text_blocks(name: str, file: BufferedReader, block_bytes: int) -> Iterator[bytes]:
-    """Blocks of whole lines of a text file, unpacked, without a byte order mark, all line ends as ``\\n`` or ``\\r\\n``."""
-    stream = unpacked(name, file)
+def text_blocks(name: str, file: BufferedReader, block_bytes: int, encoding: str = UTF_8) -> Iterator[bytes]:
+    """Blocks of whole lines of a text file as UTF-8, unpacked, without a byte order mark, old line ends as new ones."""
+    stream = _in_utf_8(unpacked(name, file), encoding)
     first = True
     for block in blocks(stream, name, block_bytes):
-        if first and block.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise ValueError(f"{name} is UTF-16: save it as UTF-8")
         yield block.removeprefix(b"\xef\xbb\xbf") if first else block
         first = False
 
@@ -137,6 +139,26 @@ def _zstd(stream: BufferedReader) -> Callable[[int], bytes]:
             raise EOFError(str(error)) from error
 
     return read
+
+
+def _in_utf_8(stream: BufferedReader, encoding: str) -> BufferedReader:
+    """A stream in another encoding as UTF-8; UTF-16 is told by its byte order mark."""
+    try:
+        head = stream.peek(2)[:2]
+    except _BROKEN:
+        return stream  # said when it is read
+    encoding = "utf-16" if head in (b"\xff\xfe", b"\xfe\xff") else encoding
+    if encoding == UTF_8:
+        return stream
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+
+    def read(n_bytes: int) -> bytes:
+        while data := stream.read1(n_bytes // 4):
+            if text := decoder.decode(data):
+                return text.encode()
+        return decoder.decode(b"", final=True).encode()
+
+    return BufferedReader(_Unpacked(read, encoding), BUFFER_BYTES)
 
 
 def _only_member(name: str, stream: BufferedReader) -> Callable[[int], bytes]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from flows.columnar import MAGIC, table_chunks
-from flows.parse import MARKS, documents_of, preamble, split, whole_documents
+from flows.parse_csv import MARKS, preamble, split
+from flows.parse_json import documents_of, whole_documents
 from flows.read import open_file, text_blocks
 from models.events.plain import text_of
 from models.events.sources.guess import Sample
@@ -36,7 +37,17 @@ def sample(path: Path) -> Sample:
         block = next(text_blocks(path.name, file, SAMPLE_BYTES), b"")
     if not block.strip():
         raise ValueError(f"{path.name} is empty: it holds no events")
-    return _json_sample(block) or _table_sample(path.name, block.decode("utf-8", "replace"))
+    encoding = _encoding(block)
+    return _json_sample(block) or _table_sample(path.name, block.decode(encoding, "replace"), encoding)
+
+
+def _encoding(block: bytes) -> str:
+    """UTF-8, or the letters of Windows where it is not that."""
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
 
 
 def _json_sample(block: bytes) -> Sample | None:
@@ -58,7 +69,7 @@ def _leaves(document: Mapping[str, Any], before: str = "", level: int = 1) -> It
             yield before + name, text_of(value)
 
 
-def _table_sample(name: str, text: str) -> Sample:
+def _table_sample(name: str, text: str, encoding: str) -> Sample:
     lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()][: ROWS + 20]
     start, told = preamble(lines)
     lines = lines[start:]
@@ -70,7 +81,7 @@ def _table_sample(name: str, text: str) -> Sample:
     has_header = len(set(rows[0])) == width and not any(_is_number(cell) for cell in rows[0]) and rows[0][-1:] != [""]
     names = rows[0] if has_header else [str(i) for i in range(width)]
     found = [dict(zip(names, row, strict=True)) for row in rows[has_header:] if len(row) == width]
-    return Sample("csv", mark, names if has_header else [], found)
+    return Sample("csv", mark, names if has_header else [], found, encoding=encoding)
 
 
 def _fit(lines: list[str], mark: str) -> tuple[int, int]:
@@ -132,6 +143,7 @@ def map_text(guessed: TableMap | str) -> str:
     lines = [f"times = {_toml(guessed.times)}", f"zone = {_toml(guessed.zone)}"]
     lines += [f"separator = {_toml(guessed.separator)}"] if guessed.separator else []
     lines += [f"decimal = {_toml(guessed.decimal)}"] if guessed.decimal != "." else []
+    lines += [f"encoding = {_toml(guessed.encoding)}"] if guessed.encoding != "utf-8" else []
     lines += [f"names = {_toml(list(guessed.names))}"] if guessed.names else []
     for title, table in (("columns", guessed.columns), ("events", guessed.events), ("defaults", guessed.defaults)):
         if table:

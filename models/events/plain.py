@@ -30,8 +30,8 @@ def text_of(value: object) -> str:
 
     Examples
     --------
-    >>> [text_of(v) for v in (None, float("nan"), 7, 7.0, 7.5, "x", pd.Timestamp("2019-10-01", tz="UTC"))]
-    ['', '', '7', '7', '7.5', 'x', '2019-10-01 00:00:00+00:00']
+    >>> [text_of(v) for v in (None, float("nan"), 7, 7.0, 7.5, "x", b"y", pd.Timestamp("2019-10-01", tz="UTC"))]
+    ['', '', '7', '7', '7.5', 'x', 'y', '2019-10-01 00:00:00+00:00']
     """
     if isinstance(value, str):
         return value
@@ -39,7 +39,7 @@ def text_of(value: object) -> str:
         return ""
     if isinstance(value, float):
         return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
-    return str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def is_placeholder(value: object) -> bool:

@@ -140,6 +140,7 @@ def test_a_map_leads_into_json(tmp_path):
         ('separator = ";;"\n[columns]\nuser_id = "a"\nts = "b"\ntype = "c"', "separator must be one character"),
         ("colums = {}", "the map has 'colums'"),
         ("[columns", "is no TOML"),
+        ('encoding = "klingon"\n[columns]\nuser_id = "a"\nts = "b"\ntype = "c"', "encoding is unknown"),
         ('times = 5\n[columns]\nuser_id = "a"\nts = "b"\ntype = "c"', "must be texts"),
     ],
 )
@@ -151,6 +152,14 @@ def test_a_wrong_map_is_one_line(tmp_path, text, says):
 def test_a_guessed_map_reads_back_as_it_was(tmp_path):
     found = guess(sample(written(tmp_path, SHOP))).table
     assert read_map(written(tmp_path, map_text(found), "shop.toml")) == found
+
+
+def test_letters_of_windows_are_guessed_and_read(tmp_path):
+    path = tmp_path / "shop.csv"
+    path.write_bytes("Zeit;Kunde;Aktion;Artikel;Kategorie\n2023-12-24 18:30;1;Kauf;A;Hüte\n".encode("cp1252"))
+    table = guess(sample(path)).table
+    assert ingest_file(path, "attune", tmp_path / "home", progress=False, table=table) == (1, 0, 0)
+    assert read_events(tmp_path / "home")["category"].tolist() == ["Hüte"]
 
 
 def test_words_mean_files_folders_and_patterns(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Final
 from models.events.sources.attune import ATTUNE
 from models.events.sources.columns import object_array, text_of
 from models.events.sources.documents import MATOMO_SOURCE, POSTHOG_SOURCE, RETAIL_SOURCE, SEGMENT_SOURCE, SNOWPLOW_SOURCE
-from models.events.sources.frames import Json, Mapped, Source, former_ids, in_plain_form, protect, raw_chunk, replaced
+from models.events.sources.frames import Json, Mapped, Source, as_lines, former_ids, in_plain_form, protect, raw_chunk, replaced
 from models.events.sources.ga4 import GA4
 from models.events.sources.shops import JDATA, OTTO, REES46, RETAILROCKET, TAOBAO
 from models.events.sources.trivago import TRIVAGO
@@ -37,6 +37,7 @@ __all__ = [
     "Json",
     "Mapped",
     "Source",
+    "as_lines",
     "former_ids",
     "in_plain_form",
     "object_array",

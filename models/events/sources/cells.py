@@ -61,7 +61,8 @@ def plain_cells(cells: Objects) -> Objects:
     >>> plain_cells(object_array(["7.0", "x"])).tolist()
     ['7', 'x']
     """
-    return _changed(cells, {cell: plain(cell) for cell in set(cells.tolist())}) if _may_change(cells) else cells
+    different = set(cells.tolist())
+    return _changed(cells, {cell: plain(cell) for cell in different}) if _may_change(different) else cells
 
 
 def plain_numbers(cells: Objects) -> Objects:
@@ -99,8 +100,8 @@ def _unix(cell: str, times: Times) -> str:
     return times.text((instant - _EPOCH) // timedelta(microseconds=1), is_wall=False)
 
 
-def _may_change(cells: Objects) -> bool:
-    joined = "\x1f".join(cells.tolist())
+def _may_change(different: set[str]) -> bool:
+    joined = "\x1f".join(different)
     if _may_differ.search(joined):
         return True
     small = f"\x1f{joined}\x1f".casefold()

@@ -93,8 +93,8 @@ class Source:
         Columns that earlier versions did not have; see `content_ids`.
     reads, own
         Columns of a table (`columns`, if empty), and what makes a chunk with `columns` of them.
-    separator
-        Of the fields of a CSV file; None to go by its first line.
+    separator, encoding
+        Of the fields of a CSV file, None to go by its first line; of a text file.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Source:
     reads: tuple[str, ...] = ()
     own: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     separator: str | None = None
+    encoding: str = "utf-8"
 
 
 def by_document(width: int, rows: Callable[[Json], Sequence[tuple[Any, ...]]]) -> Callable[[Sequence[Json]], Flat]:
@@ -127,10 +128,20 @@ def by_document(width: int, rows: Callable[[Json], Sequence[tuple[Any, ...]]]) -
     return flatten
 
 
-def protect(source: Source, raw: pd.DataFrame, key: bytes) -> pd.DataFrame:
+def as_lines(source: Source) -> Source:
+    """The source of a table whose rows stand in JSON lines: the same columns, a document a row."""
+
+    def rows(document: Json) -> list[tuple[str, ...]]:
+        return [tuple(text_of(document.get(name)) for name in source.columns)]
+
+    return replace(source, container="jsonl", needs=source.columns, flatten=by_document(len(source.columns), rows))
+
+
+def protect(source: Source, raw: pd.DataFrame, key: bytes, plain: pd.DataFrame | None = None) -> pd.DataFrame:
     """Replace users by pseudonyms and mask query texts: the form in which a row may be hashed, kept and replayed.
 
-    A user id that is too long, or no text, keeps a mark before its pseudonym, so that the mapping refuses it.
+    A user id that is too long, or no text, keeps a mark before its pseudonym, so that the mapping refuses it. `plain` is the
+    chunk in plain form, if that is known already.
 
     Examples
     --------
@@ -138,7 +149,7 @@ def protect(source: Source, raw: pd.DataFrame, key: bytes) -> pd.DataFrame:
     >>> protect(source, pd.DataFrame({"who": ["ann", ""]}), bytes(32))["who"].str.len().tolist()
     [32, 0]
     """
-    return _without_names(source, in_plain_form(source, raw), key)
+    return _without_names(source, in_plain_form(source, raw) if plain is None else plain, key)
 
 
 def in_plain_form(source: Source, raw: pd.DataFrame) -> pd.DataFrame:
@@ -187,7 +198,7 @@ def fingerprint(text: str) -> str:
     return MADE + blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def former_ids(source: Source, raw: pd.DataFrame, key: bytes) -> Objects:
+def former_ids(source: Source, raw: pd.DataFrame, key: bytes, plain: pd.DataFrame | None = None) -> Objects:
     """Ids under which earlier versions kept the rows of an unprotected chunk, where they are others than today's.
 
     Earlier versions took cells as they stood and did not have the columns `Source.added`. Where such an id is in the log, its
@@ -200,7 +211,7 @@ def former_ids(source: Source, raw: pd.DataFrame, key: bytes) -> Objects:
     found: Objects = np.full(len(raw), None, dtype=object)
     if source.times is None or not len(raw):
         return found
-    plain = in_plain_form(source, raw)
+    plain = in_plain_form(source, raw) if plain is None else plain
     differ = np.zeros(len(raw), dtype=bool)
     for name in raw.columns:
         before, after = raw[name].to_numpy(dtype=object), plain[name].to_numpy(dtype=object)

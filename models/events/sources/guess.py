@@ -43,6 +43,8 @@ class Sample(NamedTuple):
         Texts by column (by position, "0", "1" …, without a header).
     documents
         JSON documents as they are.
+    encoding
+        Of a text file.
     """
 
     container: Container
@@ -50,6 +52,7 @@ class Sample(NamedTuple):
     header: Sequence[str]
     rows: Sequence[Mapping[str, str]]
     documents: Sequence[Mapping[str, Any]] = ()
+    encoding: str = "utf-8"
 
 
 class Guess(NamedTuple):
@@ -89,8 +92,6 @@ def looks_like(sample: Sample) -> str | None:
     for name in (*_ORDER, "retailrocket", "taobao", "attune"):
         source = SOURCES[name]
         if sample.container == "csv" and source.container == "jsonl" and name != "attune":
-            continue
-        if sample.container == "jsonl" and source.container == "csv":
             continue
         if name == "taobao" and not (fields and _is_taobao(sample.rows, "behavior")):
             continue
@@ -157,7 +158,10 @@ def _mapped(sample: Sample) -> Guess:
         notes.append("no column seems to be the item: events about items will be refused")
     decimal = _decimal([cell for name in _texts(columns.get("price")) for cell in values[name]])
     separator = sample.separator if sample.container == "csv" and sample.separator != "," else None
-    table = TableMap(columns, events, defaults, times, "UTC", separator, decimal, () if sample.header else tuple(names))
+    if sample.encoding != "utf-8":
+        notes.append(f"letters are no UTF-8: {sample.encoding} is taken")
+    shape = (separator, decimal, sample.encoding, () if sample.header else tuple(names))
+    table = TableMap(columns, events, defaults, times, "UTC", *shape)
     if not any(_has_offset(cell) for cell in values[at]) and times not in UNITS:
         notes.append("times say no zone: UTC is taken; set zone in the map if that is wrong")
     return Guess(None, table, notes)

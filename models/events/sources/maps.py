@@ -3,6 +3,7 @@
 A row becomes an event of our own form (`models.events.sources.attune`), so that its rules, quarantine and replay are those.
 """
 
+import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -51,6 +52,8 @@ class TableMap:
         Time zone of times that say no offset, and of the visitors' hour of day.
     separator, decimal
         Between the fields of a CSV file (None to go by its first line), and before the fraction of a number.
+    encoding
+        Of a text file: ``utf-8``, ``cp1252`` (Windows), ``latin-1``, and others that Python knows.
     names
         Columns of a CSV file without a header, in their order.
     """
@@ -62,6 +65,7 @@ class TableMap:
     zone: str = "UTC"
     separator: str | None = None
     decimal: str = "."
+    encoding: str = "utf-8"
     names: tuple[str, ...] = ()
 
 
@@ -90,9 +94,13 @@ def table_map(document: Mapping[str, Any]) -> TableMap:
     for needed in ("user_id", "ts", "type"):
         if needed not in columns and (needed != "type" or needed not in defaults):
             raise ValueError(f"the map has no column for {needed}" + (", and no default for it" if needed == "type" else ""))
-    rest = {name: document[name] for name in ("times", "zone", "separator", "decimal") if name in document}
+    rest = {name: document[name] for name in ("times", "zone", "separator", "decimal", "encoding") if name in document}
     if not all(isinstance(value, str) for value in (*rest.values(), *defaults.values())):
-        raise ValueError("the map's times, zone, separator, decimal and defaults must be texts")
+        raise ValueError("the map's times, zone, separator, decimal, encoding and defaults must be texts")
+    try:
+        codecs.lookup(rest.get("encoding", "utf-8"))
+    except LookupError:
+        raise ValueError("the map's encoding is unknown: expected a name such as utf-8 or cp1252") from None
     try:
         ZoneInfo(rest.get("zone", "UTC"))
     except (ValueError, OSError, KeyError):
@@ -114,6 +122,7 @@ def source_of_map(table: TableMap, container: Any = "csv") -> Source:
         flatten=_flatten(table, wanted) if container == "jsonl" else None,
         has_header=not table.names,
         separator=table.separator,
+        encoding=table.encoding,
         keyed=("event_id",),
     )
 

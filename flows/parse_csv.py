@@ -1,0 +1,165 @@
+"""Parser of a block of lines of a CSV file.
+
+A line is a row, but for a quoted field that goes on and is closed within `MOST_LINES`: a stray quote can cost one line, never
+the rest of the file.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Sequence
+from itertools import chain, islice
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from flows.parse import Batch, FormatError, Unreadable, lines_of
+from models.events.sources import Source, object_array, raw_chunk
+
+MOST_LINES: Final = 20  # that one row may span
+CSV_ROWS: Final = 500  # that are lists at one time
+csv.field_size_limit(8 << 20)  # a line may be that long
+
+
+def csv_parser(name: str, source: Source) -> Callable[[bytes, int], Batch]:
+    columns = source.reads or source.columns
+    picks: list[int] = []
+    header: list[str] = []
+    mark = ","
+
+    def parse(block: bytes, first: int) -> Batch:
+        nonlocal mark
+        texts, numbers, unreadable = lines_of(block, first)
+        if not picks:
+            table = _table(texts, name, source)
+            mark, start = table.mark, table.n_before
+            header.extend(table.header)
+            picks.extend(table.picks)
+            texts, numbers = texts[start:], numbers[start:]
+        fields = _fields(texts, len(header), mark)
+        if fields is None:
+            fields, numbers = _fields_one_by_one(texts, numbers, (len(header), mark), unreadable)
+        raw = {column: object_array(fields[i :: len(header)]) for column, i in zip(columns, picks, strict=True)}
+        chunk = raw_chunk(raw)
+        return Batch(source.own(chunk) if source.own else chunk, np.array(numbers, dtype=np.int64), unreadable)
+
+    return parse
+
+
+class Table(NamedTuple):
+    """Layout of a CSV file.
+
+    Attributes
+    ----------
+    mark
+        Between two fields.
+    header
+        Names of its columns.
+    picks
+        Which of them are wanted, in the order of the source.
+    n_before
+        Lines before its first row.
+    """
+
+    mark: str
+    header: list[str]
+    picks: list[int]
+    n_before: int
+
+
+MARKS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_separator: Final = re.compile(r"sep=(.)", re.IGNORECASE).fullmatch
+
+
+def _table(texts: Sequence[str], name: str, source: Source) -> Table:
+    """Find the header, behind lines of comment, and the separator with which it has the columns of a source."""
+    columns = source.reads or source.columns
+    start, told = preamble(texts)
+    marks = [mark for mark in (source.separator, told) if mark] or list(MARKS)
+    if not source.has_header:
+        for mark in marks:
+            if any(len(split(text, mark)) == len(columns) for text in texts[start : start + 20]):
+                return Table(mark, list(columns), list(range(len(columns))), start)
+        raise FormatError(_not_a_table(texts[start] if texts[start:] else "", name, source))
+    missing: list[str] = list(columns)
+    for mark in marks:
+        header = split(texts[start], mark) if texts[start:] else []
+        place = {column.casefold(): i for i, column in reversed(list(enumerate(header)))}
+        lacking = [column for column in columns if column.casefold() not in place]
+        if not lacking:
+            exact = {column: i for i, column in reversed(list(enumerate(header)))}
+            return Table(mark, header, [exact.get(c, place[c.casefold()]) for c in columns], start + 1)
+        missing = min(missing, lacking, key=len)
+    raise FormatError(f"{_not_a_table(texts[start] if texts[start:] else '', name, source)}; missing: {', '.join(missing)}")
+
+
+def preamble(texts: Sequence[str]) -> tuple[int, str | None]:
+    """Number of lines of comment before a table, and the separator that a line ``sep=;`` names."""
+    mark = None
+    for number, text in enumerate(texts):
+        if found := _separator(text.strip("\r\ufeff ")):
+            mark = found[1]
+        elif not text.startswith("#"):
+            return number, mark
+    return len(texts), mark
+
+
+def split(line: str, mark: str) -> list[str]:
+    """Fields of one line, without blanks around them."""
+    try:
+        return [field.strip() for field in next(csv.reader([line], delimiter=mark), [])]
+    except csv.Error:
+        return []
+
+
+def _not_a_table(line: str, name: str, source: Source) -> str:
+    where = "a header with the columns" if source.has_header else "no header and the columns"
+    return f"{name} is no {source.name} file: expected {where} {', '.join(source.reads or source.columns)}"
+
+
+def _fields(texts: list[str], width: int, mark: str) -> list[str] | None:
+    """All fields, row after row, or None where some line does not have `width` of them.
+
+    One flat list, because a list per row would keep the garbage collector busy for a third of the time.
+    """
+    fields: list[str] = []
+    reader = csv.reader(texts, delimiter=mark)
+    try:
+        while rows := list(islice(reader, CSV_ROWS)):
+            if any(len(row) != width for row in rows):
+                return None
+            fields.extend(chain.from_iterable(rows))
+    except csv.Error:
+        return None
+    return fields if len(fields) == len(texts) * width else None
+
+
+def _fields_one_by_one(
+    texts: list[str], numbers: list[int], form: tuple[int, str], unreadable: list[Unreadable]
+) -> tuple[list[str], list[int]]:
+    """Fields of the lines that are rows; a quoted field may go on over some lines, where that makes a whole row."""
+    width, mark = form
+    fields: list[str] = []
+    lines: list[int] = []
+    at = 0
+    while at < len(texts):
+        n_lines, row = 1, _row(texts[at], mark)
+        if row is None:
+            joined = ((n, _row("\n".join(texts[at : at + n]), mark)) for n in range(2, min(MOST_LINES, len(texts) - at) + 1))
+            n_lines, row = next(((n, found) for n, found in joined if found is not None and len(found) == width), (1, None))
+        if row is None:
+            unreadable.append(Unreadable(numbers[at], texts[at], "the quotes of the line must be closed on it"))
+        elif len(row) == width:
+            fields.extend(row)
+            lines.append(numbers[at])
+        else:
+            unreadable.append(Unreadable(numbers[at], texts[at], f"the line must have {width} fields, found {len(row)}"))
+        at += n_lines
+    return fields, lines
+
+
+def _row(text: str, mark: str) -> list[str] | None:
+    """Fields of one row, None while a quote is open."""
+    try:
+        return next(csv.reader([f"{line}\n" for line in text.split("\n")], delimiter=mark, strict=True), [])
+    except csv.Error:
+        return None
