@@ -6,8 +6,8 @@ so ``attune --help`` stays quick. An error that a person can mend is one line on
 
 import os
 import sys
-from importlib.metadata import entry_points
-from typing import Any
+from importlib.metadata import entry_points, version
+from typing import Annotated, Any
 
 import typer
 
@@ -18,14 +18,25 @@ def app() -> typer.Typer:
     """Gather the commands of all floors that are installed."""
     root = typer.Typer(
         name="attune",
-        help="Live session intent, item associations and engagement signals for online shops.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
+    root.callback()(_options)
     for entry in sorted(entry_points(group="attune.commands"), key=lambda e: e.name, reverse=True):
         root.add_typer(entry.load())
     return root
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"attune {version('attune')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Live session intent, item associations and engagement signals for online shops."""
 
 
 def main() -> None:

@@ -10,8 +10,10 @@ import msgspec
 import typer
 
 from models.schema import SOURCE_FORMATS
+from services.home_commands import app as home_app
 
 app = typer.Typer()
+app.add_typer(home_app)
 partner_app = typer.Typer(help="Partners and their API keys.", no_args_is_help=True)
 app.add_typer(partner_app, name="partner")
 signals_app = typer.Typer(help="Signals: whether they are worth it.", no_args_is_help=True)

@@ -181,3 +181,17 @@ def test_simulated_events_are_the_same_for_the_same_seed(tmp_path: Path) -> None
     for name in ("a.jsonl", "b.jsonl"):
         assert attune(tmp_path, *words, str(tmp_path / name)).returncode == 0
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+def test_the_root_tells_its_version_and_completes_words() -> None:
+    from typer.testing import CliRunner
+
+    from services.cli import app
+
+    told = CliRunner().invoke(app(), ["--version"])
+    assert (told.exit_code, told.stdout.split()[0]) == (0, "attune")
+    assert told.stdout.split()[1][0].isdigit()
+    completion = CliRunner().invoke(app(), ["--show-completion", "bash"], prog_name="attune")
+    assert "_ATTUNE_COMPLETE" in completion.stdout
+    words = {"_ATTUNE_COMPLETE": "complete_bash", "COMP_WORDS": "attune rest", "COMP_CWORD": "1"}
+    assert CliRunner().invoke(app(), [], prog_name="attune", env=words).stdout.split() == ["restore"]

@@ -8,6 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from infra import registry
 from infra.secret import secret
 from infra.settings import Settings
 from infra.store.engines import closed_store, open_store, open_writer
+from infra.store.errors import StoreUnavailable
 from infra.store.free_space import FreeSpace
 from models.events.identity import partner_keys
 from services.api import (
@@ -128,6 +130,8 @@ class App:
         self.shared.champions.stop()
         self.shared.writer.close()
         self.shared.decisions.close()
+        with suppress(StoreUnavailable), closing(open_store(self.shared.settings.home)) as store:
+            store.scrub()  # what a stopped service leaves is one file
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

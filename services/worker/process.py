@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +58,9 @@ def run(home: Path, stopped: threading.Event | None = None) -> None:
         threading.Thread(target=keep_lease, args=(store, holder, stopped, ended), name="lease", daemon=True).start()
         follow_all(all_duties, ended, failures)
     store.lease(LEASE, holder, 0)
+    with suppress(StoreUnavailable):
+        store.scrub()  # what a stopped worker leaves is one file
+    store.close()
 
 
 def await_lease(store: Store, holder: str, stopped: threading.Event) -> bool:
