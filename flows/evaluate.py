@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -24,8 +25,8 @@ from infra.artifacts import read_parts, write_parts, write_report
 from infra.lock import held
 from infra.store.engines import open_store
 from infra.store.statements import shadow as shadow_tables
+from models.evaluation import baselines, predictions
 from models.evaluation import full as full_evaluation
-from models.evaluation import predictions
 from models.evaluation.held_out import HeldOut, held_out
 from models.evaluation.per_model import Judged
 from models.inference import examples
@@ -36,7 +37,11 @@ from models.weights import actions_from_log
 
 REPORT: Final = "evaluation.json"
 PAGE: Final = "evaluation.html"
-PREDICTIONS: Final = "predictions"  # in the working folder: what both sides said about the held-out rows
+PREDICTIONS: Final = "predictions"  # in the working folder: what all sides said about the held-out rows
+CANDIDATE: Final = "candidate"
+CHAMPION: Final = "champion"
+BASELINE: Final = "baseline"
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 SEED: Final = 0
 
 
@@ -122,25 +127,29 @@ def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
     of, meta, rng = load_held_out(Path(folder))
     champion = registry.champions(Path(home))
 
-    def measured(side: str, versions: Mapping[str, int]) -> dict[str, Any]:
-        models = load_models(Path(home), versions, of.log, meta["test_from_us"])
+    def measured(side: str, versions: Mapping[str, int], beside: Mapping[str, int] = NOTHING) -> dict[str, Any]:
+        models = load_models(Path(home), {**beside, **versions}, of.log, of.from_us)
         said = predictions.predict(models, of)
         write_parts(Path(folder) / PREDICTIONS / side, predictions.to_parts(said))  # the gate compares row by row
+        if side == CANDIDATE:
+            write_parts(Path(folder) / PREDICTIONS / BASELINE, predictions.to_parts(baselines.predict(of, said)))
         return {"versions": dict(versions), **_tables(Judged(models, said, of, rng))}
 
-    candidate = measured("candidate", versions)
-    complete = set(champion) >= set(NEEDED_MODELS)
+    candidate = measured(CANDIDATE, versions)
+    lent = {
+        name: versions[name] for name in NEEDED_MODELS if name not in champion
+    }  # what has no champion yet differs in nothing
     return {
         "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "held_out": {
-            "from_us": meta["test_from_us"],
+            "from_us": of.from_us,
             "to_us": meta["window"]["last_event_us"],
             "n_rows": int(of.rows.sum()),
             "n_sessions": int(of.examples.starts[of.rows].sum()),
         },
         "candidate": candidate,
         "shadow": shadowed(Path(home), versions),
-        "champion": (candidate if champion == versions else measured("champion", champion)) if complete else None,
+        "champion": (candidate if champion == versions else measured(CHAMPION, champion, lent)) if champion else None,
         "baselines": {spec.name: spec.evaluation.baselines(of) for spec in SPECS if spec.evaluation.baselines},
     }
 
@@ -150,7 +159,7 @@ def load_held_out(folder: Path) -> tuple[HeldOut, Mapping[str, Any], np.random.G
     found, meta = load_examples(folder)
     rng = np.random.default_rng(SEED)
     log, split = examples.log_from_parts(read_parts(folder / LOG)), found.split(ExampleParams(**meta["params"]))
-    return held_out(found, log, split, rng), meta, rng
+    return held_out(found, log, split, rng, from_us=meta["judged_from_us"]), meta, rng
 
 
 def _tables(one: Judged) -> dict[str, Any]:

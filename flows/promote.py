@@ -1,4 +1,4 @@
-"""Promote: every rule of the gate, one verdict, and the champion alias of all models moved in one transaction."""
+"""Promote: every rule of the gate, a verdict on each model, and the champion aliases moved in one transaction."""
 
 import json
 import time
@@ -13,11 +13,23 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import approve, off_policy, trial
-from flows.evaluate import PREDICTIONS, REPORT, evaluate, load_held_out, newest, same_examples, shadowed
+from flows.evaluate import (
+    BASELINE,
+    CANDIDATE,
+    CHAMPION,
+    PREDICTIONS,
+    REPORT,
+    evaluate,
+    load_held_out,
+    newest,
+    same_examples,
+    shadowed,
+)
 from flows.reports import promotion as promotion_page
 from infra import layout, registry
 from infra.artifacts import read_parts, write_report
 from infra.lock import held
+from models import degraded
 from models.arrays import Features
 from models.artifact import Golden
 from models.bandit.off_policy import off_policy_rule
@@ -26,7 +38,7 @@ from models.evaluation import tables as evaluation
 from models.evaluation.gate import GateParams, Rule
 from models.evaluation.held_out import HeldOut
 from models.inference.examples import Examples
-from models.model_specs import NEEDED_MODELS, SPEC, SPECS, golden_misses
+from models.model_specs import MODEL_NAMES, SPEC, SPECS, ModelSpec, golden_misses
 from models.schema import SESSION_FEATURES
 
 VERDICT: Final = "promotion.json"
@@ -87,9 +99,25 @@ def judge(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
         raise ValueError(f"the evaluation report is of {report['candidate']['versions']}, not of {versions}: evaluate first")
     champion = (report["champion"] or {}).get("versions", {})
     seen = _seen(Path(home), versions, champion, folder)
-    told = gate.judge(_rules(Path(home), versions, champion, seen, GateParams()), first=not champion, params=GateParams())
+    standings = {name: _standing(Path(home), SPEC[name], versions, champion) for name in MODEL_NAMES if name in versions}
+    told = gate.judge(_rules(Path(home), versions, champion, seen, GateParams()), standings, params=GateParams())
     held = trial.held_back(Path(home), versions, seen.off_policy)
+    for name, why in held.items():
+        told["models"][name] |= {"promote": False, "why": told["models"][name]["why"] or f"on trial: {why}"}
+    told["promote"] = any(one["promote"] for one in told["models"].values())
     return {**told, "held_back": held, "evidence": _evidence(report, versions, champion, seen)}
+
+
+def _standing(home: Path, spec: ModelSpec, versions: Mapping[str, int], champion: Mapping[str, int]) -> gate.Standing:
+    parts = registry.load(home, spec.name, versions[spec.name])
+    return gate.Standing(
+        first=spec.name not in champion,
+        learned=spec.learned(parts),
+        needs=spec.promoted_with,
+        is_counted=spec.is_counted,
+        says_p=spec.name in comparison.SAYS_P,
+        instead=degraded.REASONS[spec.without].partition(": ")[2] if spec.without else "nothing is lost",
+    )
 
 
 class Seen(NamedTuple):
@@ -97,6 +125,8 @@ class Seen(NamedTuple):
 
     Attributes
     ----------
+    compared, over_baseline
+        Of what has a champion, with that; of what has none, with its baseline.
     latency_ms
         By side and model.
     lineages
@@ -112,6 +142,7 @@ class Seen(NamedTuple):
     """
 
     compared: list[comparison.Comparison]
+    over_baseline: list[comparison.Comparison]
     calibrations: list[comparison.Calibration]
     latency_ms: dict[str, dict[str, float]]
     size_mb: dict[str, float]
@@ -125,9 +156,10 @@ class Seen(NamedTuple):
 
 def _seen(home: Path, versions: Mapping[str, int], champion: Mapping[str, int], folder: str) -> Seen:
     of, _, rng = load_held_out(Path(folder))
-    compared, calibrations = _measured(Path(folder), of, rng, champion == versions)
+    compared, over_baseline, calibrations = _measured(Path(folder), of, rng, versions, champion)
     return Seen(
         compared=compared,
+        over_baseline=over_baseline,
         calibrations=calibrations,
         latency_ms=_latencies(home, {"candidate": versions, "champion": champion}, of.examples),
         size_mb={name: _size_mb(registry.folder_of(home, name, version)) for name, version in versions.items()},
@@ -136,24 +168,29 @@ def _seen(home: Path, versions: Mapping[str, int], champion: Mapping[str, int], 
         off_policy=off_policy.verdict(home, versions),
         profiles=trial.of_profiles(home),
         parity=evaluation.parity(of.log, N_REPLAYED),
-        drift=_drift(of) if champion else None,  # a shop's first models have nothing that they could be kept for
+        drift=_drift(of),
     )
 
 
 def _rules(home: Path, versions: Mapping[str, int], champion: Mapping[str, int], seen: Seen, params: GateParams) -> list[Rule]:
     n_shadowed, n_failed = (sum(one[name] for one in seen.shadow.values()) for name in ("n_requests", "n_failed"))
+    new, known = ([one for one in seen.calibrations if (set(one.about) <= set(champion)) is old] for old in (False, True))
     return [
-        *gate.calibrated(seen.calibrations, params, first=not champion),
+        *gate.calibrated(new, params, first=True),
+        *gate.calibrated(known, params, first=False),
+        *gate.over_baseline(seen.over_baseline, params),
         *gate.not_worse(seen.compared, params),
         *gate.quick(seen.latency_ms["candidate"], seen.latency_ms["champion"], params),
-        *(gate.at_most(f"{name} size, MB", mb, params.max_size_mb) for name, mb in seen.size_mb.items()),
+        *(
+            gate.at_most(f"{name} size, MB", mb, params.max_size_mb)._replace(about=(name,))
+            for name, mb in seen.size_mb.items()
+        ),
         *_golden_rules(home, versions),
         gate.holds("online = offline", *seen.parity, "the same bits from both folds"),
         gate.complete({name: seen.lineages[name, version] for name, version in versions.items()}),
         _age_rule(seen.lineages, versions, champion),
-        off_policy_rule(seen.off_policy),
+        off_policy_rule(seen.off_policy)._replace(about=("weights",)),
         gate.holds("shadow", n_failed, n_shadowed, "no live request that the candidate could not answer"),
-        gate.at_most("drift of inputs, share of features", seen.drift, params.max_drift_share),
     ]
 
 
@@ -172,6 +209,7 @@ def _evidence(
         "size_mb": seen.size_mb,
         "early_decision": {side: _early(report[side]) for side in sides if report[side]},
         "shadow": seen.shadow,
+        "drift": seen.drift,
         "off_policy": seen.off_policy,
         "profiles": seen.profiles,
         "lineage": {
@@ -182,14 +220,23 @@ def _evidence(
 
 
 def _measured(
-    folder: Path, of: HeldOut, rng: np.random.Generator, is_champion: bool
-) -> tuple[list[comparison.Comparison], list[comparison.Calibration]]:
-    """What `evaluate` noted of both sides, compared; the candidate's calibration."""
+    folder: Path, of: HeldOut, rng: np.random.Generator, versions: Mapping[str, int], champion: Mapping[str, int]
+) -> tuple[list[comparison.Comparison], list[comparison.Comparison], list[comparison.Calibration]]:
+    """What `evaluate` noted, compared: with the champion, or with the baseline where there is none; and calibrations."""
     came = comparison.truth(of)
-    ours = predictions.from_parts(read_parts(folder / PREDICTIONS / "candidate"))
-    beside = folder / PREDICTIONS / ("candidate" if is_champion else "champion")
-    theirs = predictions.from_parts(read_parts(beside)) if beside.exists() else None
-    return comparison.compare(ours, theirs, came, rng) if theirs else [], comparison.calibrations(ours, came, rng)
+
+    def said(side: str) -> predictions.Predictions:
+        return predictions.from_parts(read_parts(folder / PREDICTIONS / side))
+
+    ours = said(CANDIDATE)
+    theirs = said(CANDIDATE if champion == versions else CHAMPION) if champion else None
+    compared = comparison.compare(ours, theirs, came, rng) if theirs else []
+    over = comparison.compare(ours, said(BASELINE), came, rng) if not set(versions) <= set(champion) else []
+    return (
+        [one for one in compared if set(one.about) & set(champion)],
+        [one for one in over if one.part == comparison.OVERALL and not set(one.about) & set(champion)],
+        comparison.calibrations(ours, came, rng),
+    )
 
 
 def _latencies(home: Path, sides: Mapping[str, Mapping[str, int]], found: Examples) -> dict[str, dict[str, float]]:
@@ -226,23 +273,27 @@ def _golden_rules(home: Path, versions: Mapping[str, int]) -> list[Rule]:
             parts, golden = registry.load_artifact(home, spec.name, versions[spec.name])
             golden = golden or Golden([], [])
             misses = golden_misses(spec.load(parts), golden)
-            rules.append(gate.holds(f"{spec.name} golden rows", misses, len(golden.rows), "repeated after loading"))
+            rule = gate.holds(f"{spec.name} golden rows", misses, len(golden.rows), "repeated after loading")
+            rules.append(rule._replace(about=(spec.name,)))
     return rules
 
 
 def _age_rule(lineages: Mapping[tuple[str, int], Any], versions: Mapping[str, int], champion: Mapping[str, int]) -> Rule:
     """A backfill for a past date never replaces a champion that knows more."""
-    name = NEEDED_MODELS[0]  # all models of a retraining know the same log
 
-    def last_us(of: Mapping[str, int]) -> int:
+    def last_us(name: str, of: Mapping[str, int]) -> int:
         return int(lineages[name, of[name]].get("window", {}).get("last_event_us", 0))
 
-    older = bool(champion) and last_us(versions) < last_us(champion)
-    return gate.holds("as recent as the champion", int(older), 1, "the log reaches at least as far")
+    older = [name for name in versions if name in champion and last_us(name, versions) < last_us(name, champion)]
+    rule = gate.holds("as recent as the champion", len(older), 1, "the log reaches at least as far")
+    return rule._replace(about=tuple(older))
 
 
 def _drift(of: HeldOut) -> float | None:
-    """Share of the session features whose distribution moved, between the earlier and the held-out sessions' ends."""
+    """Share of the session features whose distribution moved, between the earlier and the held-out sessions' ends.
+
+    It is told and decides nothing: where the world moves, what was learned from its newest part is needed most.
+    """
     found, last = of.examples, np.append(of.examples.starts[1:], True)
     before, after = (np.asarray(found.session_features[last & rows], dtype=np.float64) for rows in (~of.rows, of.rows))
     if min(len(before), len(after)) < GateParams().min_sessions:
@@ -259,17 +310,19 @@ def _early(side: Mapping[str, Any]) -> dict[str, float | None]:
 def apply(home: str, versions: dict[str, int], verdict: dict[str, Any]) -> None:
     """Store the verdict with the versions, and move the aliases if it says so."""
     _keep(home, versions, verdict)
-    if verdict["promote"]:
+    crowned = {name: version for name, version in versions.items() if verdict["models"][name]["promote"]}
+    if verdict["promote"] and crowned:
         reason = "first version" if verdict["first"] else "gate: pass"
-        crowned = {name: version for name, version in versions.items() if name not in verdict.get("held_back", {})}
         registry.crown(Path(home), crowned, actor=verdict.get("by", "gate"), reason=reason)
 
 
 def _keep(home: str, versions: dict[str, int], verdict: dict[str, Any]) -> None:
-    told = {name: value for name, value in verdict.items() if name != "evidence"}
-    for name in versions:
-        said = {"verdict": gate.THIN, "promote": False} if name in verdict.get("held_back", {}) else {}
-        registry.record(Path(home), name, versions[name], verdict=told | said)
+    told = {name: value for name, value in verdict.items() if name not in ("evidence", "models")}
+    for name, version in versions.items():
+        one = verdict["models"][name]
+        said = {"verdict": gate.THIN} if name in verdict.get("held_back", {}) else {}
+        mine = {**one, "promote": verdict["promote"] and one["promote"]}
+        registry.record(Path(home), name, version, verdict=told | mine | said)
 
 
 @task(name="publish verdict", cache_policy=NO_CACHE)

@@ -29,7 +29,8 @@ from models.artifact import N_GOLDEN, Golden, Parts, flat
 from models.inference import examples
 from models.inference.examples import ExampleParams, Examples
 from models.inference.training import Incumbent, TrainingInput
-from models.model_specs import MODEL_NAMES, SPEC, ModelSpec
+from models.model_specs import MODEL_NAMES, NEEDED_MODELS, SPEC, ModelSpec
+from models.statistics.split import Split
 
 LOG: Final = "log"
 EXAMPLES: Final = "examples"
@@ -88,12 +89,20 @@ def prepare(home: str, as_of_us: int | None, at_most: int) -> str:
     write_parts(folder / LOG, examples.log_to_parts(log))
     parts = examples.to_parts(found)
     split = found.split(params)
+    first = not set(registry.champions(Path(home))) >= set(NEEDED_MODELS)
     periods = {"valid_from_us": split.valid_from_us, "test_from_us": split.test_from_us}
-    write_parts(folder / EXAMPLES, Parts({**parts.meta, "window": window, "params": asdict(params), **periods}, parts.arrays))
+    told = {"window": window, "params": asdict(params), **periods, "judged_from_us": judged_from_us(found, split, first)}
+    write_parts(folder / EXAMPLES, Parts({**parts.meta, **told}, parts.arrays))
     for name in MODEL_NAMES:
         if SPEC[name].beside_incumbent:
             note_incumbent(Path(home), name, folder, as_of_us, split.test_from_us)
     return str(folder)
+
+
+def judged_from_us(found: Examples, split: Split, first: bool) -> int:
+    """Where models are judged from: a shop's first ones are calibrated once more on the first half of the held-out rows."""
+    began_us = np.asarray(found.started_us[split.test])
+    return int(np.median(began_us)) if first and len(began_us) else split.test_from_us
 
 
 def note_incumbent(home: Path, name: str, folder: Path, as_of_us: int | None, test_from_us: int) -> None:
@@ -144,6 +153,7 @@ def training_input(folder: Path, spec: ModelSpec, seed: int) -> TrainingInput:
         as_of_us=meta["window"]["as_of_us"],
         fitted={name: SPEC[name].load(read_parts(folder / MODELS / name)) for name in spec.needs},
         incumbent=_incumbent(folder / INCUMBENTS / spec.name, spec),
+        judged_from_us=meta["judged_from_us"],
         seed=seed,
     )
 
@@ -161,7 +171,7 @@ def keep(home: str, folder: str, seed: int, validation: dict[str, Any] | None) -
     found, meta = load_examples(folder)
     common = {
         "window": meta["window"],
-        "periods": {name: meta[name] for name in ("valid_from_us", "test_from_us")},
+        "periods": {name: meta[name] for name in ("valid_from_us", "test_from_us", "judged_from_us")},
         "examples": {**meta["params"], "n_rows": len(found.at_us)},
         "validation": validation,
         "code": code_version(),

@@ -76,8 +76,11 @@ def settle(home: Path, verdict: Mapping[str, Any], *, may_promote: bool = True, 
     may_promote
         False where a person has not agreed.
     """
-    if WEIGHTS in running(home) and not verdict["promote"] and (verdict["verdict"] == FAIL or is_over(home, WEIGHTS, now_us)):
-        _withdraw(home, WEIGHTS, f"gate: {verdict['verdict']}")
+    own = verdict["models"].get(WEIGHTS)
+    if own and WEIGHTS in running(home):
+        stays = not (verdict["promote"] and own["promote"])
+        if stays and (own["verdict"] == FAIL or is_over(home, WEIGHTS, now_us)):
+            _withdraw(home, WEIGHTS, f"gate: {own['verdict']}")
     found = (verdict.get("evidence") or {}).get(PROFILES)
     if found is None or running(home).get(PROFILES) != found["version"]:
         return

@@ -16,6 +16,7 @@ from infra.registry import (
     audit,
     audit_rows,
     change,
+    crown,
     load_model,
     require_model,
     set_alias,
@@ -54,6 +55,33 @@ def promote(home: Path, model: str, *, actor: str = "operator", reason: str = "b
     if aliased(home, CHALLENGER).get(name) == version:  # else it would be tried again when it is taken back
         set_alias(home, CHALLENGER, {name: None}, action="promote", actor=actor, reason=reason)
     return Move(name, before[name], version)
+
+
+def promote_all(home: Path, *, actor: str = "operator", reason: str = "by hand") -> list[Move]:
+    """Make the newest version of every model the champion, all in one transaction; those that serve already stay.
+
+    No gate is asked.
+
+    Raises
+    ------
+    ValueError
+        If there is no version, or one cannot serve; then nothing has moved.
+    """
+    from models.model_specs import MODEL_NAMES
+
+    newest: dict[str, int] = {}
+    for one in versions(home):
+        if one.name in MODEL_NAMES:
+            newest.setdefault(one.name, one.version)
+    if not newest:
+        raise ValueError("there are no models yet; train them with: attune retrain")
+    serves = aliased(home, CHAMPION)
+    moved = {name: version for name, version in newest.items() if serves.get(name) != version}
+    for name, version in moved.items():
+        require_sound(home, name, version)
+    if moved:
+        crown(home, moved, actor=actor, reason=reason)
+    return [Move(name, serves.get(name), version) for name, version in moved.items()]
 
 
 def rollback(home: Path, name: str, *, actor: str = "operator", reason: str = "by hand") -> Move:

@@ -250,6 +250,17 @@ def champions(home: Path) -> dict[str, int]:
     return aliased(home, CHAMPION)
 
 
+def left_out(read: Read) -> dict[str, str]:
+    """Newest versions that the gate left out: what it said, and what answers instead, by model."""
+    serves = {name: one.version for name, one in carriers(read, CHAMPION).items()}
+    told: dict[str, str] = {}
+    for name, version, text in read(statements.NEWEST_VERDICTS, ()):
+        verdict = json.loads(text)
+        if verdict.get("why") and serves.get(name) != version:
+            told[name] = f"{name}:{version} does not serve: {verdict['why']}; instead: {verdict['instead']}"
+    return told
+
+
 def aliased_at_us(home: Path, name: str, alias: str) -> int | None:
     """Instant at which a model's alias moved last, microseconds since 1970 UTC; None where nothing carries it."""
     with closing(open_store(home)) as store:

@@ -56,6 +56,14 @@ class ModelSpec:
         model that is not asked row by row.
     evaluation
         How it is judged.
+    promoted_with
+        Models among `needs` without which it would not answer as it was judged: it is promoted with them or not at all. Where
+        the weights stay on trial, the ranker may serve with the champion's.
+    learned
+        Whether its parts hold anything learned; what learned from no row is never promoted.
+    is_counted
+        Whether it is counted and not fitted. Both sides of a comparison are rebuilt from the same sessions, so a newer count
+        needs no evidence of its own: it serves unless something speaks against it.
     is_needed
         Whether a set of models without it is none: homes of before there was a model serve without it.
     without
@@ -71,6 +79,9 @@ class ModelSpec:
     rebuild: Callable[[Parts, Log, Mapping[str, Any]], Any] | None = None
     golden: Callable[[Examples], Features] | None = None
     evaluation: Evaluation = per_model.NOT_JUDGED
+    promoted_with: tuple[str, ...] = ()
+    learned: Callable[[Parts], bool] = lambda _: True
+    is_counted: bool = False
     is_needed: bool = False
     without: str | None = None
 
@@ -84,6 +95,19 @@ class ModelSpec:
         return self.rebuild(parts, earlier, models) if self.rebuild else self.load(parts)
 
 
+def _has_trees(classifier: Mapping[str, Any]) -> bool:
+    return classifier["booster"] is not None
+
+
+def _foresees(parts: Parts) -> bool:
+    return any(_has_trees(one) for horizon in parts.meta["classifiers"].values() for one in horizon.values())
+
+
+def _has_answers(parts: Parts) -> bool:
+    """Whether any answer was right where weights were tried: none is where nothing was asked."""
+    return any((parts.meta.get("params") or {}).get("ndcg_20", {"before there were": 1.0}).values())
+
+
 SPECS: Final = (
     ModelSpec(
         "intent",
@@ -92,6 +116,7 @@ SPECS: Final = (
         step="fit intent",
         golden=lambda examples: examples.session_features,
         evaluation=per_model.INTENT,
+        learned=lambda parts: _has_trees(parts.meta["classifier"]),
         is_needed=True,
         without=degraded.INTENT_BY_RULES,
     ),
@@ -102,6 +127,7 @@ SPECS: Final = (
         step="fit next action",
         golden=Examples.next_action_features,
         evaluation=per_model.NEXT_ACTION,
+        learned=_foresees,
         is_needed=True,
         without=degraded.NEXT_ACTION_MODEL_MISSING,
     ),
@@ -112,6 +138,8 @@ SPECS: Final = (
         step="build associations",
         rebuild=log_associations.rebuilt,
         evaluation=per_model.ASSOCIATIONS,
+        learned=lambda parts: len(parts.arrays["item_id_offsets"]) > 1,
+        is_counted=True,
         is_needed=True,
         without=degraded.ASSOCIATIONS_MISSING,
     ),
@@ -123,6 +151,8 @@ SPECS: Final = (
         needs=("intent",),
         beside_incumbent=True,
         evaluation=per_model.WEIGHTS,
+        promoted_with=("intent",),
+        learned=_has_answers,
         is_needed=True,
         without=degraded.WEIGHTS_HEURISTIC,
     ),
@@ -134,6 +164,8 @@ SPECS: Final = (
         needs=("intent", "weights"),
         rebuild=log_ranker.rebuilt,
         evaluation=per_model.RANKER,
+        promoted_with=("intent",),
+        learned=lambda parts: not parts.meta["fallback"],
         without=degraded.RANKER_MISSING,
     ),
     ModelSpec(
@@ -143,6 +175,8 @@ SPECS: Final = (
         step="fit engagement",
         needs=("next_action",),
         evaluation=per_model.ENGAGEMENT,
+        promoted_with=("next_action",),
+        learned=lambda parts: bool(parts.meta["learned"]),
         without=degraded.ENGAGEMENT_BY_FORMULA,
     ),
     ModelSpec(

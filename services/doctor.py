@@ -7,7 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,6 +23,7 @@ from infra.store.protocol import Store
 from infra.store.statements.events import COUNT_EVENTS, COUNT_NOT_BELIEVED
 from infra.store.statements.partners import COUNT_VALID
 from infra.store.statements.quarantine import COUNT_WAITING
+from infra.store.statements.registry import EVENTS_SINCE
 from models.schema import DAY_US
 
 LEAST_DISK: Final = 1 << 30  # bytes
@@ -140,11 +142,28 @@ def _models(store: Store, home: Path) -> Iterator[Finding]:
         yield Finding("models", "warn", "no champion yet", "attune retrain")
     for name, one in champions.items():
         yield _model(name, one.version, home / one.artifact)
+    for name, says in registry.left_out(store.read).items():
+        yield Finding(f"candidate {name}", "warn", says, f"more events, then attune retrain; by hand: attune promote {name}")
+    yield from _learning(store, home, {name: one.version for name, one in champions.items()})
     n_moves, wrong = registry.audited(store.read)
     if wrong:
         yield Finding("audit", "fail", wrong, "compare with a backup of the store")
     elif n_moves:
         yield Finding("audit", "ok", f"{n_moves} rows, the chain holds")
+
+
+def _learning(store: Store, home: Path, champions: Mapping[str, int]) -> Iterator[Finding]:
+    """Since when nothing has been learned: up to which event the champions know the log, and how many came since."""
+    rows = [one for one in registry.versions(home) if champions.get(one.name) == one.version and "window" in one.lineage]
+    if not rows:
+        return
+    newest = max(rows, key=lambda one: int(one.lineage["window"]["last_seq"]))
+    ((since,),) = store.read(EVENTS_SINCE, (int(newest.lineage["window"]["last_seq"]),))
+    days = (time.time() - datetime.fromisoformat(newest.created_at).timestamp()) / 86_400
+    last = datetime.fromisoformat(newest.created_at).date().isoformat()
+    stale = since > 0 and days > STALE_DAYS
+    says = f"nothing has been learned since {last} ({newest.name}:{newest.version}); {since} events came since"
+    yield Finding("learning", "warn" if stale else "ok", says, "attune retrain" if stale else "")
 
 
 def _model(name: str, version: int, folder: Path) -> Finding:

@@ -29,7 +29,7 @@ def empty_rows(n: int) -> Examples:
 def write_run(folder: Path, rows: Examples, log: Log | None = None, **told: Any) -> Path:
     """Write what `flows.train.prepare` leaves in a working folder."""
     parts = examples.to_parts(rows)
-    meta = {"window": WINDOW, "params": {}, "valid_from_us": 0, "test_from_us": 0, **told}
+    meta = {"window": WINDOW, "params": {}, "valid_from_us": 0, "test_from_us": 0, "judged_from_us": 0, **told}
     write_parts(folder / train.EXAMPLES, Parts({**parts.meta, **meta}, parts.arrays))
     if log is not None:
         write_parts(folder / train.LOG, examples.log_to_parts(log))

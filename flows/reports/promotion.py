@@ -23,11 +23,22 @@ class Rule(Struct, frozen=True):
     verdict: Verdict
     observed: float | None
     wanted: str
+    about: Sequence[str] = ()
+    says: str = ""
 
     @property
     def seen(self) -> str:
         """Observed value with four digits."""
         return "" if self.observed is None else f"{self.observed:.4g}"
+
+
+class Outcome(Struct, frozen=True):
+    """Verdict on one model: whether it is promoted, else why not and what answers instead."""
+
+    promote: bool
+    verdict: Verdict
+    why: str = ""
+    instead: str = ""
 
 
 class Comparison(Struct, frozen=True):
@@ -53,7 +64,8 @@ class Evidence(Struct, frozen=True):
     """Measurements that the rules looked at; by model, or by side and model.
 
     `latency_ms` is the processor time of a prediction, `early_decision` the macro-F1 by side and events seen (``after_3``),
-    `profiles` what is said of the profiles on trial, None where there are none.
+    `profiles` what is said of the profiles on trial, None where there are none, `drift` the share of the session features that
+    moved between the earlier and the held-out sessions, which decides nothing.
     """
 
     judged_at: str
@@ -65,6 +77,7 @@ class Evidence(Struct, frozen=True):
     size_mb: Mapping[str, float]
     early_decision: Mapping[str, Mapping[str, float | None]]
     shadow: Mapping[str, Shadow]
+    drift: float | None
     off_policy: OffPolicy
     profiles: OffPolicy | None
     lineage: Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -96,6 +109,7 @@ class PromotionReport(Struct, frozen=True):
     verdict: Verdict
     promote: bool
     first: bool
+    models: Mapping[str, Outcome]
     rules: Sequence[Rule]
     evidence: Evidence
     held_back: Mapping[str, str] = {}
@@ -111,6 +125,12 @@ class PromotionReport(Struct, frozen=True):
         """Number of rules by verdict."""
         n_of = Counter(rule.verdict for rule in self.rules)
         return ", ".join(f"{n_of[verdict]} {mark}" for verdict, mark in MARKS.items() if n_of[verdict]) or "none"
+
+    def outcomes(self) -> list[Row]:
+        """The models: promoted or not, why not, and what answers instead."""
+        rows = ((one.why, "" if one.promote else one.instead) for one in self.models.values())
+        named = zip(self.models.items(), rows, strict=True)
+        return [(name, "promoted" if one.promote else MARKS[one.verdict], *row) for (name, one), row in named]
 
     def rows(self) -> list[Row]:
         """The rules, those that failed first."""

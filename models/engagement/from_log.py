@@ -13,14 +13,18 @@ from models.weights.actions_from_log import weights_of
 
 
 def fit_on(data: TrainingInput) -> Parts:
-    """Learn the score, with the fitted next-action model, calibrated on the validation period; nothing in it is random."""
-    examples, early, medium = data.examples, ~data.split.test, list(HORIZONS_S).index("medium_term")
-    valid, valid_from_us = data.split.valid[early], data.split.valid_from_us
+    """Learn the score, with the fitted next-action model; nothing in it is random.
+
+    It is calibrated on the validation period, and on what of the held-out period judges nothing.
+    """
+    examples, medium = data.examples, list(HORIZONS_S).index("medium_term")
+    early = ~data.split.test | data.unjudged
+    later, valid_from_us = (data.split.valid | data.unjudged)[early], data.split.valid_from_us
     purchase = data.fitted["next_action"].horizons["medium_term"].purchase
-    predicted = np.zeros(len(valid))
-    predicted[valid] = purchase.predict(examples.next_action_features()[early][valid])[:, 1]
+    predicted = np.zeros(len(later))
+    predicted[later] = purchase.predict(examples.next_action_features()[early][later])[:, 1]
     rows = Rows(
-        examples.session_features[early], examples.purchase[early, medium], valid, examples.started_us[early], predicted
+        examples.session_features[early], examples.purchase[early, medium], later, examples.started_us[early], predicted
     ).where(examples.covered[early, medium])
     return engagement_model.to_parts(learn(data.log.before(valid_from_us), rows, valid_from_us))
 

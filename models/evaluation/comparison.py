@@ -15,7 +15,7 @@ from models.evaluation import classification as report
 from models.evaluation.held_out import HeldOut
 from models.evaluation.predictions import MEDIUM, Predictions
 from models.questions import next_item
-from models.schema import DEVICES, HORIZONS_S, INTENTS, N_INTENTS, SESSION_FEATURES, USER_FEATURES
+from models.schema import DEVICES, HORIZONS_S, N_INTENTS, SESSION_FEATURES, USER_FEATURES
 from models.statistics import bootstrap, metrics
 from models.statistics.bootstrap import Draws
 from models.statistics.metrics import Interval
@@ -24,6 +24,11 @@ N_DRAWS: Final = 500
 OVERALL: Final = "overall"
 EARLY: Final = "early decision"
 SLICE: Final = "slice"
+ITEM_MEASURES: Final = {  # by method: name of the measure, and the models that it judges
+    "dynamic": ("next item MRR@20", ("associations", "weights")),
+    "ranker": ("next item MRR@20, ranker", ("ranker",)),
+}
+SAYS_P: Final = frozenset(("intent", "next_action", "engagement"))  # whose probabilities must be safe
 _TINY: Final = 1e-12
 
 
@@ -72,6 +77,8 @@ class Comparison(NamedTuple):
         How much better the candidate is, with its 95 % interval.
     n_rows, n_sessions
         What it was measured on.
+    about
+        Models that it judges.
     """
 
     name: str
@@ -81,6 +88,7 @@ class Comparison(NamedTuple):
     gain: Interval
     n_rows: int
     n_sessions: int
+    about: tuple[str, ...] = ()
 
 
 def truth(on: HeldOut) -> Truth:
@@ -107,17 +115,21 @@ def compare(ours: Predictions, theirs: Predictions, came: Truth, rng: np.random.
     found: list[Comparison] = []
     if len(came.session):
         draws = bootstrap.draw(came.session, rng, N_DRAWS)
-        found += _intent(ours.p_intent, theirs.p_intent, came, draws)
+        found += _of(("intent",), _intent(ours.p_intent, theirs.p_intent, came, draws))
         for k, horizon in enumerate(HORIZONS_S):
-            found += _next_action(ours, theirs, came, draws, horizon, k)
-        found += _engagement_gain(ours.p_engagement, theirs.p_engagement, came, draws)
+            found += _of(("next_action",), _next_action(ours, theirs, came, draws, horizon, k))
+        found += _of(("engagement",), _engagement_gain(ours.p_engagement, theirs.p_engagement, came, draws))
     if len(came.question_session):
         draws = bootstrap.draw(came.question_session, rng, N_DRAWS)
-        for method, name in (("dynamic", "next item MRR@20"), ("ranker", "next item MRR@20, ranker")):
+        for method, (name, about) in ITEM_MEASURES.items():
             if method in ours.ranks and method in theirs.ranks:
                 scores = tuple(next_item.reciprocal(side.ranks[method]) for side in (ours, theirs))
-                found.append(_mean_gain(name, OVERALL, scores, draws, sign=1))
+                found.append(_mean_gain(name, OVERALL, scores, draws, sign=1)._replace(about=about))
     return found
+
+
+def _of(about: tuple[str, ...], found: Iterator[Comparison]) -> Iterator[Comparison]:
+    return (one._replace(about=about) for one in found)
 
 
 def _intent(ours: Floats, theirs: Floats, came: Truth, draws: Draws) -> Iterator[Comparison]:
@@ -125,17 +137,19 @@ def _intent(ours: Floats, theirs: Floats, came: Truth, draws: Draws) -> Iterator
     yield _f1_gain("intent macro-F1", ours, theirs, label, draws)
     losses = tuple(-(came.p_intent * np.log(np.maximum(p, _TINY))).sum(axis=1) for p in (ours, theirs))
     yield _mean_gain("intent log loss", OVERALL, losses, draws, sign=-1)
-    for part, name, rows in _parts(came, label):
+    for part, name, rows in _parts(came):
         if len(rows):
             yield _mean_gain(f"intent log loss, {name}", part, losses, draws, sign=-1, rows=rows)
 
 
-def _parts(came: Truth, label: Ints) -> Iterator[tuple[str, str, Ints]]:
-    """Rows of each early decision and each slice."""
+def _parts(came: Truth) -> Iterator[tuple[str, str, Ints]]:
+    """Rows of each early decision and each slice.
+
+    All that a slice may look at is known before the outcome. Rows chosen by their label reward a model that always says that
+    label, and fail one that doubts rightly.
+    """
     for k in report.DECISION_POINTS:
         yield EARLY, f"after {k} event{'s' if k > 1 else ''}", np.flatnonzero(came.position == k)
-    for code, intent in enumerate(INTENTS):
-        yield SLICE, intent, np.flatnonzero(label == code)
     yield from _visitors(came)
 
 
@@ -243,6 +257,8 @@ class Calibration(NamedTuple):
         As measured: noise makes it larger than it is.
     low, high
         Interval of the error without that noise.
+    about
+        Models that it judges.
     """
 
     name: str
@@ -250,6 +266,7 @@ class Calibration(NamedTuple):
     low: float
     high: float
     n_sessions: int
+    about: tuple[str, ...] = ()
 
 
 def calibrations(ours: Predictions, came: Truth, rng: np.random.Generator) -> list[Calibration]:
@@ -259,25 +276,27 @@ def calibrations(ours: Predictions, came: Truth, rng: np.random.Generator) -> li
     draws = bootstrap.draw(came.session, rng, N_DRAWS)
     every = np.arange(len(came.session))
     top = ours.p_intent.argmax(axis=1)
-    found = [_calibration("intent calibration", ours.p_intent[every, top], came.p_intent[every, top], draws, every)]
+    said, came_true = ours.p_intent[every, top], came.p_intent[every, top]
+    found = [_calibration("intent calibration", "intent", said, came_true, draws, every)]
     for k, horizon in enumerate(HORIZONS_S):
         known, name = np.flatnonzero(came.covered[:, k]), horizon.replace("_", " ")
         if len(known):
             p = ours.p_action[horizon]
             top = p.argmax(axis=1)
             hit = (top == came.next_action[:, k]).astype(np.float64)
-            found.append(_calibration(f"next action calibration, {name}", p[every, top], hit, draws, known))
+            found.append(_calibration(f"next action calibration, {name}", "next_action", p[every, top], hit, draws, known))
             bought = came.purchase[:, k].astype(np.float64)
-            found.append(_calibration(f"purchase calibration, {name}", ours.p_purchase[horizon], bought, draws, known))
+            p_purchase = ours.p_purchase[horizon]
+            found.append(_calibration(f"purchase calibration, {name}", "next_action", p_purchase, bought, draws, known))
             if horizon == MEDIUM and ours.p_engagement is not None:
-                found.append(_calibration("engagement calibration", ours.p_engagement, bought, draws, known))
+                found.append(_calibration("engagement calibration", "engagement", ours.p_engagement, bought, draws, known))
     return found
 
 
-def _calibration(name: str, p: Floats, hit: Floats, draws: Draws, rows: Ints) -> Calibration:
+def _calibration(name: str, model: str, p: Floats, hit: Floats, draws: Draws, rows: Ints) -> Calibration:
     group = draws.group[rows]
     ece, interval = calibration_interval(p[rows], hit[rows], Draws(group, draws.times))
-    return Calibration(name, ece, interval.low, interval.high, len(np.unique(group)))
+    return Calibration(name, ece, interval.low, interval.high, len(np.unique(group)), (model,))
 
 
 def calibration_interval(p: Floats, hit: Floats, draws: Draws, level: float = 0.95) -> tuple[float, Interval]:

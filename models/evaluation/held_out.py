@@ -28,6 +28,8 @@ class HeldOut:
         Its sessions of the held-out period.
     asked
         Questions about the next item of these.
+    from_us
+        Instant at which the period begins.
     """
 
     examples: Examples
@@ -35,9 +37,20 @@ class HeldOut:
     log: Log
     later: Log
     asked: Questions
+    from_us: int
 
 
-def held_out(examples: Examples, log: Log, split: Split, rng: np.random.Generator, at_most: int = N_QUESTIONS) -> HeldOut:
-    """The last period of a split; the questions are drawn where there are more than `at_most`."""
-    later = log.since(split.test_from_us)
-    return HeldOut(examples, split.test, log, later, next_item.questions(later.events, later.starts, at_most, rng))
+def held_out(
+    examples: Examples, log: Log, split: Split, rng: np.random.Generator, at_most: int = N_QUESTIONS, from_us: int = 0
+) -> HeldOut:
+    """The last period of a split; the questions are drawn where there are more than `at_most`.
+
+    Parameters
+    ----------
+    from_us
+        Where the first models of a shop were calibrated on the beginning of that period, the instant at which that ended.
+    """
+    from_us = max(from_us, split.test_from_us)
+    later = log.since(from_us)
+    rows = split.test & (examples.started_us >= from_us)
+    return HeldOut(examples, rows, log, later, next_item.questions(later.events, later.starts, at_most, rng), from_us)

@@ -6,7 +6,7 @@ later, held-out rows.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -172,14 +172,23 @@ def _meta(horizons: Mapping[str, HorizonModel], shape: tuple[int, ...], params: 
 
 
 def fit_on(data: TrainingInput) -> Parts:
-    """Fit both horizons on the sessions before the held-out period."""
+    """Fit both horizons on the sessions before the held-out period; calibrated on what of it judges nothing."""
     rows, early = data.examples, ~data.split.test
     targets = {
         name: Targets(rows.next_action[early, k].astype(np.int64), rows.purchase[early, k]) for k, name in enumerate(HORIZONS_S)
     }
     covered = {name: rows.covered[early, k] for k, name in enumerate(HORIZONS_S)}
-    features = rows.next_action_features()[early]
-    return to_parts(fit(features, targets, valid=data.split.valid[early], rows=covered, seed=data.seed))
+    features = rows.next_action_features()
+    model = fit(features[early], targets, valid=data.split.valid[early], rows=covered, seed=data.seed)
+    horizons = {}
+    for k, (name, one) in enumerate(model.horizons.items()):
+        newer = data.unjudged & rows.covered[:, k]
+        action, purchase = (found[newer, k].astype(np.int64) for found in (rows.next_action, rows.purchase))
+        horizons[name] = HorizonModel(
+            boosting.recalibrated(one.action, features[newer], action),
+            boosting.recalibrated(one.purchase, features[newer], purchase),
+        )
+    return to_parts(replace(model, horizons=horizons))
 
 
 def to_parts(model: NextActionModel) -> Parts:

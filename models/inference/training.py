@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from models.arrays import Flags
 from models.inference.examples import Examples, Log
 from models.statistics.split import Split
 
@@ -33,6 +34,9 @@ class TrainingInput:
         Models of this retraining that the model's row of `models.model_specs.SPECS` needs, by name.
     incumbent
         What serves, learned without the last period; None where there is none, or the row does not ask for it.
+    judged_from_us
+        Where models are judged from. It lies later than the last period's beginning where there is no champion yet: between the
+        two, what says probabilities is calibrated once more.
     seed
         Of all that is random.
     """
@@ -44,4 +48,10 @@ class TrainingInput:
     as_of_us: int | None = None
     fitted: Mapping[str, Any] = field(default_factory=dict)
     incumbent: Incumbent | None = None
+    judged_from_us: int = 0
     seed: int = 0
+
+    @property
+    def unjudged(self) -> Flags:
+        """Rows of the last period that judge nothing, shape (n_rows,)."""
+        return self.split.test & (self.examples.started_us < self.judged_from_us)

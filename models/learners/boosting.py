@@ -10,7 +10,7 @@ Too little to learn from is not an error: with fewer than `MIN_ROWS` rows or a s
 
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, cast
 
@@ -190,6 +190,24 @@ def fit(
         fitted = calibration.fit(raw + scaling.shift, soft[held][:, classes])
         scaling = Scaling(fitted.scale, fitted.shift + fitted.scale * scaling.shift)
     return Classifier(booster, features.shape[1], n_classes, classes, prior, scaling, "" if calibrated else "uncalibrated")
+
+
+def recalibrated(classifier: Classifier, features: Features, targets: npt.NDArray[np.generic]) -> Classifier:
+    """The classifier, its calibration fitted once more on top, to later rows; itself where they are too few.
+
+    Parameters
+    ----------
+    features, targets
+        As for `fit`; codes that training never saw say nothing.
+    """
+    soft = _soft_targets(targets, classifier.n_classes)[:, classifier.classes]
+    if classifier.booster is None or len(soft) < MIN_VALID_ROWS:
+        return classifier
+    raw = two_columns(np.asarray(classifier.booster.predict(features, raw_score=True, num_threads=1), dtype=np.float64))
+    before = classifier.scaling
+    fitted = calibration.fit(before.scale * raw + before.shift, soft)
+    scaling = Scaling(fitted.scale * before.scale, fitted.scale * before.shift + fitted.shift)
+    return replace(classifier, scaling=scaling, fallback="")
 
 
 def _soft_targets(targets: npt.NDArray[np.generic], n_classes: int) -> Floats:

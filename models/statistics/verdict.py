@@ -18,6 +18,10 @@ class Rule(NamedTuple):
         What was seen, None where there was nothing to see, and what would have been right, in words.
     decisive
         Whether a pass is evidence for the model, and not only the absence of a defect.
+    about
+        Models that it judges; none named: all of them.
+    says
+        The same as a sentence, where `observed` and `wanted` do not tell a person enough.
     """
 
     name: str
@@ -25,3 +29,5 @@ class Rule(NamedTuple):
     observed: float | None
     wanted: str
     decisive: bool = False
+    about: tuple[str, ...] = ()
+    says: str = ""

@@ -127,7 +127,7 @@ def site(tmp_path: Path, chances: Floats) -> Site:
 def judged(found: dict[str, Any]) -> dict[str, Any]:
     """The gate's verdict where all else is well."""
     fine = gate.Rule("accuracy", gate.PASS, 0.5, "", decisive=True)
-    return {**gate.judge([fine, off_policy_rule(found)], first=False), "evidence": {}}
+    return {**gate.judge([fine, off_policy_rule(found)], {"weights": gate.Standing(first=False)}), "evidence": {}}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_new_set_of_profiles_is_judged_alone_and_promoted_or_withdrawn(
     found = trial.of_profiles(tmp_path, site.now_us)
     assert found is not None
     assert (found["version"], found["verdict"]) == (2, says)
-    passed = {"verdict": gate.PASS, "promote": True, "evidence": {"profiles": found}}
+    passed = {"verdict": gate.PASS, "promote": True, "models": {}, "evidence": {"profiles": found}}
     trial.settle(tmp_path, passed, may_promote=False, now_us=site.now_us)
     assert registry.champions(tmp_path)["profiles"] == 1
     trial.settle(tmp_path, passed, now_us=site.now_us)
@@ -242,7 +242,8 @@ def test_a_trial_ends_undecided_after_its_longest_time(site: Site) -> None:
     late_us = since[0] + (trial.LONGEST_DAYS + 1) * 86_400 * S
     assert "weights" in trial.held_back(site.home, {"weights": 2}, thin, since[0])
     assert trial.held_back(site.home, {"weights": 2}, thin, late_us) == {}
-    undecided = {"verdict": gate.THIN, "promote": False, "evidence": {"profiles": trial.of_profiles(site.home)}}
+    own = {"weights": {"verdict": gate.THIN, "promote": False}}
+    undecided = {"verdict": gate.PASS, "promote": True, "models": own, "evidence": {"profiles": trial.of_profiles(site.home)}}
     trial.settle(site.home, undecided, now_us=since[0])
     assert trial.running(site.home) == {"weights": 2, "profiles": 2}
     trial.settle(site.home, undecided, now_us=late_us)
@@ -277,7 +278,10 @@ def test_weights_on_trial_are_judged_before_there_are_new_ones_and_the_other_mod
     tried = train.keep.fn(home, written(tmp_path, "c"), 0, None)
     assert tried == {name: 3 if name == "weights" else 4 for name in MODEL_NAMES}
     assert registry.aliased(tmp_path, "challenger") == tried
-    verdict = {"verdict": gate.PASS, "promote": True, "first": False, "held_back": {"weights": "few"}, "rules": []}
+    models = {name: {"verdict": gate.PASS, "promote": name != "weights", "why": ""} for name in MODEL_NAMES}
+    models["weights"] |= {"why": "on trial: few", "instead": "the champion stays"}
+    held = {"held_back": {"weights": "few"}}
+    verdict = {"verdict": gate.PASS, "promote": True, "first": False, "models": models, "rules": [], **held}
     promote.apply.fn(home, tried, verdict)
     trial.settle(tmp_path, verdict)
     assert registry.champions(tmp_path) == {**tried, "weights": 1}
@@ -287,7 +291,8 @@ def test_weights_on_trial_are_judged_before_there_are_new_ones_and_the_other_mod
     assert gate.in_words(verdict) == "pass, promoted, without weights (on trial)"
     then = train.keep.fn(home, written(tmp_path, "d", as_of_us=5), 0, None)
     assert then["weights"] == 4  # a past day gives what that day would have given
-    trial.settle(tmp_path, {"verdict": gate.FAIL, "promote": False})
+    spoiled = {"weights": {"verdict": gate.FAIL, "promote": False}}
+    trial.settle(tmp_path, {"verdict": gate.FAIL, "promote": False, "models": spoiled})
     assert trial.running(tmp_path) == {}
     assert registry.verify_audit(tmp_path)
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from infra import layout, registry
+from infra import layout, promotion, registry
 from infra.store.embedded.connection import connect
+from infra.store.engines import open_writer
+from models.events.rules import to_row
 from services.doctor import Finding, examine
+from tests.waiting import PATIENCE_S
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -47,3 +50,29 @@ def test_an_altered_audit_is_found(home: Path) -> None:
         store.execute("DROP TRIGGER model_audit_no_update")
         store.execute("UPDATE model_audit SET reason = 'another' WHERE id = 1")
     assert findings(home)["audit"][1:3] == ("fail", f"altered at row 1 of {len(registry.audit(home))}")
+
+
+def test_what_the_gate_left_out_is_told_with_the_reason_and_what_answers_instead(home: Path) -> None:
+    version = registry.save(home, "weights", registry.load(home, "weights"), {})
+    registry.record(home, "weights", version, verdict={"promote": False, "why": "it is worse", "instead": "the champion stays"})
+    found = findings(home)["candidate weights"]
+    assert (found.state, found.says) == ("warn", "weights:2 does not serve: it is worse; instead: the champion stays")
+
+
+def test_the_doctor_says_since_when_nothing_has_been_learned(home: Path) -> None:
+    lineage = {"window": {"last_seq": 1}}
+    for name in registry.champions(home):
+        registry.save(home, name, registry.load(home, name), lineage)
+    promotion.promote_all(home, actor="ada", reason="test")
+    assert {(move.actor, move.reason) for move in registry.audit(home) if move.to_version == 2} == {("ada", "test")}
+    writer = open_writer(home, lambda: 7)
+    event = {"type": "item_view", "item_id": "a", "ts": "2026-11-21T10:00:00Z"}
+    writer.append("p", [to_row({**event, "event_id": f"new-{k}"}, "u") for k in range(4)]).result(PATIENCE_S)
+    writer.close()
+    found = findings(home)["learning"]
+    assert (found.state, found.says.partition(";")[2]) == ("ok", " 3 events came since")
+    with closing(connect(home)) as store:
+        store.execute("UPDATE model_versions SET created_at_us = 0 WHERE version = 2")
+    found = findings(home)["learning"]
+    assert (found.state, found.mend) == ("warn", "attune retrain")
+    assert found.says.startswith("nothing has been learned since 1970-01-01")

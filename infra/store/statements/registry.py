@@ -17,6 +17,13 @@ SET_VERDICT: Final = "UPDATE model_versions SET verdict = ? WHERE name = ? AND v
 _VERSIONS: Final = f"SELECT {', '.join(VERSION_COLUMNS)} FROM model_versions"
 VERSIONS: Final = f"{_VERSIONS} ORDER BY name, version DESC"
 VERSIONS_OF: Final = f"{_VERSIONS} WHERE name = ? ORDER BY version DESC"
+# (name, version, verdict) of the newest version of each model.
+NEWEST_VERDICTS: Final = (
+    "SELECT name, version, verdict FROM model_versions v "
+    "WHERE version = (SELECT max(version) FROM model_versions WHERE name = v.name) ORDER BY name"
+)
+# Events that a version does not know: (last_seq of its window).
+EVENTS_SINCE: Final = "SELECT count(*) FROM events WHERE seq > ?"
 # (name, version)
 HAS_VERSION: Final = "SELECT 1 FROM model_versions WHERE name = ? AND version = ?"
 ARTIFACT_OF: Final = "SELECT artifact FROM model_versions WHERE name = ? AND version = ?"

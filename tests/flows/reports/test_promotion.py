@@ -24,6 +24,7 @@ def report() -> dict[str, Any]:
         "calibrations": [{"name": "intent calibration", "ece": 0.05, "low": 0.0, "high": 0.08, "n_sessions": 400}],
         "latency_ms": {"candidate": {"intent": 0.1}, "champion": {"intent": 0.2}},
         "size_mb": {"intent": 1.5},
+        "drift": 0.75,
         "early_decision": {"candidate": {"after_1": 0.3, "after_10": None}, "champion": {"after_1": 0.4}},
         "off_policy": {
             "verdict": "worse",
@@ -50,12 +51,12 @@ def report() -> dict[str, Any]:
             "champion": {"intent": {"seed": 0, "window": {"last_event_us": 1_780_000_000_000_000}}},
         },
     }
-    return {"versions": {"intent": 2}, **gate.judge(rules, first=False), "evidence": evidence}
+    return {"versions": {"intent": 2}, **gate.judge(rules, {"intent": gate.Standing(first=False)}), "evidence": evidence}
 
 
 def test_the_page_says_what_was_decided_and_shows_all_evidence() -> None:
     page = promotion_page.page(report())
-    assert "fail, the champion stays: intent log loss is 0.7" in page
+    assert "fail, nothing new serves; intent is left out, the champion stays: intent log loss is 0.7" in page
     for title in (
         "Rules",
         "Against the champion",
@@ -72,6 +73,7 @@ def test_the_page_says_what_was_decided_and_shows_all_evidence() -> None:
     assert "worse: by decisions that the bandit dealt (5,000 decisions, 900 visitors)" in page
     assert "seed" not in page  # does not differ
     assert "rules: 1 pass, 1 FAIL" in page
+    assert "75 % of the session features moved between the earlier and the held-out sessions" in page
     assert page.index("<td>FAIL</td>") < page.index("<td>pass</td>")
 
 
@@ -89,7 +91,8 @@ def test_a_first_verdict_with_hardly_any_evidence_has_a_page_too() -> None:
     lineage = {"candidate": {"intent": {"seed": 7}}, "champion": {}}
     nothing: dict[str, Any] = {"comparisons": [], "calibrations": [], "latency_ms": {}, "size_mb": {}, "early_decision": {}}
     evidence = {**report()["evidence"], **nothing, "champion": {}, "off_policy": seen, "shadow": {}, "lineage": lineage}
-    page = promotion_page.page({"versions": {"intent": 1}, **gate.judge([], first=True), "evidence": evidence})
+    told = gate.judge([], {"intent": gate.Standing(first=True)})
+    page = promotion_page.page({"versions": {"intent": 1}, **told, "evidence": evidence})
     assert "not_enough_data, promoted" in page
     assert "champion: none yet" in page
     assert "rules: none" in page
@@ -103,6 +106,7 @@ def test_the_page_tells_what_a_person_said_and_what_stays_on_trial() -> None:
         **report(),
         "verdict": "pass",
         "promote": True,
+        "models": {"intent": {"promote": True, "verdict": "pass", "why": "", "instead": ""}},
         "approval": "approved by <i>",
         "held_back": {"weights": "no decisions"},
     }
@@ -111,7 +115,8 @@ def test_the_page_tells_what_a_person_said_and_what_stays_on_trial() -> None:
 
 def test_markdown_is_the_verdict_and_a_row_for_each_rule() -> None:
     assert promotion_page.markdown(report()).splitlines() == [
-        "**fail, the champion stays: intent log loss is 0.7 (wanted: champion 0.6 <b>)** (intent:2)",
+        "**fail, nothing new serves; intent is left out, the champion stays: intent log loss is 0.7 "
+        "(wanted: champion 0.6 <b>)** (intent:2)",
         "",
         "| rule | verdict | observed | wanted |",
         "| --- | --- | --- | --- |",

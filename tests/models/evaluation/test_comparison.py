@@ -6,7 +6,7 @@ import pytest
 from models.evaluation import comparison, gate, predictions
 from models.evaluation.comparison import EARLY, OVERALL, SLICE, Truth
 from models.evaluation.predictions import Predictions
-from models.schema import DEVICES, HORIZONS_S, N_INTENTS, NEXT_ACTIONS
+from models.schema import DEVICES, HORIZONS_S, INTENTS, N_INTENTS, NEXT_ACTIONS
 from models.statistics import bootstrap
 
 N_SESSIONS, LENGTH = 120, 5
@@ -75,6 +75,22 @@ def test_what_is_measured_is_named_and_counted() -> None:
         N_SESSIONS // 2,
     )
     assert found["next item MRR@20"].n_sessions == 50
+
+
+def test_no_slice_looks_at_what_is_to_be_foreseen() -> None:
+    """A model that says the class shares, whatever it sees, beats an honest one on the rows of the most frequent label."""
+    came = shop()
+    names = {one.name for one in comparison.compare(said(came, 2.0), said(came, 1.0), came, np.random.default_rng(0))}
+    assert not {name for name in names if name.rpartition(", ")[2] in INTENTS}
+
+
+def test_every_measure_says_which_models_it_judges() -> None:
+    came, rng = shop(), np.random.default_rng(0)
+    found = comparison.compare(said(came, 2.0), said(came, 1.0), came, rng)
+    about = {one.name: one.about for one in (*found, *comparison.calibrations(said(came, 2.0), came, rng))}
+    assert all(about.values())
+    assert about["purchase AUC, medium term"] == about["purchase calibration, medium term"] == ("next_action",)
+    assert about["next item MRR@20"] == ("associations", "weights")
 
 
 def test_the_same_model_gains_exactly_nothing() -> None:

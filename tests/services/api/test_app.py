@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from infra import registry
+from infra import promotion, registry
 from infra.settings import Settings
 from models.events.rules import parse_instant_us
 from models.model_specs import MODEL_NAMES
+from models.weight_profile import STATIC, to_parts
 from services.api import engagement, intent, recommendations, wire
 from services.api.app import App, build_app
 from services.api.collaborators import Unobserved
@@ -184,6 +185,19 @@ def test_a_home_without_models_answers_and_is_not_ready(tmp_path: Path) -> None:
             assert post(client, body, path).status_code == 200
 
 
+def test_a_home_whose_models_were_all_left_out_is_ready_and_says_what_answers(tmp_path: Path) -> None:
+    version = registry.save(tmp_path, "weights", to_parts(STATIC), {})
+    why = "not enough data: it learned from nothing"
+    registry.record(tmp_path, "weights", version, verdict={"promote": False, "why": why, "instead": "X"})
+    with TestClient(build(tmp_path)) as client:
+        reply = client.get("/readyz")
+        assert (reply.status_code, reply.json()["models"]) == (200, {})
+        assert reply.json()["left_out"] == {"weights": f"weights:1 does not serve: {why}; instead: X"}
+        assert post(client, {"user_id": "u-1"}, "/v1/recommendations").json()["degraded"]
+        promotion.promote(tmp_path, "weights")  # by hand
+        assert client.get("/readyz").json()["left_out"] == {}
+
+
 def test_readiness_names_the_models_and_the_online_store(client: TestClient) -> None:
     reply = client.get("/readyz")
     assert reply.status_code == 200
@@ -191,6 +205,7 @@ def test_readiness_names_the_models_and_the_online_store(client: TestClient) -> 
         "status": "ready",
         "models": dict.fromkeys(MODEL_NAMES, 1),
         "problems": {},
+        "left_out": {},
         "online_store": "unreachable",
         "writes": "taken",
     }
