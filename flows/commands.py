@@ -1,7 +1,6 @@
 """The flows' commands: what an ML engineer types. Results for programs go to stdout, everything for people to stderr."""
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.ingest_commands import app as ingest_app
+from flows.model_commands import app as model_app
 from flows.quarantine_commands import app as quarantine_app
 from flows.terminal import Json
 from flows.terminal import home as _home
@@ -18,13 +18,12 @@ from infra import layout
 from models.schema import DAY_US
 
 if TYPE_CHECKING:
-    from infra.audit import AuditRow
     from infra.promotion import Move
-    from infra.registry import ModelVersion
 
 app = typer.Typer()
 app.add_typer(ingest_app)
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(model_app, name="models")
 weights_app = typer.Typer(
     help="What each action counts: posterior, interval, prior; freeze and thaw.", invoke_without_command=True
 )
@@ -219,40 +218,6 @@ def drift(as_json: Json = False) -> None:
         return
     typer.echo(text(report))
     _say(f"retraining: {report['announced']}")
-
-
-@app.command("models")
-def models_command(
-    history: Annotated[bool, typer.Option("--audit", help="Who moved which alias when; checks the chain of hashes.")] = False,
-    as_json: Json = False,
-) -> None:
-    """List model versions with their aliases and lineage."""
-    from infra.audit import AuditRow
-    from infra.registry import audit, verify_audit, versions
-
-    home = _home()
-    n_held = verify_audit(home) if history else 0
-    rows: Sequence[AuditRow | ModelVersion] = audit(home) if history else versions(home)
-    if as_json:
-        _print_json(rows)
-        return
-    for row in rows:
-        typer.echo(_moved(row) if isinstance(row, AuditRow) else _listed(row))
-    if not rows:
-        _say("no models yet; train them with: attune retrain")
-    elif history:
-        _say(f"the chain of hashes holds over all {n_held} rows, and ends where the aliases are")
-
-
-def _listed(row: "ModelVersion") -> str:
-    aliases = f"  ({', '.join(row.aliases)})" if row.aliases else ""
-    return f"{row.name}:{row.version}  {row.created_at}  {row.verdict}{aliases}"
-
-
-def _moved(row: "AuditRow") -> str:
-    at = datetime.fromtimestamp(row.at_us / 1e6, UTC).isoformat(timespec="seconds")
-    change = f"{row.from_version or '-'} -> {row.to_version or '-'}"
-    return f"{at}  {row.action} {row.alias} {row.name}: {change}  by {row.actor} ({row.reason})"
 
 
 @app.command()

@@ -29,7 +29,7 @@ LEFT_OUT: Final = ("-wal", "-shm", ".lock", ".draft")  # the first two are in th
 
 
 class Kept(NamedTuple):
-    """What a backup holds: revision of the store, number of files, bytes."""
+    """Contents of a backup: revision of the store, number of files, bytes."""
 
     revision: int
     files: int
