@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import attack_batch, attack_front, attack_poison, attack_prefect
+from benchmarks import attack_batch, attack_delivery, attack_disk, attack_front, attack_poison, attack_prefect, attack_store
 from benchmarks.attack_target import Outcome
 
 KINDS: Final[dict[str, Callable[[Path, bool], Iterator[Outcome]]]] = {
@@ -20,6 +20,9 @@ KINDS: Final[dict[str, Callable[[Path, bool], Iterator[Outcome]]]] = {
     "poison": attack_poison.run,
     "batch": attack_batch.run,
     "prefect": attack_prefect.run,
+    "delivery": attack_delivery.run,
+    "disk": attack_disk.run,
+    "store": attack_store.run,
 }
 
 

@@ -38,6 +38,7 @@ BURST: Final = 5_000
 TIMEOUT_S: Final = 15.0
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HANGS: Final = "/hang"
+AFTER: Final = "/after-"  # such a path answers so many seconds later
 EVENTS_PER_S: Final = 20
 N_EVENTS: Final = 200
 SUBSCRIBE: Final = (
@@ -52,7 +53,7 @@ ANSWER: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class _Endpoint(asyncio.Protocol):
-    """Answers each POST at once, those to /hang never; notes path, message and instant."""
+    """Answers each POST at once, those to /hang never, those to /after-3/… 3 s later; notes path, message and instant."""
 
     def __init__(self, seen: list[tuple[str, str, float]]) -> None:
         self._seen = seen
@@ -70,7 +71,10 @@ class _Endpoint(asyncio.Protocol):
         path = head.split(b" ", 2)[1].decode()
         self._seen.append((path, fields[b"webhook-id"].decode(), time.perf_counter()))
         self._got = b""
-        if path != HANGS:
+        if path.startswith(AFTER):
+            delay_s = float(path.removeprefix(AFTER).partition("/")[0])
+            asyncio.get_running_loop().call_later(delay_s, self._transport.write, ANSWER)
+        elif path != HANGS:
             self._transport.write(ANSWER)
 
 

@@ -1,6 +1,6 @@
 """Delivery duty: signals reach those who subscribed at least once, under one id, for as long as the schedule says.
 
-Each step writes what has come back, makes deliveries of what is new in the outbox, starts what is due and waits a moment for
+Each step writes what has come back and makes deliveries of what is new in the outbox, starts what is due and waits a moment for
 answers. Attempts run on in the duty's event loop from step to step, so an endpoint that hangs holds only its own slots, and a
 partner only a share of all. What is written decides: a worker that is killed makes those attempts again whose outcome it had
 not written.
@@ -12,6 +12,7 @@ import random
 import secrets as randomness
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ import msgspec
 from infra.secret import secret
 from infra.settings import Settings
 from infra.store.engines import open_store
+from infra.store.errors import StoreUnavailable
 from infra.store.protocol import Row, Store, Transaction
 from infra.store.statements import deliveries as sql
 from infra.store.statements.signals import NEWEST_SIGNAL
@@ -33,7 +35,14 @@ from services.signals.body import OutboxSignal, instant, signal_body
 SIGNALS_A_STEP: Final = 1_000
 MOST_UNDER_WAY: Final = 256
 MOST_IN_TROUBLE: Final = {FAILING: 96, SLOW: 96}  # of them, all partners together: the others are left a quarter
+MOST_STARTED: Final = {
+    "": 16,
+    FAILING: 4,
+    SLOW: 4,
+}  # of a partner in one step: many at once would keep the loop from the others
 POLL_S: Final = 0.02
+BUSY_POLL_S: Final = 0.008  # while attempts are under way: what is new shall not wait for them
+GATHER_S: Final = 0.002  # after a first answer, for others: a transaction of its own for each costs more
 NO_CONSENT: Final = "no_consent"  # outcome: the challenge was not answered
 LOOK_US: Final = 250_000  # how often what is due is looked for where nothing else gives cause
 log = logging.getLogger("attune.worker")
@@ -107,7 +116,7 @@ class DeliveryDuty:
         self._outbound: Outbound | None = None
         self._under_way: dict[int, Attempt] = {}  # by delivery
         self._looked_at_us = -LOOK_US
-        self._ended = 0  # attempts, in the step before: there are slots again
+        self._n_started = 0  # in the step before: there may be more to start
         self._slots: dict[tuple[str, str], Slots] = {}  # by subscription and address
         self._consented: set[tuple[str, str]] = set()  # those that have, and whose attempt has not been written yet
 
@@ -122,56 +131,82 @@ class DeliveryDuty:
 
     def close(self) -> None:
         """Give up what is under way: whoever comes next tries it again."""
+        with suppress(StoreUnavailable):  # then they are made again
+            self._write(0, 0, 0)
         if self._outbound is not None:
             self._runner.run(self._outbound.close())
         self._runner.close()
 
     async def _step(self, now_us: int) -> int:
         self._outbound = self._outbound or self._open_outbound()
-        done = self._write_ended() + self._fan_out(now_us)
-        if done or self._ended or not 0 <= now_us - self._looked_at_us < LOOK_US:
-            done += self._start_due(self._outbound, now_us)
+        after = self._outbox.position() or 0
+        done = self._write(after, self._outbox.until(after, SIGNALS_A_STEP), now_us)
+        if done or self._n_started or not 0 <= now_us - self._looked_at_us < LOOK_US:
+            self._n_started = self._start_due(self._outbound, now_us)
             self._looked_at_us = now_us
         if self._under_way:
             answers = [attempt.answer for attempt in self._under_way.values()]
-            await asyncio.wait(answers, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
-        self._ended = self._write_ended()
-        return done + self._ended + len(self._under_way)
+            _, left = await asyncio.wait(answers, timeout=BUSY_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+            if 0 < len(left) < len(answers):
+                await asyncio.wait(left, timeout=GATHER_S)
+        return done + self._n_started + len(self._under_way)
 
-    def _fan_out(self, now_us: int) -> int:
-        """Make deliveries of new signals; of how many."""
-        after = self._outbox.position() or 0
-        until = self._outbox.until(after, SIGNALS_A_STEP)
-        if until <= after:
+    def _write(self, after: int, until: int, now_us: int) -> int:
+        """Write the attempts that have ended, and what follows from each; make deliveries of new signals; one transaction.
+
+        Returns
+        -------
+        How many attempts and signals those were.
+        """
+        ended = [(attempt, answer_of(attempt.answer)) for attempt in self._under_way.values() if attempt.answer.done()]
+        if not ended and until <= after:
             return 0
 
         def work(transaction: Transaction) -> None:
-            transaction.execute(sql.FAN_OUT, (now_us, now_us, after, until))
-            self._outbox.move(transaction, until, now_us)
+            for attempt, answer in ended:
+                self._write_attempt(attempt, answer, transaction)
+            if until > after:
+                transaction.execute(sql.FAN_OUT, (now_us, now_us, after, until))
+                self._outbox.move(transaction, until, now_us)
 
         self._store.write(work)
-        return until - after
+        for attempt, answer in ended:
+            del self._under_way[attempt.delivery_id]
+            slots = self._slots.get(attempt.target.key, Slots())
+            self._slots[attempt.target.key] = slots.after(answer.latency_us / 1e6, delivered=answer.delivered)
+        return len(ended) + max(until - after, 0)
 
     def _start_due(self, outbound: Outbound, now_us: int) -> int:
         """Start attempts as far as there are slots; how many."""
         before = len(self._under_way)
         held = Counter(key for attempt in self._under_way.values() for key in self._keys(attempt.target))
-        for subscription_id, partner, url, consented, *secrets in self._store.read(sql.ENDPOINTS_DUE, (now_us, now_us)):
-            target = Target(subscription_id, partner, url, bool(consented), Secrets(*secrets))
-            busy = held[target.key]
+        started: Counter[tuple[str, str]] = Counter()  # by partner and trouble
+        for target in self._due(held, now_us):
+            busy, kind = held[target.key], (target.partner, self._trouble(target))
             free = min(self._slots.get(target.key, Slots()).n - busy, self._room(target, held))
+            free = min(free, MOST_STARTED[kind[1]] - started[kind])
             if free > 0 and (n_started := self._start(outbound, target, free, free + busy, now_us)):
                 held.update(dict.fromkeys(self._keys(target), n_started))
+                started[kind] += n_started
         return len(self._under_way) - before
+
+    def _due(self, held: Counter[object], now_us: int) -> list[Target]:
+        """Targets with something due: those in trouble last, and whoever holds less before who holds more."""
+        rows = self._store.read(sql.ENDPOINTS_DUE, (now_us, now_us))
+        targets = [Target(one, partner, url, bool(consented), Secrets(*more)) for one, partner, url, consented, *more in rows]
+        return sorted(targets, key=lambda one: (bool(self._trouble(one)), held[one.partner], held[one.key]))
+
+    def _trouble(self, target: Target) -> str:
+        return self._slots.get(target.key, Slots()).trouble
 
     def _keys(self, target: Target) -> tuple[object, ...]:
         """What holds a slot with a message to a target: its endpoint, its partner, and its trouble, there and in all."""
-        trouble = self._slots.get(target.key, Slots()).trouble
+        trouble = self._trouble(target)
         return target.key, target.partner, (target.partner, trouble), (None, trouble)
 
     def _room(self, target: Target, held: Counter[object]) -> int:
         """How many more may be under way to a target. A partner, and endpoints in trouble, leave the others what they need."""
-        trouble = self._slots.get(target.key, Slots()).trouble
+        trouble = self._trouble(target)
         n_free = self._most - len(self._under_way)
         alike = held[target.partner, trouble] if trouble else 0
         free = room(n_free, held[target.partner], alike)
@@ -202,24 +237,7 @@ class DeliveryDuty:
     def _cancel(self, delivery_id: int, now_us: int) -> None:
         self._store.write(lambda transaction: transaction.execute(sql.CANCELLED, (now_us, delivery_id)))
 
-    def _write_ended(self) -> int:
-        """Write the attempts that have ended, and what follows from each, in one transaction; how many."""
-        ended = [(attempt, answer_of(attempt.answer)) for attempt in self._under_way.values() if attempt.answer.done()]
-        if not ended:
-            return 0
-
-        def work(transaction: Transaction) -> None:
-            for attempt, answer in ended:
-                self._write(attempt, answer, transaction)
-
-        self._store.write(work)
-        for attempt, answer in ended:
-            del self._under_way[attempt.delivery_id]
-            slots = self._slots.get(attempt.target.key, Slots())
-            self._slots[attempt.target.key] = slots.after(answer.latency_us / 1e6, delivered=answer.delivered)
-        return len(ended)
-
-    def _write(self, attempt: Attempt, answer: Answer, transaction: Transaction) -> None:
+    def _write_attempt(self, attempt: Attempt, answer: Answer, transaction: Transaction) -> None:
         now_us = attempt.started_at_us + answer.latency_us
         due_at_us = None
         if not answer.delivered and answer.status != GONE:

@@ -17,7 +17,7 @@ from infra.store.engines import open_store
 from models.engagement.delivery import SLOW, Slots
 from services.delivery.outbound import Outbound
 from services.delivery.webhooks import Secrets
-from services.worker.delivery import DeliveryDuty, Target
+from services.worker.delivery import MOST_STARTED, DeliveryDuty, Target
 from tests.services.receivers import SEALS, Post, Receiver, S, answer, emit, empty, hang, receiver, subscribe
 from tests.waiting import PATIENCE_S, until
 
@@ -82,6 +82,23 @@ def test_slow_endpoints_leave_their_own_partner_room(make: Make) -> None:
     assert (duty._room(slow, held), duty._room(well, held)) == (0, 43)
     held = Counter[object]({(None, SLOW): 96})  # of all partners
     assert (duty._room(slow, held), duty._room(well, held)) == (0, 85)
+    duty._under_way.clear()
+
+
+def test_messages_to_a_slow_endpoint_begin_a_few_at_a_time(make: Make, store: apsw.Connection, receiver: Receiver) -> None:
+    def begun() -> list[str]:
+        return [one.target.subscription_id for one in duty._under_way.values()]
+
+    receiver.answers["/hangs"] = receiver.answers["/well"] = hang
+    subscribe(store, "a slow one", f"{receiver.url}/hangs")
+    subscribe(store, "well", f"{receiver.url}/well")
+    duty = make()
+    duty._slots["a slow one", f"{receiver.url}/hangs"] = Slots(16, SLOW)
+    for n in range(12):
+        emit(store, n)
+    duty.step(S)
+    assert begun() == ["well"] * 2 + ["a slow one"] * MOST_STARTED[SLOW]
+    until(lambda: duty.step(S) is None or begun().count("a slow one") == 12, "the others never begin", poll_s=0)
 
 
 def echo(request: BaseHTTPRequestHandler) -> None:

@@ -1,0 +1,241 @@
+"""Erasure of many users and retention, in a store of many rows: both come to an end, and stand in nobody's way.
+
+The log is a simulated shop's, copied under new users and events until it is long enough; with offline tables and an online
+store, a service and a worker.
+"""
+
+import json
+import mmap
+import multiprocessing
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from http.client import HTTPConnection
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from benchmarks import event_to_feature
+from benchmarks.attack_target import Outcome, Service, service
+from benchmarks.serve import HOST
+from benchmarks.simulated_home import make_champions
+from flows.materialize import materialize
+from infra import layout
+from infra.lock import held
+from infra.secret import secret
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
+from infra.store.events import append_events
+from models.events.identity import PSEUDONYM_BYTES, partner_key, pseudonym
+from models.simulator.config import ShopConfig, ending_at
+from models.simulator.simulation import simulate
+from services.processes import spawn, stop
+from services.worker.retention import RetentionDuty
+
+CHAMPIONS: Final = ShopConfig(n_users=150, n_days=3, n_items=100)
+SHOP: Final = ShopConfig(n_users=2_500, n_days=8, n_items=1_000)
+N_ERASED: Final = 2_000
+MOST_S: Final = 60.0
+PATIENCE_S: Final = 600.0
+FLOWS: Final = 3  # beside the erasure
+HEX: Final = re.compile(rb"[0-9a-f]{%d,}" % (2 * PSEUDONYM_BYTES))
+UNFINISHED: Final = "SELECT count(*) FROM tombstones WHERE completed_at_us IS NULL"
+ROUNDS: Final = 4
+ROUND_S: Final = 4.0
+KEPT_DAYS: Final = 4
+BATCH: Final = 20
+SLOWER: Final = 3.0  # times, at most
+
+
+def run(home: Path, long: bool) -> Iterator[Outcome]:
+    """Erasure, then retention of what is left."""
+    make_champions(home, CHAMPIONS, n_rounds=5)
+    n_rows, users = long_log(home, 5_000_000 if long else 200_000)
+    materialize(home)
+    yield from erasure(home, n_rows, users[:: len(users) // N_ERASED][:N_ERASED])
+    yield retention(home)
+
+
+def long_log(home: Path, n_rows: int) -> tuple[int, list[str]]:
+    """Append at least so many events; how many, and the users as the partner calls them."""
+    now_us, users, n = time.time_ns() // 1000, list[str](), 0
+    events, key = simulate(ending_at(SHOP, now_us - 3_600_000_000)).events, partner_key(secret(home), "shop")
+    with closing(open_store(home, bulk=True)) as store:
+        for copy in range(-(-n_rows // len(events))):
+            known = {user: pseudonym(key, f"{user}-{copy}") for user in events["user_id"].unique()}
+            frame = events.assign(user_id=events["user_id"].map(known), event_id=events["event_id"] + f"-{copy}")
+            n += store.write(partial(append_events, frame=frame, partner="shop", received_at_us=now_us))[0]
+            users += [f"{user}-{copy}" for user in known]
+    return n, users
+
+
+def erasure(home: Path, n_rows: int, users: list[str]) -> Iterator[Outcome]:
+    """Erase many users through the door, and let the worker complete it; then look into every file."""
+    with service(home) as served:
+        worker = spawn(("worker",), {"ATTUNE_HOME": str(home)}, home / "worker.log")
+        try:
+            event_to_feature.wait_for(home)
+            began = time.monotonic()
+            n_taken = _delete(served, users)
+            deleted_s = time.monotonic() - began
+            n_flows = _flows_beside(home)
+            left = _wait_until_complete(home)
+            took_s = time.monotonic() - began
+        finally:
+            stop([worker])
+    name = f"erasure of {len(users):,} users at {n_rows:,} events"
+    seen = (
+        f"{took_s / MOST_S:.2f} of that ({deleted_s / MOST_S:.2f} for the calls); {n_taken} taken, {left} not complete; "
+        f"{n_flows} of {FLOWS} flows could begin meanwhile"
+    )
+    held = took_s <= MOST_S and not left and n_taken == len(users) and n_flows == FLOWS
+    yield Outcome(name, f"complete within {MOST_S:g} s; flows begin meanwhile", seen, held)
+    yield _searched(home, users, name)
+
+
+def _delete(served: Service, users: list[str]) -> int:
+    connection, n_taken = HTTPConnection(HOST, served.port, timeout=30), 0
+    for user in users:
+        connection.request("DELETE", f"/v1/users/{user}", headers={"Authorization": f"Bearer {served.server_key}"})
+        with connection.getresponse() as reply:
+            reply.read()
+            n_taken += reply.status == 202
+    connection.close()
+    return n_taken
+
+
+def _flows_beside(home: Path) -> int:
+    """Begin flows as a retraining does; how many could. Each makes the worker look at the tables once more."""
+    n_begun = 0
+    for _ in range(FLOWS):
+        try:
+            with held(home / layout.RETRAIN_LOCK, "retrain"):
+                n_begun += 1
+        except BlockingIOError:
+            pass
+        time.sleep(1.0)
+    return n_begun
+
+
+def _wait_until_complete(home: Path) -> int:
+    store, until, left = connect(home), time.monotonic() + PATIENCE_S, 1
+    while left and time.monotonic() < until:
+        time.sleep(0.2)
+        ((left,),) = store.execute(UNFINISHED).fetchall()  # type: ignore[assignment]
+    return int(left)
+
+
+def _searched(home: Path, users: list[str], name: str) -> Outcome:
+    key = partner_key(secret(home), "shop")
+    with closing(connect(home)) as store:
+        store.execute("DELETE FROM tombstones")  # which hold the pseudonyms on purpose
+        store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    names = {pseudonym(key, user).encode() for user in users}
+    found, n_files, n_seen = holding(home, names)
+    where = "".join(f"; {n} in {file}" for file, n in found.items())
+    seen = f"{found.total()} found in {n_files} files, among {n_seen:,} pseudonyms that they hold{where}"
+    return Outcome(f"search of every byte after the {name}", "none of them is found", seen, not found and n_seen > 0)
+
+
+def holding(home: Path, names: set[bytes]) -> tuple[Counter[str], int, int]:
+    """Files that hold some of the names, and how often; number of files, and of pseudonyms of anybody."""
+    found, n_files, n_seen, width = Counter[str](), 0, 0, 2 * PSEUDONYM_BYTES
+    for path in (path for path in home.rglob("*") if path.is_file() and path.stat().st_size):
+        n_files += 1
+        for text in (hexes for part in _bytes_of(path) for hexes in HEX.findall(part)):
+            n_seen += 1
+            n = sum(text[at : at + width] in names for at in range(len(text) - width + 1))
+            if n:
+                found[str(path.relative_to(home))] += n
+    return found, n_files, n_seen
+
+
+def _bytes_of(path: Path) -> Iterator["bytes | mmap.mmap"]:
+    """The bytes of a file; of a table, which is compressed, the texts too."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        yield mapped
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        for batch in pq.ParquetFile(path).iter_batches():
+            for column in batch.columns:
+                if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                    yield "\n".join(text for text in column.unique().to_pylist() if text).encode()
+
+
+class Answers(NamedTuple):
+    """How long answers took, milliseconds, and how many were refused."""
+
+    ms: list[float]
+    refused: list[bool]
+
+
+def retention(home: Path) -> Outcome:
+    """Let go of half of the log while events come in, round by round with and without."""
+    usual, beside, n_removed = Answers([], []), Answers([], []), 0
+    with service(home) as served, removing(home) as pipe:
+        _send_for(served, ROUND_S, Answers([], []))  # warm
+        for _ in range(ROUNDS):
+            _send_for(served, ROUND_S, usual)
+            pipe.send(True)
+            _send_for(served, ROUND_S, beside)
+            pipe.send(False)
+            n_removed += pipe.recv()
+    slower = float(np.percentile(beside.ms, 95) / np.percentile(usual.ms, 95))
+    shares = [100 * np.mean(one.refused) for one in (usual, beside)]
+    seen = (
+        f"p95 {slower:.2f} times, {shares[1]:.1f} % refused ({shares[0]:.1f} % without); {len(beside.ms)} requests, "
+        f"{n_removed:,} events went, {n_removed / ROUNDS / ROUND_S:,.0f} a second"
+    )
+    held_ = slower <= SLOWER and not any(beside.refused) and n_removed > 0
+    return Outcome("retention beside incoming events", f"p95 at most {SLOWER:g} times of without, none refused", seen, held_)
+
+
+@contextmanager
+def removing(home: Path) -> Iterator[Connection]:
+    """The duty in a process of its own, which works between True and False, and then tells how many rows went."""
+    pipe, other = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_remove, args=(home, other))
+    process.start()
+    try:
+        pipe.recv()
+        yield pipe
+    finally:
+        pipe.send(None)
+        process.join()
+
+
+def _remove(home: Path, pipe: Connection) -> None:
+    duty = RetentionDuty(open_store(home), KEPT_DAYS)
+    pipe.send(0)
+    while pipe.recv():
+        n_rows = 0
+        while not pipe.poll():
+            n_rows += duty.step(time.time_ns() // 1000)
+        pipe.recv()
+        pipe.send(n_rows)
+
+
+def _send_for(served: Service, seconds: float, found: Answers) -> None:
+    connection, until = HTTPConnection(HOST, served.port, timeout=30), time.monotonic() + seconds
+    while time.monotonic() < until:
+        now, ts = time.monotonic_ns(), datetime.now(UTC).isoformat()
+        events = [
+            {"event_id": f"{now}-{k}", "user_id": f"{now}", "type": "item_view", "item_id": "sku-00001", "ts": ts}
+            for k in range(BATCH)
+        ]
+        headers = {"Authorization": f"Bearer {served.server_key}", "Content-Type": "application/json"}
+        began = time.perf_counter()
+        connection.request("POST", "/v1/events", json.dumps({"events": events}), headers)
+        with connection.getresponse() as reply:
+            reply.read()
+            found.ms.append(1e3 * (time.perf_counter() - began))
+            found.refused.append(reply.status == 503)
+    connection.close()
