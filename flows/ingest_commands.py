@@ -31,7 +31,7 @@ def ingest(
 ) -> None:
     """Read files into the event log; rows that cannot be read go to quarantine with the reason."""
     from flows.files import files_of
-    from flows.parse import FormatError
+    from flows.look import OtherFormatError
     from flows.sample import form_of
 
     if format is not None and map_file is not None and not guess:
@@ -48,7 +48,7 @@ def ingest(
                 _check(paths, form)
             else:
                 _ingest(paths, form, partner)
-        except FormatError as error:
+        except OtherFormatError as error:
             say(f"attune: {error}; nothing of it was stored")
             raise typer.Exit(UNFIT) from None
 
