@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UTC_OFFSET_MIN: Final = (-14 * 60, 14 * 60)
 UNIQUE: Final = "key_and_instant_unique"
+NOT_EMPTY: Final = "table_not_empty"
 NOT_LATER: Final = "nothing_later_than_as_of"
 _TEXTS: Final = {"event_id": True, "user_id": True, "session_id": False, "item_id": False, "category": False}  # -> required
 
@@ -110,7 +111,7 @@ def of_tables(as_of_us: int) -> "list[Expectation]":
     gxe: Any = import_module("great_expectations.expectations")
 
     return [
-        gxe.ExpectColumnValuesToBeBetween(column="n_rows", min_value=1, meta={"name": "table_not_empty"}),
+        gxe.ExpectColumnValuesToBeBetween(column="n_rows", min_value=1, meta={"name": NOT_EMPTY}),
         gxe.ExpectColumnPairValuesToBeEqual(column_A="n_rows", column_B="n_keys", meta={"name": UNIQUE}),
         gxe.ExpectColumnValuesToBeBetween(column="latest_us", max_value=as_of_us, meta={"name": NOT_LATER}),
     ]

@@ -28,7 +28,7 @@ from models.schema import DAY_US, ITEMS_VIEW
 KEPT_DAYS: Final = 8  # a late event is hardly ever later
 
 ItemsOf = Callable[[Carry, EventArray, Objects, int], tuple[Carry, pd.DataFrame]]
-Write = Callable[[str, pd.DataFrame], list[str]]
+Write = Callable[[str, pd.DataFrame, int], list[str]]
 
 
 class ItemEvents:
@@ -109,7 +109,8 @@ def _run(
         last = until_us == as_of_us
         some = feature_tables.item_events(rows, from_us, until_us + last)
         carry, table = fold(carry, some, item_ids, until_us)
-        found |= dict.fromkeys(write(ITEMS_VIEW, table), from_us)
+        nothing = last and not found and span_us[0] == 0  # where no event names an item, the table is there, and empty
+        found |= dict.fromkeys(write(ITEMS_VIEW, table, int(nothing)), from_us)
         if not last:
             days[until_us] = carry
         from_us = until_us

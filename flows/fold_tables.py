@@ -126,12 +126,12 @@ class Parts:
         self.generation = generation
         self.rows: dict[str, dict[str, int]] = {view: {} for view in VIEW_KEY}
 
-    def write(self, view: str, table: pd.DataFrame) -> list[str]:
-        """Write a table's rows; the names of the parts. A table without rows leaves nothing."""
+    def write(self, view: str, table: pd.DataFrame, at_least: int = 0) -> list[str]:
+        """Write a table's rows; the names of the parts. A table without rows leaves nothing, unless a part is asked for."""
         import pyarrow as pa
 
         size = -(-len(table) // -(-len(table) // ROWS_A_PART)) if len(table) else 1  # of parts about equally large
-        slices = (table.iloc[at : at + size] for at in range(0, len(table), size))
+        slices = (table.iloc[at : at + size] for at in range(0, max(len(table), at_least), size))
         schema = _schema(table)
         return [self.put(view, pa.Table.from_pandas(one, schema=schema, preserve_index=False)) for one in slices]
 

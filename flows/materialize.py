@@ -22,7 +22,7 @@ from feature_repo import parts
 from feature_repo.parts import Tables
 from feature_repo.store import Profile, open_store
 from flows.check import REPORT, Fault, check_tables
-from flows.expect import ValidationStopped
+from flows.expect import NOT_EMPTY, ValidationStopped
 from flows.fold_tables import FOLDS, Folds, fold_tables
 from flows.join import training_set
 from flows.validate import RETRIES
@@ -32,6 +32,7 @@ from infra.settings import Settings
 from infra.store.engines import open_store as open_log
 from infra.store.events import quarantine_events, read_events
 from infra.store.protocol import Store
+from infra.store.statements.events import ANY_ITEM
 from infra.store.statements.materialization import EARLIEST_OF, EARLIEST_SINCE
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
@@ -135,6 +136,8 @@ def write_tables(home: Path, as_of_us: int | None = None, folds: Folds = FOLDS) 
         with closing(open_log(home)) as log, _drafts(folder) as drafts:
             draft = fold_tables(log, folder, drafts, as_of_us, folds)
             faults = check_tables(home, draft.new, as_of_us, draft.standing(folder))
+            if not log.read(ANY_ITEM):  # then there is nothing that the item table could hold
+                faults = [one for one in faults if (one.check, one.view) != (NOT_EMPTY, "item_features")]
             if not faults:
                 with exclusive(home / OFFLINE_LOCK):
                     parts.take(folder, drafts, draft.tables)

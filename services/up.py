@@ -66,7 +66,7 @@ def run(plan: Plan) -> int:
         signal.signal(number, signal.default_int_handler)
     with only_one(plan.home):
         require_no_service(plan.home)
-        port_to_listen_on(plan.host, plan.port)  # says so now, and not after the training
+        plan = plan._replace(port=port_to_listen_on(plan.host, plan.port))  # says so now, and not after the training
         crew = Crew(plan)
         try:
             return _bring_models(plan, crew) or _serve(plan, crew)

@@ -245,6 +245,13 @@ def test_tables_that_fail_without_an_event_to_blame_stop_with_what_to_type(tmp_p
     assert quarantine.list_rows(tmp_path) == []
 
 
+def test_a_log_that_names_no_item_has_an_empty_item_table(tmp_path):
+    append(tmp_path, ("ann", 0, "search", None), ("bob", 1, "category_browse", None))
+    done = materialize(tmp_path, T0_US + 100 * MINUTE_US)
+    assert done.offline.rows == {"session_features": 2, "user_features": 2, "user_recent_items": 2, "item_features": 0}
+    assert online(tmp_path, "ann")[1] == 0
+
+
 def test_four_events_whose_sessions_would_be_one_are_in_the_tables(tmp_path):
     """A session id that is given as the start of another would have been: two rows for one key and instant."""
     frame = log(*[("eve", minute, "item_view", "hat") for minute in (0, 1, 2, 2)])

@@ -26,6 +26,7 @@ APPEND_EVENT: Final = (
 KNOWN_IDS: Final = f"SELECT event_id FROM events WHERE partner = ? AND event_id {one_of()}"
 NEWEST_EVENT: Final = "SELECT coalesce(max(seq), 0) FROM events"
 ANY_EVENT: Final = "SELECT 1 FROM events LIMIT 1"
+ANY_ITEM: Final = "SELECT 1 FROM events WHERE item_id IS NOT NULL LIMIT 1"
 ANY_EVENT_OF: Final = "SELECT 1 FROM events WHERE user_id = ? LIMIT 1"
 COUNT_EVENTS: Final = "SELECT count(*), max(occurred_at_us) FROM events"
 # Valid events in log order, for any fold: (after_seq, until_us, limit).
@@ -33,6 +34,13 @@ _VALID: Final = f"FROM events WHERE seq > ? AND occurred_at_us <= ? AND seq NOT 
 READ_EVENTS: Final = f"SELECT {_SEQ_AND_LOG} {_VALID} ORDER BY seq LIMIT ?"
 # The same without what is not believed, and with 1 for what a browser key told: for whatever is learned for others.
 READ_BELIEVED: Final = f"SELECT {_SEQ_AND_LOG}, browser {_VALID} AND believed = 1 ORDER BY seq LIMIT ?"
+# The same since an instant: (since_us, until_us).
+BELIEVED_SINCE: Final = (
+    f"SELECT {_SEQ_AND_LOG}, browser FROM events WHERE occurred_at_us >= ? AND occurred_at_us <= ? "
+    f"AND seq NOT IN ({_HELD_BACK}) AND believed = 1 ORDER BY seq"
+)
+# Instant of the event that a number of newer ones follow: (until_us, number).
+NTH_NEWEST: Final = "SELECT occurred_at_us FROM events WHERE occurred_at_us <= ? ORDER BY occurred_at_us DESC LIMIT 1 OFFSET ?"
 _OF_SOME: Final = f"FROM events WHERE user_id {one_of()} AND seq <= ? AND seq NOT IN ({_HELD_BACK})"
 _OF_USERS: Final = f"SELECT {_SEQ_AND_LOG} {_OF_SOME}"
 # Valid events of some users, given as a JSON list: (users, until_seq).
