@@ -15,7 +15,16 @@ import numpy as np
 import pandas as pd
 
 from infra.store.protocol import Store, Transaction
-from infra.store.statements.events import APPEND_EVENT, FROM_BROWSER, FROM_SERVER, LOG_COLUMNS, READ_BELIEVED, READ_EVENTS
+from infra.store.statements.events import (
+    APPEND_EVENT,
+    BELIEVED_SINCE,
+    FROM_BROWSER,
+    FROM_SERVER,
+    LOG_COLUMNS,
+    NTH_NEWEST,
+    READ_BELIEVED,
+    READ_EVENTS,
+)
 from infra.store.statements.materialization import NEXT_VISITOR
 from infra.store.statements.quarantine import QUARANTINE_ANYWAY, QUARANTINE_EVENT, QUARANTINE_ROW
 from infra.store.trust import note_outcomes
@@ -137,6 +146,22 @@ def event_chunks(
     shared: dict[Any, Any] = {}
     while chunk := list(islice(rows, n_rows)):
         yield frame_of(chunk, names, share=shared.setdefault)
+
+
+def newest_believed(store: Store, n_events: int, until_us: int | None = None) -> pd.DataFrame:
+    """Read the newest events that count for others, about so many, as `read_events` does; all, where the log has fewer.
+
+    The rows begin at one instant: a session that had begun before is cut there.
+    """
+    last_us = 2**62 if until_us is None else until_us
+    found = store.read(NTH_NEWEST, (last_us, n_events))
+    if not found:
+        return read_events(store, until_us=until_us, believed=True)
+    rows, shared = store.stream(BELIEVED_SINCE, (found[0][0], last_us)), dict[Any, Any]()
+    with collector_off():
+        chunks = iter(lambda: list(islice(rows, READ_ROWS)), [])
+        frames = [frame_of(chunk, BELIEVED_COLUMNS, share=shared.setdefault) for chunk in chunks]
+    return pd.concat(frames, ignore_index=True) if frames else frame_of([], BELIEVED_COLUMNS)
 
 
 def visitor_ranges(store: Store, n_events: int) -> Iterator[tuple[str, str]]:

@@ -34,11 +34,15 @@ class ExampleParams:
     ----------
     at_most
         Rows; whole sessions are chosen by a hash of their ids.
+    window_events
+        Newest events of the log that are looked at, about 1 GiB a million: time and memory of a training stop growing there.
+        What lies before is in the features of visitors and items only.
     valid_share, test_share
         Share of the rows in the period for calibration and in the last one, which no model sees before it is judged.
     """
 
     at_most: int = 100_000
+    window_events: int = 2_000_000
     valid_share: float = 0.15
     test_share: float = 0.2
 

@@ -146,3 +146,13 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="file"):
         connect(tmp_path / "file" / "home")
     assert Path(tmp_path / "file").is_file()
+
+
+def test_a_window_has_the_newest_events_that_count_and_all_of_a_smaller_log(log):
+    append(log, events("e", "d", "c", "b", "a").assign(occurred_at_us=[5, 4, 4, 2, 1]))
+    assert store.newest_believed(log, 2)["occurred_at_us"].tolist() == [5, 4, 4]
+    assert store.newest_believed(log, 1, until_us=4)["occurred_at_us"].tolist() == [4, 4]
+    assert store.newest_believed(log, 1, until_us=0).empty
+    assert len(store.newest_believed(log, 5)) == 5
+    hold_back(log, *((seq, "odd") for seq in (1, 2, 3)))
+    assert store.newest_believed(log, 2).empty
