@@ -24,7 +24,7 @@ from infra import layout, registry
 from infra.artifacts import read_parts, write_parts
 from infra.lock import held
 from infra.store.engines import open_store
-from infra.store.events import read_events
+from infra.store.events import newest_believed
 from models.artifact import N_GOLDEN, Golden, Parts, flat
 from models.inference import examples
 from models.inference.examples import ExampleParams, Examples
@@ -78,7 +78,7 @@ def prepare(home: str, as_of_us: int | None, at_most: int) -> str:
     folder = Path(home) / layout.RUNS / uuid.uuid4().hex[:12]
     params = ExampleParams(at_most=at_most)
     with closing(open_store(Path(home))) as store:
-        frame = read_events(store, until_us=as_of_us, believed=True)
+        frame = newest_believed(store, params.window_events, as_of_us)
     if frame.empty:
         raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
     window = _window(frame, as_of_us)
