@@ -74,6 +74,9 @@ def retrain(
     format: Annotated[str | None, typer.Option(help="The format of --events; attune if not given.")] = None,
     map_file: Annotated[str | None, typer.Option("--map", help="Map of the columns of --events.")] = None,
     partner: Annotated[str, typer.Option(help="Whose events --events has.")] = "local",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="MODEL.PARAMETER=VALUE", help="A hyper-parameter; repeatable.")
+    ] = None,
     approve: Annotated[bool, typer.Option("--approve", help="Wait for attune approve before anything new serves.")] = False,
     wait_min: Annotated[int, typer.Option("--wait", min=1, help="Minutes that --approve waits.")] = 60,
     as_json: Json = False,
@@ -84,7 +87,8 @@ def retrain(
 
     within_s = 60 * wait_min if approve else 0
     whose: dict[str, str | None] = {"partner": partner, "map_file": map_file}
-    summary = run(_home(), events, format, _past_us(as_of), dask, within_s, **whose)  # type: ignore[arg-type]
+    params = dict(map(_setting, settings or ()))
+    summary = run(_home(), events, format, _past_us(as_of), dask, within_s, **whose, settings=params)  # type: ignore[arg-type]
     if as_json:
         _print_json(summary)
         return
@@ -93,6 +97,13 @@ def retrain(
         one = summary["models"][name]
         serves = summary["champions"].get(name) == version
         typer.echo(f"  {name}:{version}  {'serves' if serves else one['why'] or 'not promoted'}")
+
+
+def _setting(words: str) -> tuple[str, str]:
+    path, equals, value = words.partition("=")
+    if not equals:
+        raise ValueError("expected MODEL.PARAMETER=VALUE, such as --set next_action.learning_rate=0.1")
+    return path.strip(), value.strip()
 
 
 @app.command()

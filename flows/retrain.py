@@ -33,6 +33,7 @@ def run(
     approve_within_s: int = 0,
     partner: str = LOCAL_PARTNER,
     map_file: str | None = None,
+    settings: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Retrain once in this process, with a Prefect server of its own unless ``attune schedule`` serves this home.
 
@@ -48,6 +49,8 @@ def run(
         How long a candidate that the gate lets through waits for a person (`flows.approve`); 0 asks nobody.
     partner, map_file
         Whose events the file has, and the map of its columns, if it is of no format.
+    settings
+        Hyper-parameters by path, see `flows.train.train`.
 
     Returns
     -------
@@ -59,6 +62,8 @@ def run(
         In one line that says what to do: no events, a wrong file, another retrain running, validation stopped the batch.
     """
     home = prepare(home)
+    if settings:
+        _require_params(settings)
     steps = Steps(*STEPS)
     with held(home / layout.RETRAIN_LOCK, "retrain"):
         if events is None:
@@ -72,11 +77,19 @@ def run(
                 said["Prefect at"] = server.wait() if server else running(home)
             with connected(home, server):
                 file = str(events) if events else None
-                summary = retrain(str(home), file, format, as_of_us, dask, approve_within_s, partner, map_file)
+                whose = (partner, map_file)
+                summary = retrain(str(home), file, format, as_of_us, dask, approve_within_s, *whose, settings)
             return {**summary, "seconds": {**steps.seconds, **summary["seconds"]}}
         finally:
             if server:
                 server.stop()
+
+
+def _require_params(settings: dict[str, str]) -> None:
+    from models.model_specs import PARAMS
+    from models.params import by_model
+
+    by_model(settings, PARAMS)
 
 
 def _require_events(home: Path) -> None:
@@ -106,6 +119,7 @@ def retrain(
     approve_within_s: int = 0,
     partner: str = LOCAL_PARTNER,
     map_file: str | None = None,
+    settings: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Bring the log up to date, validate it, materialize features, train, evaluate, and promote what the gate lets through.
 
@@ -136,7 +150,7 @@ def retrain(
             features = materialize_features(home, as_of_us)
             said.update({**features["rows"], **fold_actions(home, as_of_us)})
         with steps.step("train") as said:
-            trained = _trainer(dask)(home, as_of_us, validation=validation)
+            trained = _trainer(dask)(home, as_of_us, validation=validation, settings=settings)
             said.update({name: f"v{version}" for name, version in trained["versions"].items()})
         with steps.step("evaluate") as said:
             report = evaluate(home, trained["versions"], trained["folder"])

@@ -29,7 +29,8 @@ from models.artifact import N_GOLDEN, Golden, Parts, flat
 from models.inference import examples
 from models.inference.examples import ExampleParams, Examples
 from models.inference.training import Incumbent, TrainingInput
-from models.model_specs import MODEL_NAMES, NEEDED_MODELS, SPEC, ModelSpec
+from models.model_specs import MODEL_NAMES, NEEDED_MODELS, PARAMS, SPEC, ModelSpec
+from models.params import by_model
 from models.statistics.split import Split
 
 LOG: Final = "log"
@@ -41,7 +42,12 @@ RETRIES: Final[dict[str, Any]] = {"retries": 1, "retry_delay_seconds": 1, "cache
 
 @flow(name="train")
 def train(
-    home: str, as_of_us: int | None = None, at_most: int = 100_000, seed: int = 0, validation: dict[str, Any] | None = None
+    home: str,
+    as_of_us: int | None = None,
+    at_most: int = 100_000,
+    seed: int = 0,
+    validation: dict[str, Any] | None = None,
+    settings: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Train all models on the log up to an instant and keep them as new versions.
 
@@ -53,13 +59,16 @@ def train(
         Rows to learn from, at most.
     validation
         What the validation of the same log said; kept in the lineage.
+    settings
+        Hyper-parameters that are not as they come, such as ``{"next_action.learning_rate": "0.1"}``; see `models.params`.
 
     Returns
     -------
     ``{"versions": {name: version}, "folder": working folder}``
     """
     with held(Path(home) / layout.RETRAIN_LOCK, "retrain"):
-        folder = prepare(home, as_of_us, at_most)
+        by_model(settings or {}, PARAMS)  # what is wrong with them is said before anything is read
+        folder = prepare(home, as_of_us, at_most, settings or {})
         fitted: dict[str, Any] = {}
         for name in MODEL_NAMES:
             asked = [fitted[before] for before in SPEC[name].needs]
@@ -71,7 +80,7 @@ def train(
 
 
 @task(name="choose rows and join features", **RETRIES)
-def prepare(home: str, as_of_us: int | None, at_most: int) -> str:
+def prepare(home: str, as_of_us: int | None, at_most: int, settings: dict[str, str] | None = None) -> str:
     """Write the encoded log and the rows to learn from into a new working folder; the folder."""
     from flows.materialize import training_set
 
@@ -92,6 +101,7 @@ def prepare(home: str, as_of_us: int | None, at_most: int) -> str:
     first = not set(registry.champions(Path(home))) >= set(NEEDED_MODELS)
     periods = {"valid_from_us": split.valid_from_us, "test_from_us": split.test_from_us}
     told = {"window": window, "params": asdict(params), **periods, "judged_from_us": judged_from_us(found, split, first)}
+    told["settings"] = settings or {}
     write_parts(folder / EXAMPLES, Parts({**parts.meta, **told}, parts.arrays))
     for name in MODEL_NAMES:
         if SPEC[name].beside_incumbent:
@@ -155,6 +165,7 @@ def training_input(folder: Path, spec: ModelSpec, seed: int) -> TrainingInput:
         incumbent=_incumbent(folder / INCUMBENTS / spec.name, spec),
         judged_from_us=meta["judged_from_us"],
         seed=seed,
+        params=by_model(meta.get("settings", {}), PARAMS).get(spec.name),
     )
 
 
@@ -176,6 +187,7 @@ def keep(home: str, folder: str, seed: int, validation: dict[str, Any] | None) -
         "validation": validation,
         "code": code_version(),
         "seed": seed,
+        "settings": meta.get("settings", {}),
     }
     tried = trial.running(Path(home)) if meta["window"]["as_of_us"] is None else {}
     versions: dict[str, int] = {name: tried[name] for name in MODEL_NAMES if name in tried}  # judged before there are new ones

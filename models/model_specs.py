@@ -68,6 +68,8 @@ class ModelSpec:
         Whether a set of models without it is none: homes of before there was a model serve without it.
     without
         Reason of `models.degraded` that an answer admits where it is missing; None where nothing is lost.
+    params
+        Hyper-parameters of its fit that a retraining may set otherwise; None where there are none.
     """
 
     name: str
@@ -84,6 +86,7 @@ class ModelSpec:
     is_counted: bool = False
     is_needed: bool = False
     without: str | None = None
+    params: Any = None
 
     @property
     def feature_service(self) -> str | None:
@@ -119,6 +122,7 @@ SPECS: Final = (
         learned=lambda parts: _has_trees(parts.meta["classifier"]),
         is_needed=True,
         without=degraded.INTENT_BY_RULES,
+        params=intent.DEFAULT_PARAMS,
     ),
     ModelSpec(
         "next_action",
@@ -130,6 +134,7 @@ SPECS: Final = (
         learned=_foresees,
         is_needed=True,
         without=degraded.NEXT_ACTION_MODEL_MISSING,
+        params=next_action.DEFAULT_PARAMS,
     ),
     ModelSpec(
         "associations",
@@ -178,6 +183,7 @@ SPECS: Final = (
         promoted_with=("next_action",),
         learned=lambda parts: bool(parts.meta["learned"]),
         without=degraded.ENGAGEMENT_BY_FORMULA,
+        params=engagement.PARAMS,
     ),
     ModelSpec(
         "profiles",
@@ -188,6 +194,7 @@ SPECS: Final = (
 )
 SPEC: Final = {spec.name: spec for spec in SPECS}
 KEPT_MODELS: Final = tuple(SPEC)
+PARAMS: Final = {spec.name: spec.params for spec in SPECS if spec.params is not None}  # that a retraining may set otherwise
 MODEL_NAMES: Final = tuple(spec.name for spec in SPECS if spec.fit)  # fitted by a retraining, in an order that `needs` allows
 NEEDED_MODELS: Final = tuple(spec.name for spec in SPECS if spec.is_needed)
 

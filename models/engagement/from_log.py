@@ -26,7 +26,7 @@ def fit_on(data: TrainingInput) -> Parts:
     rows = Rows(
         examples.session_features[early], examples.purchase[early, medium], later, examples.started_us[early], predicted
     ).where(examples.covered[early, medium])
-    return engagement_model.to_parts(learn(data.log.before(valid_from_us), rows, valid_from_us))
+    return engagement_model.to_parts(learn(data.log.before(valid_from_us), rows, valid_from_us, data.params or PARAMS))
 
 
 def learn(earlier: Log, rows: Rows, clock_us: int, params: EngagementParams = PARAMS) -> EngagementModel | None:

@@ -98,7 +98,7 @@ def fit(
 def fit_on(data: TrainingInput) -> Parts:
     """Fit on the sessions before the held-out period; calibrated on what of it judges nothing."""
     early, features, targets = ~data.split.test, data.examples.session_features, data.examples.p_intent
-    params = replace(DEFAULT_PARAMS, num_threads=1)  # the next-action model, which takes longest, fits beside it
+    params = replace(data.params or DEFAULT_PARAMS, num_threads=1)  # the next-action model, which takes longest, fits beside it
     model = fit(features[early], targets[early], params, valid=data.split.valid[early], seed=data.seed)
     newer = data.unjudged
     return to_parts(replace(model, classifier=boosting.recalibrated(model.classifier, features[newer], targets[newer])))

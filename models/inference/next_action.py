@@ -179,7 +179,8 @@ def fit_on(data: TrainingInput) -> Parts:
     }
     covered = {name: rows.covered[early, k] for k, name in enumerate(HORIZONS_S)}
     features = rows.next_action_features()
-    model = fit(features[early], targets, valid=data.split.valid[early], rows=covered, seed=data.seed)
+    params = data.params or DEFAULT_PARAMS
+    model = fit(features[early], targets, params, valid=data.split.valid[early], rows=covered, seed=data.seed)
     horizons = {}
     for k, (name, one) in enumerate(model.horizons.items()):
         newer = data.unjudged & rows.covered[:, k]

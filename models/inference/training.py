@@ -39,6 +39,8 @@ class TrainingInput:
         two, what says probabilities is calibrated once more.
     seed
         Of all that is random.
+    params
+        Hyper-parameters, of the type of the row's; None: those of the row.
     """
 
     examples: Examples
@@ -50,6 +52,7 @@ class TrainingInput:
     incumbent: Incumbent | None = None
     judged_from_us: int = 0
     seed: int = 0
+    params: Any = None
 
     @property
     def unjudged(self) -> Flags:

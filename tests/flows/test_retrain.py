@@ -156,6 +156,13 @@ def test_the_run_after_the_kills_is_clean(first: dict[str, Any], home: Path) -> 
     registry.verify_audit(home)
 
 
+def test_a_parameter_that_is_none_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no parameter rate; there are n_rounds, n_leaves, learning_rate"):
+        retrain.run(tmp_path / "home", settings={"intent.rate": "0.1"})
+    with pytest.raises(ValueError, match=r"expected MODEL.PARAMETER, of intent, next_action, engagement"):
+        retrain.run(tmp_path / "home", settings={"itnent.l2": "0.1"})
+
+
 def test_without_events_the_run_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the event log is empty: bring events with attune ingest FILE"):
         retrain.run(tmp_path / "empty")
