@@ -42,6 +42,7 @@ class Worker:
     def build(self) -> None:
         """Build the application; takes seconds."""
         from services.api.app import build_app
+        from services.gauges import Gauges
         from services.http.connections import Crowd, limits_of
         from services.http.dispatch import Page
         from services.processes import end_with_parent
@@ -53,7 +54,8 @@ class Worker:
         counted = metrics.Metrics()
         self.crowd = Crowd(limits_of(settings))
         self.app = build_app(settings, observer=counted)
-        self.app.pages["/metrics"] = Page(TEXT, lambda: (200, counted.text()))
+        gauges = Gauges(settings.home)
+        self.app.pages["/metrics"] = Page(TEXT, lambda: (200, counted.text() + gauges.text()))
 
     async def start(self) -> None:
         """Load and warm up; then let the collector leave alone what will live as long as the process."""
