@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -132,6 +133,7 @@ def retrain(
     from flows.evaluate import evaluate
     from flows.fold_actions import fold_actions
     from flows.ingest import ingest
+    from flows.keep_reports import keep_reports
     from flows.materialize import materialize_features
     from flows.promote import promote
     from flows.validate import validate_events
@@ -158,6 +160,7 @@ def retrain(
         with steps.step("promote") as said:
             verdict = promote(home, trained["versions"], trained["folder"], approve_within_s)
             said["verdict"] = gate.in_words(verdict)
+        keep_reports(Path(home), time.time_ns() // 1000)
         _clean(Path(home))
     return {
         "versions": trained["versions"],
