@@ -56,10 +56,14 @@ lint: setup
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# One compile for all floors: what the floors need from one package must agree. The file names no index.
+# One compile for all floors: what the floors need from one package must agree. The image of the service takes its own part of
+# it. The files name no index.
 lock:
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
 		--no-emit-index-url --no-annotate --no-header --no-emit-package attune -o requirements.lock pyproject.toml
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra services \
+		--no-emit-index-url --no-annotate --no-header --no-emit-package attune -c requirements.lock \
+		-o requirements.services.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) .attune .pytest_cache .mypy_cache .ruff_cache
