@@ -36,7 +36,7 @@ from infra.store.statements.events import ANY_ITEM
 from infra.store.statements.materialization import EARLIEST_OF, EARLIEST_SINCE
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
-from models.schema import VIEW_KEY
+from models.schema import ITEMS_VIEW, VIEW_KEY
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -137,7 +137,7 @@ def write_tables(home: Path, as_of_us: int | None = None, folds: Folds = FOLDS) 
             draft = fold_tables(log, folder, drafts, as_of_us, folds)
             faults = check_tables(home, draft.new, as_of_us, draft.standing(folder))
             if not log.read(ANY_ITEM):  # then there is nothing that the item table could hold
-                faults = [one for one in faults if (one.check, one.view) != (NOT_EMPTY, "item_features")]
+                faults = [one for one in faults if (one.check, one.view) != (NOT_EMPTY, ITEMS_VIEW)]
             if not faults:
                 with exclusive(home / OFFLINE_LOCK):
                     parts.take(folder, drafts, draft.tables)

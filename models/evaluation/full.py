@@ -89,8 +89,11 @@ def intent_tables(models: ModelSet, log: Log, found: Examples, split: Split, see
     rows = _some(np.flatnonzero(learn), seed)
     soft = np.asarray(found.p_intent)
     counts = logistic.log_counts(features[:, :N_EVENT_TYPES])
-    columns = [logistic.fit(counts[rows], soft[rows].argmax(axis=1) == k).predict(counts[held]) for k in range(len(INTENTS))]
-    regression = np.column_stack(columns) / np.sum(columns, axis=0)[:, None]
+    regression = np.tile(intent.majority(soft[rows]), (int(held.sum()), 1))  # where there is nothing to learn from
+    if len(rows):
+        found_of = [logistic.fit(counts[rows], soft[rows].argmax(axis=1) == k) for k in range(len(INTENTS))]
+        columns = [one.predict(counts[held]) for one in found_of]
+        regression = np.column_stack(columns) / np.sum(columns, axis=0)[:, None]
     plain = features.copy()
     plain[:, [k for k, name in enumerate(INTENT_FEATURES) if any(word in name for word in BEHAVIOUR)]] = 0.0
     params = BoostParams(**model.meta["params"])

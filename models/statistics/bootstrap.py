@@ -150,7 +150,14 @@ def area_intervals(
     ----------
     first, second
         Score of each row, higher means more likely positive, shape (n_rows,).
+
+    Returns
+    -------
+    NaN where all rows are of one kind.
     """
+    if positive.all() or not positive.any():
+        unknown = Interval(*3 * (float("nan"),))
+        return unknown, unknown
     ranked = ranking(first), ranking(second)
     every = np.ones(len(positive))
     found = np.array([areas(ranked[0], positive, every), areas(ranked[1], positive, every)])

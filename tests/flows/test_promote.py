@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from flows import evaluate, promote, train
+from flows.reports import evaluation as evaluation_page
 from infra import layout, registry
 from infra.artifacts import read_parts, write_parts, write_report
 from infra.store.engines import open_store
@@ -22,6 +23,7 @@ from tests.fitted import made_up
 from tests.training import write_run
 
 TRAINED = {"passed": True}  # what validation said
+NOT_JUDGED = {"verdict": "not enough data", "reason": "no decisions", "n_decisions": 0, "n_visitors": 0}
 
 
 def trained(home: Path, name: str, frame: pd.DataFrame, first: bool = True) -> Path:
@@ -40,10 +42,13 @@ def trained(home: Path, name: str, frame: pd.DataFrame, first: bool = True) -> P
     return folder
 
 
-def decided(home: Path, folder: Path) -> dict[str, Any]:
-    """Keep the models of a working folder, evaluate and judge them, and move the aliases; the verdict."""
+def decided(home: Path, folder: Path, full: bool = False) -> dict[str, Any]:
+    """Keep the models of a working folder, evaluate (also the slower half) and judge them, move the aliases; the verdict."""
     versions = train.keep.fn(str(home), str(folder), 0, TRAINED)
     report = evaluate.measure.fn(str(home), versions, str(folder))
+    if full:
+        report["full"] = {**evaluate.measure_fully.fn(str(home), versions, str(folder)), "off_policy": NOT_JUDGED}
+        assert evaluation_page.page(report)
     write_report(home / layout.REPORTS / evaluate.REPORT, report)
     verdict = promote.judge.fn(str(home), versions, str(folder))
     promote.apply.fn(str(home), versions, verdict)
@@ -63,7 +68,7 @@ THIN: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "one event": lambda frame: frame[frame["item_id"].notna()].iloc[:1],
     "one item": lambda frame: frame[frame["event_type"] == "item_view"].assign(item_id="a"),
     "one instant": lambda frame: frame.assign(occurred_at_us=int(frame["occurred_at_us"].iloc[0])),
-    "one visitor in one session": lambda frame: frame.iloc[:300].assign(user_id="u", session_id="s"),
+    "one visitor in one session": lambda frame: frame.iloc[:150].assign(user_id="u", session_id="s"),
     "no second item in any session": one_item_a_session,
 }
 
@@ -73,7 +78,7 @@ def test_a_log_with_hardly_anything_in_it_ends_with_what_can_serve(
     shop: pd.DataFrame, make: Callable[[pd.DataFrame], pd.DataFrame], tmp_path: Path
 ) -> None:
     folder = trained(tmp_path, "run", make(shop).reset_index(drop=True))
-    verdict = decided(tmp_path, folder)
+    verdict = decided(tmp_path, folder, full=True)
     champions = registry.champions(tmp_path)
     assert champions.get("associations") == 1  # popular items, at least
     for name in MODEL_NAMES:
