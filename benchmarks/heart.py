@@ -44,7 +44,7 @@ from models.tuning.goal_fit import GoalParams
 from models.weight_profile import STATIC, WeightProfile
 
 EARLY, LATER = 0.4, 0.6  # of the time: what associations, and what weights, are learned from
-PARAMS = GoalParams(at_most=6_000, l2_base=(0.001, 0.003, 0.01), l2_slopes=(None, 0.1, 0.01), n_steps=150)
+PARAMS = GoalParams(at_most=6_000, n_others=10_000, l2_base=(0.001, 0.003, 0.01), l2_slopes=(None, 0.1, 0.01), n_steps=150)
 
 
 class Case(NamedTuple):

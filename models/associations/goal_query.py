@@ -38,7 +38,7 @@ MOST_GUESTS: Final = 64
 MOST_OWN: Final = 200  # of the session's newest events that speak for their items
 OWN_FROM: Final = len(CLASSES) * N_EVENT_TYPES * N_EVENT_TYPES  # kinds of evidence: associations, own events, popularity
 POPULAR_AT: Final = OWN_FROM + N_OWN
-_HALF_HOUR, _DAY = HALF_LIVES_S
+_PER_HALF_HOUR, _PER_DAY = (float(np.log(2) / half_life_s) for half_life_s in HALF_LIVES_S)
 _SHUT: Final = -2  # place of an item that must not come back
 
 
@@ -78,7 +78,7 @@ def _decayed(decay: int, rank: int, age_s: float) -> float:
     if decay == 0:
         return float(RANK_DECAY**rank)
     age = age_s if age_s > 0.0 else 0.0
-    return float(2.0 ** (-age / (_HALF_HOUR if decay == 1 else _DAY)))
+    return float(np.exp(-age * (_PER_HALF_HOUR if decay == 1 else _PER_DAY)))
 
 
 @kernel

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from models.arrays import Bytes, Flags, Floats, Ints
+from models.arrays import Bytes, Flags, Floats, Ints, Ints32
 from models.associations import goal_query
 from models.associations.goal_query import MOST_GUESTS, OWN_FROM, POPULAR_AT, Evidence, Past
 from models.associations.model import AssociationStore, Contribution, Ranked, _codes, _flags, _limit
@@ -67,26 +67,28 @@ def explain(
 ) -> list[list[Contribution]]:
     """The up to three largest contributions to each ranked item, largest first; none for one that only is popular."""
     found = evidence(store, told, exclude)
-    amount = found.amount * weights_of(scale)[found.kind]
-    order = np.argsort(found.items[found.place], kind="stable")
-    codes = found.items[found.place][order]
-    because = []
-    for code in ranked.items.tolist():
-        rows = order[np.searchsorted(codes, code) : np.searchsorted(codes, code, side="right")]
-        total = float(amount[rows].sum())
-        sums: dict[tuple[int, int], float] = {}
-        for row in rows.tolist():
-            key = int(found.anchor[row]), _reason(int(found.kind[row]))
-            sums[key] = sums.get(key, 0.0) + float(amount[row])
-        best = sorted(sums.items(), key=lambda one: (-one[1], one[0]))[:N_BECAUSE]
-        because.append([_contribution(store, key, told, guests, share / total) for key, share in best if share > 0.0])
-    n = ranked.n_associated
-    return because[:n] + [[] for _ in because[n:]]
+    place = np.full(store.n_items + len(guests), -1)
+    place[ranked.items[: ranked.n_associated]] = np.arange(ranked.n_associated)
+    rows = np.flatnonzero(place[found.items[found.place]] >= 0)
+    row, kind, anchor = place[found.items[found.place[rows]]], _reason(found.kind[rows]), found.anchor[rows]
+    keys, which = np.unique((row * len(place) + anchor) * (POPULAR_AT + 1) + kind, return_inverse=True)
+    sums = np.bincount(which, weights=found.amount[rows] * weights_of(scale)[found.kind[rows]])
+    rest, kinds = np.divmod(keys, POPULAR_AT + 1)
+    rows_of, anchors = np.divmod(rest, len(place))
+    total = np.bincount(rows_of, weights=sums, minlength=ranked.n_associated)
+    because: list[list[Contribution]] = [[] for _ in ranked.items]
+    for k in np.lexsort((-sums, rows_of)).tolist():
+        told_already = because[int(rows_of[k])]
+        if len(told_already) < N_BECAUSE and sums[k] > 0.0:
+            share = float(sums[k] / total[rows_of[k]])
+            told_already.append(_contribution(store, (int(anchors[k]), int(kinds[k])), told, guests, share))
+    return because
 
 
-def _reason(kind: int) -> int:
-    """Kinds of evidence that are one reason: the decays of an own event."""
-    return kind if kind < OWN_FROM or kind >= POPULAR_AT else OWN_FROM + (kind - OWN_FROM) // N_DECAYS * N_DECAYS
+def _reason(kind: Ints32) -> Ints:
+    """Kinds of evidence as reasons: the decays of an own event are one."""
+    is_own = (kind >= OWN_FROM) & (kind < POPULAR_AT)
+    return np.where(is_own, kind - (kind - OWN_FROM) % N_DECAYS, kind).astype(np.int64)
 
 
 def _contribution(

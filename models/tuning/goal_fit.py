@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from models.arrays import Flags, Floats, Ints
+from models.arrays import Flags, Floats, Floats32, Ints
 from models.associations import goals as by_goals
 from models.associations.goal_query import OWN_FROM, POPULAR_AT, Evidence
 from models.associations.model import AssociationStore
+from models.events.encode import NO_CODE
 from models.goal_weights import (
     CLASSES,
     KINSHIP,
@@ -47,19 +48,30 @@ from models.tuning.goal_kernels import Lessons, loss
 from models.weight_profile import base_weights
 
 LEAST: Final = 30  # moments that teach a goal; below, it has no weights of its own
-_FARTHEST: Final = (12.0, 3.0, 6.0)  # |log| of a level, of the power (and each slope), of a single weight's change
 _L2_CHANCES: Final = 1e-3
-_L2_LEVELS: Final = 1e-4  # keeps what nothing says anything about where it is
+_L2_LEVELS: Final = 1e-3  # keeps what nothing says anything about where it is
 
 
 @dataclass(frozen=True)
 class GoalParams:
-    """Parameters of the fit: moments per goal, and penalties to choose among; None for no slopes."""
+    """Parameters of the fit.
 
-    at_most: int = 800
+    Attributes
+    ----------
+    at_most, n_others
+        Moments per goal; items of each, beside the wanted ones and the visitor's own.
+    l2_base, l2_slopes
+        Penalties to choose among; None for no slopes.
+    """
+
+    at_most: int = 500
+    n_others: int = 50
     l2_base: tuple[float, ...] = (0.003,)
     l2_slopes: tuple[float | None, ...] = (None, 0.03)
-    n_steps: int = 60
+    n_steps: int = 30
+
+
+_Sample = tuple[Evidence, Floats32]  # and as how many each item counts
 
 
 class Fitted(NamedTuple):
@@ -126,18 +138,20 @@ def learn(
     centered, users = sessions.p_intent[asked.last] - center, sessions.log.user_codes[asked.last]
     found: dict[int, Fitted] = {}
     n_lessons: dict[int, int] = {}
-    known: dict[int, Evidence] = {}
-    for goal in range(N_GOALS):
+    known: dict[int, _Sample] = {}
+    all_wanted = [_wanted(asks, store, sessions, asked, goal) for goal in range(N_GOALS)]
+    for goal, wanted in enumerate(all_wanted):
         rows = np.unique(asked.prefix[(asked.kind == goal) & teaches[asked.prefix]])
         if len(rows) > params.at_most:
             rows = np.sort(rng.choice(rows, params.at_most, replace=False))
         for row in rows.tolist():
             if row not in known:
                 inquiry = asks.moments[row].inquiry
-                known[row] = by_goals.evidence(store, inquiry.told, inquiry.left_out)
-        wanted = _wanted(asks, store, sessions, asked, goal)
-        reached = [row for row in rows.tolist() if np.isin(wanted[row], known[row].items).any()]
-        if len(reached) >= LEAST and len(np.unique(users[reached] % 2)) == 2:
+                codes = np.concatenate([of_goal[row] for of_goal in all_wanted if row in of_goal])
+                found_there = by_goals.evidence(store, inquiry.told, inquiry.left_out)
+                known[row] = _sampled(found_there, codes, params.n_others, rng)
+        reached = [row for row in rows.tolist() if np.isin(wanted[row], known[row][0].items).any()]
+        if len(reached) >= LEAST and len(np.unique(users[reached] // 2 % 2)) == 2:
             found[goal], n_lessons[goal] = _chosen(known, wanted, np.array(reached), centered, users, params), len(reached)
     if not found:
         return None
@@ -161,8 +175,8 @@ def _wanted(asks: Replay, store: AssociationStore, sessions: Later, asked: Prefi
     return {row: np.array(items) for row, items in found.items()}
 
 
-def _lessons(known: Mapping[int, Evidence], wanted: Mapping[int, Ints], rows: Ints, centered: Floats) -> Lessons:
-    some = [known[row] for row in rows.tolist()]
+def _lessons(known: Mapping[int, _Sample], wanted: Mapping[int, Ints], rows: Ints, centered: Floats) -> Lessons:
+    some, many = [known[row][0] for row in rows.tolist()], [known[row][1] for row in rows.tolist()]
     places = [np.flatnonzero(np.isin(one.items, wanted[row])) for one, row in zip(some, rows.tolist(), strict=True)]
 
     def ends(sizes: Sequence[int]) -> Ints:
@@ -172,17 +186,44 @@ def _lessons(known: Mapping[int, Evidence], wanted: Mapping[int, Ints], rows: In
         ends([len(one.place) for one in some]), np.array([len(one.items) for one in some], np.int64),
         np.concatenate([one.place for one in some]), _PARTS[np.concatenate([one.kind for one in some])],
         np.concatenate([one.amount for one in some]).astype(np.float32), ends([len(one) for one in places]),
-        np.concatenate(places).astype(np.int32), np.ascontiguousarray(centered[rows]),
+        np.concatenate(places).astype(np.int32), np.ascontiguousarray(centered[rows]), ends([len(one) for one in many]),
+        np.concatenate(many),
     )  # fmt: skip
 
 
+def _sampled(found: Evidence, wanted: Ints, most: int, rng: np.random.Generator) -> _Sample:
+    """Evidence of the wanted items, of the visitor's own, and of so many others, each of which counts for those left out."""
+    is_own = (found.kind >= OWN_FROM) & (found.kind < POPULAR_AT)
+    kept = np.isin(found.items, wanted)
+    kept[found.place[is_own]] = True
+    others = np.flatnonzero(~kept)
+    many = np.ones(len(kept), np.float32)
+    if len(others) > most:
+        many[others] = len(others) / most
+        others = rng.choice(others, most, replace=False)
+    kept[others] = True
+    entries, place = kept[found.place], (np.cumsum(kept) - 1).astype(np.int32)
+    key = place[found.place[entries]].astype(np.int64) * (POPULAR_AT + 1) + found.kind[entries]
+    keys, which = np.unique(key, return_inverse=True)  # what is multiplied by the same counts together
+    where, kind = np.divmod(keys, POPULAR_AT + 1)
+    amount = np.bincount(which, weights=found.amount[entries], minlength=len(keys))
+    nowhere: Ints = np.full(len(keys), NO_CODE, np.int64)
+    return Evidence(found.items[kept], where.astype(np.int32), kind.astype(np.int32), amount, nowhere), many[kept]
+
+
 def _chosen(
-    known: Mapping[int, Evidence], wanted: Mapping[int, Ints], rows: Ints, centered: Floats, users: Ints, params: GoalParams
+    known: Mapping[int, _Sample], wanted: Mapping[int, Ints], rows: Ints, centered: Floats, users: Ints, params: GoalParams
 ) -> Fitted:
-    """One goal's weights, with the penalties that held-out users speak for."""
-    halves = [_lessons(known, wanted, rows[users[rows] % 2 == k], centered) for k in (0, 1)]
+    """One goal's weights, with the penalties that held-out users speak for, where there is a choice.
+
+    These halves are not those of even and odd users: whoever learns judges by them.
+    """
+    is_given = len(params.l2_base) == len(params.l2_slopes) == 1
+    halves = [] if is_given else [_lessons(known, wanted, rows[users[rows] // 2 % 2 == k], centered) for k in (0, 1)]
 
     def held_out(l2_base: float, l2_slopes: float | None) -> float:
+        if is_given:
+            return 0.0
         first, second = (fit(one, l2_base, l2_slopes, params.n_steps) for one in halves)
         return float(np.concatenate((losses(halves[1], *first[:3]), losses(halves[0], *second[:3]))).mean())
 
@@ -201,7 +242,6 @@ def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int)
     at = np.cumsum([0, _N_LEVELS, 1, N_PARTS, n])
     slices = [slice(a, b) for a, b in pairwise(at.tolist())]
     penalty = np.repeat((_L2_LEVELS, _L2_LEVELS, l2_base, l2_slopes or 0.0), np.diff(at))
-    bound = np.repeat((*_FARTHEST, _FARTHEST[1]), np.diff(at))
 
     def parts_of(x: Floats) -> tuple[Floats, Floats, float]:
         levels, power, single, slopes = (x[one] for one in slices)
@@ -224,8 +264,7 @@ def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int)
             found, gradient = value(whole)
             return found, gradient[free]
 
-        bounds = [(-one, one) for one in bound[free]]
-        x[free] = minimize(some, x[free], jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": n_steps}).x
+        x[free] = minimize(some, x[free], jac=True, method="L-BFGS-B", options={"maxiter": n_steps}).x
     return parts_of(x)
 
 
@@ -240,7 +279,8 @@ def rehearse() -> None:
     """Call the kernel of the loss with the types that everyone calls it with."""
     one, parts = np.ones(1, np.int64), np.full((1, 3), N_PARTS, np.int16)
     span, place = np.array([0, 1]), np.zeros(1, np.int32)
-    lessons = Lessons(span, one, place, parts, np.ones(1, np.float32), span, place, np.zeros((1, N_INTENTS)))
+    many = np.ones(1, np.float32)
+    lessons = Lessons(span, one, place, parts, many, span, place, np.zeros((1, N_INTENTS)), span, many)
     losses(lessons, _START.copy(), np.zeros((N_PARTS, N_INTENTS)), 1.0)
 
 

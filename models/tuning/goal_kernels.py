@@ -24,6 +24,8 @@ class Lessons(NamedTuple):
     wanted_at: Ints  # (n_moments + 1,)
     wanted: Ints32  # places
     centered: Floats  # (n_moments, n_intents), p_intent - center
+    items_at: Ints  # (n_moments + 1,), where those of a moment stand in `many`
+    many: Floats32  # (n_items of all moments,), as how many each item counts: others of its like were left out
 
 
 @kernel
@@ -40,9 +42,9 @@ def loss(
     for q in range(n_moments):
         most = max(most, lessons.n_items[q])
     score, slope, hit = np.empty(most), np.empty(most), np.empty(most)
-    place, parts, amount = lessons.place, lessons.parts, lessons.amount
+    place, parts, amount, many = lessons.place, lessons.parts, lessons.amount, lessons.many
     for q in range(n_moments):
-        n, first, last = lessons.n_items[q], lessons.entries_at[q], lessons.entries_at[q + 1]
+        n, first, last, at = lessons.n_items[q], lessons.entries_at[q], lessons.entries_at[q + 1], lessons.items_at[q]
         moved(base, slopes, lessons.centered[q], w)
         score[:n], hit[:n] = 1e-300, 0.0
         for e in range(first, last):
@@ -54,10 +56,10 @@ def loss(
         total = 0.0
         for j in range(n):
             slope[j] = np.log(score[j] / top[q])
-            total += np.exp(power * slope[j])
+            total += many[at + j] * np.exp(power * slope[j])
         each[q] = np.log(total)
         for j in range(n):
-            wrong = np.exp(power * slope[j]) / total - hit[j]
+            wrong = many[at + j] * np.exp(power * slope[j]) / total - hit[j]
             each[q] -= hit[j] * power * slope[j]
             by_power += power * wrong * slope[j] / n_moments
             slope[j] = power * wrong / score[j] / n_moments

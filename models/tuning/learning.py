@@ -13,12 +13,15 @@ Where no factors are surely better, there is no difference that could be told: t
 as it takes for them not to cost anything surely; at last all factors are 1. The relations of `models.weights.relations` come
 after that. They have a test of their own, and are left out where they surely cost NDCG@20.
 
+Last come goal weights (`models.tuning.goal_fit`): kept where one list that mixes them is surely better than all that, and worse
+for no kind of target.
+
 What serves already, the incumbent, stays where the outcome of all this is not surely better: a retraining forgets nothing
 because its period told less than an earlier one.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -207,14 +210,15 @@ def _relations(trial: _Trial, chosen: str, at_most: int) -> Floats:
 
 def _goals(trial: _Trial, related: Floats, chosen: str, params: GoalParams) -> GoalWeights | None:
     """Goal weights, where one list mixed by them is surely better than the chosen weights', and worse for no kind."""
-    ask = partial(goal_fit.learn, trial.replay, trial.store, trial.sessions, trial.asked, params, trial.rng)
-    by_half = ask(trial.halves[1]), ask(trial.halves[0])
+    given = trial.replay, trial.store, trial.sessions, trial.asked
+    ask = partial(goal_fit.learn, *given, replace(params, l2_slopes=(None,)), trial.rng)
+    by_half = ask(teaches=trial.halves[1]), ask(teaches=trial.halves[0])
     if None in by_half:
         return None
     first, second = (_related(own, related, goals) for own, goals in zip(trial.tried[chosen], by_half, strict=True))
     trial.answer(GOALS, (first, second))
     before = "and relations" if related is not relations.NEUTRAL else chosen
-    return ask() if trial.better(before, [GOALS]) == GOALS else None
+    return goal_fit.learn(*given, params, trial.rng) if trial.better(before, [GOALS]) == GOALS else None
 
 
 def shrunk(base: Floats, p_intent: Floats, power: float) -> WeightProfile:

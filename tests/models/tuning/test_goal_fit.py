@@ -28,6 +28,7 @@ def test_the_gradient_is_that_of_the_loss() -> None:
     lessons = Lessons(
         np.array([0, 12, 24]), np.array([n, n]), rng.integers(0, n, m).astype(np.int32), parts,
         rng.gamma(1.0, size=m).astype(np.float32), np.array([0, 1, 3]), np.array([0, 1, 2], np.int32), rng.normal(size=(2, 4)),
+        np.array([0, n, 2 * n]), rng.gamma(2.0, size=2 * n).astype(np.float32),
     )  # fmt: skip
     lessons.place[:n] = lessons.place[12 : 12 + n] = np.arange(n)
     shape = (N_PARTS, N_INTENTS)
@@ -72,7 +73,7 @@ def shop() -> Shop:
 def test_history_is_found_to_lead_to_purchases_and_session_to_be_no_way_back(shop: Shop) -> None:
     _, _, found = shop
     own = np.exp(found.base[GOALS.index("purchase"), OWN : OWN + 2 * N_DECAYS]).reshape(2, N_DECAYS)  # of views
-    assert own[1].max() > 10 * own[0].max()
+    assert own[1].max() > 5 * own[0].max()
 
 
 def test_a_goal_brings_what_it_was_asked_for(shop: Shop) -> None:
