@@ -151,7 +151,7 @@ class Contribution(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class Goal(msgspec.Struct, gc=False):
-    """Goal that the items shall lead to, as asked, and the share of each goal in the answer; none where weights know no goals."""
+    """Goal that the items shall lead to, as asked, and each goal's share of the answer; none where weights know no goals."""
 
     asked: str
     mixture: dict[str, float]
