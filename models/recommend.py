@@ -49,7 +49,7 @@ class Who(NamedTuple):
     @property
     def dealt_by(self) -> str:
         """Key of a deal: as long as it is the same, so is the profile."""
-        return f"{self.user_id} {self.session}"
+        return arms.dealt_by(self.user_id, self.session)
 
 
 class Assignment(NamedTuple):
@@ -127,6 +127,8 @@ def recommend(
     context = context_of(session, situation.features, INTENTS[int(p_intent.argmax())], now_us)
     variant = assignment.assign(DYNAMIC_VS_STATIC, who.user_id) if variant is None else variant
     dealt = _dealt(variant, models, bandit, context, who.dealt_by, told)
+    if dealt.snapshot is not None:
+        context["session"] = who.session  # with the user, what the profile was dealt by
     actions = actions_of(models, variant)
     if actions is not None:
         context["action_weights"] = actions.seq  # which state of them, for a replay

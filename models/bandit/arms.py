@@ -157,18 +157,23 @@ def bandit_of(arms: Arms, snapshot: Snapshot | None) -> Bandit:
     return Bandit(arms, snapshot if fits else None)
 
 
-def deal(bandit: Bandit, context: Mapping[str, Any], dealt_by: str) -> Dealt:
+def dealt_by(user_id: str, session: str) -> str:
+    """Key of a deal: visitor and session."""
+    return f"{user_id} {session}"
+
+
+def deal(bandit: Bandit, context: Mapping[str, Any], dealt_to: str) -> Dealt:
     """Let the bandit choose; the champion weights where there are no posteriors about these arms.
 
     Parameters
     ----------
     context
         Of the decision; the snapshot says what of it counts.
-    dealt_by
+    dealt_to
         Visitor and session: the same ones get the same profile.
     """
     arms, now = bandit
     if now is None:
         return Dealt(arms.served, arms.profiles[arms.served])
-    choice = profile_bandit.choose(now, context.get(now.context, EVERYWHERE), dealt_by)
+    choice = profile_bandit.choose(now, context.get(now.context, EVERYWHERE), dealt_to)
     return Dealt(choice.profile, arms.profiles[choice.profile], choice.propensity, now.version)

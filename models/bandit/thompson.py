@@ -294,25 +294,29 @@ def _row(params: BanditParams, a: Floats, b: Floats, tried: npt.NDArray[np.bool_
     return Row(tuple(a.tolist()), tuple(b.tolist()), tuple(p.tolist()))
 
 
-def position(dealt_by: str) -> float:
+def position(dealt_by: str, version: int | None = None) -> float:
     """Where a visitor's session stands in [0, 1): as good as random over them, and always the same for one.
+
+    With the version of a snapshot, where a decision stood when each was dealt a profile of its own.
 
     Examples
     --------
     >>> 0 <= position("u-1 s-1") < 1, position("u-1 s-1") == position("u-1 s-2")
     (True, False)
     """
-    digest = blake2b(f"profile\x1f{dealt_by}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = blake2b(
+        f"{'profile' if version is None else version}\x1f{dealt_by}".encode("utf-8", "surrogatepass"), digest_size=8
+    ).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
-def choose(now: Snapshot, value: str, dealt_by: str) -> Choice:
+def choose(now: Snapshot, value: str, dealt_by: str, version: int | None = None) -> Choice:
     """Deal a profile: the only thing that happens within a request.
 
     Parameters
     ----------
     dealt_by
-        Who gets it. Whatever is learned meanwhile, the same visitor keeps the profile as far as its probability allows.
+        Visitor and session: whatever is learned meanwhile, they keep the profile as far as its probability allows.
     value
         Of the snapshot's context; one without a row of its own takes that of all contexts together.
 
@@ -323,7 +327,7 @@ def choose(now: Snapshot, value: str, dealt_by: str) -> Choice:
     Choice(profile='only', propensity=1.0)
     """
     row = now.rows.get(value) or now.rows[EVERYWHERE]
-    profile = variant_at(now.profiles, row.p, position(dealt_by))
+    profile = variant_at(now.profiles, row.p, position(dealt_by, version))
     return Choice(profile, row.p[now.profiles.index(profile)])
 
 

@@ -206,7 +206,7 @@ def _sampled(found: Evidence, wanted: Ints, most: int, rng: np.random.Generator)
     key = place[found.place[entries]].astype(np.int64) * (POPULAR_AT + 1) + found.kind[entries]
     keys, which = np.unique(key, return_inverse=True)  # what is multiplied by the same counts together
     where, kind = np.divmod(keys, POPULAR_AT + 1)
-    amount: Floats = np.bincount(which, weights=found.amount[entries], minlength=len(keys))
+    amount = np.bincount(which, weights=found.amount[entries], minlength=len(keys)).astype(np.float64)
     nowhere: Ints = np.full(len(keys), NO_CODE, np.int64)
     return Evidence(found.items[kept], where.astype(np.int32), kind.astype(np.int32), amount, nowhere), many[kept]
 

@@ -109,17 +109,22 @@ class Replay(NamedTuple):
 
 
 def replay(home: Path) -> Replay:
-    """Take every decision of the bandit once more, from its id, its context and the snapshot that it names."""
+    """Take every decision of the bandit once more, from whom it was dealt to, its context and the snapshot that it names."""
     read = open_store(home).read
     snapshots: dict[int, Snapshot] = {}
     n, after, different = 0, 0, []
     while decisions := read(BANDIT_DECISIONS, (after, REPLAYED_AT_ONCE)):
-        for _, decision_id, version, context, profile, propensity in decisions:
+        for _, decision_id, version, told, profile, propensity, user_id in decisions:
             if version not in snapshots:
                 snapshots[version] = read_snapshot(read, version)
             now = snapshots[version]
-            value = msgspec.json.decode(context).get(now.context, "")
-            if profile_bandit.choose(now, value, decision_id) != (profile, propensity):
+            context = msgspec.json.decode(told)
+            value = context.get(now.context, "")
+            if "session" in context:
+                again = profile_bandit.choose(now, value, arms.dealt_by(user_id, context["session"]))
+            else:  # of before profiles were dealt to visitors
+                again = profile_bandit.choose(now, value, decision_id, version)
+            if again != (profile, propensity):
                 different.append(decision_id)
         n, after = n + len(decisions), decisions[-1][0]
     return Replay(n, different)

@@ -112,6 +112,6 @@ JUDGED: Final = (
 )
 # Decisions that the bandit took, for a replay: (after_seq, limit).
 BANDIT_DECISIONS: Final = (
-    "SELECT seq, decision_id, snapshot, context, profile, propensity FROM decisions "
+    "SELECT seq, decision_id, snapshot, context, profile, propensity, user_id FROM decisions "
     "WHERE snapshot IS NOT NULL AND seq > ? ORDER BY seq LIMIT ?"
 )
