@@ -84,7 +84,7 @@ def judged(said: Floats, champion: Floats, came: comparison.Truth, seed: int) ->
     known = np.flatnonzero(came.covered[:, MEDIUM])
     bought = came.purchase[:, MEDIUM].astype(np.float64)
     area = list(comparison._engagement_gain(said, champion, came, draws))
-    calibration = comparison._calibration("engagement calibration", said, bought, draws, known)
+    calibration = comparison._calibration("engagement calibration", "engagement", said, bought, draws, known)
     rules = [*gate.not_worse(area, gate.DEFAULT_PARAMS), *gate.calibrated([calibration], gate.DEFAULT_PARAMS, first=False)]
     return {rule.name: {"verdict": rule.verdict, "observed": rule.observed, "wanted": rule.wanted} for rule in rules}
 

@@ -41,7 +41,7 @@ def unknown_fields(body: bytes, known: Collection[str]) -> Sequence[str]:
 def told_of_unknown(endpoint: Endpoint) -> Endpoint:
     """The same endpoint, whose answer tells of unknown fields; another one where its answer has no place for that."""
     answer, request = endpoint.answer, endpoint.request
-    if answer is None or isinstance(request, str | None) or "degraded" not in answer.__struct_fields__:
+    if answer is None or isinstance(request, str | None) or "degraded" not in {field.name for field in msgspec.structs.fields(answer)}:
         return endpoint
     known = frozenset(field.encode_name for field in msgspec.structs.fields(request))
 

@@ -14,7 +14,8 @@ def test_a_set_comes_back_from_its_file():
     back = profiles.from_parts(profiles.to_parts(THREE))
     assert back.names == THREE.names
     for ours, theirs in zip(back.profiles, THREE.profiles, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(ours[:3], theirs[:3], strict=True))
+        assert (ours.goals, theirs.goals) == (None, None)
 
 
 def test_a_file_from_before_an_event_type_was_added_is_completed():

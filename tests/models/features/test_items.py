@@ -118,4 +118,4 @@ def test_a_fold_that_goes_on_from_a_full_hour_gives_the_rows_of_one_over_everyth
     _, after = items.advance(carry, events[~early], until_us)
     whole = items.fold(events, until_us)
     for one, two, all_of_it in zip(before, after, whole, strict=True):
-        assert_array_equal(np.concatenate((one, two)), all_of_it, strict=True)
+        assert_array_equal(np.concatenate((np.asarray(one), np.asarray(two))), all_of_it, strict=True)

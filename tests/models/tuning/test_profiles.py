@@ -56,7 +56,8 @@ def test_a_cell_without_data_stays_as_the_heuristic_table_has_it(tuned: Tuned) -
 def test_the_same_seed_tunes_the_same_profiles(log: Log, model: IntentModel, tuned: Tuned) -> None:
     again = profile_tuning.tune(log, model, np.random.default_rng(0), replace(PARAMS, at_most=300))
     for one, other in zip(tuned.profiles.profiles, again.profiles.profiles, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
+        assert (one.goals, other.goals) == (None, None)
 
 
 def test_sessions_of_one_instant_teach_nothing(log: Log, model: IntentModel) -> None:
