@@ -20,7 +20,7 @@ from models.experiments.assignment import DYNAMIC_VS_STATIC
 from models.experiments.interleaving import FIRST, team_draft
 from models.features import sessions
 from models.inference import intent
-from models.item_ranking import Asked, ItemRanking, earlier, rank_items, weigh
+from models.item_ranking import AUTO, Asked, ItemRanking, earlier, rank_items, weigh
 from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet
@@ -96,7 +96,7 @@ class Recommendation(NamedTuple):
     dealt: Dealt
     context: dict[str, Any]
     degraded: list[str]
-    goal: Goal
+    goal: Goal = Goal(AUTO, None)
 
     @property
     def label(self) -> str:
