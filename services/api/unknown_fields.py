@@ -1,7 +1,8 @@
 """Fields of a request that nobody reads: told in `degraded` of the answer, as ``unknown_field:NAME``.
 
 Requests may hold more than we ask for, but ``limmit`` for ``limit`` should not pass in silence. Only the fields at the top are
-looked at. The names stand in the answer alone: neither in our log nor among what counts for an experiment.
+looked at. A name that may be somebody's id, since it has a digit or another sign, stays unsaid. The names stand in the answer
+alone: neither in our log nor among what counts for an experiment.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from services.http.endpoints import Endpoint
 UNKNOWN: Final = "unknown_field"
 MOST: Final = 10  # that an answer names
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_is_name: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}").fullmatch
+_is_name: Final = re.compile(r"[A-Za-z_]{1,40}").fullmatch
 
 
 def unknown_fields(body: bytes, known: Collection[str]) -> Sequence[str]:
@@ -41,7 +42,11 @@ def unknown_fields(body: bytes, known: Collection[str]) -> Sequence[str]:
 def told_of_unknown(endpoint: Endpoint) -> Endpoint:
     """The same endpoint, whose answer tells of unknown fields; another one where its answer has no place for that."""
     answer, request = endpoint.answer, endpoint.request
-    if answer is None or isinstance(request, str | None) or "degraded" not in {field.name for field in msgspec.structs.fields(answer)}:
+    if (
+        answer is None
+        or isinstance(request, str | None)
+        or "degraded" not in {field.name for field in msgspec.structs.fields(answer)}
+    ):
         return endpoint
     known = frozenset(field.encode_name for field in msgspec.structs.fields(request))
 

@@ -90,11 +90,12 @@ class Site:
     def _decide(self) -> None:
         self.n, self.now_us = self.n + 1, self.now_us + S
         name, user = f"d-{self.n}", f"u-{self.n // 3}"
-        dealt = arms.deal(self.bandit(), {"device": "app"}, name)
+        context = {"device": "app", "session": name}
+        dealt = arms.deal(self.bandit(), context, arms.dealt_by(user, name))
         arm = ARMS[dealt.profile.partition("@")[2]]
         one = Decision(
             name, "shop", user, None, self.now_us, "e", "dynamic", dealt.profile, dealt.propensity,
-            {"device": "app"}, {}, ["a"], 9, [], dealt.snapshot,
+            context, {}, ["a"], 9, [], dealt.snapshot,
         )  # fmt: skip
         self.connection.execute(LOG_DECISION, as_row(one))
         if self.rng.random() < self.chances[self.rng.integers(len(self.chances)), arm]:

@@ -76,8 +76,8 @@ def test_a_backup_under_load_is_restored_and_serves(crowned: Path, tmp_path: Pat
     assert home.stat().st_mode & 0o077 == 0
     with TestClient(app_of(home)) as client:
         again = client.post("/v1/recommendations", json=ASK).json()
-    assert (again["items"], again["models"]) == (answer["items"], answer["models"])
-    assert answer["items"]
+    assert again["models"] == answer["models"]  # scores have moved by what was written meanwhile
+    assert [one["item_id"] for one in again["items"]] == [one["item_id"] for one in answer["items"]] != []
 
 
 @pytest.fixture

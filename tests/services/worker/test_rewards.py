@@ -236,8 +236,11 @@ def test_a_replay_repeats_every_decision_and_finds_one_that_was_altered(shop: Sh
     shop.work(0)
     bandit = Profiles(shop.home).current(ModelSet(), 0.0)
     for k in range(50):
-        dealt = arms.deal(bandit, {"device": "app"}, f"d-{k}")
-        shop.decide(f"d-{k}", k, "a", profile=dealt.profile, propensity=dealt.propensity, snapshot=dealt.snapshot)
+        context = {"device": "app", "session": f"s-{k}"}
+        dealt = arms.deal(bandit, context, arms.dealt_by("p", context["session"]))
+        shop.decide(
+            f"d-{k}", k, "a", context=context, profile=dealt.profile, propensity=dealt.propensity, snapshot=dealt.snapshot
+        )
     assert replay(shop.home) == (50, [])
     shop.connection.execute("UPDATE decisions SET propensity = 0.9 WHERE decision_id = 'd-7'")
     assert replay(shop.home) == (50, ["d-7"])
