@@ -8,11 +8,13 @@ ARGS ?=
 # Byte code is kept where it is first needed, also where the environment says otherwise: imports without it take two to five times
 # as long, every time. Compiling all of it here would cost more than the first run needs.
 export PYTHONDONTWRITEBYTECODE :=
+# As `attune` does: the matrices are small, BLAS's threads would only wait for each other.
+export OPENBLAS_NUM_THREADS ?= 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: run test torture conformance attack soak setup lint bench lock clean
+.PHONY: run test slow torture conformance attack soak setup lint bench lock clean
 
 run: setup
 	$(BIN)/attune up $(ARGS)
@@ -31,6 +33,10 @@ $(STAMP): requirements.lock pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+# What a test of its parts stands in for in every run: whole retrainings of old homes, of real logs, under kills.
+slow: setup
+	ATTUNE_TEST_SLOW=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m slow $(ARGS)
 
 # The slow lane: kill -9 of service and worker, hundreds of times.
 torture: setup

@@ -1,4 +1,10 @@
-"""For all tests: the same cases each time, and the longest files first, or the last one would run alone."""
+"""For all tests: the same cases each time, the longest files first, or the last one would run alone, and a slow lane.
+
+Tests that are marked `slow` run whole retrainings whose parts other tests look at; ``make slow`` runs them, ``make test`` names
+how many it left out.
+"""
+
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,7 +29,19 @@ LONGEST = (
 )
 
 
+LEFT_OUT = pytest.mark.skip(reason="slow: make slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest of the mark."""
+    config.addinivalue_line("markers", "slow: a whole retraining, or longer; run by make slow")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort files, and leave the tests within each as they are; pytest-xdist is told to keep this order (see the Makefile)."""
+    if os.environ.get("ATTUNE_TEST_SLOW") != "1":
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(LEFT_OUT)
     place = {name: k for k, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONGEST)))

@@ -114,6 +114,7 @@ def test_a_second_run_on_a_home_says_so_and_stops(first: dict[str, Any], home: P
     other.communicate("\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("after", "number"), [("start", signal.SIGINT), ("materialize", signal.SIGKILL)])
 def test_a_killed_run_leaves_the_champion(first: dict[str, Any], home: Path, after: str, number: signal.Signals) -> None:
     process = started(home)
@@ -130,6 +131,7 @@ def test_a_killed_run_leaves_the_champion(first: dict[str, Any], home: Path, aft
         pass
 
 
+@pytest.mark.slow
 def test_the_run_after_the_kills_is_clean(first: dict[str, Any], home: Path) -> None:
     """Runs last: it moves the champion. The champion is one of before there was a ranker."""
     registry.set_alias(home, "champion", {"ranker": None}, action="test", actor="test", reason="an older home")

@@ -117,6 +117,7 @@ def test_its_keys_may_what_they_might_and_its_events_are_known(client: TestClien
     assert open_store(home).read("SELECT browser FROM events WHERE event_id = ?", (kept_id("new-1"),)) == [(1,)]
 
 
+@pytest.mark.slow
 def test_it_takes_a_file_retrains_and_rolls_back(home: Path, tmp_path: Path) -> None:
     n_before = raw(home, "SELECT count(*) FROM events")[0][0]
     file = tmp_path / "day.jsonl"

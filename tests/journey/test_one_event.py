@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from infra import registry
 from infra.store.engines import open_store
 from models.model_specs import MODEL_NAMES
@@ -11,6 +13,7 @@ from tests.journey.path import up
 VIEW = {"event_id": "e-1", "user_id": "u-1", "session_id": "s-1", "type": "item_view", "item_id": "sku-1"}
 
 
+@pytest.mark.slow
 def test_a_log_of_one_event_ends_in_a_service_that_answers(tmp_path: Path) -> None:
     events, home = tmp_path / "events.jsonl", tmp_path / "home"
     events.write_text(json.dumps({**VIEW, "ts": "2026-11-20T10:00:00Z"}) + "\n")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from models.associations import model as associations
 from models.events.encode import EVENT_DTYPE
@@ -74,6 +75,7 @@ def run(folder, *arguments):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=folder)
 
 
+@pytest.mark.slow
 def test_sixty_four_event_types_fit_and_a_file_of_fifteen_still_opens(tmp_path):
     events = np.zeros(40, EVENT_DTYPE)
     events["item"] = np.arange(40) % 2

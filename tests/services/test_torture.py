@@ -35,7 +35,7 @@ from services.worker.features import online_rows
 from tests.services.receivers import SECRET, Receiver
 from tests.waiting import PATIENCE_S, free_port, until
 
-KILLS = int(os.environ.get("ATTUNE_TEST_KILLS", "24"))
+KILLS = int(os.environ.get("ATTUNE_TEST_KILLS", "12"))
 N_USERS = 40
 # Imports everything once, then forks services and workers and kills them; at last lets one of each live until told to end.
 NURSERY = """
