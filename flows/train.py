@@ -1,9 +1,9 @@
 """Train: chosen rows of the log with their features as they were known then, and from them one new version of every model.
 
 The judged model is the one that serves: the intent and next-action models are fitted on the sessions before the held-out
-period, not fitted again on everything afterwards. The associations and the ranker that serve know the whole log; they are
-judged by a second build on the earlier sessions. Which models there are, how each is fitted and what it waits for stands in
-`models.model_specs.SPECS`.
+period, not fitted again on everything afterwards. The associations and the ranker that serve know the window of the log that a
+training looks at (`ExampleParams.window_events`); they are judged by a second build on the earlier sessions. Which models there
+are, how each is fitted and what it waits for stands in `models.model_specs.SPECS`.
 """
 
 import importlib.metadata
