@@ -117,6 +117,7 @@ def declaration(path: Path) -> Path:
     return declared
 
 
+@pytest.mark.slow
 def test_runs_fire_on_time_and_on_drift_and_the_schedule_stops_cleanly(tmp_path: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
