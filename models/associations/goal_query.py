@@ -22,6 +22,7 @@ from models.associations.query import (
     _allowed,
     _best,
     _category,
+    _columns,
     _joined,
     _n_items,
     _next_request,
@@ -72,6 +73,15 @@ class Evidence(NamedTuple):
     anchor: Ints
 
 
+class Entries(NamedTuple):
+    """Entries of `Evidence` while they are written, with room for more."""
+
+    place: Ints32
+    kind: Ints32
+    amount: Floats
+    anchor: Ints
+
+
 @kernel
 def _decayed(decay: int, rank: int, age_s: float) -> float:
     """How much an own event counts: by the items met since, or by its age."""
@@ -87,26 +97,29 @@ def _speaks(item: int, kind: int, n: int) -> bool:
 
 
 @kernel
+def _add_deed(
+    own: Floats, when: int, item: int, kind: int, rank: int, age_s: float, number: float, n: int, sums: Floats, touched: Ints32
+) -> int:  # fmt: skip
+    """Add what one own event says of its item, and mark the item as met; returns how many items were touched."""
+    score = 0.0
+    for decay in range(N_DECAYS):
+        score += own[kind, when, decay] * _decayed(decay, rank, age_s)
+    n = _put(sums, touched, item, score, number, n)
+    sums[item, _OWN] = number
+    return n
+
+
+@kernel
 def _add_own(session: Session, past: Past, scale: Scale, n_known: int, scratch: Scratch, number: float) -> int:
     """Add what the visitor's own events say; returns how many items were touched."""
-    sums, touched, own, n = scratch.sums, scratch.touched, scale.own, ZERO
+    own, sums, touched, n = scale.own, scratch.sums, scratch.touched, ZERO
     for back in range(min(len(session.item), MOST_OWN)):
         i = len(session.item) - 1 - back
-        item, kind = session.item[i], session.kind[i]
-        if _speaks(item, kind, n_known):
-            score = 0.0
-            for decay in range(N_DECAYS):
-                score += own[kind, 0, decay] * _decayed(decay, n, session.age_s[i])
-            n = _put(sums, touched, item, score, number, n)
-            sums[item, _OWN] = number
+        if _speaks(session.item[i], session.kind[i], n_known):
+            n = _add_deed(own, 0, session.item[i], session.kind[i], n, session.age_s[i], number, n, sums, touched)
     for i in range(len(past.item)):
-        item, kind = past.item[i], past.kind[i]
-        if _speaks(item, kind, n_known):
-            score = 0.0
-            for decay in range(N_DECAYS):
-                score += own[kind, 1, decay] * _decayed(decay, i, past.age_s[i])
-            n = _put(sums, touched, item, score, number, n)
-            sums[item, _OWN] = number
+        if _speaks(past.item[i], past.kind[i], n_known):
+            n = _add_deed(own, 1, past.item[i], past.kind[i], i, past.age_s[i], number, n, sums, touched)
     return n
 
 
@@ -153,10 +166,7 @@ def _add_pairs(
     for a in range(len(item)):
         first, last, own = _row(index, overlay, item[a])
         at_home = _category(category, item[a])
-        if own:
-            target, types, strength, factor = overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
-        else:
-            target, types, strength, factor = index.target, index.types, index.strength, overlay.index_factor
+        target, types, strength, factor = _columns(index, overlay, own)
         for e in range(first, last):
             code, source, wanted = target[e], types[e] >> TYPE_BITS, types[e] & TYPE_MASK
             kin = MET if sums[code, _OWN] == number else SAME if 0 <= at_home == _category(category, code) else OTHER
@@ -218,6 +228,55 @@ def _room(index: Index, overlay: Overlay, categories: Categories, item: Ints, n_
 
 
 @kernel
+def _tell(entries: Entries, m: int, place: int, kind: int, amount: float, anchor: int) -> int:
+    """Write one entry; returns how many there are."""
+    entries.place[m], entries.kind[m], entries.amount[m], entries.anchor[m] = place, kind, amount, anchor
+    return m + 1
+
+
+@kernel
+def _tell_own(session: Session, past: Past, n_known: int, place_of: Ints, items: Ints, entries: Entries) -> tuple[int, int]:
+    """Tell the visitor's own events; how many items and entries there are."""
+    n, m, n_session = ZERO, ZERO, min(len(session.item), MOST_OWN)
+    for k in range(n_session + len(past.item)):
+        if k < n_session:
+            i = len(session.item) - 1 - k
+            item, kind, age_s, rank, when = int(session.item[i]), int(session.kind[i]), session.age_s[i], n, 0
+        else:
+            i = k - n_session
+            item, kind, age_s, rank, when = int(past.item[i]), int(past.kind[i]), past.age_s[i], i, 1
+        if not _speaks(item, kind, n_known) or place_of[item] == _SHUT:
+            continue
+        n = _placed(place_of, items, item, n)
+        for decay in range(N_DECAYS):
+            told = OWN_FROM + (kind * len(WHEN) + when) * N_DECAYS + decay
+            m = _tell(entries, m, place_of[item], told, _decayed(decay, rank, age_s), item)
+    return n, m
+
+
+@kernel
+def _tell_pairs(
+    index: Index, overlay: Overlay, anchor: int, done: int, recency: float, unmatched: float, n_met: int, n: int, m: int,
+    place_of: Ints, items: Ints, entries: Entries,
+) -> tuple[int, int]:  # fmt: skip
+    """Tell the associations of one anchor; how many items and entries there are."""
+    first, last, own = _row(index, overlay, anchor)
+    target, types, strength, factor = _columns(index, overlay, own)
+    at_home, live = _category(index.category, anchor), len(overlay.slot) > 0
+    for e in range(first, last):
+        code, source, wanted = int(target[e]), int(types[e] >> TYPE_BITS), int(types[e] & TYPE_MASK)
+        if place_of[code] == _SHUT:
+            continue
+        n = _placed(place_of, items, code, n)
+        kin = MET if place_of[code] < n_met else SAME if 0 <= at_home == _category(index.category, code) else OTHER
+        amount = factor * recency * strength[e] * (1.0 if (done >> source) & 1 else unmatched)
+        if live and overlay.slot[code] > 0:
+            amount *= overlay.ratio[overlay.slot[code], wanted]
+        m = _tell(entries, m, place_of[code], (kin * N_EVENT_TYPES + source) * N_EVENT_TYPES + wanted, amount, anchor)
+    return n, m
+
+
+@kernel
 def evidence(
     index: Index, overlay: Overlay, categories: Categories, session: Session, past: Past, n_guests: int, exclude: Ints,
     place_of: Ints,
@@ -228,65 +287,27 @@ def evidence(
     recency = np.empty(session.max_anchors)
     n_anchors = last_items(session, n_items, anchors, done, recency)
     room = _room(index, overlay, categories, anchors[:n_anchors], len(session.item) + len(past.item))
-    items, place, kinds = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.int32)
-    amount, came_from = np.empty(room), np.empty(room, np.int64)
-    for code in exclude:
-        if 0 <= code < n_items + n_guests:
-            place_of[code] = _SHUT
-    n, m = ZERO, ZERO
-    n_session = min(len(session.item), MOST_OWN)
-    for k in range(n_session + len(past.item)):
-        if k < n_session:
-            i = len(session.item) - 1 - k
-            item, kind, age_s, rank, when = int(session.item[i]), int(session.kind[i]), session.age_s[i], n, 0
-        else:
-            i = k - n_session
-            item, kind, age_s, rank, when = int(past.item[i]), int(past.kind[i]), past.age_s[i], i, 1
-        if not _speaks(item, kind, n_items + n_guests) or place_of[item] == _SHUT:
-            continue
-        n = _placed(place_of, items, item, n)
-        for decay in range(N_DECAYS):
-            place[m], came_from[m] = place_of[item], item
-            kinds[m] = OWN_FROM + (kind * len(WHEN) + when) * N_DECAYS + decay
-            amount[m] = _decayed(decay, rank, age_s)
-            m += 1
+    items = np.empty(room, np.int64)
+    entries = Entries(np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room), np.empty(room, np.int64))
+    shut = exclude[(exclude >= 0) & (exclude < n_items + n_guests)]
+    place_of[shut] = _SHUT
+    n, m = _tell_own(session, past, n_items + n_guests, place_of, items, entries)
     n_met = n
     share = _shares(category, categories, anchors[:n_anchors], recency[:n_anchors])
-    slot, live = overlay.slot, len(overlay.slot) > 0
     for a in range(n_anchors):
-        first, last, own = _row(index, overlay, anchors[a])
-        at_home = _category(category, anchors[a])
-        if own:
-            target, types, strength, factor = overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
-        else:
-            target, types, strength, factor = index.target, index.types, index.strength, overlay.index_factor
-        for e in range(first, last):
-            code, source, wanted = int(target[e]), int(types[e] >> TYPE_BITS), int(types[e] & TYPE_MASK)
-            if place_of[code] == _SHUT:
-                continue
-            n = _placed(place_of, items, code, n)
-            kin = MET if place_of[code] < n_met else SAME if 0 <= at_home == _category(category, code) else OTHER
-            place[m], came_from[m] = place_of[code], anchors[a]
-            kinds[m] = (kin * N_EVENT_TYPES + source) * N_EVENT_TYPES + wanted
-            amount[m] = factor * recency[a] * strength[e] * (1.0 if (done[a] >> source) & 1 else session.unmatched)
-            if live and slot[code] > 0:
-                amount[m] *= overlay.ratio[slot[code], wanted]
-            m += 1
+        n, m = _tell_pairs(
+            index, overlay, anchors[a], done[a], recency[a], session.unmatched, n_met, n, m, place_of, items, entries
+        )
         if share[a] > 0.0:
+            at_home = _category(category, anchors[a])
             for e in range(categories.offsets[at_home], categories.offsets[at_home + 1]):
                 code = int(categories.item[e])
-                if place_of[code] == _SHUT:
-                    continue
-                n = _placed(place_of, items, code, n)
-                place[m], came_from[m], kinds[m] = place_of[code], anchors[a], POPULAR_AT
-                amount[m] = share[a] * categories.share[e]
-                m += 1
-    for k in range(n):
-        place_of[items[k]] = -1
-    for code in exclude:
-        if 0 <= code < n_items + n_guests:
-            place_of[code] = -1
-    return items[:n], place[:m], kinds[:m], amount[:m], came_from[:m]
+                if place_of[code] != _SHUT:
+                    n = _placed(place_of, items, code, n)
+                    m = _tell(entries, m, place_of[code], POPULAR_AT, share[a] * categories.share[e], anchors[a])
+    place_of[items[:n]] = -1
+    place_of[shut] = -1
+    return items[:n], entries.place[:m], entries.kind[:m], entries.amount[:m], entries.anchor[:m]
 
 
 def popular_in(category: Ints32, popularity: Floats, most: int = 50) -> Categories:

@@ -176,6 +176,14 @@ def _row(index: Index, overlay: Overlay, anchor: int) -> tuple[int, int, bool]:
 
 
 @kernel
+def _columns(index: Index, overlay: Overlay, own: bool) -> tuple[Ints32, PairTypes, Floats32, float]:
+    """Target, types and strength of the entries where a row stands, and what their strength has aged by."""
+    if own:
+        return overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
+    return index.target, index.types, index.strength, overlay.index_factor
+
+
+@kernel
 def _category(category: Ints32, item: int) -> int:
     return category[item] if item < len(category) else -1
 
@@ -203,10 +211,7 @@ def _merge(
     for a in range(len(item)):
         first, last, own = _row(index, overlay, item[a])
         at_home = _category(category, item[a])
-        if own:
-            target, types, strength, factor = overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
-        else:
-            target, types, strength, factor = index.target, index.types, index.strength, overlay.index_factor
+        target, types, strength, factor = _columns(index, overlay, own)
         for e in range(first, last):
             contribution = factor * gain[a, types[e] >> TYPE_BITS] * weight[types[e] & TYPE_MASK] * strength[e]
             if contribution > 0.0:
@@ -344,10 +349,7 @@ def explain(
     for a in range(len(item)):
         first, last, own = _row(index, overlay, item[a])
         at_home = _category(index.category, item[a])
-        if own:
-            target, pair_types, strength, factor = overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
-        else:
-            target, pair_types, strength, factor = index.target, index.types, index.strength, overlay.index_factor
+        target, pair_types, strength, factor = _columns(index, overlay, own)
         for e in range(first, last):
             if sums[target[e], _REQUEST] != number:
                 continue
