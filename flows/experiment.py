@@ -147,7 +147,7 @@ def _read(
         if (partner, user) in place:
             signals[place[partner, user]] = n
     bought = [
-        (place[partner, user], at_us, price or 0.0)
+        (place[partner, user], at_us, price)  # None becomes NaN
         for partner, user, at_us, price in store.read(experiment_tables.BOUGHT, window)
         if (partner, user) in place
     ]

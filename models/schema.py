@@ -66,6 +66,7 @@ SESSION_IDLE_S: Final = 1800  # a visitor idle for longer starts a new session
 CLOCK_SKEW_S: Final = 86_400  # an event dated further ahead than this is refused
 LATE_S: Final = 30 * 86_400  # an event that the door receives later than this is refused
 SAME_CLOCK_S: Final = 2  # a sender's clock this close to ours is taken to be ours
+TRANSIT_S: Final = 120  # a batch may be so long on its way: a clock that is behind by less cannot be told from that
 
 # Numeric fields of an event: name -> (lowest, highest) admitted value. Missing is NaN.
 MEASURES: Final = {

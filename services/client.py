@@ -245,10 +245,12 @@ class Attune:
 
     def deliveries(self, subscription_id: str, **query: Any) -> Iterator[Json]:
         """Deliveries, newest first, page after page; `query`: limit (of a page), state."""
-        page = self.call("GET", f"/v1/subscriptions/{subscription_id}/deliveries", query=query)
+        path = f"/v1/subscriptions/{subscription_id}/deliveries"
+        page = self.call("GET", path, query=query)
         yield from page["deliveries"]
-        if page["next"] is not None:
-            yield from self.deliveries(subscription_id, **{**query, "before": page["next"]})
+        while page["next"] is not None:
+            page = self.call("GET", path, query={**query, "before": page["next"]})
+            yield from page["deliveries"]
 
     def replay(self, subscription_id: str, **wanted: Any) -> Json:
         """Have signals sent again; `wanted`: signal_ids, or start and until (aware datetimes)."""

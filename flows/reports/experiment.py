@@ -20,6 +20,7 @@ MEASURES: Final = {
     SIGNALS: "signals per visitor",
 }
 HEAD: Final = ("measure", "variant", "mean", "minus control", "95 % at any time", "relative", "95 % at any time")
+NO_DATA: Final = "no data"
 FIXED_HEAD: Final = ("measure", "variant", "minus control", "95 % at one planned look", "p")
 Row = Sequence[str]
 
@@ -139,7 +140,7 @@ class ExperimentReport(Struct, frozen=True):
     alpha: float
     left_out: Mapping[str, int]
     sample_ratio: SampleRatio | None
-    metrics: Mapping[str, Measure] | None
+    metrics: Mapping[str, Measure | None] | None
     guardrails: Mapping[str, Measure] | None
     power: Mapping[str, Power] | None
     path: Mapping[str, Sequence[Point]] | None
@@ -200,11 +201,17 @@ class ExperimentReport(Struct, frozen=True):
         }
 
 
-def measured(measures: Mapping[str, Measure]) -> list[Row]:
-    """Rows of measures, one a variant."""
+def measured(measures: Mapping[str, Measure | None]) -> list[Row]:
+    """Rows of measures, one a variant; one for a measure of which nothing is known."""
+    rows: list[Row] = []
+    for name, one in measures.items():
+        rows += [(MEASURES[name], "", NO_DATA, *("",) * 4)] if one is None else _by_variant(MEASURES[name], one)
+    return rows
+
+
+def _by_variant(name: str, one: Measure) -> list[Row]:
     return [
-        (MEASURES[name], variant, each.shown, *(one.comparisons[variant].cells if variant in one.comparisons else ("",) * 4))
-        for name, one in measures.items()
+        (name, variant, each.shown, *(one.comparisons[variant].cells if variant in one.comparisons else ("",) * 4))
         for variant, each in one.variants.items()
     ]
 

@@ -49,7 +49,7 @@ class Exposed(NamedTuple):
 
 
 class Purchases(NamedTuple):
-    """Purchases within the window, oldest first: row of the visitor, instant, price (0 where unknown); shape (n_purchases,)."""
+    """Purchases within the window, oldest first: row of the visitor, instant, price (or NaN); shape (n_purchases,)."""
 
     visitor: Ints
     at_us: Ints
@@ -64,17 +64,24 @@ class Purchases(NamedTuple):
 def outcomes(purchases: Purchases, n_visitors: int, cap_quantile: float) -> dict[str, Floats]:
     """Outcomes per visitor: bought at all (0 or 1), and for how much, capped; shape (n_visitors,) each.
 
+    A purchase without a price counts for nothing; where no purchase has one, there is no revenue to tell of.
+
     Examples
     --------
     >>> bought = Purchases(np.array([1, 1]), np.array([5, 9]), np.array([10.0, 30.0]))
     >>> {name: values.tolist() for name, values in outcomes(bought, 3, 1.0).items()}
     {'conversion': [0.0, 1.0, 0.0], 'revenue_per_visitor': [0.0, 40.0, 0.0]}
+    >>> list(outcomes(bought._replace(price=np.full(2, np.nan)), 3, 1.0))
+    ['conversion']
     """
     bought = np.bincount(purchases.visitor, minlength=n_visitors)
-    revenue = np.bincount(purchases.visitor, weights=purchases.price, minlength=n_visitors)
+    converted = (bought > 0).astype(np.float64)
+    if len(purchases.price) and np.isnan(purchases.price).all():
+        return {CONVERSION: converted}
+    revenue = np.bincount(purchases.visitor, weights=np.nan_to_num(purchases.price), minlength=n_visitors)
     paid = revenue[revenue > 0]
     cap = float(np.quantile(paid, cap_quantile)) if len(paid) else 0.0
-    return {CONVERSION: (bought > 0).astype(np.float64), REVENUE: np.minimum(revenue, cap)}
+    return {CONVERSION: converted, REVENUE: np.minimum(revenue, cap)}
 
 
 def adjusted(outcome: Floats, before: Floats, variant: Ints) -> Floats:

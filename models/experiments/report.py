@@ -20,7 +20,7 @@ from models.experiments import guardrails, sequential
 from models.experiments import verdict as experiment_verdict
 from models.experiments.assignment import Experiment
 from models.experiments.guardrails import GuardrailParams, by_variant
-from models.experiments.outcomes import CONVERSION, Exposed, Purchases, adjusted, outcomes
+from models.experiments.outcomes import CONVERSION, REVENUE, Exposed, Purchases, adjusted, outcomes
 from models.experiments.sequential import Moments, SequenceParams
 from models.experiments.verdict import WITHHELD
 from models.schema import DAY_US
@@ -90,7 +90,8 @@ def report(
     Returns
     -------
     JSON-able: ``verdict`` (a few words), ``sentence``, ``status``, ``visitors``, ``sample_ratio``, ``metrics``, ``guardrails``,
-    ``power``, ``path``. Where the result is withheld, the last four are None, but for the guardrail of errors: it may say why.
+    ``power``, ``path``. Revenue is None where no purchase has a price. Where the result is withheld, the last four are None,
+    but for the guardrail of errors: it may say why.
     """
     exposed, purchases = exposed.until(now_us), purchases.until(now_us)
     n_of = np.bincount(exposed.variant, minlength=len(experiment.variants))
@@ -113,7 +114,7 @@ def report(
         return {**found, "guardrails": errors, "status": WITHHELD,
                 **experiment_verdict.withheld(experiment, n_of.tolist(), errors)}  # fmt: skip
     done = outcomes(purchases, len(exposed.variant), params.cap_quantile)
-    found["metrics"] = {name: _metric(experiment, values, exposed, params) for name, values in done.items()}
+    found["metrics"] = {REVENUE: None, **{name: _metric(experiment, values, exposed, params) for name, values in done.items()}}
     found["guardrails"] = watched
     if lacking := _lacking(experiment, exposed, done[CONVERSION], params):
         return {**found, "status": NOT_ENOUGH, **experiment_verdict.told(NOT_ENOUGH, lacking, watched)}

@@ -15,7 +15,8 @@ from infra.store.statements import signals as signal_tables
 from services.api.collaborators import Collaborators
 from services.api.subscriptions import ONE, SCOPE
 from services.delivery import webhooks
-from services.delivery.outbound import Answer, Outbound
+from services.delivery.answers import Answer
+from services.delivery.outbound import Outbound
 from services.delivery.seals import Seals
 from services.delivery.webhooks import Secrets
 from services.http.calls import Call, Reply

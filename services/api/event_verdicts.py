@@ -1,7 +1,8 @@
 """Verdicts on events: which may enter the log, which are kept in quarantine, and which leave no trace.
 
 When things happened: `ts` is the sender's clock. Where the batch says when it was sent (`sent_at`, by the same clock) and that
-differs from ours by more than `SAME_CLOCK_S`, every `ts` is moved by the difference, and only then held against our clock.
+differs from ours by more than the way can explain (`models.events.clocks`), every `ts` is moved by the difference, and only
+then held against our clock. What is still ahead of its arrival is moved back to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,24 +11,25 @@ from hashlib import blake2b
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from infra.store.protocol import Transaction
 from infra.store.statements.quarantine import QUARANTINE_ROW, QUARANTINE_ROW_OF_BROWSER, REJECTED_SOURCE
 from infra.store.trust import Sender, append_from_browser, append_from_server
-from models.events import consent
+from models.events import clocks, consent
 from models.events.foreign import own_events
 from models.events.identity import pseudonym
 from models.events.rejected import kept_form, lateness_problem, reason_of
 from models.events.rules import Problem, event_problem, parse_instant_us, to_row
-from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH, SAME_CLOCK_S
+from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH
 from services.http.calls import Call
 from services.http.openapi_schemas import words
 from services.http.problems import Refusal
 
 MAX_ROWS: Final = 5_000  # of a batch: foreign events become one row per product
 MAX_EVENT_BYTES: Final = 64 * 1024
-_OCCURRED: Final = EVENT_COLUMNS.index("occurred_at_us")
+_USER, _OCCURRED = EVENT_COLUMNS.index("user_id"), EVENT_COLUMNS.index("occurred_at_us")
 
 
 class EventBatch(msgspec.Struct):
@@ -135,6 +137,7 @@ def judge(batch: EventBatch, call: Call, key: bytes) -> JudgedBatch:
         if n_rows > MAX_ROWS:
             raise Refusal(422, f"the events of a batch may name {MAX_ROWS} products at most", f"/events/{place}")
         _take(judged, place, events, problem, ahead_us)
+    _move_back(judged.good, call.received_at_us)
     return judged
 
 
@@ -154,6 +157,21 @@ def _take(judged: JudgedBatch, place: int, events: list[dict[str, Any]], problem
         judged.rejected.extend(_kept(own, problem, place, call, key, ahead_us) for own in events)
 
 
+def _move_back(good: list[GoodEvent], received_at_us: int) -> None:
+    """Let no event be later than its arrival, visitor by visitor, in place; a visitor's events keep their order."""
+    if all(row[_OCCURRED] <= received_at_us for one in good for row in one.rows):
+        return
+    places: dict[str, list[tuple[int, int]]] = {}
+    for k, one in enumerate(good):
+        for n, row in enumerate(one.rows):
+            places.setdefault(row[_USER], []).append((k, n))
+    for own in places.values():
+        instants = np.array([good[k].rows[n][_OCCURRED] for k, n in own], dtype=np.int64)
+        for (k, n), at_us in zip(own, clocks.not_ahead(instants, received_at_us).tolist(), strict=True):
+            row = good[k].rows[n]
+            good[k].rows[n] = (*row[:_OCCURRED], at_us, *row[_OCCURRED + 1 :])
+
+
 def _clock_difference_us(sent_at: str | None, received_at_us: int) -> int:
     """How far ours is ahead of the sender's clock; 0 where it does not tell, or tells the same time.
 
@@ -165,10 +183,9 @@ def _clock_difference_us(sent_at: str | None, received_at_us: int) -> int:
     if sent_at is None:
         return 0
     try:
-        ahead_us = received_at_us - parse_instant_us(sent_at)
+        return clocks.correction_us(parse_instant_us(sent_at), received_at_us)
     except (ValueError, OverflowError):
         raise Refusal(422, "sent_at must be an RFC 3339 instant with a UTC offset", "/sent_at") from None
-    return ahead_us if abs(ahead_us) > SAME_CLOCK_S * 1_000_000 else 0
 
 
 def _examine(raw: msgspec.Raw, received_at_us: int, ahead_us: int) -> tuple[list[dict[str, Any]], Problem | None]:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import asdict, astuple
 
-from models.events import consent
+from models.events import clocks, consent
 from models.events.encode import DEVICE_CODE, EVENT_DTYPE, NO_CODE, REFERRER_CODE, TYPE_CODE
 from models.events.rules import event_problem, parse_instant_us, utc_offset_min
 from models.live_session import EMPTY, LiveSession
@@ -69,7 +69,8 @@ def live_session(data: SessionData | None, now_us: int) -> LiveSession:
     Parameters
     ----------
     now_us
-        The receiver's clock, microseconds: an event further ahead than the admitted skew is refused.
+        The receiver's clock, microseconds: an event further ahead than the admitted skew is refused; what is less ahead
+        happened now (`models.events.clocks`).
 
     Raises
     ------
@@ -104,6 +105,9 @@ def live_session(data: SessionData | None, now_us: int) -> LiveSession:
             rows.append(_pack(at_us, item, category, *numbers, offset_min, code, device, referrer))
     # A bytearray, because a kernel compiled for writable arrays would be compiled again for read-only ones.
     events = np.frombuffer(bytearray().join(rows), dtype=EVENT_DTYPE)
+    if max(times) > now_us:
+        events["occurred_at_us"] = clocks.not_ahead(events["occurred_at_us"], now_us)
+        times = events["occurred_at_us"].tolist()
     if times != sorted(times):
         events = events[np.argsort(np.array(times), kind="stable")]
     return LiveSession(events, [i for i in items if i is not None], [c for c in categories if c is not None])

@@ -12,12 +12,13 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from services.delivery.answers import Answer, HearingProtocol, from_heard, judged
 from services.delivery.targets import check_url, is_public
 from services.http.problems import Refusal
 
@@ -28,38 +29,10 @@ IDLE_S: Final = 30.0  # a connection that nobody uses is closed
 CONNECTIONS: Final = 512
 LOOKUPS: Final = 64  # names looked up at once; a name server that hangs holds a thread each
 READ_BYTES: Final = 4_096
-KEPT_CHARACTERS: Final = 256
-GONE: Final = 410
+HEADER_BYTES: Final = 65_536  # of a header line; an endpoint behind proxies sends long ones
+MOST_HEADERS: Final = 1_000  # lines of them
 
 Lookup = Callable[[str, int], list[tuple[int, str]]]
-
-
-class Answer(NamedTuple):
-    """Outcome of one attempt.
-
-    Attributes
-    ----------
-    outcome
-        `delivered`, or why not: `gone`, `redirect`, `answered` (another status), `timeout`, `tls`, `unresolved`, `inside` (the
-        address is not a public one), `connection`, `error` (a fault of ours).
-    status
-        Of the answer; None where none came.
-    text
-        First characters of the answer's body.
-    retry_after_s
-        For how long the endpoint asks to be left alone, seconds.
-    """
-
-    outcome: str
-    latency_us: int
-    status: int | None = None
-    text: str | None = None
-    retry_after_s: float = 0.0
-
-    @property
-    def delivered(self) -> bool:
-        """Whether the endpoint has the message."""
-        return self.outcome == "delivered"
 
 
 class InsideAddressError(OSError):
@@ -145,11 +118,16 @@ class Outbound:
             keepalive_timeout=IDLE_S,
             ssl=tls or True,
         )
+        # aiohttp makes its protocols by this and offers no other way to have another one.
+        connector._factory = partial(HearingProtocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+            max_headers=MOST_HEADERS,
             trust_env=False,
         )
 
@@ -164,7 +142,9 @@ class Outbound:
             answer = Answer("inside", 0)
         except TimeoutError:
             answer = Answer("timeout", 0)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except aiohttp.ClientError as error:
+            answer = from_heard(error) or Answer(_reason(error), 0)
+        except (OSError, ValueError) as error:
             answer = Answer(_reason(error), 0)
         return answer._replace(latency_us=int((time.perf_counter() - began) * 1e6))
 
@@ -175,14 +155,10 @@ class Outbound:
 
 async def _read(response: aiohttp.ClientResponse) -> Answer:
     """Judge an answer by its status; a body that does not come takes nothing from it."""
-    status = response.status
-    text = _printable(await _first_bytes(response.content))
+    body = await _first_bytes(response.content)
     if not response.content.at_eof():
         response.close()  # the rest is not wanted, so the connection cannot be used again
-    if 200 <= status < 300:
-        return Answer("delivered", 0, status, text)
-    outcome = "gone" if status == GONE else "redirect" if 300 <= status < 400 else "answered"
-    return Answer(outcome, 0, status, text, _seconds(response.headers.get("Retry-After", "")))
+    return judged(response.status, body, response.headers.get("Retry-After", ""))
 
 
 async def _first_bytes(content: aiohttp.StreamReader) -> bytes:
@@ -195,28 +171,6 @@ async def _first_bytes(content: aiohttp.StreamReader) -> bytes:
     except (aiohttp.ClientError, TimeoutError):
         return bytes(got)
     return bytes(got)
-
-
-def _printable(body: bytes) -> str:
-    """First characters of a body that may be anything; what does not print becomes a dot."""
-    text = body[: 4 * KEPT_CHARACTERS].decode("utf-8", "replace")[:KEPT_CHARACTERS]
-    return "".join(c if c.isprintable() else "·" for c in text)
-
-
-def _seconds(retry_after: str) -> float:
-    """Read a ``Retry-After`` header, seconds or a date; 0 for none and for nonsense.
-
-    Examples
-    --------
-    >>> _seconds("120"), _seconds("soon"), _seconds("Thu, 01 Jan 1970 00:00:00 GMT")
-    (120.0, 0.0, 0.0)
-    """
-    if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 10:
-        return float(retry_after)
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ The order counts: what costs a stranger nothing is checked first. Nothing that a
 import asyncio
 import logging
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -146,6 +147,7 @@ class Guard:
         if zipped:
             body = await _expanded(body, limit)
         address, request_id = f"{scope['method']} {scope['path']}", headers[0][1].decode()
+        body = body.removeprefix(BOM_UTF8)  # RFC 8259 lets a reader pass over it
         return Call(caller, body, match.path, _query(scope), RequestHeaders(fields), now_us, address, request_id, peer)
 
     async def preflight(self, scopes: Mapping[str, str], send: Send, fields: asgi.Fields, request_id: bytes) -> None:

@@ -27,7 +27,8 @@ from infra.store.statements.signals import NEWEST_SIGNAL
 from infra.store.tail import LogTail
 from models.engagement.delivery import FAILING, LONGEST_PAUSE_S, SLOW, Slots, is_long_failure, next_due_us, room
 from services.delivery import webhooks
-from services.delivery.outbound import GONE, Answer, Outbound
+from services.delivery.answers import GONE, Answer
+from services.delivery.outbound import Outbound
 from services.delivery.seals import Seals
 from services.delivery.webhooks import Secrets
 from services.signals.body import OutboxSignal, instant, signal_body

@@ -27,6 +27,7 @@ from models.bandit.arms import Arms
 from models.bandit.rewards import REWARD_OF, RewardParams
 from models.bandit.thompson import BanditParams, Snapshot
 from models.model_set import NO_MODELS, ModelSet
+from models.schema import SAME_CLOCK_S, TRANSIT_S
 from services.serving.model_watch import AliasedModels
 from services.serving.profiles import WEIGHTED, newest_snapshot
 
@@ -36,6 +37,8 @@ EVENTS_A_STEP: Final = 5_000
 MEMORY: Final = 100_000  # decisions that the posteriors are made of: five half-lives
 REFRESH_US: Final = 5_000_000  # a snapshot at most so often, unless the arms changed
 MOVED: Final = 0.002  # a snapshot is worth writing when a probability moved by this much
+NAMED_LATE_US: Final = TRANSIT_S * 1_000_000  # who names a decision had seen it, whatever the clock says
+CUT_US: Final = SAME_CLOCK_S * 1_000_000  # clocks are cut to seconds, as the readout of experiments allows
 _AHEAD_US: Final = 60_000_000  # an event received further in the future comes from a clock that was wrong
 
 
@@ -123,9 +126,10 @@ class RewardDuty:
 
     def _credit(self, event: tuple[Any, ...]) -> Credit | None:
         seq, partner, user_id, kind, at_us, item_id, price, named = event
-        time = (at_us - self._params.window_s * 1_000_000, at_us)
-        decisions = self._store.read(sql.NAMED, (named, partner, user_id, *time)) if named else []
-        decisions = decisions or self._store.read(sql.LAST_SHOWN, (partner, user_id, *time, item_id))
+        from_us = at_us - self._params.window_s * 1_000_000
+        named_until_us, shown_until_us = at_us + NAMED_LATE_US, at_us + CUT_US
+        decisions = self._store.read(sql.NAMED, (named, partner, user_id, from_us, named_until_us)) if named else []
+        decisions = decisions or self._store.read(sql.LAST_SHOWN, (partner, user_id, from_us, shown_until_us, item_id))
         if not decisions:
             return None
         return Credit(seq, decisions[0][0], REWARD_OF[kind], (price or 0.0) if kind == "purchase" else 0.0)

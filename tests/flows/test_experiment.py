@@ -93,11 +93,23 @@ def test_the_report_says_what_is_true(tmp_path: Path, rates: dict[str, float], v
     assert "<polygon" in Path(found["page"]).read_text()
 
 
+def test_a_shop_without_prices_has_conversion_and_no_revenue(tmp_path: Path) -> None:
+    decisions, events = shop({"dynamic": 0.25, "static": 0.25}, n=300)
+    filled(tmp_path, decisions, [{**one, "price": None} for one in events])
+    found = told(tmp_path)
+    assert found["verdict"] == "no difference yet"
+    assert found["metrics"]["revenue_per_visitor"] is None
+    assert found["metrics"]["conversion"]["variants"]["static"]["mean"] > 0.1
+    assert set(found["fixed_horizon"]["metrics"]) == {"conversion"}
+    assert "no data" in experiment_page.text(found)
+    assert "no data" in Path(found["page"]).read_text()
+
+
 def test_only_what_follows_the_first_exposure_of_a_believable_log_counts(tmp_path: Path) -> None:
     first = START_US + 2 * DAY_US
     events = [
-        event("u-1", "purchase", first - 1_000_001, 10.0),  # before
-        event("u-1", "purchase", first - 999_999, 20.0),  # the same second, for a clock that was cut to it
+        event("u-1", "purchase", first - 2_000_001, 10.0),  # before
+        event("u-1", "purchase", first - 1_999_999, 20.0),  # as far as clocks may differ, or are cut to seconds
         event("u-1", "purchase", first + 8 * DAY_US, 40.0),  # after the window
         event("u-1", "purchase", first + 1, 80.0),  # held back by validation, below
         event("u-2", "purchase", first + 5, 5.0),  # another visitor, who was never exposed

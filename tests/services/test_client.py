@@ -147,6 +147,12 @@ def test_events_get_what_they_need_and_go_in_batches(service: Stumbling) -> None
     assert "event_id" not in events[0]
 
 
+def test_many_pages_need_no_recursion(service: Stumbling) -> None:
+    more = [(200, {}, b'{"deliveries":[{"n":1}],"next":7}')] * 1_499
+    service.answers = [*more, (200, {}, b'{"deliveries":[{"n":2}],"next":null}')]
+    assert len(list(Attune("sk_x", service.url).deliveries("s", limit=1))) == 1_500
+
+
 def test_deliveries_come_page_after_page(service: Stumbling) -> None:
     service.answers = [(200, {}, b'{"deliveries":[{"n":1}],"next":7}'), (200, {}, b'{"deliveries":[{"n":2}],"next":null}')]
     assert list(Attune("sk_x", service.url).deliveries("s", limit=1)) == [{"n": 1}, {"n": 2}]

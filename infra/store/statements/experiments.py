@@ -9,6 +9,7 @@ from typing import Final
 
 from infra.store.statements.events import IS_BELIEVED
 from infra.store.statements.trust import PAID
+from models.schema import SAME_CLOCK_S
 
 EXPERIMENT_NAMES: Final = (
     "SELECT experiment, max(at_us) FROM (SELECT experiment, decided_at_us AS at_us FROM decisions "
@@ -33,9 +34,10 @@ EXPOSED: Final = (
 )
 # Decisions in the order of their latency, for quantiles: (experiment, until_us).
 LATENCIES: Final = "SELECT variant, latency_us FROM decisions WHERE experiment = ? AND decided_at_us <= ?"
-# A second earlier than the first exposure: the senders of events cut their clocks to the second.
+# Earlier than the first exposure by what clocks may differ: the senders of events cut theirs to the second.
 _FIRST: Final = (
-    f"(SELECT partner, user_id, min(at_us) - 1000000 AS first_us FROM {_ASKED} GROUP BY partner, user_id) AS exposed"
+    f"(SELECT partner, user_id, min(at_us) - {SAME_CLOCK_S * 1_000_000} AS first_us FROM {_ASKED} GROUP BY partner, user_id) "
+    "AS exposed"
 )
 # Purchases within a window after the first exposure: (experiment, until_us, window_us).
 BOUGHT: Final = (

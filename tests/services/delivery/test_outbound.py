@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.delivery.outbound import Answer, Lookup, Outbound
+from services.delivery.answers import Answer
+from services.delivery.outbound import Lookup, Outbound
 from tests.waiting import PATIENCE_S
 
 NAME = "hooks.example.com"

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.delivery.outbound import Answer, InsideAddressError, Outbound, guarded_socket
+from services.delivery.answers import Answer
+from services.delivery.outbound import InsideAddressError, Outbound, guarded_socket
 from services.delivery.targets import check_url, is_public
 from services.http.problems import Refusal
 from tests.waiting import PATIENCE_S

@@ -5,61 +5,19 @@ import gzip
 import json
 import logging
 import zlib
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
-from infra.settings import Settings
 from infra.store.embedded.connection import connect
-from models.events.rules import parse_instant_us
-from services.api.app import build_app
 from services.http import partners
 from services.http.calls import Call, Stream
 from services.http.endpoints import Endpoint
 from services.http.problems import Refusal
-from services.serving.features import NoFeatures
+from tests.services.shop_door import JSON, NOW_US, SHOP, Service, batch, event, service
 
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-NOW_US = parse_instant_us(NOW.isoformat())
-SHOP = "https://shop.example"
-JSON = {"content-type": "application/json"}
-
-
-class Service:
-    """The service with a server key and a browser key."""
-
-    def __init__(self, home: Path, **settings: Any) -> None:
-        self.home = home
-        self.server = partners.add(home, "shop", NOW_US)
-        self.browser = partners.add(home, "shop", NOW_US, "pk", origins=[SHOP])
-        self.app = build_app(Settings(home=home, **settings), online=NoFeatures(), now_us=lambda: NOW_US)
-        self.client = TestClient(self.app, raise_server_exceptions=False)
-
-    def ask(self, body: Any, path: str = "/v1/events", method: str = "POST", key: str | None = None, **headers: str) -> Any:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        sent = JSON | {"authorization": f"Bearer {self.server if key is None else key}"} | headers
-        return self.client.request(method, path, content=content, headers=sent)
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    opened = Service(tmp_path)
-    yield opened
-    opened.app.shared.writer.close()
-
-
-def event(event_id: str = "e-1", **fields: Any) -> dict[str, Any]:
-    ts = (NOW - timedelta(hours=1)).isoformat()
-    return {"event_id": event_id, "user_id": "u-1", "type": "search", "ts": ts} | fields
-
-
-def batch(*events: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"events": events or [event()], **more}
-
+__all__ = ["service"]
 
 # ---- keys --------------------------------------------------------------------------------------------------------
 
@@ -298,71 +256,3 @@ def test_a_bomb_and_what_is_no_gzip_are_refused(service: Service, body: bytes, s
 
 def test_size_is_checked_before_the_key(service: Service) -> None:
     assert service.ask(b"x" * 1_100_000, key="sk_wrong").status_code == 413
-
-
-# ---- the clock ---------------------------------------------------------------------------------------------------
-
-
-def occurred(service: Service) -> list[float]:
-    """Hours before now."""
-    rows = connect(service.home).execute("SELECT occurred_at_us FROM events ORDER BY seq").fetchall()
-    return [(NOW_US - at_us) / 3_600_000_000 for (at_us,) in rows]
-
-
-def test_a_clock_that_is_wrong_is_corrected_by_the_time_of_sending(service: Service) -> None:
-    three_days = timedelta(days=3)
-    wrong = [event("a", ts=(NOW + three_days - timedelta(hours=2)).isoformat())]
-    assert service.ask(batch(*wrong)).json()["rejected"] == 1
-    assert service.ask(batch(*wrong, sent_at=(NOW + three_days).isoformat())).json()["accepted"] == 1
-    assert service.ask(batch(event("b"), sent_at=(NOW - timedelta(seconds=1)).isoformat())).json()["accepted"] == 1
-    assert occurred(service) == [2.0, 1.0]
-    assert service.ask(batch(sent_at="yesterday")).json()["pointer"] == "/sent_at"
-
-
-@pytest.mark.parametrize(
-    ("hours_ahead", "status"), [(23.9, "accepted"), (24.1, "rejected"), (-719, "accepted"), (-721, "rejected")]
-)
-def test_a_day_ahead_and_thirty_days_late_are_the_limits(service: Service, hours_ahead: float, status: str) -> None:
-    (result,) = service.ask(batch(event(ts=(NOW + timedelta(hours=hours_ahead)).isoformat()))).json()["results"]
-    assert (result["status"], result.get("pointer")) == (status, None if status == "accepted" else "/events/0/ts")
-
-
-# ---- rejected events ---------------------------------------------------------------------------------------------
-
-
-def test_a_rejected_event_is_kept_once_without_user_query_and_unknown_fields(service: Service) -> None:
-    bad = event(user_id="canary-1", type="dance", query="canary-2", note="canary-3", category=["canary-4"])
-    for _ in "ab":
-        assert service.ask(batch(bad, event("good"))).json()["rejected"] == 1
-    ((partner, reason, raw),) = connect(service.home).execute("SELECT partner, reason, raw FROM quarantine").fetchall()
-    assert (partner, reason.split(":")[0]) == ("shop", "category")
-    assert json.loads(raw)["type"] == "dance"
-    stored = b"".join(path.read_bytes() for path in service.home.iterdir() if path.is_file())
-    assert b"canary" not in stored
-
-
-def test_foreign_names_are_read_as_ours(service: Service) -> None:
-    ts = event()["ts"]
-    ga4 = {"event_id": "1", "name": "view_item", "client_id": "u", "timestamp_micros": NOW_US,
-           "params": {"ga_session_id": "s", "items": [{"item_id": "a", "item_category": "shoes", "price": 9.5}]}}  # fmt: skip
-    segment = {"type": "track", "event": "Order Completed", "messageId": "2", "userId": "u", "timestamp": ts,
-               "properties": {"products": [{"product_id": "a", "price": 3}, {"product_id": "b"}]}}  # fmt: skip
-    retail = {"event_id": "3", "eventType": "detail-page-view", "visitorId": "u", "eventTime": ts, "sessionId": "s",
-              "productDetails": [{"product": {"id": "a"}, "quantity": 1}]}  # fmt: skip
-    search = {"event_id": "4", "eventType": "search", "visitorId": "u", "eventTime": ts, "searchQuery": "canary"}
-    answer = service.ask(batch(ga4, segment, retail, search)).json()
-    assert (answer["accepted"], answer["rejected"]) == (4, 0)
-    names = "event_id, event_type, item_id, category, price, query_length, session_id"
-    assert connect(service.home).execute(f"SELECT {names} FROM events ORDER BY seq").fetchall() == [
-        ("1", "item_view", "a", "shoes", 9.5, None, "s"),
-        ("2", "purchase", "a", None, 3.0, None, None),
-        ("2~2", "purchase", "b", None, None, None, None),
-        ("3", "item_view", "a", None, None, None, "s"),
-        ("4", "search", None, None, None, 6.0, None),
-    ]
-
-
-def test_an_event_may_name_the_decision_that_led_to_it(service: Service) -> None:
-    answer = service.ask(batch(event("a", decision_id="d-1"), event("b", decision_id=7), event("c"))).json()
-    assert [(r["status"], r.get("pointer")) for r in answer["results"]][1] == ("rejected", "/events/1/decision_id")
-    assert connect(service.home).execute("SELECT event_id, decision_id FROM events").fetchall() == [("a", "d-1"), ("c", None)]

@@ -17,7 +17,8 @@ from standardwebhooks import Webhook
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from models.engagement.delivery import LONG_FAILURE_S, SCHEDULE_S
-from services.delivery.outbound import Answer, Outbound
+from services.delivery.answers import Answer
+from services.delivery.outbound import Outbound
 from services.worker.delivery import DeliveryDuty
 from tests.services.receivers import (
     OLD_SECRET,

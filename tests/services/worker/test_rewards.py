@@ -51,10 +51,21 @@ class Shop:
         self.connection.execute(LOG_DECISION, as_row(one._replace(**other)))
 
     def event(
-        self, name: str, kind: str, item: str, at_s: int, user: str = "p", price: float = 3.0, cause: str | None = None
+        self,
+        name: str,
+        kind: str,
+        item: str,
+        at_s: int,
+        user: str = "p",
+        price: float = 3.0,
+        cause: str | None = None,
+        at_us: int | None = None,
     ) -> None:
+        """Something that a visitor does; `at_us` is what the sender's clock says."""
         told = {"event_id": name, "type": kind, "item_id": item, "price": price, "ts": _rfc3339(at_s)}
-        self.connection.execute(APPEND_EVENT, ("shop", *to_row(told, user), T0 + at_s * S, cause, 0, 1))
+        row = to_row(told, user)
+        row = row if at_us is None else (*row[:4], at_us, *row[5:])
+        self.connection.execute(APPEND_EVENT, ("shop", *row, T0 + at_s * S, cause, 0, 1))
 
     def work(self, at_s: int) -> None:
         while self.duty.step(T0 + at_s * S):
@@ -100,7 +111,8 @@ def test_the_decision_that_an_event_names_gets_the_credit_if_it_was_that_users(s
 
 def test_only_what_happens_within_the_window_counts(shop: Shop) -> None:
     shop.decide("d-1", 0, "a")
-    shop.event("before", "purchase", "a", -1)
+    shop.event("before", "purchase", "a", -3)
+    shop.event("long before", "purchase", "a", -130, cause="d-1")
     shop.event("after", "purchase", "a", 3601)
     shop.event("someone", "purchase", "a", 60, user="q")
     shop.work(4000)
@@ -108,6 +120,21 @@ def test_only_what_happens_within_the_window_counts(shop: Shop) -> None:
     shop.event("just", "purchase", "a", 3600)
     shop.work(8000)
     assert shop.rewards() == {"d-1": (1.0, 3.0)}
+
+
+@pytest.mark.parametrize("behind_s", [1.5, 60])
+def test_a_named_decision_is_rewarded_by_a_clock_that_is_behind(shop: Shop, behind_s: float) -> None:
+    shop.decide("d-1", 100, "a")
+    shop.event("named", "purchase", "a", 101, cause="d-1", at_us=T0 + int((101 - behind_s) * S))
+    shop.work(200)
+    assert shop.rewards() == {"d-1": (1.0, 3.0)}
+
+
+def test_a_clock_that_is_cut_to_seconds_rewards_what_was_shown(shop: Shop) -> None:
+    shop.decide("d-1", 0, "a", decided_at_us=T0 + 900_000)
+    shop.event("cut", "add_to_cart", "a", 0)
+    shop.work(200)
+    assert shop.rewards() == {"d-1": (0.5, 0.0)}
 
 
 LIST = "INSERT INTO catalog_items (partner, item_id, kind, price, updated_at_us, change) VALUES ('shop', ?, 'item', ?, 1, 1)"
