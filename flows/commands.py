@@ -19,6 +19,7 @@ from models.schema import DAY_US
 
 if TYPE_CHECKING:
     from infra.promotion import Move
+    from infra.release import Release
 
 app = typer.Typer()
 app.add_typer(ingest_app)
@@ -79,6 +80,7 @@ def retrain(
     ] = None,
     approve: Annotated[bool, typer.Option("--approve", help="Wait for attune approve before anything new serves.")] = False,
     wait_min: Annotated[int, typer.Option("--wait", min=1, help="Minutes that --approve waits.")] = 60,
+    and_deploy: Annotated[bool, typer.Option("--deploy", help="If anything was promoted, end with attune deploy.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run the whole retraining flow once; print the candidate versions and the gate's verdict."""
@@ -88,7 +90,8 @@ def retrain(
     within_s = 60 * wait_min if approve else 0
     whose: dict[str, str | None] = {"partner": partner, "map_file": map_file}
     params = dict(map(_setting, settings or ()))
-    summary = run(_home(), events, format, _past_us(as_of), dask, within_s, **whose, settings=params)  # type: ignore[arg-type]
+    asked = {"settings": params, "and_deploy": and_deploy}
+    summary = run(_home(), events, format, _past_us(as_of), dask, within_s, **whose, **asked)  # type: ignore[arg-type]
     if as_json:
         _print_json(summary)
         return
@@ -97,6 +100,8 @@ def retrain(
         one = summary["models"][name]
         serves = summary["champions"].get(name) == version
         typer.echo(f"  {name}:{version}  {'serves' if serves else one['why'] or 'not promoted'}")
+    if summary["deployed"]:
+        typer.echo(f"deployed: {summary['deployed']['bento']}")
 
 
 def _setting(words: str) -> tuple[str, str]:
@@ -179,6 +184,41 @@ def schedule(
     from flows.schedule import run
 
     run(_home(), port=port)
+
+
+@app.command()
+def deploy(
+    listed: Annotated[bool, typer.Option("--list", help="The releases of this home, newest first; builds nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Pack the champions with the service into a Bento, try it in a process of its own, and put it on record."""
+    from infra.release import releases
+
+    if listed:
+        found = releases(_home())
+        if as_json:
+            _print_json(found)
+            return
+        for one in found:
+            typer.echo(_released(one))
+        if not found:
+            _say("nothing was deployed yet: attune deploy")
+        return
+    from flows.deploy import run
+
+    done = run(_home())
+    if as_json:
+        _print_json(done._asdict())
+        return
+    typer.echo(_released(done))
+    at = f"BENTOML_HOME={_home() / layout.BENTOML}"
+    _say(f"as an image: {at} bentoml containerize {done.bento}; here: {at} bentoml serve {done.bento}")
+
+
+def _released(one: "Release") -> str:
+    made_at = datetime.fromtimestamp(one.made_at_us / 1e6, UTC).isoformat(timespec="seconds")
+    models = ", ".join(f"{name}:{version}" for name, version in one.models.items())
+    return f"{one.bento or f'release {one.id}, came with an image'}  {made_at}  {models}"
 
 
 @app.command()

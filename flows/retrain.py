@@ -23,6 +23,7 @@ from infra.store.statements.events import ANY_EVENT
 from models.evaluation import gate
 
 STEPS: Final = ("start", "ingest", "validate", "materialize", "train", "evaluate", "promote")
+DEPLOY: Final = "deploy"  # the step that follows where it is asked for
 
 
 def run(
@@ -35,6 +36,7 @@ def run(
     partner: str = LOCAL_PARTNER,
     map_file: str | None = None,
     settings: dict[str, str] | None = None,
+    and_deploy: bool = False,
 ) -> dict[str, Any]:
     """Retrain once in this process, with a Prefect server of its own unless ``attune schedule`` serves this home.
 
@@ -52,6 +54,8 @@ def run(
         Whose events the file has, and the map of its columns, if it is of no format.
     settings
         Hyper-parameters by path, see `flows.train.train`.
+    and_deploy
+        Whether `flows.deploy.deploy` follows where something was promoted.
 
     Returns
     -------
@@ -65,7 +69,11 @@ def run(
     home = prepare(home)
     if settings:
         _require_params(settings)
-    steps = Steps(*STEPS)
+    if and_deploy:
+        from flows.deploy import require_checkout
+
+        require_checkout()
+    steps = Steps(*STEPS, *([DEPLOY] if and_deploy else []))
     with held(home / layout.RETRAIN_LOCK, "retrain"):
         if events is None:
             _require_events(home)
@@ -79,7 +87,7 @@ def run(
             with connected(home, server):
                 file = str(events) if events else None
                 whose = (partner, map_file)
-                summary = retrain(str(home), file, format, as_of_us, dask, approve_within_s, *whose, settings)
+                summary = retrain(str(home), file, format, as_of_us, dask, approve_within_s, *whose, settings, and_deploy)
             return {**summary, "seconds": {**steps.seconds, **summary["seconds"]}}
         finally:
             if server:
@@ -121,15 +129,17 @@ def retrain(
     partner: str = LOCAL_PARTNER,
     map_file: str | None = None,
     settings: dict[str, str] | None = None,
+    and_deploy: bool = False,
 ) -> dict[str, Any]:
     """Bring the log up to date, validate it, materialize features, train, evaluate, and promote what the gate lets through.
 
     Returns
     -------
     ``{"versions", "verdict", "promoted", "approval", "models", "held_back", "champions", "rules", "counts",
-    "validation", "features", "seconds"}``, JSON-able.
+    "validation", "features", "deployed", "seconds"}``, JSON-able; `deployed` is None where nothing was.
     """
     # Imported here, so that a server can be started before the libraries behind these flows are loaded.
+    from flows.deploy import deploy
     from flows.evaluate import evaluate
     from flows.fold_actions import fold_actions
     from flows.ingest import ingest
@@ -138,7 +148,7 @@ def retrain(
     from flows.promote import promote
     from flows.validate import validate_events
 
-    steps = Steps(*STEPS)
+    steps = Steps(*STEPS, *([DEPLOY] if and_deploy else []))
     steps.skip("start")
     with held(Path(home) / layout.RETRAIN_LOCK, "retrain"):
         _clean(Path(home))
@@ -162,6 +172,11 @@ def retrain(
             said["verdict"] = gate.in_words(verdict)
         keep_reports(Path(home), time.time_ns() // 1000)
         _clean(Path(home))
+    deployed = None
+    if and_deploy and verdict["promote"]:
+        with steps.step(DEPLOY) as said:
+            deployed = deploy(home)
+            said["Bento"] = deployed["bento"]
     return {
         "versions": trained["versions"],
         "verdict": verdict["verdict"],
@@ -174,6 +189,7 @@ def retrain(
         "counts": counts,
         "validation": validation,
         "features": features["rows"],
+        "deployed": deployed,
         "seconds": steps.seconds,
     }
 

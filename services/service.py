@@ -12,6 +12,8 @@ import asyncio
 import gc
 import os
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,6 +98,20 @@ def _without_remote_control() -> None:
     circus.Arbiter = Arbiter  # type: ignore[misc]
 
 
+def _take_over_release() -> None:
+    """Let the home serve the models that were packed with this code, if any were and it does not know them yet."""
+    root = Path(__file__).parents[1]
+    if (root / "release").exists():  # in what `attune deploy` builds, nowhere else
+        from infra import release
+
+        home = Settings().home
+        os.umask(OWNER_ONLY)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        release.take_over(root / release.FOLDER, home, time.time_ns() // 1000)
+        with suppress(OSError):  # a read-only image
+            release.unpack_kernels(root / release.FOLDER, root / "models")
+
+
 class OwnPaths:
     """Middleware that sends every request to our application, past the pages that BentoML would add and its request context."""
 
@@ -115,6 +131,7 @@ class _Attune:
     def supervise() -> None:
         """Called in the supervisor only, before it listens."""
         _without_remote_control()
+        _take_over_release()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""The service as it is started: BentoML's supervisor and worker, a real port, a real key; and the Bento that it packs.
+"""The service as it is started: BentoML's supervisor and worker, a real port, a real key.
 
 One service for the first tests, since starting it takes seconds; its home lies on a small disk, which one of them fills.
 """
@@ -200,31 +200,3 @@ def test_a_port_that_is_taken_is_said_in_one_line(home: Path) -> None:
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith(f"attune: cannot listen on 127.0.0.1:{port}")
     assert len(run.stderr.splitlines()) == 1
-
-
-def keep_compiled(packed: Path) -> None:
-    """Give the packed sources the machine code of ours, which numba takes for files of the same age."""
-    for source in (ROOT / "models").rglob("*.py"):
-        shutil.copystat(source, packed / source.relative_to(ROOT))
-    for compiled in (ROOT / "models").rglob("*.nb[ic]"):  # nothing else: others write byte code there meanwhile
-        copy = packed / compiled.relative_to(ROOT)
-        copy.parent.mkdir(exist_ok=True)
-        shutil.copy2(compiled, copy)
-
-
-def test_bentoml_build_makes_a_bento_that_serves(home: Path, tmp_path: Path) -> None:
-    env = {"BENTOML_HOME": str(tmp_path / "bentos"), "BENTOML_DO_NOT_TRACK": "True", "ATTUNE_HOME": str(home)}
-    bentoml = [sys.executable, "-m", "bentoml"]
-    built = subprocess.run(
-        [*bentoml, "build", "-o", "tag", "."], env=os.environ | env, cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    tag = built.stdout.strip().splitlines()[-1].removeprefix("__tag__:")
-    keep_compiled(next((tmp_path / "bentos").glob("bentos/attune/*/src")))
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    # From elsewhere, so that only what was packed can be imported first.
-    with running([*bentoml, "serve", tag, "--port", str(port)], url, env, tmp_path / "log", cwd=tmp_path):
-        key = partners.add(home, "shop", time.time_ns() // 1000)
-        until(lambda: call(f"{url}/v1/intent", {}, key)[0] == 200, "the new key is not known")
-        status, body = call(f"{url}/v1/intent", {}, key)
-        assert (status, json.loads(body)["models"]["intent"]) == (200, 1)

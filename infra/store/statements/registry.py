@@ -46,3 +46,12 @@ LAST_HASH: Final = "SELECT hash FROM model_audit ORDER BY id DESC LIMIT 1"
 # In the order of `AUDIT_COLUMNS`.
 APPEND_AUDIT: Final = f"INSERT INTO model_audit ({', '.join(AUDIT_COLUMNS)}) VALUES ({', '.join('?' * len(AUDIT_COLUMNS))})"
 AUDIT: Final = f"SELECT {', '.join(AUDIT_COLUMNS)} FROM model_audit ORDER BY id"
+HAS_RELEASE: Final = "SELECT 1 FROM releases WHERE id = ?"
+# (id, models, bento, smoke, made_at_us); one that is built again takes the place of itself.
+KEEP_RELEASE: Final = (
+    "INSERT INTO releases (id, models, bento, smoke, made_at_us) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (id) DO UPDATE SET bento = excluded.bento, smoke = excluded.smoke, made_at_us = excluded.made_at_us"
+)
+RELEASES: Final = "SELECT id, models, bento, smoke, made_at_us FROM releases ORDER BY made_at_us DESC, id"
+# (name, artifact)
+VERSION_OF_ARTIFACT: Final = "SELECT version FROM model_versions WHERE name = ? AND artifact = ?"
