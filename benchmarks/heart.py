@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.typed_log import Log, read
 from models.arrays import Flags, Floats, Ints
-from models.associations import model as associations
+from models.associations import from_log as log_associations
 from models.features import sessions
 from models.inference import examples, intent, labels
 from models.item_ranking import AUTO, Asked
@@ -87,19 +87,19 @@ def measure(log: Log, at_most: int) -> dict[str, Any]:
     weak = labels.intent_probabilities(log.events[fit], log.starts[fit])
     model = intent.fit(features[fit], weak, valid=boosting.later_rows(log.started_us[fit], 0.2))
     p_intent, texts = model.predict(features), [str(item) for item in log.item_ids]
-    whole = examples.Log(log.events, log.starts, log.started_us, log.user, texts)
+    names = [str(category) for category in log.categories]
+    whole = examples.Log(log.events, log.starts, log.started_us, log.user, texts, None, names)
 
     def part(kept: Flags) -> Later:
-        some = examples.Log(log.events[kept], log.starts[kept], log.started_us[kept], log.user[kept], texts)
-        return Later(some, p_intent[kept], whole)
+        return Later(whole.only(kept), p_intent[kept], whole)
+
+    def built(kept: Flags) -> ModelSet:
+        return ModelSet(associations=log_associations.built(whole.only(kept), {}))
 
     began = time.perf_counter()
-    learned = learn(
-        ModelSet(associations=associations.build(log.events[fit], log.starts[fit], log.item_ids)), part(before & ~fit)
-    )
+    learned = learn(built(fit), part(before & ~fit))
     seconds = round(time.perf_counter() - began, 1)
-    store = associations.build(log.events[before], log.starts[before], log.item_ids)
-    return {**judge(ModelSet(associations=store), part(~before), learned, at_most), "learning_seconds": seconds}
+    return {**judge(built(before), part(~before), learned, at_most), "learning_seconds": seconds}
 
 
 def learn(models: ModelSet, between: Later) -> WeightProfile:

@@ -67,6 +67,7 @@ class Log(NamedTuple):
     user: Ints
     fold: Ints
     item_ids: npt.NDArray[np.object_]
+    categories: npt.NDArray[np.object_]
 
 
 def read(path: Path, format: str) -> Log:
@@ -94,7 +95,7 @@ def read(path: Path, format: str) -> Log:
     started_us = split.session_starts_us(np.ascontiguousarray(encoded.events["occurred_at_us"]), starts)
     user, ids = pd.factorize(frame["user_id"])
     fold = (pd.util.hash_array(np.asarray(ids, dtype=object)) % N_FOLDS).astype(np.int64)[user]
-    return Log(encoded.events, starts, started_us, user.astype(np.int64), fold, encoded.item_ids)
+    return Log(encoded.events, starts, started_us, user.astype(np.int64), fold, encoded.item_ids, encoded.categories)
 
 
 def purchase_later(events: EventArray, starts: Flags) -> Flags:

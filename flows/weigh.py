@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from infra import registry
 from infra.store.engines import open_store
 from infra.store.events import read_events
 from infra.store.statements.action_weights import FREEZE, SERVING, THAW
@@ -17,6 +18,7 @@ from models.weights import action_report as action_weight_report
 from models.weights import actions as action_weights
 from models.weights import markov, sequence_report
 
+_PAIRS: Final = "associations"
 SEED: Final = 0  # of the draws behind the intervals
 
 
@@ -25,12 +27,14 @@ def inspect(home: Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``{"horizon_s", "seq", "frozen", "updated_at_us", "fallback", "pooling", "actions": [...]}``, JSON-able; see
-    `models.weights.action_report.Row`. Before anything was counted `seq` is 0 and the heuristic weights serve.
+    ``{"horizon_s", "seq", "frozen", "updated_at_us", "fallback", "pooling", "actions": [...], "untouched": [...]}``, JSON-able;
+    see `models.weights.action_report.Row`. `untouched` are the event types that touch nothing in the associations that serve,
+    None where none do. Before anything was counted `seq` is 0 and the heuristic weights serve.
     """
     with closing(open_store(home)) as store:
         found = store.read(SERVING)
     frozen, seq, at_us, text = found[0] if found else (0, 0, None, "[]")
+    serving = registry.champions(home)
     known = action_weights.posterior(action_weights.counts_from_lists(json.loads(text)))
     return {
         "horizon_s": known.params.horizon_s,
@@ -42,6 +46,7 @@ def inspect(home: Path) -> dict[str, Any]:
         "prior_strength": known.params.prior,
         "pooling_strength": known.pooling,
         "actions": [asdict(row) for row in action_weight_report.table(known)],
+        "untouched": registry.load_model(home, _PAIRS, registry.CHAMPION).untouched() if _PAIRS in serving else None,
     }
 
 
@@ -95,6 +100,8 @@ def weight_lines(found: dict[str, Any]) -> list[str]:
         numbers = f"{row['weight']:8.3f}{row['prior']:8.2f}{row['p']:9.4f}{interval:>19}{row['n']:11.1f}"
         lines.append(f"{row['event_type']:18}{numbers}{note}")
     state = "frozen" if found["frozen"] else "following the log"
+    if found["untouched"]:
+        lines.append(f"touch nothing in this shop: {', '.join(found['untouched'])}")
     return [*lines, f"p: of a purchase within {found['horizon_s']:g} s; {state}, event {found['seq']}"]
 
 

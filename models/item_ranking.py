@@ -15,6 +15,7 @@ import numpy.typing as npt
 from models import degraded
 from models.arrays import ALL_ALLOWED, Flags, Floats, Ints
 from models.associations import goals as by_goals
+from models.associations import indirect
 from models.associations.goal_query import MOST_GUESTS, Past
 from models.associations.goals import NO_PAST, Told
 from models.associations.model import AssociationStore, Contribution, Ranked
@@ -250,7 +251,7 @@ def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, t
     allowed, history = ALL_ALLOWED if known.allowed is None else known.allowed(model), earlier(session, known.history)
     party = _party(session, model, history) if isinstance(model, AssociationStore) else _Party(model, {})
     left_out = items_left_out(session, party, asked.item_id, asked.exclude_seen)
-    query = query_of(session, party, asked.item_id, known.recent)
+    query = query_of(session, party, asked.item_id, known.recent, all_touches=isinstance(model, AssociationStore))
     return Inquiry(query, left_out, allowed, _past(session, party, history), tuple(party.guests))
 
 
@@ -292,15 +293,26 @@ def _past(session: LiveSession, model: ItemCodes, history: History) -> Past:
     return Past(codes, np.array(history.types, np.int8), (now_us - at_us) / 1e6)
 
 
-def query_of(session: LiveSession, model: ItemCodes, item_id: str | None, recent: RecentItems | None) -> Query:
+def query_of(
+    session: LiveSession, model: ItemCodes, item_id: str | None, recent: RecentItems | None, *, all_touches: bool = True
+) -> Query:
     """Put together what is asked: items of before where the session names none, the session, the item on screen.
 
     Ages count from the session's last event, so that a replayed session is answered as the live one was.
+
+    Parameters
+    ----------
+    all_touches
+        Whether events without an item speak for theirs, as `models.associations.indirect` has it.
     """
-    events = session.events
+    events, item_ids, n = session.events, session.item_ids, len(session.events)
+    if all_touches and n and events["item"].min() < 0:
+        starts = np.arange(n) == 0
+        events, item_ids = indirect.with_categories(events, item_ids, session.categories)
+        events = indirect.touched(events, starts).events
     at_us = events["occurred_at_us"]
-    codes = item_codes(model, session.item_ids)[events["item"]]
-    query = Query(codes, np.ascontiguousarray(events["event_type"]), (at_us[-1:] - at_us) / 1e6 if len(events) else np.zeros(0))
+    codes = item_codes(model, item_ids)[events["item"]]
+    query = Query(codes, np.ascontiguousarray(events["event_type"]), (at_us[-1:] - at_us) / 1e6 if n else np.zeros(0))
     if recent is not None and not session.item_ids:
         now_us = int(at_us[-1]) if len(events) else recent.at_us
         earlier = [model.code(i) for i in reversed(recent.item_ids)]

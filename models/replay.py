@@ -133,7 +133,7 @@ def replay(models: ModelSet, later: Later, first: Ints, last: Ints, asked: Asked
     known, code_of = histories.of(whole.events, whole.user_codes), {item: k for k, item in enumerate(log.item_ids)}
     moments = []
     for begin, end in zip(first.tolist(), (last + 1).tolist(), strict=True):
-        session = cut(log.events[begin:end], log.item_ids)
+        session = cut(log.events[begin:end], log.item_ids, log.categories or None)
         history = _history(known, log, begin, end)
         inquiry = inquire(asked, session, model, Known(history=history), [])
         guests = np.array([code_of[item] for item in inquiry.guests], np.int64)

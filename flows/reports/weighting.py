@@ -1,6 +1,6 @@
 """Ablation of the weightings, as the evaluation report tells it: the tables of `models.evaluation.ablation`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -40,7 +40,10 @@ Arms = Mapping[str, int | Arm]  # of one kind of target: ``n_prefixes``, and eac
 
 
 class Ablation(Struct, frozen=True):
-    """All arms on the same later prefixes; `winner` and `verdict` alone where no prefix could be asked."""
+    """All arms on the same later prefixes; `winner` and `verdict` alone where no prefix could be asked.
+
+    `untouched` are the event types whose weight changes nothing in this shop.
+    """
 
     n_prefixes: int
     winner: Mapping[str, str]
@@ -52,6 +55,7 @@ class Ablation(Struct, frozen=True):
     cold_items: Mapping[str, Arms] = {}
     new_items: Mapping[str, Arms] = {}
     lists: Mapping[str, Shown] = {}
+    untouched: Sequence[str] = ()
 
     @property
     def sentence(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Ints, read_only
-from models.associations import kernels
+from models.associations import indirect, kernels
 from models.associations import survey as association_survey
 from models.associations.arrays import N_TYPES, PAIR, Log, Rows, Rules, Totals
 from models.events.encode import EVENT_DTYPE, NO_CODE, EventArray
@@ -117,8 +117,13 @@ def rules_of(params: AssociationParams, age_rate: float) -> Rules:
 
 
 def popular_lists(decayed: npt.NDArray[np.float32], n_popular: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Best items of each type and their popularity, shape (N_TYPES, n_popular), padded with item -1."""
+    """Best items of each type and their popularity, shape (N_TYPES, n_popular), padded with item -1.
+
+    None by types that are never led to: with them stand categories and articles.
+    """
     n_popular = min(n_popular, len(decayed))
+    decayed = decayed.copy()
+    decayed[:, indirect.SOURCE_ONLY] = 0.0
     order = np.argsort(-decayed, axis=0, kind="stable")[:n_popular].T
     count = np.take_along_axis(decayed.T, order, axis=1)
     return np.where(count > 0, order, NO_CODE).astype(np.int32), np.ascontiguousarray(count)

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.arrays import Ints
+from models.arrays import Flags, Ints
+from models.associations import indirect
 from models.events.encode import EVENT_DTYPE, TYPE_CODE, EventArray
 from models.features.sessions import sessionize
 from models.features.sessions import starts as starts_of
@@ -22,13 +23,13 @@ class Sessions(NamedTuple):
     starts: npt.NDArray[np.bool_]
 
 
-def changed_sessions(frame: pd.DataFrame, new: npt.NDArray[np.bool_], codes: Ints) -> tuple[Sessions, Sessions]:
-    """The sessions that new events began or changed, as they are now, and those that stood in their place before.
+def changed_sessions(frame: pd.DataFrame, new: Flags, codes: Ints, counted: Flags) -> tuple[Sessions, Sessions]:
+    """The sessions that new events began or changed, as they are now, and those that stood in their place before, by touches.
 
     Without its new events a session is what it was, or several: those that only the new ones have brought within idle time.
     """
     columns = {name: frame[name].to_numpy() for name in _COLUMNS if name in frame}
-    rows = sessionize(pd.DataFrame({**columns, "given": columns["session_id"], "new": new, "item": codes}))
+    rows = sessionize(pd.DataFrame({**columns, "given": columns["session_id"], "new": new, "item": codes, "counted": counted}))
     session, is_new = np.cumsum(starts_of(rows)) - 1, rows["new"].to_numpy()
     changed = np.zeros(len(rows), np.bool_)
     changed[session[is_new]] = True
@@ -39,8 +40,11 @@ def changed_sessions(frame: pd.DataFrame, new: npt.NDArray[np.bool_], codes: Int
     events["event_type"] = [TYPE_CODE[name] for name in rows["event_type"]]
     idle = np.diff(events["occurred_at_us"][before]) > SESSION_IDLE_S * 1_000_000
     apart = idle & rows["given"].isna().to_numpy()[before[1:]]
-    return Sessions(events[after], _changes(session[after])), Sessions(
-        events[before], _changes(session[before]) | np.append(np.zeros(min(len(before), 1), np.bool_), apart)
+    begins = _changes(session[before]) | np.append(np.zeros(min(len(before), 1), np.bool_), apart)
+    counts = rows["counted"].to_numpy()
+    return (
+        Sessions(*indirect.touched(events[after], _changes(session[after]), counts[after])),
+        Sessions(*indirect.touched(events[before], begins, counts[before])),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from models.artifact import Parts
-from models.associations import model
+from models.associations import indirect, model
 from models.associations.model import AssociationParams, AssociationStore
 from models.inference.examples import Log
 from models.inference.training import TrainingInput
@@ -20,8 +20,10 @@ def fit_on(data: TrainingInput) -> Parts:
 
 
 def built(log: Log, params: Mapping[str, Any]) -> AssociationStore:
-    """The associations of a log, with parameters as a model file holds them."""
-    return model.build(log.of_items(), log.starts, np.array(log.item_ids, dtype=object), AssociationParams(**params))
+    """The associations of a log, with parameters as a model file holds them; events without an item speak for theirs."""
+    events, item_ids = indirect.with_categories(log.of_items(), log.item_ids, log.categories)
+    found = indirect.touched(events, log.starts, log.counted)
+    return model.build(*found, np.array(item_ids, dtype=object), AssociationParams(**params))
 
 
 def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any]) -> AssociationStore:

@@ -13,6 +13,7 @@ import numpy as np
 
 from models.arrays import Bytes, Flags, Floats, Floats32, Ints, Ints32
 from models.associations.arrays import TYPE_BITS, TYPE_MASK
+from models.associations.indirect import is_source_only
 from models.associations.query import (
     _OWN,
     Index,
@@ -93,7 +94,7 @@ def _decayed(decay: int, rank: int, age_s: float) -> float:
 
 @kernel
 def _speaks(item: int, kind: int, n: int) -> bool:
-    return 0 <= item < n and 0 <= kind < N_EVENT_TYPES
+    return 0 <= item < n and 0 <= kind < N_EVENT_TYPES and not is_source_only(kind)
 
 
 @kernel

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from models.arrays import Bytes, Flags, Floats, Ints, Ints32
-from models.associations import goal_query
+from models.associations import goal_query, indirect
 from models.associations.goal_query import MOST_GUESTS, OWN_FROM, POPULAR_AT, Evidence, Past
 from models.associations.model import AssociationStore, Contribution, Ranked, _codes, _flags, _limit
 from models.associations.query import N_BECAUSE
@@ -95,7 +95,7 @@ def _contribution(
     store: AssociationStore, key: tuple[int, int], told: Told, guests: Sequence[str], share: float
 ) -> Contribution:  # fmt: skip
     anchor, kind = key
-    item_id = store.item_ids[anchor] if anchor < store.n_items else guests[anchor - store.n_items]
+    item_id = indirect.shown(store.item_ids[anchor]) if anchor < store.n_items else guests[anchor - store.n_items]
     if kind < OWN_FROM:
         (kin, pair) = divmod(kind, N_EVENT_TYPES * N_EVENT_TYPES)
         source, target = divmod(pair, N_EVENT_TYPES)

@@ -13,6 +13,7 @@ import numpy as np
 
 from models.arrays import Floats, Ints, Ints32, Records
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Log, PairTypes, Rows, Rules, Totals, Touches
+from models.associations.indirect import is_of_cart, is_source_only
 from models.associations.prefetch import prefetch
 from models.kernels import ZERO, kernel, nth_smallest
 
@@ -120,20 +121,22 @@ def _accumulate(
                     break
                 else:
                     q -= 1
-                target = events[q].item
-                if target < 0:
+                target, wanted = events[q].item, events[q].event_type
+                if target < 0 or is_source_only(wanted):
                     continue
                 n_met += 1
-                distance += target != before
-                before = target
-                if distance > window:
+                at_once = is_of_cart(wanted)  # not walked past: as far as the next one
+                steps = distance + (target != before)
+                if not at_once:
+                    distance, before = steps, target
+                if steps > window:
                     break
                 again = target == anchor
-                if not again or (self_factor > 0.0 and direction == 1):
+                if not again or (self_factor > 0.0 and direction == 1 and not at_once):
                     age_there_s = (newest_us - events[q].occurred_at_us) / 1e6
-                    weight = bias * step_decay[distance] / (1.0 + abs(age_there_s - age_s) / gap_scale_s)
+                    weight = bias * step_decay[steps] / (1.0 + abs(age_there_s - age_s) / gap_scale_s)
                     weight *= self_factor if again else 1.0
-                    types = kind << TYPE_BITS | events[q].event_type
+                    types = kind << TYPE_BITS | wanted
                     n_slots, n = _add(cells, slots, entries, n_slots, n, anchor, target, types, weight, session, repeats)
     return end, n_slots, n
 

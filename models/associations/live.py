@@ -35,7 +35,7 @@ import pandas as pd
 
 from models.arrays import Ints, frozen
 from models.associations import build as association_build
-from models.associations import eviction, kernels, query
+from models.associations import eviction, indirect, kernels, query
 from models.associations import model as associations
 from models.associations import survey as association_survey
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
@@ -151,8 +151,9 @@ class LiveAssociations:
         Parameters
         ----------
         frame
-            Event frame with `seq`, and `partner` where there are several: **all** events that count of every user with a new
-            one, those that are in the store or have been folded included; in the order of the log if it has `browser`.
+            Event frame with `seq`, `category` where browses count, and `partner` where there are several: **all** events that
+            count of every user with a new one, those that are in the store or have been folded included; in the order of the
+            log if it has `browser`.
         new
             Which of them are new, shape (n_rows,).
 
@@ -161,10 +162,12 @@ class LiveAssociations:
         The new `view`.
         """
         if new.any():
+            counted = visitor_share.counted(frame)
+            frame = _about(frame)
             self._know(frame[new])
             codes = np.array([self._names.codes.get(item_id, NO_CODE) for item_id in frame["item_id"]], np.int64)
-            codes[~visitor_share.counted(frame)] = NO_CODE
-            after, before = changed_sessions(frame, new, codes)
+            codes[~counted] = NO_CODE
+            after, before = changed_sessions(frame, new, codes, counted)
             self._newest_us = max(self._newest_us, int(frame["occurred_at_us"].to_numpy()[new].max()))
             self._seq = max(self._seq, int(frame["seq"].to_numpy()[new].max()))
             moved = self._move_reference()
@@ -324,7 +327,7 @@ class LiveAssociations:
         now = self._counts.popularity[1 : len(items) + 1].copy()
         built = items < self._store.n_items
         now[built] += factor * self._ledger.popularity[items[built]]
-        for kind in range(N_TYPES):
+        for kind in set(range(N_TYPES)).difference(indirect.SOURCE_ONLY):
             others = index.popular_item[kind]
             others = others[(others >= 0) & (self._slot[others] == 0)].astype(np.int64)
             known = now[:, kind] > 1e-9 * now[:, kind].max(initial=0.0)  # what was taken away again leaves rounding behind
@@ -340,11 +343,21 @@ def rehearse() -> None:
     empty = associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, np.bool_), np.zeros(0, object))
     live = LiveAssociations(empty)
     user = {"user_id": "u", "session_id": None, "event_type": "item_view"}
-    frame = pd.DataFrame([{**user, "seq": k + 1, "occurred_at_us": k, "item_id": item} for k, item in enumerate("ab")])
-    live.fold(frame, np.array([True, True]))
+    frame = pd.DataFrame(
+        [{**user, "seq": k + 1, "occurred_at_us": k, "item_id": item} for k, item in enumerate(["a", "b", None])]
+    )
+    live.fold(frame, np.array([True, True, True]))
     view = live.settle()
     session = np.zeros(1, np.int64), np.zeros(1, np.int8), np.zeros(1)
     view.explain(view.recommend(*session, base_weights(), 2), *session, base_weights())
+
+
+def _about(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, category browses about their category."""
+    if "category" not in frame:
+        return frame
+    columns = (frame[name].to_numpy(dtype=object) for name in ("item_id", "event_type", "category"))
+    return frame.assign(item_id=indirect.texts(*columns))
 
 
 def _nothing_normalised(n_items: int) -> Totals:

@@ -33,7 +33,7 @@ import numpy.typing as npt
 from models.arrays import ALL_ALLOWED, Flags, Floats, Ints, frozen, writeable
 from models.artifact import Parts
 from models.associations import build as steps
-from models.associations import query
+from models.associations import indirect, query
 from models.associations import survey as association_survey
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
 from models.associations.build import AssociationParams as AssociationParams
@@ -94,7 +94,9 @@ NO_CATEGORIES: Final = frozen(Categories(np.zeros(1, np.int64), np.zeros(0, np.i
 
 def _categories_of(category: npt.NDArray[np.int32], popularity: npt.NDArray[np.float32]) -> Categories:
     """What is popular in each category, all event types together under their base weights."""
-    return frozen(popular_in(category, popularity[:, :N_EVENT_TYPES].astype(np.float64) @ base_weights()))
+    weights = base_weights()
+    weights[list(indirect.SOURCE_ONLY)] = 0.0
+    return frozen(popular_in(category, popularity[:, :N_EVENT_TYPES].astype(np.float64) @ weights))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,12 @@ class AssociationStore:
     def n_items(self) -> int:
         """Size of the catalogue that the log has shown."""
         return len(self.item_ids)
+
+    def untouched(self) -> list[str]:
+        """Event types that touch nothing in this shop: no association leads from or to what was done so."""
+        pairs = np.flatnonzero(np.bincount(self.index.types, minlength=N_TYPES * N_TYPES))
+        touched = {*(pairs >> TYPE_BITS).tolist(), *(pairs & TYPE_MASK).tolist()}
+        return [name for kind, name in enumerate(EVENT_TYPES) if kind not in touched]
 
     def code(self, item_id: str | None) -> int:
         """Code of an item, `NO_CODE` if unknown."""
@@ -211,7 +219,9 @@ class AssociationStore:
 
     def _contribution(self, anchor: int, types: int, share: float) -> Contribution:
         source, target = EVENT_TYPES[types >> TYPE_BITS], EVENT_TYPES[types & TYPE_MASK]
-        return Contribution(item_id=self.item_ids[anchor], source_event=source, target_event=target, share=share)
+        return Contribution(
+            item_id=indirect.shown(self.item_ids[anchor]), source_event=source, target_event=target, share=share
+        )
 
     def _session(
         self, items: Ints, types: npt.NDArray[np.int8], ages_s: Floats, weights: Floats, relation: Floats | None

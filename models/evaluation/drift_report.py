@@ -120,7 +120,9 @@ def _purchase_calibration(
 
 
 def _part(log: Log, rows: Flags) -> Log:
-    return Log(log.events[rows], log.starts[rows], log.started_us[rows], log.user_codes[rows], log.item_ids)
+    return Log(
+        log.events[rows], log.starts[rows], log.started_us[rows], log.user_codes[rows], log.item_ids, categories=log.categories
+    )  # fmt: skip
 
 
 def _chosen(log: Log, window: Mapping[str, int], params: DriftParams) -> Flags:

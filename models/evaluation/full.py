@@ -77,7 +77,7 @@ def ablation_table(models: ModelSet, log: Log, split: Split, seed: int) -> dict[
 
     others = {} if models.ranker is None else {"ranker": by_ranker}
     table = ablation.compare(models, later, arms, popularity, rng, asked, controls=("served",), others=others)
-    return {**table, "learner": {"chosen": learned.chosen, "ndcg_20": learned.ndcg_20}}
+    return {**table, "untouched": store.untouched(), "learner": {"chosen": learned.chosen, "ndcg_20": learned.ndcg_20}}
 
 
 def intent_tables(models: ModelSet, log: Log, found: Examples, split: Split, seed: int) -> dict[str, Any]:

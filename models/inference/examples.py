@@ -5,7 +5,7 @@ they were known before the event, and completed here exactly as the service comp
 event, an unknown user or item has the documented defaults.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -64,6 +64,8 @@ class Log(NamedTuple):
         Text of each item code.
     counted
         Which events count in what is learned of items, shape (n_events,); None where all do (`models.events.visitor_share`).
+    categories
+        Text of each category code; empty where nobody asks for them.
     """
 
     events: EventArray
@@ -72,19 +74,21 @@ class Log(NamedTuple):
     user_codes: Ints
     item_ids: list[str]
     counted: Flags | None = None
+    categories: Sequence[str] = ()
 
     def before(self, instant_us: int) -> "Log":
         """The sessions that began before an instant."""
-        return self._of(self.started_us < instant_us)
+        return self.only(self.started_us < instant_us)
 
     def since(self, instant_us: int) -> "Log":
         """The sessions that began at an instant or later."""
-        return self._of(self.started_us >= instant_us)
+        return self.only(self.started_us >= instant_us)
 
-    def _of(self, kept: Flags) -> "Log":
+    def only(self, kept: Flags) -> "Log":
+        """Some of the sessions, each whole; `kept` says it of each event."""
         counted = None if self.counted is None else self.counted[kept]
         rows = self.events[kept], self.starts[kept], self.started_us[kept], self.user_codes[kept]
-        return Log(*rows, self.item_ids, counted)
+        return Log(*rows, self.item_ids, counted, self.categories)
 
     def of_items(self) -> EventArray:
         """The events as whatever is learned of items sees them: those that do not count there are about none."""
@@ -140,11 +144,12 @@ def read_log(frame: pd.DataFrame) -> tuple[Log, pd.DataFrame]:
     counted = visitor_share.counted(frame)
     frame = sessions.sessionize(frame if counted.all() else frame.assign(**{_COUNTED: counted}))
     starts = sessions.starts(frame)
-    events, item_ids, _ = encode(frame)
+    events, item_ids, categories = encode(frame)
     started_us = split.session_starts_us(events["occurred_at_us"], starts)
     user_codes = pd.factorize(frame["user_id"])[0].astype(np.int64)
     kept = frame.pop(_COUNTED).to_numpy(np.bool_) if _COUNTED in frame else None
-    return Log(events, starts, started_us, user_codes, [str(item_id) for item_id in item_ids], kept), frame
+    ids, names = ([str(text) for text in texts] for texts in (item_ids, categories))
+    return Log(events, starts, started_us, user_codes, ids, kept, names), frame
 
 
 def choose(log: Log, frame: pd.DataFrame, params: ExampleParams) -> Ints:
@@ -234,14 +239,14 @@ def log_to_parts(log: Log) -> Parts:
     """The encoded log as files."""
     arrays = {"events": log.events, "starts": log.starts, "started_us": log.started_us, "user_codes": log.user_codes}
     counted = {} if log.counted is None else {_COUNTED: log.counted}
-    return Parts({"item_ids": log.item_ids}, {**arrays, **counted})
+    return Parts({"item_ids": log.item_ids, "categories": list(log.categories)}, {**arrays, **counted})
 
 
 def log_from_parts(parts: Parts) -> Log:
     """The log that `log_to_parts` wrote."""
     arrays: Mapping[str, Any] = parts.arrays
     rows = arrays["events"], arrays["starts"], arrays["started_us"], arrays["user_codes"]
-    return Log(*rows, list(parts.meta["item_ids"]), arrays.get(_COUNTED))
+    return Log(*rows, list(parts.meta["item_ids"]), arrays.get(_COUNTED), list(parts.meta["categories"]))
 
 
 def to_parts(examples: Examples) -> Parts:

@@ -11,7 +11,7 @@ import numpy as np
 
 from models import weight_profile
 from models.artifact import Parts
-from models.associations import model as associations
+from models.associations import from_log as log_associations
 from models.associations.model import AssociationParams
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
@@ -46,7 +46,7 @@ def learn(
     """
     valid_from_us, test_from_us = periods_us
     earlier, between = log.before(valid_from_us), log.since(valid_from_us).before(test_from_us)
-    store = associations.build(earlier.events, earlier.starts, np.array(log.item_ids, dtype=object), shaping)
+    store = log_associations.built(earlier, {} if shaping is None else asdict(shaping))
     models = ModelSet(associations=store, actions=actions_from_log.ready_of(earlier, valid_from_us))
     rng = np.random.default_rng(seed)
     return weight_learning.learn(models, later(model, between, log), rng, params or PARAMS, incumbent)

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from models.associations import model as associations
+from models.associations import from_log as log_associations
 from models.bandit.profiles import ProfileSet, profile_set
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
@@ -55,7 +55,7 @@ def tune(log: Log, model: IntentModel, rng: np.random.Generator, params: LearnPa
     earlier, later = log.before(cut_us), log.since(cut_us)
     if not len(earlier.events):
         raise ValueError("expected sessions that began at different instants, one to learn pairs from and one to learn weights")
-    store = associations.build(earlier.events, earlier.starts, np.array(log.item_ids, dtype=object))
+    store = log_associations.built(earlier, {})
     models = ModelSet(associations=store, actions=actions_from_log.ready_of(earlier, cut_us))
     found = weight_learning.alternatives(models, later_sessions(model, later, log), rng, params)
     named = profile_set(tuple(found), tuple(one for one, _ in found.values()))

@@ -62,7 +62,9 @@ NOT_BELIEVED: Final = "SELECT seq FROM events WHERE believed = 0"
 # Events of browser keys that came since an instant and are not believed: (since_us).
 COUNT_NOT_BELIEVED: Final = "SELECT count(*) FROM events WHERE believed = 0 AND received_at_us >= ?"
 # What associations need of all events of some users: (users, until_seq).
-TOUCH_COLUMNS: Final = ("seq", "partner", "user_id", "session_id", "event_type", "occurred_at_us", "item_id", "browser")
+TOUCH_COLUMNS: Final = (
+    *("seq", "partner", "user_id", "session_id", "event_type", "occurred_at_us", "item_id", "category", "browser"),
+)
 READ_TOUCHES: Final = (
     f"SELECT {', '.join(TOUCH_COLUMNS)} FROM events WHERE user_id {one_of()} AND seq <= ? AND {IS_BELIEVED} ORDER BY seq"
 )

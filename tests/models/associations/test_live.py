@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.associations import indirect
 from models.associations import model as associations
 from models.associations.changes import changed_sessions
 from models.associations.eviction import Bounds
@@ -14,7 +15,7 @@ from models.associations.model import AssociationParams, AssociationStore, build
 from models.associations.overlay import Rows
 from models.events.encode import EVENT_DTYPE, NO_CODE, TYPE_CODE
 from models.features.sessions import sessionize, starts
-from models.schema import N_EVENT_TYPES
+from models.schema import N_EVENT_TYPES, EventType
 from models.weight_profile import STATIC
 
 NOTHING_DROPPED = AssociationParams(min_llr=0.0, max_targets=10_000, n_popular=10_000)
@@ -28,8 +29,10 @@ DAY_US = 86_400_000_000
 
 
 def log_of(*rows) -> pd.DataFrame:
-    """A log of (user, item, type, second), in the order of arrival."""
-    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "event_type", "second"])
+    """A log of (user, item, type, second), in the order of arrival; a browse is of the category of that name."""
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "event_type", "second"]).astype({"item_id": object})
+    frame["category"] = frame["item_id"].where(frame["event_type"] == "category_browse", "all")
+    frame.loc[~frame["event_type"].isin(["item_view", "add_to_cart", "remove_from_cart", "purchase"]), "item_id"] = None
     at_us = (frame.pop("second").astype(float) * 1e6).astype(np.int64) + 10 * DAY_US
     return frame.assign(occurred_at_us=at_us, session_id=None, partner="p", seq=np.arange(1, len(frame) + 1))
 
@@ -38,8 +41,10 @@ def built(log: pd.DataFrame, params: AssociationParams = NOTHING_DROPPED) -> Ass
     log = sessionize(log)
     events = np.zeros(len(log), dtype=EVENT_DTYPE)
     events["item"], ids = pd.factorize(log["item_id"])
+    events["category"], categories = pd.factorize(log["category"])
     events["event_type"], events["occurred_at_us"] = log["event_type"].map(TYPE_CODE), log["occurred_at_us"]
-    return build(events, starts(log), ids.astype(object), params)
+    events, names = indirect.with_categories(events, list(ids), list(categories))
+    return build(*indirect.touched(events, starts(log)), np.array(names, dtype=object), params)
 
 
 def followed(store: AssociationStore, log: pd.DataFrame, after: int, step: int, most: Bounds = UNBOUNDED) -> LiveAssociations:
@@ -160,9 +165,23 @@ def test_reasons_come_from_the_overlay_too():
     assert because[0][0] == {"item_id": "a", "source_event": "item_view", "target_event": "purchase", "share": 1.0}
 
 
-def test_events_without_items_only_let_time_pass():
+def test_events_without_items_only_let_time_pass_where_there_are_none_in_the_session():
     log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 1), ("v", None, "search", 86_400))
     same(followed(built(log[:2]), log, 2, 1).view, built(log))
+    assert entries(followed(built(log[:2]), log, 2, 1).view).keys() == entries(built(log[:2])).keys()
+
+
+def test_a_category_that_is_new_since_the_build_leads_to_its_items_and_is_never_shown():
+    browse = ("v", "hats", "category_browse", 2), ("v", "a", "item_view", 3), ("v", "c", "item_view", 4)
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 1), *browse)
+    view = followed(built(log[:2]), log, 2, 1).view
+    hats = indirect.anchor_of("hats")
+    asked = np.array([view.code(hats)]), np.array([EventType.CATEGORY_BROWSE], np.int8), np.zeros(1)
+    ranked = view.recommend(*asked, STATIC.base, 10)
+    assert [view.item_ids[code] for code in ranked.items[: ranked.n_associated]] == ["a", "c"]
+    assert view.explain(ranked, *asked, STATIC.base)[0][0]["item_id"] == "hats"
+    assert hats not in scores(view, "a", "b", "c") | popular(view)
+    assert popular(view).keys() == {"a", "b", "c"}
 
 
 def test_pairs_that_were_pruned_begin_at_zero_and_the_others_are_exact():
@@ -189,7 +208,7 @@ def test_a_store_without_a_ledger_says_so():
 
 def test_unchanged_sessions_are_left_alone():
     log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 9000), ("u", "c", "item_view", 9001))
-    after, before = changed_sessions(log, np.array([False, False, True]), np.array([7, 8, 9]))
+    after, before = changed_sessions(log, np.array([False, False, True]), np.array([7, 8, 9]), np.ones(3, bool))
     assert (after.events["item"].tolist(), after.starts.tolist()) == ([8, 9], [True, False])
     assert (before.events["item"].tolist(), before.starts.tolist()) == ([8], [True])
 
@@ -198,7 +217,7 @@ events = st.lists(
     st.tuples(
         st.sampled_from("uvw"),
         st.sampled_from("abcdef"),
-        st.sampled_from(["item_view", "add_to_cart", "purchase"]),
+        st.sampled_from(["item_view", "add_to_cart", "remove_from_cart", "purchase", "search", "cart_view", "category_browse"]),
         st.integers(0, 9000),
     ),
     min_size=1,

@@ -31,7 +31,7 @@ def said(fitted: Fitted, period: HeldOut) -> Predictions:
 def session_at(fitted: Fitted, row: int) -> LiveSession:
     """The session of a row as far as it had come."""
     begin = int(np.flatnonzero(fitted.log.starts[: row + 1])[-1])
-    return cut(fitted.log.events[begin : row + 1], fitted.log.item_ids)
+    return cut(fitted.log.events[begin : row + 1], fitted.log.item_ids, fitted.log.categories)
 
 
 def known_at(known: pd.DataFrame, row: int) -> Known:

@@ -16,7 +16,7 @@ from models.tuning import from_log as log_weights
 from models.tuning.learning import LearnParams
 from models.weight_profile import STATIC
 
-FEW = LearnParams(at_most=2_500, l2_factors=(0.1,))
+FEW = LearnParams(at_most=3_500, l2_factors=(0.1,))
 Cuts = tuple[int, int]
 
 
