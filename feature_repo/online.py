@@ -119,7 +119,10 @@ class ClusteredSqliteOnlineStore(SqliteOnlineStore):
             progress(len(data))
 
     def forget(self, config: RepoConfig, views: Sequence[FeatureView], keys: Sequence[EntityKey]) -> bool:
-        """Delete the rows of entities in one transaction, and let no file keep their bytes; False if one still does."""
+        """Delete the rows of entities in one transaction, and let no file keep their bytes; False if one still does.
+
+        The file is then laid out anew: SQLite clears rows that it deletes, not the room that others left when it moved them.
+        """
         version = config.entity_key_serialization_version
         entities = [(serialize_entity_key(key, entity_key_serialization_version=version),) for key in keys]
         connection = self._get_conn(config)
@@ -129,6 +132,7 @@ class ClusteredSqliteOnlineStore(SqliteOnlineStore):
                 for view in views:
                     table = _quote_id(self._table(config, view))
                     connection.executemany(f"DELETE FROM {table} WHERE entity_key = ?", entities)
+            connection.execute("VACUUM")
             ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return not is_busy
 

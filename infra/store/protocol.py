@@ -72,11 +72,15 @@ class Store(Protocol):
         ...
 
     def is_sound(self) -> bool:
-        """Whether what the engine keeps is whole; may take seconds."""
+        """Whether what the engine keeps is whole; takes seconds per million events."""
         ...
 
     def scrub(self) -> bool:
         """Let no file of the store keep what was deleted; False if one still does, and it must be tried again."""
+        ...
+
+    def scrub_pages(self) -> bool:
+        """As `scrub`, and clear what rows left where they lay before the engine moved them; takes seconds, others go on."""
         ...
 
     def close(self) -> None:

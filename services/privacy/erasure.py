@@ -133,7 +133,7 @@ class Completion:
             return 0
         users = [user_id for user_id, _, _ in waiting]
         late, offline = self._forget_late(users), None
-        if self._store.scrub() and self._forget_online(users):
+        if self._store.scrub_pages() and self._forget_online(users):
             lock = self._home / layout.OFFLINE_LOCK
             offline = forget_offline(self._home / layout.OFFLINE, users, lambda: exclusive(lock))
         is_complete = offline is not None and self._last_flow() == last_flow

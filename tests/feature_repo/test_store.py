@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import StringList, Value
 
 from feature_repo.features import declare
 from feature_repo.forget import forget_offline, forget_online
@@ -156,6 +158,19 @@ def test_the_embedded_store_gives_back_what_was_materialized_also_in_another_pro
         "online.db.lock",
         "registry.db",
     }
+
+
+def test_no_byte_of_the_embedded_store_names_who_was_taken_out_of_it(tmp_path):
+    store, rng = filled(open_store(tmp_path), tmp_path), np.random.default_rng(0)
+    online, view = store._get_provider().online_store, store.get_feature_view("user_recent_items")
+    users = [f"{nth:x}-{rng.bytes(12).hex()}" for nth in range(1_500)]
+    for user, n_items in zip(rng.permutation(users).tolist(), rng.integers(0, 60, len(users)).tolist(), strict=True):
+        key = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user)])
+        recent = Value(string_list_val=StringList(val=["an item"] * n_items))
+        online.online_write_batch(store.config, view, [(key, {USER_RECENT_ITEMS: recent}, AT.to_pydatetime(), None)], None)
+    assert forget_online(store, rng.permutation(users[::2]).tolist())
+    raw = (tmp_path / "feast" / "online.db").read_bytes()
+    assert [sum(user.encode() in raw for user in some) for some in (users[::2], users[1::2])] == [0, 750]
 
 
 def test_a_reader_waits_for_nobody_and_holds_nobody_up(tmp_path):

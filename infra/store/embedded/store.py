@@ -10,6 +10,7 @@ import apsw
 
 from infra import layout, lock
 from infra.store.embedded.connection import BUSY_MS, connect, is_immutable, translated
+from infra.store.embedded.gaps import clear_gaps
 from infra.store.embedded.migrate import immediate
 from infra.store.errors import ConflictingWrite, StoreBusy, StoreUnavailable
 from infra.store.protocol import Work
@@ -166,6 +167,15 @@ class EmbeddedStore:
         ((is_busy, _, _),) = self.read("PRAGMA wal_checkpoint(TRUNCATE)")
         self.connection.set_busy_timeout(self._wait_ms)
         return not is_busy
+
+    def scrub_pages(self) -> bool:
+        """As `scrub`, and clear the gaps of pages: `infra.store.embedded.gaps`."""
+        if not self.scrub():
+            return False
+        try:
+            return clear_gaps(self._home / layout.STORE, self._wait_ms) and self.scrub()
+        except apsw.Error as error:
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Let go of the connection."""

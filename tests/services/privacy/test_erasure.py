@@ -15,6 +15,7 @@ from infra.lock import held
 from infra.secret import secret
 from infra.settings import Settings
 from infra.store.embedded.connection import connect
+from infra.store.embedded.gaps import gap
 from infra.store.engines import open_store
 from infra.store.statements import erasure as erasure_tables
 from infra.store.statements.quarantine import QUARANTINE_EVENT
@@ -118,6 +119,26 @@ def test_no_file_of_the_home_holds_the_pseudonym_any_more(shop: Shop) -> None:
     until(lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0] == 0, "somebody goes on reading")
     holding = [path.name for path in shop.home.rglob("*") if path.is_file() and known.encode() in path.read_bytes()]
     assert holding == []
+
+
+def test_what_sqlite_left_of_the_user_between_the_rows_of_a_page_goes_too(shop: Shop) -> None:
+    shop.send(event("gone", 1), *(event("stays", n) for n in range(3)))
+    store, path = open_store(shop.home), shop.home / layout.STORE
+    until(store.scrub, "somebody goes on reading")
+    ((page,),) = store.read("SELECT rootpage - 1 FROM sqlite_schema WHERE name = 'events'")
+    ((size,),) = store.read("PRAGMA page_size")
+    with path.open("r+b") as file:
+        file.seek(page * size)
+        begins, _ = gap(file.read(size))
+        file.seek(page * size + begins)
+        file.write(shop.known("gone").encode())  # as a row that was moved leaves it
+    shop.erase("gone")
+    duty = ErasureDuty(shop.home, open_store(shop.home), forgetting([]), settle_s=0.0)
+    until(lambda: duty.step(time.time_ns() // 1000) == 1, "somebody goes on reading")
+    store.write(lambda transaction: transaction.execute("DELETE FROM tombstones"))  # which holds the pseudonym on purpose
+    until(store.scrub, "somebody goes on reading")
+    assert shop.known("gone").encode() not in path.read_bytes()
+    assert store.read("SELECT count(*) FROM events") == [(3,)]
 
 
 def test_no_table_is_read_from_end_to_end_for_one_user(shop: Shop) -> None:

@@ -1,0 +1,123 @@
+"""Gaps of pages: what SQLite leaves there of rows that it moved, and how they are cleared while others read and write.
+
+A page of a table or index holds pointers to its rows at the beginning and the rows at the end. When SQLite moves rows between
+pages it lays both out anew and does not clear the gap between them, `secure_delete` or not, so a copy of a row may stay there
+after the row is deleted. `VACUUM` would lay out every page anew and let nobody write meanwhile. Here the gaps alone are
+overwritten in the file, where nothing of theirs is ever read. Others may read at any time. Nobody can write or bring an older
+copy of a page back, since
+
+- a page is cleared while this connection holds the lock of writers, and only if the write-ahead log has no version of it;
+- the same transaction commits a change of the first page, after which every connection reads its pages anew.
+
+(https://www.sqlite.org/fileformat2.html, sections 1.6 and 4.)
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from infra.store.embedded.migrate import immediate
+
+POINTERS_AT: Final = {2: 12, 5: 12, 10: 8, 13: 8}  # first byte of a table's or index's page to where its pointers begin
+HEAD: Final = struct.Struct(">BHHH")  # kind, first freed room, rows, where the rows begin
+MOST_PAGES: Final = 2 * 2**24 - 1  # in a larger file, 137 GB, other pages may begin with such a byte
+LOG_HEAD, FRAME_HEAD = 32, 24  # bytes of the write-ahead log, and of each page in it
+PAGES_A_READ: Final = 256
+PAGES_A_WRITE: Final = 200
+TRIES: Final = 5  # at pages that others have just written
+DATABASE, LOG = 0, 1  # which file `apsw.Connection.read` reads
+
+
+def gap(page: bytes | memoryview) -> tuple[int, int]:
+    """Where the gap of a page begins and ends; an empty one for pages of other kinds.
+
+    Examples
+    --------
+    >>> gap(bytes([13, 0, 0, 0, 2, 15, 160]) + bytes(4089))
+    (12, 4000)
+    >>> gap(bytes(4096))
+    (0, 0)
+    """
+    kind, _, n_rows, rows_at = HEAD.unpack_from(page)
+    begins = POINTERS_AT.get(kind, 0) + 2 * n_rows
+    return (begins, rows_at) if kind in POINTERS_AT and begins < rows_at <= len(page) else (0, 0)
+
+
+def clear_gaps(path: Path, busy_ms: int) -> bool:
+    """Clear the gaps that hold anything as of now, a few pages a transaction; all rows deleted before are then in no page.
+
+    Parameters
+    ----------
+    path
+        A database with a write-ahead log that was just brought into the file.
+    busy_ms
+        How long a step waits for another connection's lock, milliseconds.
+
+    Returns
+    -------
+    False if pages were left, since others wrote them again and again.
+
+    Raises
+    ------
+    apsw.Error
+        As any statement.
+    """
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection, _opened(path) as file:
+        connection.set_busy_timeout(busy_ms)
+        size, n_pages = int(connection.pragma("page_size")), int(connection.pragma("page_count"))
+        left = list(_unclean(connection, size, min(n_pages, MOST_PAGES)))
+        for _ in range(TRIES):
+            portions = [left[at : at + PAGES_A_WRITE] for at in range(0, len(left), PAGES_A_WRITE)]
+            left = [page for some in portions for page in _cleared(connection, file, path, size, some)]
+            if not left:
+                break
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return not left
+
+
+def _unclean(connection: apsw.Connection, size: int, n_pages: int) -> Iterator[int]:
+    """Numbers of pages behind the first whose gap holds anything, from 0; the first one names tables, and no user."""
+    for first in range(0, n_pages, PAGES_A_READ):
+        n = min(PAGES_A_READ, n_pages - first)
+        _, found = connection.read("main", DATABASE, first * size, n * size)
+        pages = memoryview(found)
+        for nth in range(first == 0, n):
+            page = pages[nth * size : (nth + 1) * size]
+            begins, ends = gap(page)
+            if found.count(0, nth * size + begins, nth * size + ends) < ends - begins:
+                yield first + nth
+
+
+def _cleared(connection: apsw.Connection, file: apsw.VFSFile, path: Path, size: int, pages: Sequence[int]) -> list[int]:
+    """Clear the gaps of some pages in one transaction; those that must wait until the write-ahead log is in the file."""
+    with immediate(connection):
+        waiting = _in_log(connection, path, size)
+        for page in pages:
+            if page not in waiting:
+                begins, ends = gap(connection.read("main", DATABASE, page * size, size)[1])
+                file.xWrite(bytes(ends - begins), page * size + begins)
+        file.xSync(apsw.SQLITE_SYNC_NORMAL)
+        connection.pragma("user_version", connection.pragma("user_version"))
+    return [page for page in pages if page in waiting]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[apsw.VFSFile]:
+    """The file by SQLite's own means: closing any other descriptor would drop the locks that this process has on it."""
+    file = apsw.VFSFile("", str(path.absolute()), [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE, 0])
+    try:
+        yield file
+    finally:
+        file.xClose()
+
+
+def _in_log(connection: apsw.Connection, path: Path, size: int) -> set[int]:
+    """Numbers of the pages of which the write-ahead log has a version, or had one that was brought into the file since."""
+    log = path.with_name(f"{path.name}-wal")
+    n_frames = max(log.stat().st_size - LOG_HEAD, 0) // (FRAME_HEAD + size)
+    at = (LOG_HEAD + nth * (FRAME_HEAD + size) for nth in range(n_frames))
+    return {int.from_bytes(connection.read("main", LOG, offset, 4)[1]) - 1 for offset in at}
