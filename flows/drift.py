@@ -23,7 +23,7 @@ from flows.server import Server, connected, running
 from infra import layout, registry
 from infra.artifacts import write_report
 from infra.store.engines import open_store
-from infra.store.events import read_events
+from infra.store.events import believed_within
 from infra.store.statements.decisions import REWARDS_BETWEEN
 from models.engagement import model as engagement_model
 from models.evaluation import drift_report
@@ -36,6 +36,7 @@ EVENT: Final = "attune.drift.detected"
 RESOURCE: Final = "attune.drift"
 REPORT: Final = "drift.json"
 PAGE: Final = "drift.html"
+LONGEST_SESSION_US: Final = DAY_US  # read before the latest window: what began there is none of its sessions
 
 
 def run(home: Path, now_us: int | None = None) -> dict[str, Any]:
@@ -85,13 +86,13 @@ def measure(home: str, now_us: int, params: DriftParams | None = None) -> dict[s
     if version is None:
         return {**report, "sentence": "there is no champion to compare with; train one with: attune retrain"}
     row = next(r for r in registry.versions(Path(home), "intent") if r.version == version)
-    since_us = row.lineage["window"]["last_event_us"]
+    first_us, since_us = (row.lineage["window"][name] for name in ("first_event_us", "last_event_us"))
+    from_us = max(since_us, now_us - int(params.window_days * DAY_US))
     with closing(open_store(Path(home))) as store:
-        frame = read_events(store, until_us=now_us, believed=True)
-        from_us = max(since_us, now_us - int(params.window_days * DAY_US))
+        frame = believed_within(store, [(first_us, since_us), (max(since_us + 1, from_us - LONGEST_SESSION_US), now_us)])
         rewards = [
             np.array([reward for (reward,) in store.read(REWARDS_BETWEEN, span)], dtype=np.float64)
-            for span in ((0, from_us), (from_us, judged_until_us(store, now_us)))
+            for span in ((first_us, from_us), (from_us, judged_until_us(store, now_us)))
         ]
     if frame.empty:
         return {**report, "sentence": "the event log is empty"}

@@ -196,11 +196,16 @@ def migrate(as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    as_json: Json = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Look at every page of the store, too: seconds per million events.")
+    ] = False,
+) -> None:
     """Say how every part is, and how to mend what is not well."""
     from services.doctor import examine
 
-    findings = examine(_home())
+    findings = examine(_home(), whole=whole)
     if as_json:
         typer.echo(msgspec.json.encode([f._asdict() for f in findings]))
     else:

@@ -17,7 +17,7 @@ import pandas as pd
 from infra.store.protocol import Store, Transaction
 from infra.store.statements.events import (
     APPEND_EVENT,
-    BELIEVED_SINCE,
+    BELIEVED_WITHIN,
     FROM_BROWSER,
     FROM_SERVER,
     LOG_COLUMNS,
@@ -157,7 +157,18 @@ def newest_believed(store: Store, n_events: int, until_us: int | None = None) ->
     found = store.read(NTH_NEWEST, (last_us, n_events))
     if not found:
         return read_events(store, until_us=until_us, believed=True)
-    rows, shared = store.stream(BELIEVED_SINCE, (found[0][0], last_us)), dict[Any, Any]()
+    return believed_within(store, [(found[0][0], last_us)])
+
+
+def believed_within(store: Store, spans: Iterable[tuple[int, int]]) -> pd.DataFrame:
+    """Read the events that count for others and occurred within spans, as `read_events` does, and look at no others.
+
+    Parameters
+    ----------
+    spans
+        First and last instant of each, microseconds, both included; in order, and apart.
+    """
+    rows, shared = chain.from_iterable(store.stream(BELIEVED_WITHIN, span) for span in spans), dict[Any, Any]()
     with collector_off():
         chunks = iter(lambda: list(islice(rows, READ_ROWS)), [])
         frames = [frame_of(chunk, BELIEVED_COLUMNS, share=shared.setdefault) for chunk in chunks]

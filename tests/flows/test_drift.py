@@ -82,6 +82,14 @@ def test_the_same_shop_a_week_later_has_not_drifted(home: Path) -> None:
     assert sum(report["intent_mix"]["current"].values()) > 500
 
 
+def test_what_was_before_the_champions_window_is_not_read(home: Path) -> None:
+    report = with_later(home, LATER)
+    earlier = simulate(replace(BEFORE, seed=7, start_us=BEFORE.start_us - 8 * DAY_US, p_intent=(0.05, 0.05, 0.85, 0.05))).events
+    append_events(home, earlier.assign(event_id="earlier-" + earlier["event_id"]), received_at_us=BEFORE.end_us)
+    again = drift.measure.fn(str(home), NOW_US)
+    assert {**again, "measured_at": ""} == {**report, "measured_at": ""}
+
+
 def test_visitors_who_come_for_something_else_are_seen(home: Path) -> None:
     report = with_later(home, replace(LATER, p_intent=(0.05, 0.05, 0.85, 0.05)))
     assert {"features", "intent mix"} <= failed(report)

@@ -10,6 +10,9 @@ import pytest
 from infra import layout, promotion, registry
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
+from infra.store.statements.events import BELIEVED_WITHIN, COUNT_NOT_BELIEVED, NEWEST_EVENT, NEWEST_INSTANT
+from infra.store.statements.quarantine import COUNT_WAITING
+from infra.store.statements.registry import EVENTS_SINCE
 from models.events.rules import to_row
 from services.doctor import Finding, examine
 from tests.waiting import PATIENCE_S
@@ -76,3 +79,32 @@ def test_the_doctor_says_since_when_nothing_has_been_learned(home: Path) -> None
     found = findings(home)["learning"]
     assert (found.state, found.mend) == ("warn", "attune retrain")
     assert found.says.startswith("nothing has been learned since 1970-01-01")
+
+
+def test_nothing_is_read_from_end_to_end(home: Path) -> None:
+    since = {"events_since": EVENTS_SINCE, "not_believed": COUNT_NOT_BELIEVED}
+    asked = since | {
+        "newest": NEWEST_EVENT,
+        "newest_instant": NEWEST_INSTANT,
+        "waiting": COUNT_WAITING,
+        "window": BELIEVED_WITHIN,
+    }
+    with closing(connect(home)) as store:
+        for name, statement in asked.items():
+            plan = [
+                step[-1] for step in store.execute(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?")).fetchall()
+            ]
+            assert not [step for step in plan if step.startswith("SCAN") and "INDEX quarantine_" not in step], name
+
+
+def test_a_damaged_page_is_found_where_every_page_is_looked_at(home: Path) -> None:
+    with closing(connect(home)) as store:
+        ((page,),) = store.execute("SELECT rootpage - 1 FROM sqlite_schema WHERE name = 'holdout_by_user'").fetchall()
+        size = store.pragma("page_size")
+        store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    with (home / layout.STORE).open("r+b") as file:
+        file.seek(page * size)
+        file.write(b"\x07" * size)
+    assert "pages" not in findings(home)
+    found = {one.part: one for one in examine(home, NOWHERE, whole=True)}["pages"]
+    assert (found.state, found.says) == ("fail", "the file is damaged")

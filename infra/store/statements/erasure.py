@@ -56,7 +56,9 @@ UNFINISHED: Final = (
 REJECTED_TEXTS: Final = "SELECT id, raw FROM quarantine WHERE id > ? AND raw IS NOT NULL ORDER BY id LIMIT ?"
 FORGET_TEXTS: Final = f"DELETE FROM quarantine WHERE id {one_of()}"
 # (partner)
-IS_KNOWN: Final = "SELECT 1 FROM partners WHERE name = ?1 UNION SELECT 1 FROM events WHERE partner = ?1"
+IS_KNOWN: Final = (
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM partners WHERE name = ?1) OR EXISTS (SELECT 1 FROM events WHERE partner = ?1)"
+)
 N_ERASED: Final = "SELECT count(*), coalesce(max(erased_at_us), 0) FROM tombstones"
 
 

@@ -28,14 +28,14 @@ NEWEST_EVENT: Final = "SELECT coalesce(max(seq), 0) FROM events"
 ANY_EVENT: Final = "SELECT 1 FROM events LIMIT 1"
 ANY_ITEM: Final = "SELECT 1 FROM events WHERE item_id IS NOT NULL LIMIT 1"
 ANY_EVENT_OF: Final = "SELECT 1 FROM events WHERE user_id = ? LIMIT 1"
-COUNT_EVENTS: Final = "SELECT count(*), max(occurred_at_us) FROM events"
+NEWEST_INSTANT: Final = "SELECT max(occurred_at_us) FROM events"
 # Valid events in log order, for any fold: (after_seq, until_us, limit).
 _VALID: Final = f"FROM events WHERE seq > ? AND occurred_at_us <= ? AND seq NOT IN ({_HELD_BACK})"
 READ_EVENTS: Final = f"SELECT {_SEQ_AND_LOG} {_VALID} ORDER BY seq LIMIT ?"
 # The same without what is not believed, and with 1 for what a browser key told: for whatever is learned for others.
 READ_BELIEVED: Final = f"SELECT {_SEQ_AND_LOG}, browser {_VALID} AND believed = 1 ORDER BY seq LIMIT ?"
-# The same since an instant: (since_us, until_us).
-BELIEVED_SINCE: Final = (
+# The same of a span of time: (since_us, until_us).
+BELIEVED_WITHIN: Final = (
     f"SELECT {_SEQ_AND_LOG}, browser FROM events WHERE occurred_at_us >= ? AND occurred_at_us <= ? "
     f"AND seq NOT IN ({_HELD_BACK}) AND believed = 1 ORDER BY seq"
 )
