@@ -46,7 +46,8 @@ SHOWN: Final = 10
 MOMENTS: Final = 600
 WITHIN: Final = 2_000  # decisions after a switch by which the bandit must have recovered
 LAST: Final = 500  # of them, in which it is looked at
-NEVER_FORGETS: Final = BanditParams(half_life=1e12, surprise=float("inf"))
+ALIKE: Final = BanditParams(context=())  # nothing tells visitors apart
+NEVER_FORGETS: Final = BanditParams(half_life=1e12, surprise=float("inf"), context=())
 
 
 def looks_at(*types: str) -> WeightProfile:
@@ -111,15 +112,16 @@ def clicks_of(truths: list[Floats], n: int, rng: np.random.Generator) -> tuple[n
 def thompson(clicks: npt.NDArray[np.bool_], seed: int, params: BanditParams) -> Ints:
     """The profile that the service's bandit deals to each decision."""
     k = clicks.shape[1]
-    n, total = np.zeros((2, -(-len(clicks) // REFRESH), 1, k))
+    n, total = np.zeros((2, -(-len(clicks) // REFRESH), k))
     dealt = np.empty(len(clicks), dtype=np.int64)
     for stretch, start in enumerate(range(0, len(clicks), REFRESH)):
-        seen = Outcomes(NAMES, ("",), n[:stretch], total[:stretch], total[:stretch])
+        place, arms = np.repeat(np.arange(stretch), k), np.tile(np.arange(k), stretch)
+        seen = Outcomes(NAMES, ("",), place, 0 * place, arms, n[:stretch].ravel(), total[:stretch].ravel())
         now = profile_bandit.snapshot(stretch + 1, seen, params)
         for at in range(start, min(start + REFRESH, len(clicks))):
             arm = dealt[at] = NAMES.index(profile_bandit.choose(now, "", f"{seed}-{at}").profile)
-            n[stretch, 0, arm] += 1
-            total[stretch, 0, arm] += clicks[at, arm]
+            n[stretch, arm] += 1
+            total[stretch, arm] += clicks[at, arm]
     return dealt
 
 
@@ -141,7 +143,7 @@ def regrets(truths: list[Floats], n: int, seed: int) -> dict[str, Floats]:
     rng = np.random.default_rng([seed, 7])
     clicks, means = clicks_of(truths, n, rng)
     policies: dict[str, Callable[[], Ints]] = {
-        "thompson": lambda: thompson(clicks, seed, profile_bandit.DEFAULT_PARAMS),
+        "thompson": lambda: thompson(clicks, seed, ALIKE),
         "epsilon_greedy": lambda: epsilon_greedy(clicks, rng),
         "uniform": lambda: rng.integers(clicks.shape[1], size=len(clicks)),
         "heuristic": lambda: np.full(len(clicks), NAMES.index("heuristic")),

@@ -23,11 +23,10 @@ from infra.store.protocol import Store
 from infra.store.statements.decisions import JUDGED, READ_SNAPSHOT, REWARD_WINDOW
 from models import weight_profile as weights
 from models.arrays import Floats, Ints
-from models.bandit import arms, off_policy, profiles, reward_model
+from models.bandit import arms, off_policy, profiles, reward_model, rewards
 from models.bandit import thompson as profile_bandit
 from models.bandit.off_policy import DR, SAME, OffPolicyParams
 from models.bandit.rewards import RewardParams
-from models.bandit.thompson import Outcomes
 from models.model_set import ModelSet
 from models.statistics.verdict import NOT_ENOUGH
 
@@ -179,9 +178,8 @@ def _halves(seen: _Decisions) -> tuple[_Decisions, _Decisions]:
 def _deals(seen: _Decisions, contents: Set[str]) -> dict[str, float]:
     """With what probability the bandit would deal each profile of a set, had it seen these decisions."""
     names = tuple(sorted(contents))
-    mine = [seen.reward[seen.arm == name] for name in names]
-    parts = ([float(len(one)) for one in mine], [one.sum() for one in mine], [np.square(one).sum() for one in mine])
-    now = profile_bandit.snapshot(0, Outcomes(names, ("",), *(np.array(part)[None, None] for part in parts)))
+    rows = [(0, "", name, float((seen.arm == name).sum()), float(seen.reward[seen.arm == name].sum())) for name in names]
+    now = profile_bandit.snapshot(0, rewards.outcomes(rows, names))
     return dict(zip(names, now.rows[profile_bandit.EVERYWHERE].p, strict=True))
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from models.bandit import profiles
 from models.bandit import thompson as profile_bandit
 from models.bandit.profiles import ProfileSet
-from models.bandit.thompson import EVERYWHERE, Snapshot
+from models.bandit.thompson import Snapshot
 from models.weight_profile import HEURISTIC, STATIC, WeightProfile, arrays_of
 
 LEARNED: Final = "learned"  # name of the champion weights where the set has no name for them
@@ -150,7 +150,7 @@ def bandit_of(arms: Arms, snapshot: Snapshot | None) -> Bandit:
     >>> rows = {"": profile_bandit.Row((1.0,), (1.0,), (1.0,))}
     >>> from types import SimpleNamespace
     >>> arms = arms_of(SimpleNamespace(weights=None, profiles=None))
-    >>> bandit_of(arms, Snapshot(1, "beta", ("gone",), "", rows)).snapshot is None
+    >>> bandit_of(arms, Snapshot(1, ("gone",), "", rows)).snapshot is None
     True
     """
     fits = snapshot is not None and arms.profiles.keys() - arms.on_trial <= set(snapshot.profiles) <= arms.profiles.keys()
@@ -175,5 +175,5 @@ def deal(bandit: Bandit, context: Mapping[str, Any], dealt_to: str) -> Dealt:
     arms, now = bandit
     if now is None:
         return Dealt(arms.served, arms.profiles[arms.served])
-    choice = profile_bandit.choose(now, context.get(now.context, EVERYWHERE), dealt_to)
+    choice = profile_bandit.choose(now, profile_bandit.value_of(now.context, context), dealt_to)
     return Dealt(choice.profile, arms.profiles[choice.profile], choice.propensity, now.version)

@@ -1,19 +1,20 @@
 """Best-arm probabilities of a bandit, and the probabilities with which its arms are dealt."""
 
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
-from scipy import special
+from scipy.special import ndtr, ndtri
 
 from models.arrays import Floats
 
-Kind = Literal["beta", "normal"]
+_GRID: Final = 96  # quantiles of each posterior at which the integral is taken, beside those of its tails
+_TAIL: Final = np.array([1e-12, 1e-9, 1e-6, 1e-4])
+_LEVELS: Final = ndtri(np.concatenate((_TAIL, (np.arange(_GRID) + 0.5) / _GRID, 1 - _TAIL)))
+_AT_ONCE: Final = 2_000_000  # numbers in memory at one time
 
-_GRID: Final = 96  # quantiles of each posterior at which the integral is taken
 
-
-def p_best(kind: Kind, a: Floats, b: Floats) -> Floats:
-    """Probability that each profile is the best, if their means are spread as the posteriors say.
+def p_best(mean: Floats, sd: Floats) -> Floats:
+    """Probability that each profile is the best, if their values are spread as normal posteriors say.
 
     P(i is best) = integral of f_i(x) * product over j != i of F_j(x) dx
 
@@ -22,12 +23,12 @@ def p_best(kind: Kind, a: Floats, b: Floats) -> Floats:
 
     Parameters
     ----------
-    a, b
-        Alpha and beta, or mean and standard deviation; shape (n_profiles,).
+    mean, sd
+        Mean and standard deviation, on a scale common to all; shape (n_contexts, n_profiles).
 
     Returns
     -------
-    Shape (n_profiles,), sums to 1.
+    Shape (n_contexts, n_profiles), each row summing to 1.
 
     Raises
     ------
@@ -36,44 +37,29 @@ def p_best(kind: Kind, a: Floats, b: Floats) -> Floats:
 
     Examples
     --------
-    >>> p_best("beta", np.array([1.0, 1.0]), np.array([1.0, 1.0])).round(4).tolist()
-    [0.5, 0.5]
-    >>> p_best("normal", np.array([1.0, 0.0]), np.array([0.6, 0.8])).round(4).tolist()  # 1 - Phi(-1)
-    [0.8413, 0.1587]
+    >>> p_best(np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]])).round(4).tolist()  # 1 - Phi(-1)
+    [[0.8413, 0.1587]]
     """
-    if not (np.isfinite(a).all() and np.isfinite(b).all() and (b > 0).all() and (kind == "normal" or (a > 0).all())):
-        raise ValueError(f"expected finite parameters of {kind} posteriors, spreads above 0, got {a} and {b}")
-    tail = np.array([1e-12, 1e-9, 1e-6, 1e-4])
-    levels = np.concatenate((tail, (np.arange(_GRID) + 0.5) / _GRID, 1 - tail))
-    points = np.unique(_quantile(kind, levels, a, b))
-    points = np.concatenate((points[:1], (points[1:] + points[:-1]) / 2, points[1:]))
-    points.sort()
-    below = _cdf(kind, points, a, b)
-    below = np.hstack((np.zeros((len(a), 1)), below, np.ones((len(a), 1))))
-    p: Floats = np.empty(len(a))
-    for i in range(len(a)):
-        others = np.prod(np.delete(below, i, axis=0), axis=0)
-        p[i] = np.sum(np.diff(below[i]) * (others[1:] + others[:-1]) / 2)
-    p /= p.sum()
+    if not (np.isfinite(mean).all() and np.isfinite(sd).all() and (sd > 0).all()):
+        raise ValueError(f"expected finite means and spreads above 0, got {mean} and {sd}")
+    rows = max(_AT_ONCE // (mean.shape[1] ** 2 * 2 * len(_LEVELS)), 1)
+    parts = [_p_best(mean[at : at + rows], sd[at : at + rows]) for at in range(0, len(mean), rows)]
+    return np.concatenate(parts) if parts else np.zeros_like(mean)
+
+
+def _p_best(mean: Floats, sd: Floats) -> Floats:
+    points = (mean[..., None] + sd[..., None] * _LEVELS).reshape(len(mean), -1)
+    points.sort(axis=1)
+    points = np.hstack((points, (points[:, 1:] + points[:, :-1]) / 2))
+    points.sort(axis=1)
+    below = ndtr((points[:, None, :] - mean[..., None]) / sd[..., None])
+    below = np.concatenate((np.zeros((*mean.shape, 1)), below, np.ones((*mean.shape, 1))), axis=2)
+    p: Floats = np.empty_like(mean)
+    for i in range(mean.shape[1]):
+        others = np.delete(below, i, axis=1).prod(axis=1)
+        p[:, i] = (np.diff(below[:, i]) * (others[:, 1:] + others[:, :-1]) / 2).sum(axis=1)
+    p /= p.sum(axis=1, keepdims=True)
     return p
-
-
-def _quantile(kind: Kind, levels: Floats, a: Floats, b: Floats) -> Floats:
-    found: Floats
-    if kind == "beta":
-        found = special.betaincinv(a[:, None], b[:, None], levels)
-    else:
-        found = a[:, None] + b[:, None] * special.ndtri(levels)
-    return found.ravel()
-
-
-def _cdf(kind: Kind, points: Floats, a: Floats, b: Floats) -> Floats:
-    found: Floats
-    if kind == "beta":
-        found = special.betainc(a[:, None], b[:, None], points)
-    else:
-        found = special.ndtr((points - a[:, None]) / b[:, None])
-    return found
 
 
 def with_floor(p: Floats, floor: float) -> Floats:
@@ -84,7 +70,7 @@ def with_floor(p: Floats, floor: float) -> Floats:
     Parameters
     ----------
     p
-        Shape (k,), sums to 1.
+        Shape (..., k), sums to 1 along the last axis.
 
     Raises
     ------
@@ -96,7 +82,8 @@ def with_floor(p: Floats, floor: float) -> Floats:
     >>> with_floor(np.array([1.0, 0.0]), 0.01).tolist()
     [0.99, 0.01]
     """
-    if len(p) * floor > 1:
-        raise ValueError(f"{len(p)} profiles cannot each have a probability of {floor}")
-    mixed: Floats = (1 - len(p) * floor) * p + floor
+    k = p.shape[-1]
+    if k * floor > 1:
+        raise ValueError(f"{k} profiles cannot each have a probability of {floor}")
+    mixed: Floats = (1 - k * floor) * p + floor
     return mixed

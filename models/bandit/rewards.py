@@ -41,18 +41,16 @@ def outcomes(found: Iterable[Sequence[Any]], profiles: tuple[str, ...]) -> Outco
     Parameters
     ----------
     found
-        Rows of (stretch, value of the context, profile, decisions, sum of rewards, sum of squares).
+        Rows of (stretch, value of the context, profile, trials, sum of rewards).
 
     Examples
     --------
-    >>> seen = outcomes([(7, "mobile", "a", 3, 1.0, 1.0), (9, "app", "gone", 1, 0.0, 0.0)], ("a", "b"))
+    >>> seen = outcomes([(7, "mobile", "a", 3, 1.0), (9, "app", "gone", 1, 0.0)], ("a", "b"))
     >>> seen.contexts, seen.n.tolist()
-    (('mobile',), [[[3.0, 0.0]]])
+    (('mobile',), [3.0])
     """
     rows = [row for row in found if row[2] in profiles]
-    stretches = {stretch: k for k, stretch in enumerate(sorted({row[0] for row in rows}))}
     contexts = {value: k for k, value in enumerate(sorted({row[1] for row in rows}))}
-    parts = np.zeros((3, len(stretches), max(len(contexts), 1), len(profiles)))
-    for stretch, value, profile, *numbers in rows:
-        parts[:, stretches[stretch], contexts[value], profiles.index(profile)] = numbers
-    return Outcomes(profiles, tuple(contexts) or ("",), *parts)
+    codes = np.array([(row[0], contexts[row[1]], profiles.index(row[2])) for row in rows], dtype=np.int64).reshape(-1, 3)
+    numbers = np.array([row[3:] for row in rows], dtype=np.float64).reshape(-1, 2)
+    return Outcomes(profiles, tuple(contexts), *codes.T, *numbers.T)

@@ -1,33 +1,34 @@
 """Thompson sampling over weight profiles, arranged so that a request pays for a look-up and not for a draw.
 
-From what decisions led to comes a posterior per profile; from the posteriors the probability that each profile is the best one,
-by numeric integration; from that, mixed with a floor, the probabilities with which profiles are dealt. All of it is done once
-per `Snapshot`, outside the requests. A decision is then a pure function of the snapshot's version and the decision's id, so its
-propensity is exact and a replay repeats it bit for bit.
+From what decisions led to comes a posterior per profile and context (`models.bandit.pooling`); from the posteriors the
+probability that each profile is the best one, by numeric integration; from that, mixed with a floor, the probabilities with
+which profiles are dealt. All of it is done once per `Snapshot`, outside the requests. A decision is then a pure function of the
+snapshot and of whom it is dealt to, so its propensity is exact and a replay repeats it bit for bit.
 
-Old outcomes fade, counted in decisions and not in hours: a thin shop's evidence stays until there is newer. A slow fading alone
-follows a sudden change too late and a fast one never learns small differences, so a change that is seen in the outcomes makes
-the bandit forget everything before it.
+What was learned long ago fades, and is forgotten when the world has changed (`models.bandit.change`).
 
-Sources: Thompson (1933); Chapelle & Li, "An Empirical Evaluation of Thompson Sampling" (2011); Raj & Kalyani, "Taming
-Non-stationary Bandits" (2017) for the discount; Mellor & Shapiro, "Thompson Sampling in Switching Environments" (2013) for the
-restart.
+Sources: Thompson (1933); Chapelle & Li, "An Empirical Evaluation of Thompson Sampling" (2011).
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, logit
 
-from models.arrays import Floats
-from models.bandit.best_arm import Kind, p_best, with_floor
+from models.arrays import Floats, Ints
+from models.bandit import change, pooling
+from models.bandit.best_arm import p_best, with_floor
+from models.bandit.pooling import Posterior, Spreads
 from models.experiments.assignment import variant_at
 
 MOST_ON_TRIAL: Final = 0.5  # probability that all profiles on trial have together
 EVERYWHERE: Final = ""  # the row of a snapshot for a context of which nothing is known
+HOURS_A_PART: Final = 6  # of the day, as a context
+_BETWEEN: Final = "|"
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ class BanditParams:
 
     Attributes
     ----------
-    kind
-        ``beta`` for rewards from 0 to 1, ``normal`` for revenue.
-    prior
-        Pseudo-decisions of the prior, at the mean of all profiles together: an arm of which nothing is known yet is expected
-        to be as good as the known ones, not better, because its outcomes come only when its first decisions' time is over.
     half_life
-        Decisions after which an outcome counts half.
+        Trials after which an outcome counts half.
+    surprise
+        Standard errors between old and new outcomes of one profile from which the old ones are forgotten; infinite for never.
+    spread
+        Standard deviation of the profiles around their mean, in log odds, before anything is known: an arm of which nothing is
+        known yet is expected to be as good as the known ones, not better.
+    apart
+        First guess by how much a context changes what a profile earns, in log odds.
     sharpness
         Factor on the evidence when profiles are dealt; above 1 they are dealt as if more were known, which leaves less to
         chance while the floor still tries everything ("posterior reshaping", Chapelle & Li).
@@ -52,31 +55,23 @@ class BanditParams:
         Probability with which each profile on trial is dealt, whatever is known of it; less, down to the floor, where more than
         half would be on trial.
     context
-        Name of the decision's context that has posteriors of its own; empty for none.
-    pooling
-        Pseudo-decisions by which a context leans on all contexts together.
-    surprise
-        Standard errors between old and new outcomes of one profile from which the old ones are forgotten; infinite for never.
-    least
-        Outcomes of a profile on either side of a change below which nothing is said about it.
+        Names of a decision's context by which winners may differ.
     """
 
-    kind: Kind = "beta"
-    prior: float = 2.0
     half_life: float = 20_000.0
+    surprise: float = 4.0
+    spread: float = 1.0
+    apart: float = 0.3
     sharpness: float = 2.0
     floor: float = 0.01
     trial: float = 0.01
-    context: Literal["", "device", "intent", "segment"] = ""
-    pooling: float = 200.0
-    surprise: float = 4.0
-    least: int = 50
+    context: tuple[str, ...] = ("device", "hour", "intent", "segment")
 
     def __post_init__(self) -> None:
-        positive = min(self.prior, self.half_life, self.sharpness, self.pooling, self.surprise) > 0
+        positive = min(self.half_life, self.surprise, self.spread, self.apart, self.sharpness) > 0
         if not positive or not 0 <= self.floor < 1 or not 0 <= self.trial <= MOST_ON_TRIAL:
             raise ValueError(
-                "prior, half_life, sharpness, pooling and surprise must be positive, floor from 0 to 1, "
+                "half_life, surprise, spread, apart and sharpness must be positive, floor from 0 to 1, "
                 f"trial from 0 to {MOST_ON_TRIAL}, got {self}"
             )
 
@@ -85,25 +80,31 @@ DEFAULT_PARAMS: Final = BanditParams()
 
 
 class Outcomes(NamedTuple):
-    """Outcomes of decisions, in the order in which they were taken.
+    """Outcomes of decisions, shape (n_rows,) each but the names; a row is a decision, or several of one kind added up.
 
     Attributes
     ----------
     profiles
         The arms, shape (n_profiles,).
     contexts
-        Values of the chosen context, shape (n_contexts,).
+        Values of the context (`value_of`), shape (n_contexts,).
+    stretch
+        Which came first: a number that grows with time.
+    context, profile
+        Places in `contexts` and `profiles`.
     n
-        Decisions by stretch of time, context and profile, >= 0, shape (n_stretches, n_contexts, n_profiles), oldest first.
-    total, square
-        Sums of their rewards and of the squares of these, same shape.
+        Trials, >= 0: decisions, young ones less than whole (`models.bandit.delay`).
+    total
+        Sum of their rewards, each from 0 to 1.
     """
 
     profiles: tuple[str, ...]
     contexts: tuple[str, ...]
+    stretch: Ints
+    context: Ints
+    profile: Ints
     n: Floats
     total: Floats
-    square: Floats
 
 
 class Row(NamedTuple):
@@ -112,7 +113,7 @@ class Row(NamedTuple):
     Attributes
     ----------
     a, b
-        Parameters of the posteriors: alpha and beta, or mean and standard deviation.
+        Mean and standard deviation of the log odds of a reward.
     p
         Probability with which each profile is dealt, at least the floor, summing to 1.
     """
@@ -123,7 +124,7 @@ class Row(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Posteriors at one moment. What is decided from here on depends on this and the decision's id alone.
+    """Posteriors at one moment. What is decided from here on depends on this and on whom it is dealt to alone.
 
     Attributes
     ----------
@@ -132,13 +133,12 @@ class Snapshot(NamedTuple):
     profiles
         The arms, shape (n_profiles,).
     context
-        Name of the context that the rows are about; empty for none.
+        Names of the context that the rows are about, with commas between them; empty for none.
     rows
         By value of the context; `EVERYWHERE` is there always.
     """
 
     version: int
-    kind: Kind
     profiles: tuple[str, ...]
     context: str
     rows: Mapping[str, Row]
@@ -151,147 +151,109 @@ class Choice(NamedTuple):
     propensity: float
 
 
-def posterior(
-    n: Floats, total: Floats, params: BanditParams, lean: tuple[Floats, float], variance: float = 1.0
-) -> tuple[Floats, Floats]:
-    """Parameters of the posteriors, each of shape (n_profiles,).
+def value_of(names: str, context: Mapping[str, Any]) -> str:
+    """Value of a decision's context, as a snapshot's rows are called.
 
     Parameters
     ----------
-    n, total
-        Decisions and sums of rewards, faded, shape (n_profiles,) each.
-    lean
-        Mean that the prior expects of each profile, shape (n_profiles,), and the pseudo-decisions it is worth.
-    variance
-        Of one reward, > 0, for ``normal``: of all contexts together, because a thin one knows only that nobody bought.
+    names
+        `Snapshot.context`.
+    context
+        Of the decision, such as ``{"device": "app", "hour": 13}``.
 
     Examples
     --------
-    >>> posterior(np.array([10.0]), np.array([3.0]), BanditParams(), (np.array([0.5]), 2.0))
-    (array([4.]), array([8.]))
+    >>> value_of("device,hour", {"device": "app", "hour": 13, "intent": "research"}), value_of("", {"device": "app"})
+    ('app|2', '')
     """
-    mean, strength = lean
-    if params.kind == "beta":
-        return strength * mean + total, strength * (1 - mean) + np.maximum(n - total, 0.0)
-    return (strength * mean + total) / (strength + n), np.sqrt(variance / (strength + n))
-
-
-def last_change(n: Floats, total: Floats, square: Floats, params: BanditParams) -> int:
-    """The stretch with which the present began: before it, outcomes were surely different.
-
-    Going forward through time, the newest 1, 2, 4, … stretches are compared with those before them, profile by profile; where a
-    profile's means are `surprise` standard errors apart, everything before is forgotten.
-
-    Parameters
-    ----------
-    n, total, square
-        Decisions and sums of rewards and squares, shape (n_stretches, n_profiles), oldest first.
-
-    Returns
-    -------
-    0 if nothing changed.
-
-    Examples
-    --------
-    >>> n, rewards = np.full((8, 1), 100.0), np.array([[20.0]] * 5 + [[5.0]] * 3)
-    >>> last_change(n, rewards, rewards, BanditParams())
-    5
-    """
-    sums = np.concatenate((np.zeros((1, 3, n.shape[1])), np.cumsum(np.stack((n, total, square), axis=1), axis=0)))
-    start = 0
-    for end in range(2, len(n) + 1):
-        cuts = end - 2 ** np.arange(max(end - start - 1, 1).bit_length())
-        cuts = cuts[cuts > start]
-        if len(cuts) == 0:
-            continue
-        apart = _apart(sums[cuts] - sums[start], sums[end] - sums[cuts], params.least)
-        if apart.max() > params.surprise:
-            start = int(cuts[apart.argmax()])
-    return start
-
-
-def _apart(before: Floats, after: Floats, least: int) -> Floats:
-    """Standard errors between two samples' means, the largest over the profiles, shape (n_cuts,)."""
-    n, m = before[:, 0], after[:, 0]
-    enough = (n >= least) & (m >= least)
-    n, m = np.maximum(n, 1), np.maximum(m, 1)
-    both = before + after
-    mean = both[:, 1] / (n + m)
-    variance = np.maximum(both[:, 2] / (n + m) - mean**2, 1e-12)
-    z = np.abs(before[:, 1] / n - after[:, 1] / m) / np.sqrt(variance * (1 / n + 1 / m))
-    largest: Floats = np.where(enough, z, 0.0).max(axis=1)
-    return largest
-
-
-def faded(outcomes: Outcomes, params: BanditParams) -> tuple[Floats, Floats, Floats]:
-    """Decisions, rewards and squares as they count now: old ones less, those before a change not at all.
-
-    Returns
-    -------
-    Shape (n_contexts, n_profiles) each.
-
-    Examples
-    --------
-    >>> n = np.array([[[10.0]], [[10.0]]])
-    >>> once = Outcomes(("a",), ("",), n, n / 2, n / 2)
-    >>> faded(once, BanditParams(half_life=10.0))[0].tolist()
-    [[15.0]]
-    """
-    start = last_change(outcomes.n.sum(axis=1), outcomes.total.sum(axis=1), outcomes.square.sum(axis=1), params)
-    decisions = outcomes.n.sum(axis=(1, 2))
-    since = decisions[::-1].cumsum()[::-1] - decisions  # taken after each stretch
-    weight = 0.5 ** (since / params.half_life) * (np.arange(len(since)) >= start)
-    n, total, square = (np.tensordot(weight, part, axes=1) for part in (outcomes.n, outcomes.total, outcomes.square))
-    return n, total, square
+    if not names:
+        return EVERYWHERE
+    return _BETWEEN.join(
+        str(int(context[name]) // HOURS_A_PART if name == "hour" and name in context else context.get(name, ""))
+        for name in names.split(",")
+    )
 
 
 def snapshot(
-    version: int, outcomes: Outcomes, params: BanditParams = DEFAULT_PARAMS, on_trial: Collection[str] = ()
-) -> Snapshot:
+    version: int, outcomes: Outcomes, params: BanditParams = DEFAULT_PARAMS, on_trial: Collection[str] = (),
+    expected: Mapping[str, float] | None = None,
+) -> Snapshot:  # fmt: skip
     """Everything that requests need, from what decisions led to.
 
     Parameters
     ----------
     on_trial
         Profiles that are dealt as `BanditParams.trial` says, and not by what is known of them; not all.
+    expected
+        Log odds by which a profile is expected to differ from the others before it was tried; 0 by default.
 
     Examples
     --------
-    >>> none = np.zeros((0, 1, 2))
-    >>> snapshot(1, Outcomes(("a", "b"), ("",), none, none, none)).rows[""].p
+    >>> none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
+    >>> snapshot(1, Outcomes(("a", "b"), (), none, none, none, nothing, nothing)).rows[""].p
     (0.5, 0.5)
     """
-    parts = faded(outcomes, params)
-    pooled = tuple(part.sum(axis=0) for part in parts)
-    n, total, square = pooled
-    lean = np.full(len(n), _usual(params, n, total)), params.prior
-    variance = max(float(square.sum() - total.sum() ** 2 / max(n.sum(), 1.0)) / max(float(n.sum()) - 1.0, 1.0), 1e-12)
-    everywhere = posterior(n, total, params, lean, variance)
+    context, contexts = np.unique(outcomes.context, return_inverse=True)
+    outcomes = outcomes._replace(context=contexts, contexts=tuple(outcomes.contexts[c] for c in context))
+    differ = np.array([(expected or {}).get(name, 0.0) for name in outcomes.profiles])
+    n, total = _counts(outcomes, _present(outcomes, params, differ))
+    together = _posterior(n.sum(axis=0)[None], total.sum(axis=0)[None], (EVERYWHERE,), params, differ)
     tried = np.array([name in on_trial for name in outcomes.profiles])
-    rows = {EVERYWHERE: _row(params, *everywhere, tried)}
-    a, b = everywhere
-    mean = a / (a + b) if params.kind == "beta" else a
-    for place, context in enumerate(outcomes.contexts if params.context else ()):
-        own = posterior(parts[0][place], parts[1][place], params, (mean, params.pooling), variance)
-        rows[context] = _row(params, *own, tried)
-    return Snapshot(version, params.kind, outcomes.profiles, params.context, rows)
+    rows = {EVERYWHERE: _rows(params, together, tried)[0]}
+    if params.context and outcomes.contexts:
+        found = _posterior(n, total, outcomes.contexts, params, differ)
+        rows |= zip(outcomes.contexts, _rows(params, found, tried), strict=True)
+    return Snapshot(version, outcomes.profiles, ",".join(params.context), rows)
 
 
-def _usual(params: BanditParams, n: Floats, total: Floats) -> float:
-    """Mean reward of all profiles together; for ``beta`` never 0 nor 1, which no prior can have (Laplace's rule)."""
-    if params.kind == "beta":
-        return float((total.sum() + 1.0) / (n.sum() + 2.0))
-    return float(total.sum() / max(n.sum(), 1.0))
+def _present(outcomes: Outcomes, params: BanditParams, differ: Floats) -> Floats:
+    """How much each row counts now, shape (n_rows,): old ones less, those before a change not at all."""
+    if not len(outcomes.n):
+        return outcomes.n
+    stretch = np.unique(outcomes.stretch, return_inverse=True)[1]
+    height = int(stretch.max()) + 1
+    one_world = _posterior(*_counts(outcomes, np.ones(len(stretch))), outcomes.contexts, params, differ)
+    expected = outcomes.n * expit(one_world.mean[outcomes.context, outcomes.profile])
+    earns, total = (_added(part, stretch, outcomes, height) for part in (expected, outcomes.total))
+    start = change.last_change(earns, total, params.surprise)
+    n: Floats = np.bincount(stretch, weights=outcomes.n, minlength=height).astype(np.float64)
+    return np.asarray(change.weights(n, start, params.half_life)[stretch])
 
 
-def _row(params: BanditParams, a: Floats, b: Floats, tried: npt.NDArray[np.bool_]) -> Row:
-    c = params.sharpness
-    sharp = (a * c, b * c) if params.kind == "beta" else (a, b / np.sqrt(c))
+def _counts(outcomes: Outcomes, weight: Floats) -> tuple[Floats, Floats]:
+    """Trials and rewards by context and profile, rewards at most trials; shape (n_contexts, n_profiles) each."""
+    height = len(outcomes.contexts)
+    n, total = (_added(part * weight, outcomes.context, outcomes, height) for part in (outcomes.n, outcomes.total))
+    return np.maximum(n, total), total
+
+
+def _added(part: Floats, code: Ints, outcomes: Outcomes, height: int) -> Floats:
+    """Sums by a code and profile, shape (height, n_profiles)."""
+    width = len(outcomes.profiles)
+    sums = np.bincount(code * width + outcomes.profile, weights=part, minlength=height * width)
+    return np.asarray(sums.reshape(height, width), dtype=np.float64)
+
+
+def _posterior(n: Floats, total: Floats, contexts: tuple[str, ...], params: BanditParams, differ: Floats) -> Posterior:
+    usual = float(logit((total.sum() + 1.0) / (n.sum() + 2.0)))  # never 0 nor 1 (Laplace's rule)
+    return pooling.posterior(n, total, _codes(contexts), usual + differ, Spreads(params.spread, params.apart))
+
+
+def _codes(values: tuple[str, ...]) -> Ints:
+    """Codes of each context's factors, shape (n_contexts, n_factors)."""
+    parts = np.array([value.split(_BETWEEN) for value in values])
+    return np.stack([np.unique(column, return_inverse=True)[1] for column in parts.T], axis=1).astype(np.int64)
+
+
+def _rows(params: BanditParams, found: Posterior, tried: npt.NDArray[np.bool_]) -> list[Row]:
+    """A row for each context."""
     n_tried = max(int(tried.sum()), 1)
-    p = np.full(len(a), max(min(params.trial, MOST_ON_TRIAL / n_tried), params.floor))
-    left = 1 - p[tried].sum()
-    p[~tried] = left * with_floor(p_best(params.kind, *(part[~tried] for part in sharp)), params.floor / left)
-    return Row(tuple(a.tolist()), tuple(b.tolist()), tuple(p.tolist()))
+    p = np.full(found.mean.shape, max(min(params.trial, MOST_ON_TRIAL / n_tried), params.floor))
+    left = 1 - p[0, tried].sum()
+    best = p_best(found.mean[:, ~tried], found.sd[:, ~tried] / np.sqrt(params.sharpness))
+    p[:, ~tried] = left * with_floor(best, params.floor / left)
+    parts = (part.tolist() for part in (found.mean.round(4), found.sd.round(4), p))
+    return [Row(tuple(a), tuple(b), tuple(c)) for a, b, c in zip(*parts, strict=True)]
 
 
 def position(dealt_by: str, version: int | None = None) -> float:
@@ -322,7 +284,7 @@ def choose(now: Snapshot, value: str, dealt_by: str, version: int | None = None)
 
     Examples
     --------
-    >>> one = Snapshot(1, "beta", ("only",), "", {"": Row((1.0,), (1.0,), (1.0,))})
+    >>> one = Snapshot(1, ("only",), "", {"": Row((1.0,), (1.0,), (1.0,))})
     >>> choose(one, "", "d-1")
     Choice(profile='only', propensity=1.0)
     """
@@ -338,13 +300,13 @@ def as_json(now: Snapshot) -> dict[str, Any]:
 
 
 def from_json(found: Mapping[str, Any]) -> Snapshot:
-    """The snapshot that `as_json` wrote.
+    """The snapshot that `as_json` wrote, now or before posteriors were log odds: what is dealt is the same.
 
     Examples
     --------
-    >>> one = Snapshot(1, "beta", ("a",), "", {"": Row((1.0,), (2.0,), (1.0,))})
+    >>> one = Snapshot(1, ("a",), "", {"": Row((1.0,), (2.0,), (1.0,))})
     >>> from_json(as_json(one)) == one
     True
     """
     rows = {value: Row(*(tuple(row[name]) for name in Row._fields)) for value, row in found["rows"].items()}
-    return Snapshot(found["version"], found["kind"], tuple(found["profiles"]), found["context"], rows)
+    return Snapshot(found["version"], tuple(found["profiles"]), found["context"], rows)

@@ -119,7 +119,7 @@ def replay(home: Path) -> Replay:
                 snapshots[version] = read_snapshot(read, version)
             now = snapshots[version]
             context = msgspec.json.decode(told)
-            value = context.get(now.context, "")
+            value = profile_bandit.value_of(now.context, context)
             if "session" in context:
                 again = profile_bandit.choose(now, value, arms.dealt_by(user_id, context["session"]))
             else:  # of before profiles were dealt to visitors

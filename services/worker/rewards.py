@@ -3,7 +3,8 @@
 An event of the log is looked at once (its place is a cursor, moved in the transaction that holds the credit) and credited once
 (the event's number is the credit's key); a decision's reward is made from all its credits. So a killed worker, an event sent
 twice or a second look change nothing. What the bandit knows is not kept but made from decisions and rewards, by stretches:
-only stretches in which something changed are read again.
+only stretches in which something changed are read again. Decisions count from their first seconds on, as far as their rewards
+can have been seen (`models.bandit.memory`), so the bandit learns within minutes, whatever the window of rewards is.
 """
 
 from collections.abc import Iterable
@@ -21,9 +22,10 @@ from infra.store.protocol import Store, Transaction
 from infra.store.statements import decisions as sql
 from infra.store.statements.decisions import STRETCH
 from infra.store.statements.events import FIRST_RECEIVED
-from models.bandit import arms, rewards
+from models.bandit import arms
 from models.bandit import thompson as profile_bandit
 from models.bandit.arms import Arms
+from models.bandit.memory import Decided, Memory, Rewarded
 from models.bandit.rewards import REWARD_OF, RewardParams
 from models.bandit.thompson import BanditParams, Snapshot
 from models.model_set import NO_MODELS, ModelSet
@@ -36,7 +38,7 @@ POLL_S: Final = 1.0
 EVENTS_A_STEP: Final = 5_000
 MEMORY: Final = 100_000  # decisions that the posteriors are made of: five half-lives
 REFRESH_US: Final = 5_000_000  # a snapshot at most so often, unless the arms changed
-MOVED: Final = 0.002  # a snapshot is worth writing when a probability moved by this much
+MOVED: Final = 0.01  # a snapshot is worth writing when a probability moved by this much
 NAMED_LATE_US: Final = TRANSIT_S * 1_000_000  # who names a decision had seen it, whatever the clock says
 CUT_US: Final = SAME_CLOCK_S * 1_000_000  # clocks are cut to seconds, as the readout of experiments allows
 _AHEAD_US: Final = 60_000_000  # an event received further in the future comes from a clock that was wrong
@@ -79,22 +81,22 @@ class RewardDuty:
         self._champion, self._challenger = (AliasedModels(home, alias, WEIGHTED) for alias in (CHAMPION, CHALLENGER))
         self._of: tuple[ModelSet, ModelSet] = (NO_MODELS, NO_MODELS)
         self._arms = arms.arms_of(NO_MODELS)
-        self._outcomes: dict[int, list[tuple[Any, ...]]] = {}  # rows of `OUTCOMES` by stretch
-        self._matured: int | None = None
+        self._memory = Memory()
+        self._newest: int | None = None  # decision that was read
         self._written: Snapshot | None = None
         self._written_at_us = 0
 
     def step(self, now_us: int) -> int:
-        """Join the next events, then judge the decisions whose time is over.
+        """Join the next events, then learn from them and from what was decided since.
 
         Returns
         -------
         How many events and decisions were looked at; 0 when all is done.
         """
         joined, touched = self._join(now_us)
-        judged = self._judge(touched, now_us)
+        decided = self._look(touched)
         self._refresh(now_us)
-        return joined + judged
+        return joined + decided
 
     # ---- rewards ------------------------------------------------------------------------------------------------------
 
@@ -136,35 +138,44 @@ class RewardDuty:
 
     # ---- posteriors ---------------------------------------------------------------------------------------------------
 
-    def _judge(self, touched: Iterable[str], now_us: int) -> int:
-        """Read the stretches anew in which a decision's time is over since, or which got a late reward."""
-        old_us = now_us - (self._params.window_s + self._params.grace_s) * 1_000_000
-        before = self._matured
-        if before is None:
-            ((newest_seq,),) = self._store.read(sql.NEWEST_DECISION)
-            before = max(int(newest_seq) - MEMORY, 0) // STRETCH * STRETCH
-        ((matured,),) = self._store.read(sql.MATURED, (before, old_us))
-        self._matured = max(int(matured), before)
-        if self._matured > before:
-            self._read(before // STRETCH, self._matured)
+    def _look(self, touched: Iterable[str]) -> int:
+        """Read what was decided since, and again the stretches that got a reward.
+
+        Returns
+        -------
+        How many decisions are new.
+        """
+        before = self._newest
+        ((newest,),) = self._store.read(sql.NEWEST_DECISION)
+        self._newest = max(int(newest), before or 0)
+        first = before if before is not None else max(self._newest - MEMORY, 0)
+        again = {first // STRETCH} if self._newest > first else set()
         for decision in touched:
-            seqs = self._store.read(sql.SEQ_OF_DECISION, (decision,))
-            if seqs and seqs[0][0] <= self._matured and (stretch := seqs[0][0] // STRETCH) in self._outcomes:
-                self._read(stretch, min((stretch + 1) * STRETCH - 1, self._matured))
-        self._forget()
-        return self._matured - before
+            again.update(int(seq) // STRETCH for (seq,) in self._store.read(sql.SEQ_OF_DECISION, (decision,)))
+        again = {stretch for stretch in again if stretch == first // STRETCH or self._memory.knows(stretch)}
+        for stretch in sorted(again):
+            self._read(stretch, self._newest if stretch == first // STRETCH else (stretch + 1) * STRETCH - 1)
+        self._memory.forget((self._newest - MEMORY) // STRETCH)
+        return self._newest - first if before is not None else 0
 
     def _read(self, stretch: int, until: int) -> None:
         """Read from the beginning of a stretch to a decision."""
-        column = "reward" if self._bandit.kind == "beta" else "revenue"
-        path = f"$.{self._bandit.context or 'none'}"
-        outcomes = self._store.read(sql.OUTCOMES[column], (path, stretch * STRETCH - 1, until))
-        for number in {row[0] for row in outcomes}:
-            self._outcomes[number] = [row for row in outcomes if row[0] == number]
+        names, span = ",".join(self._bandit.context), (stretch * STRETCH - 1, until)
+        decided: dict[int, list[Decided]] = {}
+        rewarded: dict[int, list[Rewarded]] = {}
+        for seq, at_us, profile, told in self._store.read(sql.DEALT, span):
+            value = profile_bandit.value_of(names, msgspec.json.decode(told))
+            decided.setdefault(seq // STRETCH, []).append(Decided(seq, at_us, profile, value))
+        for row in self._store.read(sql.EARNED, span):
+            rewarded.setdefault(row[0] // STRETCH, []).append(Rewarded(*row))
+        for number, rows in decided.items():
+            self._memory.keep(number, rows, rewarded.get(number, ()))
 
-    def _forget(self) -> None:
-        oldest = ((self._matured or 0) - MEMORY) // STRETCH
-        self._outcomes = {stretch: kept for stretch, kept in self._outcomes.items() if stretch >= oldest}
+    def seen_us(self, now_us: int) -> int:
+        """Until when everything that we learned of has been joined."""
+        waiting = self._store.read(sql.NEXT_RECEIVED, (self._tail.position() or 0,))
+        young_us = now_us - self._params.grace_s * 1_000_000
+        return min(young_us, int(waiting[0][0]) - 1) if waiting else young_us
 
     def _refresh(self, now_us: int) -> None:
         """Write a snapshot, if it says something new."""
@@ -175,14 +186,14 @@ class RewardDuty:
         is_like = known is not None and known.profiles == names and share == [(self._bandit.trial,)]
         if is_like and now_us - self._written_at_us < REFRESH_US:
             return
-        seen = rewards.outcomes([row for stretch in sorted(self._outcomes) for row in self._outcomes[stretch]], names)
+        seen = self._memory.outcomes(names, self.seen_us(now_us), self._params.window_s)
         now = profile_bandit.snapshot(0, seen, self._bandit, current.on_trial)
         self._written_at_us = now_us
         if known is not None and is_like and not moved(known, now):
             self._written = known
             return
         body = {"snapshot": profile_bandit.as_json(now), "params": asdict(self._bandit) | asdict(self._params)}
-        snapshot = (msgspec.json.encode(body).decode(), self._matured or 0, now_us)
+        snapshot = (msgspec.json.encode(body).decode(), self._newest or 0, now_us)
         ((version,),) = self._store.write(lambda transaction: transaction.read(sql.KEEP_SNAPSHOT, snapshot))
         self._written = now._replace(version=int(version))
 
@@ -197,7 +208,7 @@ class RewardDuty:
 
 def moved(before: Snapshot, after: Snapshot) -> bool:
     """Whether profiles would be dealt noticeably otherwise."""
-    if before.rows.keys() != after.rows.keys() or before.context != after.context or before.kind != after.kind:
+    if before.rows.keys() != after.rows.keys() or before.context != after.context:
         return True
     return any(np.abs(np.subtract(before.rows[value].p, row.p)).max() > MOVED for value, row in after.rows.items())
 

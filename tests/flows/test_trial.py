@@ -179,7 +179,7 @@ def test_a_new_set_of_profiles_is_judged_alone_and_promoted_or_withdrawn(
     site = Site(tmp_path, chances, "purchases", of, floor=SHARE)
     assert trial.of_profiles(tmp_path) is None
     site.challenge(profiles=profiles.to_parts(named(*new)))
-    site.run(4_000)
+    site.run(8_000)  # one of them is dealt to few
     found = trial.of_profiles(tmp_path, site.now_us)
     assert found is not None
     assert (found["version"], found["verdict"]) == (2, says)

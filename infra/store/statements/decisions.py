@@ -68,30 +68,26 @@ REWARD: Final = (
 _DEALT: Final = f"snapshot IS NOT NULL AND experiment <> '{INTERLEAVED}'"
 STRETCH: Final = 200  # decisions that the bandit looks at together
 MOST_OF_ONE_USER: Final = 10  # decisions that count in a stretch: no visitor alone moves the posteriors
-# What the bandit's decisions led to, by stretch, context and profile: (path of the context, after_seq, until_seq).
-OUTCOMES: Final = {
-    column: (
-        "SELECT stretch, value, profile, count(*), sum(reward), sum(reward * reward) FROM ("
-        f"SELECT decisions.seq / {STRETCH} AS stretch, coalesce({field('context', '?')}, '') AS value, profile, "
-        f"coalesce({column}, 0.0) AS reward, "
-        f"row_number() OVER (PARTITION BY user_id, decisions.seq / {STRETCH} ORDER BY decisions.seq) AS nth "
-        "FROM decisions LEFT JOIN rewards USING (decision_id) "
-        f"WHERE {_DEALT} AND decisions.seq > ? AND decisions.seq <= ?) AS each_one "
-        f"WHERE nth <= {MOST_OF_ONE_USER} GROUP BY stretch, value, profile ORDER BY stretch, value, profile"
-    )
-    for column in ("reward", "revenue")
-}
+# Decisions of the bandit that count, of each visitor's the first of a stretch: (after_seq, until_seq).
+DEALT: Final = (
+    "SELECT seq, decided_at_us, profile, context FROM (SELECT seq, decided_at_us, profile, context, "
+    f"row_number() OVER (PARTITION BY user_id, seq / {STRETCH} ORDER BY seq) AS nth "
+    f"FROM decisions WHERE {_DEALT} AND seq > ? AND seq <= ?) AS each_one WHERE nth <= {MOST_OF_ONE_USER} ORDER BY seq"
+)
+# What counts for them, and when we learned of it: (after_seq, until_seq).
+EARNED: Final = (
+    "SELECT decisions.seq, coalesce(received_at_us, joined_at_us), reward_events.reward FROM decisions "
+    "JOIN reward_events USING (decision_id) JOIN rewards USING (decision_id) "
+    "LEFT JOIN events ON events.seq = reward_events.seq WHERE decisions.seq > ? AND decisions.seq <= ?"
+)
+# When we learned of the first event behind a position: (after_seq).
+NEXT_RECEIVED: Final = "SELECT received_at_us FROM events WHERE seq > ? ORDER BY seq LIMIT 1"
 NEWEST_DECISION: Final = "SELECT coalesce(max(seq), 0) FROM decisions"
 SEQ_OF_DECISION: Final = "SELECT seq FROM decisions WHERE decision_id = ?"
 # Rewards of the decisions of a span, in the order of time, 0 where there was none: (after_us, until_us).
 REWARDS_BETWEEN: Final = (
     "SELECT coalesce(rewards.reward, 0) FROM decisions LEFT JOIN rewards USING (decision_id) "
     "WHERE decided_at_us > ? AND decided_at_us <= ? ORDER BY decided_at_us, seq"
-)
-# The last decision before the first one that is younger than an instant: (after_seq, instant).
-MATURED: Final = (
-    "SELECT coalesce((SELECT seq - 1 FROM decisions WHERE seq > ?1 AND decided_at_us > ?2 ORDER BY seq LIMIT 1), "
-    "(SELECT max(seq) FROM decisions), ?1)"
 )
 NEWEST_SNAPSHOT: Final = "SELECT max(version) FROM profile_snapshots"
 READ_SNAPSHOT: Final = "SELECT body FROM profile_snapshots WHERE version = ?"

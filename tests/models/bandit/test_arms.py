@@ -1,7 +1,6 @@
 """What the bandit may deal: every profile once, whatever it is called, and the champion weights always."""
 
-import numpy as np
-
+from models.bandit import rewards
 from models.bandit.arms import Arms, arm_id, bandit_of
 from models.bandit.arms import arms_of as arms_of_sets
 from models.bandit.profiles import ProfileSet, profile_set
@@ -40,8 +39,7 @@ def test_only_what_no_champion_has_is_on_trial_and_it_keeps_its_id_when_it_is_pr
 
 def test_a_snapshot_is_used_while_it_has_every_champion_and_nothing_that_is_gone() -> None:
     def about(*names: str) -> Outcomes:
-        none = np.zeros((0, 1, len(names)))
-        return Outcomes(names, ("",), none, none, none)
+        return rewards.outcomes([], names)
 
     alone, tried = arms_of(None, None), arms_of(None, None, ModelSet(weights=OTHER))
     before, after = snapshot(1, about(*alone.profiles)), snapshot(2, about(*tried.profiles), on_trial=tried.on_trial)
