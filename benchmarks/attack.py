@@ -12,12 +12,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import attack_batch, attack_delivery, attack_disk, attack_front, attack_poison, attack_prefect, attack_store
+from benchmarks import (
+    attack_batch,
+    attack_delivery,
+    attack_disk,
+    attack_front,
+    attack_poison,
+    attack_prefect,
+    attack_shops,
+    attack_store,
+)
 from benchmarks.attack_target import Outcome
+
+
+def _poison(home: Path, long: bool) -> Iterator[Outcome]:
+    yield from attack_poison.run(home / "pages", long)
+    yield from attack_shops.run(home / "shops", long)
+
 
 KINDS: Final[dict[str, Callable[[Path, bool], Iterator[Outcome]]]] = {
     "front": attack_front.run,
-    "poison": attack_poison.run,
+    "poison": _poison,
     "batch": attack_batch.run,
     "prefect": attack_prefect.run,
     "delivery": attack_delivery.run,

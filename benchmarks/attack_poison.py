@@ -7,7 +7,9 @@ has learned from a shop's own log. The rule that they are held against is in `do
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +20,7 @@ from benchmarks.attack_target import Outcome, Service, service
 from flows import retrain
 from infra.store.engines import open_store
 from infra.store.events import append_events
+from models.schema import LOCAL_PARTNER
 from models.simulator.config import ShopConfig
 from models.simulator.simulation import simulate
 from services.http import partners
@@ -78,9 +81,10 @@ def _event(event_id: str, user: str, kind: str, item: str | None, at_us: int) ->
 
 def run(home: Path, long: bool) -> Iterator[Outcome]:
     """Push an item that does not exist, and a real one of the far end, beside every well-known item."""
-    events = simulate(CONFIG).events
+    events, base = simulate(CONFIG).events, simulate(replace(CONFIG, n_users=500, seed=1)).events
     with closing(open_store(home)) as store:
-        store.write(lambda transaction: append_events(transaction, events, "shop", time.time_ns() // 1000))
+        for partner, told in (("shop", events), (LOCAL_PARTNER, base.assign(user_id="of " + base["user_id"]))):
+            store.write(partial(append_events, frame=told, partner=partner, received_at_us=time.time_ns() // 1000))
     retrain.run(home)
     visitors = events.groupby("item_id")["user_id"].nunique().sort_values()
     anchors, pushed = list(visitors.index[visitors >= HONEST_VISITORS]), str(visitors.index[0])
@@ -105,7 +109,7 @@ def _pushes(n: int, anchors: Sequence[str], pushed: str) -> Iterator[Event]:
 def send(served: Service, events: Sequence[Event]) -> int:
     """Send events with the browser key; how many were accepted."""
     accepted, left = 0, iter(events)
-    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=_bearer(served.browser_key), timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=bearer(served.browser_key), timeout=30) as client:
         while batch := list(islice(left, 500)):
             answer = client.post("/v1/events", json={"events": batch})
             accepted += answer.json().get("accepted", 0)
@@ -116,7 +120,7 @@ def send(served: Service, events: Sequence[Event]) -> int:
 
 def _lists(served: Service, key: str, anchors: Sequence[str]) -> dict[str, list[str]]:
     """What is shown beside each anchor, in the variant whose weights never move; and, under "", without a session."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=_bearer(key), timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", headers=bearer(key), timeout=30) as client:
 
         def ask(user: str, item: str | None) -> dict[str, Any]:
             found = client.post("/v1/recommendations", json={"user_id": user, "item_id": item, "limit": LIMIT}).json()
@@ -140,5 +144,6 @@ def _rank(items: list[str], item: str) -> int:
     return items.index(item) if item in items else LIMIT
 
 
-def _bearer(key: str) -> dict[str, str]:
+def bearer(key: str) -> dict[str, str]:
+    """Headers of a request with a key."""
     return {"Authorization": f"Bearer {key}"}

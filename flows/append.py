@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,8 +30,7 @@ from models.events.identity import partner_key
 from models.events.rejected import reduced, stand_in
 from models.events.sources import Mapped, Source, former_ids, in_plain_form, protect, replaced
 from models.events.sources.maps import TableMap
-
-LOCAL_PARTNER: Final = "local"  # of files that are said to be nobody's
+from models.schema import LOCAL_PARTNER
 
 
 class Counts(NamedTuple):

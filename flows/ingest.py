@@ -6,9 +6,10 @@ from typing import Any, Final
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.append import LOCAL_PARTNER, Counts, ingest_file
+from flows.append import Counts, ingest_file
 from flows.sample import form_of
 from models.events.sources.maps import TableMap
+from models.schema import LOCAL_PARTNER
 
 RETRY_DELAYS_S: Final[list[float]] = [1, 5, 15]
 

@@ -102,9 +102,9 @@ def _ingest(paths: list[Path], form: Any, partner: str) -> None:
 def _is_known(partner: str) -> bool:
     from contextlib import closing
 
-    from flows.append import LOCAL_PARTNER
     from infra.store.engines import open_store
     from infra.store.statements.partners import IS_PARTNER
+    from models.schema import LOCAL_PARTNER
 
     with closing(open_store(home())) as store:
         return partner == LOCAL_PARTNER or bool(store.read(IS_PARTNER, (partner,)))

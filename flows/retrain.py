@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from prefect import flow
 
-from flows.append import LOCAL_PARTNER
 from flows.look import look_at
 from flows.sample import form_of
 from flows.server import Server, connected, running
@@ -21,6 +20,7 @@ from infra.settings import prepare
 from infra.store.engines import open_store
 from infra.store.statements.events import ANY_EVENT
 from models.evaluation import gate
+from models.schema import LOCAL_PARTNER
 
 STEPS: Final = ("start", "ingest", "validate", "materialize", "train", "evaluate", "promote")
 DEPLOY: Final = "deploy"  # the step that follows where it is asked for

@@ -23,6 +23,7 @@ from flows import trial
 from infra import layout, registry
 from infra.artifacts import read_parts, write_parts
 from infra.lock import held
+from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.events import newest_believed
 from models.artifact import N_GOLDEN, Golden, Parts, flat
@@ -34,6 +35,7 @@ from models.params import by_model
 from models.statistics.split import Split
 
 LOG: Final = "log"
+ONE_SHOP: Final = "one_shop"  # whether all partners are one, so that nobody asks whose events they are
 EXAMPLES: Final = "examples"
 MODELS: Final = "models"
 INCUMBENTS: Final = "incumbents"  # versions that serve, of models that are fitted beside them
@@ -101,7 +103,7 @@ def prepare(home: str, as_of_us: int | None, at_most: int, settings: dict[str, s
     first = not set(registry.champions(Path(home))) >= set(NEEDED_MODELS)
     periods = {"valid_from_us": split.valid_from_us, "test_from_us": split.test_from_us}
     told = {"window": window, "params": asdict(params), **periods, "judged_from_us": judged_from_us(found, split, first)}
-    told["settings"] = settings or {}
+    told |= {"settings": settings or {}, ONE_SHOP: Settings().one_shop}
     write_parts(folder / EXAMPLES, Parts({**parts.meta, **told}, parts.arrays))
     for name in MODEL_NAMES:
         if SPEC[name].beside_incumbent:
@@ -155,9 +157,10 @@ def fit(folder: str, name: str, seed: int) -> str:
 def training_input(folder: Path, spec: ModelSpec, seed: int) -> TrainingInput:
     """Training input of a model, from the files of a working folder."""
     found, meta = load_examples(folder)
+    log = examples.log_from_parts(read_parts(folder / LOG))
     return TrainingInput(
         examples=found,
-        log=examples.log_from_parts(read_parts(folder / LOG)),
+        log=log._replace(senders=None) if meta.get(ONE_SHOP) else log,
         split=found.split(ExampleParams(**meta["params"])),
         last_seq=meta["window"]["last_seq"],
         as_of_us=meta["window"]["as_of_us"],

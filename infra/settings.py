@@ -38,6 +38,8 @@ class Settings(BaseSettings):
         An online feature whose event timestamp is older than this many seconds is not used, and the answer says so.
     reward_window_s
         Seconds after a decision within which a purchase or cart of a shown item counts for it.
+    one_shop
+        Whether the events of all partners count for one another in what is learned of items, from the next training on.
     requests_per_minute
         What one server key may ask, all workers together, unless the key has a limit of its own.
     browser_requests_per_minute, browser_requests_per_peer
@@ -78,6 +80,7 @@ class Settings(BaseSettings):
     retention_days: int | None = Field(default=None, ge=1, le=36_500)
     feature_max_age_s: int = Field(default=30 * 86_400, ge=1)
     reward_window_s: int = Field(default=3600, ge=1, le=7 * 86_400)
+    one_shop: bool = False
     requests_per_minute: int = Field(default=600_000, ge=1)
     browser_requests_per_minute: int = Field(default=6_000, ge=1)
     browser_requests_per_peer: int = Field(default=300, ge=1)

@@ -1,7 +1,7 @@
 """Model set: the models that answer together, whether they serve, stand trial or are judged."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from models.associations.model import AssociationStore
@@ -37,6 +37,14 @@ class ModelSet:
     profiles: ProfileSet | None = None
     actions: ActionWeights | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, partner: str) -> "ModelSet":
+        """Models that answer a partner: what is learned of items is its shop's, all else is everybody's."""
+        store = self.associations.of(partner) if self.associations else None
+        ranker = self.ranker.of(partner) if self.ranker else None
+        if store is self.associations and ranker is self.ranker:
+            return self
+        return replace(self, associations=store, ranker=ranker)
 
 
 NO_MODELS = ModelSet()

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from lightgbm.basic import LightGBMError
 
-from models import degraded, weight_profile
+from models import degraded, shops, weight_profile
 from models.arrays import Features
 from models.artifact import Golden, Parts, flat
 from models.associations import from_log as log_associations
@@ -138,12 +138,12 @@ SPECS: Final = (
     ),
     ModelSpec(
         "associations",
-        load=associations.from_parts,
+        load=shops.loaded(associations.from_parts),
         fit=log_associations.fit_on,
         step="build associations",
         rebuild=log_associations.rebuilt,
         evaluation=per_model.ASSOCIATIONS,
-        learned=lambda parts: len(parts.arrays["item_id_offsets"]) > 1,
+        learned=lambda parts: any(len(one.arrays["item_id_offsets"]) > 1 for one in shops.each(parts)),
         is_counted=True,
         is_needed=True,
         without=degraded.ASSOCIATIONS_MISSING,
@@ -163,14 +163,14 @@ SPECS: Final = (
     ),
     ModelSpec(
         "ranker",
-        load=ranker.from_parts,
+        load=shops.loaded(ranker.from_parts),
         fit=log_ranker.fit_on,
         step="fit ranker",
         needs=("intent", "weights"),
         rebuild=log_ranker.rebuilt,
         evaluation=per_model.RANKER,
         promoted_with=("intent",),
-        learned=lambda parts: not parts.meta["fallback"],
+        learned=lambda parts: any(not one.meta["fallback"] for one in shops.each(parts)),
         without=degraded.RANKER_MISSING,
     ),
     ModelSpec(

@@ -2,8 +2,8 @@
 
 A moment is cut out of its session and put into the codes of the model that is asked once; any number of weight profiles then
 rank from there, through `models.item_ranking`. What is known about the visitor is what the log held at the moment: the history
-that the online store would have told. What the partner could not deliver, no log holds. Learners of weights, evaluation and
-gate all ask here.
+that the online store would have told. What the partner could not deliver, no log holds. Each session is asked in the models of
+its partner's shop. Learners of weights, evaluation and gate all ask here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from models.experiments.assignment import DYNAMIC
 from models.features import histories
 from models.features.histories import Histories
 from models.inference.examples import Log
-from models.item_ranking import AUTO, Asked, Inquiry, by_associations, by_ranker, inquire, weigh
+from models.item_ranking import AUTO, Asked, Inquiry, Weighing, by_associations, by_ranker, inquire, weigh
 from models.known import Known, item_codes
 from models.live_session import cut
 from models.model_set import ModelSet, required
@@ -30,6 +30,19 @@ from models.questions.later import Later
 from models.ranker.model import Ranker
 from models.recommend import actions_of
 from models.weight_profile import WeightProfile
+
+
+class Side(NamedTuple):
+    """The model that answers a partner.
+
+    Attributes
+    ----------
+    items
+        Item of the log behind each of its codes, the last for none.
+    """
+
+    model: AssociationStore | Ranker
+    items: Ints
 
 
 class Moment(NamedTuple):
@@ -43,17 +56,20 @@ class Moment(NamedTuple):
         Shape (n_intents,).
     guests
         Item of the log behind each of the inquiry's guests.
+    side
+        Who answers.
     """
 
     events: EventArray
     p_intent: Floats
     inquiry: Inquiry
     guests: Ints
+    side: Side
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Moments at which one model is asked, whatever weighs the events.
+    """Moments at which a model is asked, whatever weighs the events.
 
     Attributes
     ----------
@@ -61,14 +77,11 @@ class Replay:
         Their weight profile is not asked: each call brings the one under test.
     asked
         Which model answers, and how many items at most.
-    items
-        Item of the log behind each code of the model that answers, the last for none.
     """
 
     models: ModelSet
     asked: Asked
     moments: Sequence[Moment]
-    items: Ints
 
     def answers(
         self, weights: WeightProfile, variant: str = DYNAMIC, rows: npt.NDArray[np.bool_] | None = None, goal: str = AUTO
@@ -89,26 +102,24 @@ class Replay:
         Shape (n, limit).
         """
         asked = self.moments if rows is None else [self.moments[k] for k in np.flatnonzero(rows).tolist()]
-        model, actions, limit = _model(self.models, self.asked), actions_of(self.models, variant), self.asked.limit
-        weighed = ((weigh(weights, actions, one.events, one.p_intent, 0, goal), one.inquiry) for one in asked)
-        if isinstance(model, Ranker):
-            return self._in_log((by_ranker(model, inquiry, one, limit).items for one, inquiry in weighed), asked)
-        return self._in_log((by_associations(model, inquiry, one, limit).items for one, inquiry in weighed), asked)
+        actions, limit = actions_of(self.models, variant), self.asked.limit
+        weighed = ((one, weigh(weights, actions, one.events, one.p_intent, 0, goal)) for one in asked)
+        return self._in_log((_answer(one.side.model, one.inquiry, weighing, limit) for one, weighing in weighed), asked)
 
     def popular(self) -> Ints:
         """Items by popularity alone, with the same ones left out; as `answers`."""
-        model = _model(self.models, self.asked)
-        store = model.sources.wide if isinstance(model, Ranker) else model
-        popular = (store.popular(self.asked.limit, exclude=one.inquiry.left_out).items for one in self.moments)
+        limit = self.asked.limit
+        popular = (_counts(one.side.model).popular(limit, exclude=one.inquiry.left_out).items for one in self.moments)
         return self._in_log(popular, self.moments)
 
     def _in_log(self, answers: Iterable[Ints], moments: Sequence[Moment]) -> Ints:
-        found, n = np.full((len(moments), self.asked.limit), NO_CODE, dtype=np.int64), len(self.items) - 1
+        found = np.full((len(moments), self.asked.limit), NO_CODE, dtype=np.int64)
         for place, (items, one) in enumerate(zip(answers, moments, strict=True)):
+            known, n = one.side.items, len(one.side.items) - 1
             if len(one.guests) and (items >= n).any():
-                found[place, : len(items)] = [self.items[k] if k < n else one.guests[k - n] for k in items.tolist()]
+                found[place, : len(items)] = [known[k] if k < n else one.guests[k - n] for k in items.tolist()]
             else:
-                found[place, : len(items)] = self.items[items]
+                found[place, : len(items)] = known[items]
         return found
 
 
@@ -128,20 +139,54 @@ def replay(models: ModelSet, later: Later, first: Ints, last: Ints, asked: Asked
         If the model that is asked is missing.
     """
     asked = asked or Asked(limit=LIMIT)
-    model, log = _model(models, asked), later.log
+    log, sides = later.log, _Sides(models, asked, later.log)
     whole = later.log if later.whole is None else later.whole
     known, code_of = histories.of(whole.events, whole.user_codes), {item: k for k, item in enumerate(log.item_ids)}
     moments = []
     for begin, end in zip(first.tolist(), (last + 1).tolist(), strict=True):
         session = cut(log.events[begin:end], log.item_ids, log.categories or None)
         history = _history(known, log, begin, end)
-        inquiry = inquire(asked, session, model, Known(history=history), [])
+        side = sides.of(begin)
+        inquiry = inquire(asked, session, side.model, Known(history=history), [])
         guests = np.array([code_of[item] for item in inquiry.guests], np.int64)
-        moments.append(Moment(log.events[begin:end], later.p_intent[end - 1], inquiry, guests))
+        moments.append(Moment(log.events[begin:end], later.p_intent[end - 1], inquiry, guests, side))
+    return Replay(models, asked, moments)
+
+
+class _Sides:
+    """Who answers at an event of a log: the models of its sender's shop, each put beside the log once."""
+
+    def __init__(self, models: ModelSet, asked: Asked, log: Log) -> None:
+        self._models, self._asked, self._log = models, asked, log
+        self._base = _model(models, asked)  # says so at once where there is none
+        self._known: dict[str, Side] = {}
+
+    def of(self, row: int) -> Side:
+        """Side that answers the sender of an event."""
+        senders = self._log.senders
+        partner = senders.partners[senders.codes[row]] if senders is not None and self._base.shops else ""
+        if partner not in self._known:
+            model = _model(self._models.of(partner), self._asked)
+            self._known[partner] = Side(model, _items_behind(model, self._log))
+        return self._known[partner]
+
+
+def _items_behind(model: AssociationStore | Ranker, log: Log) -> Ints:
+    """Item of a log behind each code of a model, the last for none, shape (n_items + 1,)."""
     items = np.full(model.n_items + 1, NO_CODE, dtype=np.int64)
     codes = item_codes(model, log.item_ids)[:-1]
     items[codes[codes != NO_CODE]] = np.flatnonzero(codes != NO_CODE)
-    return Replay(models, asked, moments, items)
+    return items
+
+
+def _answer(model: AssociationStore | Ranker, inquiry: Inquiry, weighing: Weighing, limit: int) -> Ints:
+    if isinstance(model, Ranker):
+        return by_ranker(model, inquiry, weighing, limit).items
+    return by_associations(model, inquiry, weighing, limit).items
+
+
+def _counts(model: AssociationStore | Ranker) -> AssociationStore:
+    return model.sources.wide if isinstance(model, Ranker) else model
 
 
 def _history(known: Histories, log: Log, begin: int, end: int) -> History:

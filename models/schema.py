@@ -205,6 +205,7 @@ VIEW_FEATURES: Final[dict[str, tuple[str, ...]]] = {
     ITEMS_VIEW: ITEM_FEATURES,
 }
 # The feature service each model version is trained from and served with; a change of a view's columns starts a new number.
+LOCAL_PARTNER: Final = "local"  # of files that are said to be nobody's, and of the key that `attune up` makes
 FEATURE_SERVICES: Final = {"intent": "intent_v1", "next_action": "next_action_v1", "associations": "associations_v1"}
 ENGAGEMENT_SERVICE: Final = "engagement_v1"  # the part of next_action_v1 that is read online
 

@@ -24,10 +24,10 @@ import msgspec
 from infra import layout, registry
 from infra.store.engines import open_store
 from infra.store.statements.events import BUSY_VISITOR, NEWEST_OF_VISITOR, SHOWN_COLUMNS
+from models.schema import LOCAL_PARTNER
 from services.http import partners
 from services.processes import command, only_one, port_to_listen_on, require_no_service, spawn, stop
 
-LOCAL_PARTNER: Final = "local"
 MANY_REFUSED: Final = 3  # exit code of attune ingest where more than half of the rows were refused
 READY_S: Final = 180.0
 POLL_S: Final = 0.1

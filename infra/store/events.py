@@ -17,11 +17,15 @@ import pandas as pd
 from infra.store.protocol import Store, Transaction
 from infra.store.statements.events import (
     APPEND_EVENT,
+    BELIEVED_OF_PARTNER,
     BELIEVED_WITHIN,
+    COUNT_BY_PARTNER,
     FROM_BROWSER,
     FROM_SERVER,
     LOG_COLUMNS,
+    NEXT_PARTNER,
     NTH_NEWEST,
+    NTH_NEWEST_OF,
     READ_BELIEVED,
     READ_EVENTS,
 )
@@ -29,6 +33,7 @@ from infra.store.statements.materialization import NEXT_VISITOR
 from infra.store.statements.quarantine import QUARANTINE_ANYWAY, QUARANTINE_EVENT, QUARANTINE_ROW
 from infra.store.trust import note_outcomes
 from models.schema import EVENT_COLUMNS, MEASURES
+from models.shops import fair_shares
 from models.trust import OUTCOMES, kept_id
 
 _ID: Final = EVENT_COLUMNS.index("event_id")
@@ -151,13 +156,23 @@ def event_chunks(
 def newest_believed(store: Store, n_events: int, until_us: int | None = None) -> pd.DataFrame:
     """Read the newest events that count for others, about so many, as `read_events` does; all, where the log has fewer.
 
-    The rows begin at one instant: a session that had begun before is cut there.
+    Each partner has a fair share, so that none can push another's out. Partners come one after the other; the rows of each
+    begin at one instant: a session that had begun before is cut there.
     """
     last_us = 2**62 if until_us is None else until_us
     found = store.read(NTH_NEWEST, (last_us, n_events))
     if not found:
         return read_events(store, until_us=until_us, believed=True)
-    return believed_within(store, [(found[0][0], last_us)])
+    shares = fair_shares(dict(store.read(COUNT_BY_PARTNER)), n_events)
+    if len(shares) == 1:
+        return believed_within(store, [(found[0][0], last_us)])
+    return _believed(row for partner, share in shares.items() for row in _newest_of(store, partner, share, last_us))
+
+
+def _newest_of(store: Store, partner: str, n_events: int, until_us: int) -> Iterator[tuple[Any, ...]]:
+    """Rows of a partner's newest events, about so many."""
+    found = store.read(NTH_NEWEST_OF, (until_us, partner, n_events))
+    return store.stream(BELIEVED_OF_PARTNER, (partner, found[0][0] if found else -(2**62), until_us))
 
 
 def believed_within(store: Store, spans: Iterable[tuple[int, int]]) -> pd.DataFrame:
@@ -168,11 +183,23 @@ def believed_within(store: Store, spans: Iterable[tuple[int, int]]) -> pd.DataFr
     spans
         First and last instant of each, microseconds, both included; in order, and apart.
     """
-    rows, shared = chain.from_iterable(store.stream(BELIEVED_WITHIN, span) for span in spans), dict[Any, Any]()
+    return _believed(chain.from_iterable(store.stream(BELIEVED_WITHIN, span) for span in spans))
+
+
+def _believed(rows: Iterator[tuple[Any, ...]]) -> pd.DataFrame:
+    shared: dict[Any, Any] = {}
     with collector_off():
         chunks = iter(lambda: list(islice(rows, READ_ROWS)), [])
         frames = [frame_of(chunk, BELIEVED_COLUMNS, share=shared.setdefault) for chunk in chunks]
     return pd.concat(frames, ignore_index=True) if frames else frame_of([], BELIEVED_COLUMNS)
+
+
+def partners_of(store: Store) -> list[str]:
+    """Partners that have an event in the log, in the order of their names; a look at an index for each."""
+    found = [""]
+    while (following := store.read(NEXT_PARTNER, (found[-1],))[0][0]) is not None:
+        found.append(following)
+    return found[1:]
 
 
 def visitor_ranges(store: Store, n_events: int) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Associations of an event log: of all of it, to serve; of its earlier sessions, to be judged on the later ones."""
+"""Associations of each shop of an event log: of all of it, to serve; of earlier sessions, to be judged on the later ones."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,14 +9,18 @@ import numpy as np
 from models.artifact import Parts
 from models.associations import indirect, model
 from models.associations.model import AssociationParams, AssociationStore
+from models.inference import shops
 from models.inference.examples import Log
 from models.inference.training import TrainingInput
 
 
 def fit_on(data: TrainingInput) -> Parts:
     """Count the typed item pairs of the whole log; nothing in it is random. The service follows the log from its last event."""
-    store = built(data.log, {})
-    return model.to_parts(replace(store, built_to_seq=data.last_seq, as_of_us=data.as_of_us))
+
+    def one(log: Log) -> Parts:
+        return model.to_parts(replace(built(log, {}), built_to_seq=data.last_seq, as_of_us=data.as_of_us))
+
+    return shops.fit(data.log, one)
 
 
 def built(log: Log, params: Mapping[str, Any]) -> AssociationStore:
@@ -28,4 +32,4 @@ def built(log: Log, params: Mapping[str, Any]) -> AssociationStore:
 
 def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any]) -> AssociationStore:
     """The associations as they would have been before a period, built on the sessions that began earlier."""
-    return built(earlier, parts.meta["params"])
+    return shops.rebuilt(parts, earlier, lambda one, log: built(log, one.meta["params"]))

@@ -40,6 +40,7 @@ from models.associations.build import AssociationParams as AssociationParams
 from models.associations.goal_query import MOST_GUESTS, Categories, popular_in
 from models.events.encode import NO_CODE, EventArray
 from models.schema import EVENT_TYPES, N_EVENT_TYPES
+from models.shops import ByShop
 from models.weight_profile import base_weights
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -100,7 +101,7 @@ def _categories_of(category: npt.NDArray[np.int32], popularity: npt.NDArray[np.f
 
 
 @dataclass(frozen=True, eq=False)
-class AssociationStore:
+class AssociationStore(ByShop):
     """The finished pairs; safe to share between threads.
 
     Attributes

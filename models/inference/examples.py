@@ -13,16 +13,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.arrays import Features, Flags, Ints
+from models.arrays import Features, Flags, Ints, Ints32
 from models.artifact import Parts
 from models.events import visitor_share
 from models.events.encode import NO_CODE, EventArray, encode
 from models.features import items, sessions, users
 from models.inference import labels
-from models.schema import HORIZONS_S, INSTANT, ITEM_FEATURES, LAST_EVENT_AT, SESSION_FEATURES, USER_FEATURES
+from models.schema import (
+    HORIZONS_S,
+    INSTANT,
+    ITEM_FEATURES,
+    LAST_EVENT_AT,
+    LOCAL_PARTNER,
+    SESSION_FEATURES,
+    USER_FEATURES,
+)
 from models.statistics import split
 
 _COUNTED: Final = "counted"
+_PARTNERS: Final = "partners"
+_SENT_BY: Final = "sent_by"
 _HASH_KEY: Final = "attune-examples!"  # 16 characters; another key, another sample
 
 
@@ -47,6 +57,30 @@ class ExampleParams:
     test_share: float = 0.2
 
 
+class Senders(NamedTuple):
+    """Partners that sent the events of a log.
+
+    Attributes
+    ----------
+    partners
+        Their names.
+    codes
+        Which of them sent each event, shape (n_events,).
+    """
+
+    partners: tuple[str, ...]
+    codes: Ints32
+
+    def of(self, *names: str) -> Flags:
+        """Flag of each event that is of one of these partners, shape (n_events,)."""
+        return np.array([name in names for name in self.partners], np.bool_)[self.codes]
+
+    def n_events(self) -> dict[str, int]:
+        """Number of events of each partner that has any."""
+        counts = np.bincount(self.codes, minlength=len(self.partners)).tolist()
+        return {name: n for name, n in zip(self.partners, counts, strict=True) if n}
+
+
 class Log(NamedTuple):
     """The event log as the folds read it: whole sessions, one after the other.
 
@@ -66,6 +100,8 @@ class Log(NamedTuple):
         Which events count in what is learned of items, shape (n_events,); None where all do (`models.events.visitor_share`).
     categories
         Text of each category code; empty where nobody asks for them.
+    senders
+        Whose events they are; None where nobody asks, since all partners are one shop.
     """
 
     events: EventArray
@@ -75,6 +111,7 @@ class Log(NamedTuple):
     item_ids: list[str]
     counted: Flags | None = None
     categories: Sequence[str] = ()
+    senders: Senders | None = None
 
     def before(self, instant_us: int) -> "Log":
         """The sessions that began before an instant."""
@@ -87,8 +124,23 @@ class Log(NamedTuple):
     def only(self, kept: Flags) -> "Log":
         """Some of the sessions, each whole; `kept` says it of each event."""
         counted = None if self.counted is None else self.counted[kept]
+        senders = None if self.senders is None else self.senders._replace(codes=self.senders.codes[kept])
         rows = self.events[kept], self.starts[kept], self.started_us[kept], self.user_codes[kept]
-        return Log(*rows, self.item_ids, counted, self.categories)
+        return Log(*rows, self.item_ids, counted, self.categories, senders)
+
+    def of_shop(self, partner: str) -> "Log":
+        """The part that counts for a partner: the operator's events and its own, coded as if there were no others."""
+        if self.senders is None:
+            return self
+        kept = self.senders.of(LOCAL_PARTNER, partner)
+        if kept.all():
+            return self
+        part = self.only(kept)
+        events = part.events.copy()
+        events["item"], items = _coded_anew(events["item"])
+        events["category"], codes = _coded_anew(events["category"])
+        categories = [self.categories[code] for code in codes.tolist()] if self.categories else self.categories
+        return part._replace(events=events, item_ids=[self.item_ids[code] for code in items.tolist()], categories=categories)
 
     def of_items(self) -> EventArray:
         """The events as whatever is learned of items sees them: those that do not count there are about none."""
@@ -97,6 +149,15 @@ class Log(NamedTuple):
         events = self.events.copy()
         events["item"][~self.counted] = NO_CODE
         return events
+
+
+def _coded_anew(codes: Ints) -> tuple[Ints, Ints]:
+    """Codes that count up in order of first appearance, as `encode` has them, and the old code of each; `NO_CODE` stays."""
+    new, old = pd.factorize(codes)
+    if NO_CODE not in old:
+        return new, old
+    none = int(np.flatnonzero(old == NO_CODE)[0])
+    return np.where(new == none, NO_CODE, new - (new > none)), np.delete(old, none)
 
 
 class Examples(NamedTuple):
@@ -147,9 +208,13 @@ def read_log(frame: pd.DataFrame) -> tuple[Log, pd.DataFrame]:
     events, item_ids, categories = encode(frame)
     started_us = split.session_starts_us(events["occurred_at_us"], starts)
     user_codes = pd.factorize(frame["user_id"])[0].astype(np.int64)
+    senders = None
+    if "partner" in frame:
+        codes, partners = pd.factorize(frame["partner"])
+        senders = Senders(tuple(map(str, partners)), codes.astype(np.int32))
     kept = frame.pop(_COUNTED).to_numpy(np.bool_) if _COUNTED in frame else None
     ids, names = ([str(text) for text in texts] for texts in (item_ids, categories))
-    return Log(events, starts, started_us, user_codes, ids, kept, names), frame
+    return Log(events, starts, started_us, user_codes, ids, kept, names, senders), frame
 
 
 def choose(log: Log, frame: pd.DataFrame, params: ExampleParams) -> Ints:
@@ -239,14 +304,19 @@ def log_to_parts(log: Log) -> Parts:
     """The encoded log as files."""
     arrays = {"events": log.events, "starts": log.starts, "started_us": log.started_us, "user_codes": log.user_codes}
     counted = {} if log.counted is None else {_COUNTED: log.counted}
-    return Parts({"item_ids": log.item_ids, "categories": list(log.categories)}, {**arrays, **counted})
+    meta = {"item_ids": log.item_ids, "categories": list(log.categories)}
+    if log.senders is None:
+        return Parts(meta, {**arrays, **counted})
+    sent_by = {_SENT_BY: log.senders.codes}
+    return Parts({**meta, _PARTNERS: list(log.senders.partners)}, {**arrays, **counted, **sent_by})
 
 
 def log_from_parts(parts: Parts) -> Log:
     """The log that `log_to_parts` wrote."""
     arrays: Mapping[str, Any] = parts.arrays
     rows = arrays["events"], arrays["starts"], arrays["started_us"], arrays["user_codes"]
-    return Log(*rows, list(parts.meta["item_ids"]), arrays.get(_COUNTED), list(parts.meta["categories"]))
+    senders = Senders(tuple(parts.meta[_PARTNERS]), arrays[_SENT_BY]) if _SENT_BY in arrays else None
+    return Log(*rows, list(parts.meta["item_ids"]), arrays.get(_COUNTED), list(parts.meta["categories"]), senders)
 
 
 def to_parts(examples: Examples) -> Parts:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from models.artifact import Parts
 from models.events.encode import EventArray
 from models.features import sessions
+from models.inference import shops
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
 from models.inference.training import TrainingInput
@@ -51,13 +52,14 @@ def fit(
 
 def fit_on(data: TrainingInput) -> Parts:
     """Fit to the whole log, with the fitted intent model and weights; a log too small to learn from gives the fallback."""
-    fitted = data.fitted
-    return ranker_model.to_parts(fit(data.log, seed=data.seed, model=fitted["intent"], weights=fitted["weights"]))
+    given = {"seed": data.seed, "model": data.fitted["intent"], "weights": data.fitted["weights"]}
+    return shops.fit(data.log, lambda log: ranker_model.to_parts(fit(log, **given)))
 
 
 def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any]) -> Ranker:
     """The ranker as it would have been before a period, fitted to the sessions that began earlier."""
-    return fit(earlier, parts.meta["params"], model=fitted["intent"], weights=fitted["weights"])
+    given = {"model": fitted["intent"], "weights": fitted["weights"]}
+    return shops.rebuilt(parts, earlier, lambda one, log: fit(log, one.meta["params"], **given))
 
 
 def by_time(log: Log) -> tuple[EventArray, npt.NDArray[np.bool_]]:

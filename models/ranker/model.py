@@ -36,6 +36,7 @@ from models.ranker import item_traits, item_vectors, kernels, neighbours
 from models.ranker.arrays import Catalogue, Mix, Scratch, Session
 from models.ranker.neighbours import NeighbourParams, Neighbours
 from models.schema import N_EVENT_TYPES, N_INTENTS
+from models.shops import ByShop
 
 _NOTHING: Final[Ints] = np.zeros(0, dtype=np.int64)
 _UNKNOWN_INTENT: Final[Floats] = np.zeros(N_INTENTS)
@@ -106,7 +107,7 @@ class Ranked(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Ranker:
+class Ranker(ByShop):
     """Sources and trees; safe to share between threads.
 
     Attributes

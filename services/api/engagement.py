@@ -1,5 +1,6 @@
 """``POST /v1/engagement``: score, next action, and the signal that the partner's policy would send. Nothing is written."""
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -42,14 +43,15 @@ class EngagementHandler:
         request, session = await parse(_REQUEST, call)
         user_id = pseudonym(self._shared.key(call.partner), request.user_id)
         state_item = request.current_state.item_id if request.current_state else None
-        models = self._shared.champions.current()
+        models = self._shared.champions.current().of(call.partner)
         consent = consents(call, request.session_data)
         known = self._known(user_id, state_item, session, now_us) if consent else Known(missing=(degraded.NO_CONSENT,))
         found = assess(session, models, known, state_item, now_us)
         moment = Moment(call.partner, user_id, now_us, _utc_offset_min(session))
         signal = self._signal(found, session, moment) if consent else wire.Signal("no_action", {})
         if call.caller is not WARM_UP and self._shared.shadow.wants():
-            self._shared.shadow.offer("engagement", lambda models: assess(session, models, known, state_item, now_us))
+            again = partial(_again, session, known, state_item, now_us, call.partner)
+            self._shared.shadow.offer("engagement", again)
         return on_wire(found, models, signal)
 
     def _signal(self, found: Assessment, session: LiveSession, moment: Moment) -> wire.Signal:
@@ -59,6 +61,10 @@ class EngagementHandler:
         """Read what the online store knows."""
         has_items = bool(session.item_ids or state_item)
         return engagement_features(self._shared.online.current(), user_id, state_item or last_item(session), has_items, now_us)
+
+
+def _again(session: LiveSession, known: Known, item_id: str | None, now_us: int, partner: str, models: ModelSet) -> Assessment:
+    return assess(session, models.of(partner), known, item_id, now_us)
 
 
 def _utc_offset_min(session: LiveSession) -> int:

@@ -72,7 +72,7 @@ class RecommendationHandler:
         """``POST /v1/recommendations``."""
         began_ns, now_us = time.perf_counter_ns(), call.received_at_us
         question = self._question(call, *await parse(_REQUEST, call))
-        models = self._shared.champions.current()
+        models = self._shared.champions.current().of(call.partner)
         try:
             known, bandit = self._read(question, models, call.partner, now_us)
             found = recommend(question.asked, question.session, models, known, question.who, now_us, bandit)
@@ -130,7 +130,7 @@ class RecommendationHandler:
         """Let a challenger answer too, where there is one."""
         if call.caller is not WARM_UP and self._shared.shadow.wants():
             asked, now_us = replace(question.asked, limit=TOP, explain=False), call.received_at_us
-            again = partial(_again, asked, question, known, now_us)
+            again = partial(_again, asked, question, known, now_us, call.partner)
             self._shared.shadow.offer("recommendations", again)
 
 
@@ -145,8 +145,8 @@ def began(session: LiveSession) -> str:
     return str(session.events["occurred_at_us"][0]) if len(session.events) else ""
 
 
-def _again(asked: Asked, question: Question, known: Known, now_us: int, models: ModelSet) -> Recommendation:
-    return recommend(asked, question.session, models, known, question.who, now_us)
+def _again(asked: Asked, question: Question, known: Known, now_us: int, partner: str, models: ModelSet) -> Recommendation:
+    return recommend(asked, question.session, models.of(partner), known, question.who, now_us)
 
 
 def on_wire(found: Recommendation, decision: str, models: ModelSet) -> wire.Recommendation:

@@ -1,14 +1,15 @@
 """Live associations: the champion's, kept up to date by the events that arrive, in one thread of every service process.
 
-It follows the log from the event up to which the champion was built. For every user with new events it reads that user's events
-again, so that sessions are whole whatever order events arrive in, and `models.associations.live` exchanges old for new.
-Then one reference is assigned; requests never wait. A process that begins anew folds the same tail again.
+`services.serving.association_tail` folds what is new; then one reference is assigned, and requests never wait. A process that
+begins anew folds the same tail again.
+
+Where partners are shops of their own (`models.shops`), each has a tail of its own, of the operator's events and its own. A
+partner with too few events to be built has the base, and on it all that it has sent.
 
 What happens beyond `Bounds` lets the rarest new pairs go, and `/readyz` says so; events are counted on.
 
 An event that validation quarantines after it was folded stays counted until the next champion, which never saw it. An erasure
-makes the tail be folded anew, without the user. Who has more than `MOST_EVENTS` believed events is a machine, and waits for the
-next champion too: reading such a history again for every event would make all others wait.
+makes the tail be folded anew, without the user.
 """
 
 import logging
@@ -20,27 +21,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-import msgspec
-import numpy as np
-import pandas as pd
-
 from infra.store.engines import closed_store
 from infra.store.errors import StoreUnavailable
-from infra.store.protocol import Store
-from infra.store.statements import events as sql
+from infra.store.events import partners_of
 from infra.store.statements.erasure import N_ERASED
 from infra.store.watch import StoreWatch
 from models.associations.eviction import Bounds
-from models.associations.live import LiveAssociations, rehearse
+from models.associations.live import rehearse
 from models.associations.model import AssociationStore
 from models.model_set import ModelSet
+from models.schema import LOCAL_PARTNER
+from services.serving.association_tail import Followed, Tail
 from services.serving.model_watch import ChampionWatcher
 
 POLL_S: Final = 0.1
-SETTLE_S: Final = 1.0  # gates know newer totals after this time, or after ten times what it takes if that is longer
-EVENTS_A_STEP: Final = 5_000
-MOST_EVENTS: Final = 20_000  # of one user
-_EVER_US: Final = 2**62
 _MOST: Final = Bounds()
 LET_GO: Final = (
     "associations: more has happened since the build than is kept live, so the rarest new pairs were let go; "
@@ -55,76 +49,6 @@ class _Answer(NamedTuple):
 
     source: ModelSet
     champions: ModelSet
-
-
-class Tail:
-    """Tail of the log that brings associations up to its end.
-
-    Parameters
-    ----------
-    store
-        With the log; used by one thread.
-    associations
-        With a ledger.
-    most_events
-        Of one user.
-    most
-        What is kept beside the build.
-    """
-
-    def __init__(
-        self, store: Store, associations: AssociationStore, most_events: int = MOST_EVENTS, most: Bounds = _MOST
-    ) -> None:
-        self._store = store
-        self._most_events = most_events
-        self._built_to = associations.built_to_seq
-        self.live = LiveAssociations(associations, most)
-        self._as_of_us = _EVER_US if associations.as_of_us is None else associations.as_of_us
-        self._position = associations.built_to_seq if associations.as_of_us is None else 0
-        self._settled_s, self._took_s = 0.0, 0.0
-
-    def step(self, last: int = _EVER_US) -> bool:
-        """Fold the next events, at most `EVENTS_A_STEP`; whether there may be more.
-
-        Parameters
-        ----------
-        last
-            No event after this number is folded: what a decision knew is known again by the number that it names.
-        """
-        newest = min(self._store.tail("associations").end(), last)
-        self._position = min(self._position, newest)  # where the newest events were erased, their numbers are given again
-        until = min(newest, self._position + EVENTS_A_STEP)
-        if until <= self._position:
-            return False
-        since = (self._position, until, self._built_to, self._as_of_us)
-        users = [user for (user,) in self._store.read(sql.USERS_SINCE, since)]
-        busy = self._store.read(sql.BUSY_BELIEVED, (_json(users), self._most_events)) if users else []
-        followed = [user for user in users if (user,) not in busy]
-        if followed:
-            self._fold(followed, until)
-        self._position = until
-        return until < newest
-
-    def _fold(self, users: list[object], until: int) -> None:
-        touches = self._store.read(sql.READ_TOUCHES, (_json(users), max(until, self._built_to)))
-        frame = pd.DataFrame(touches, columns=list(sql.TOUCH_COLUMNS), dtype=object)
-        frame = frame.astype({"seq": np.int64, "occurred_at_us": np.int64, "browser": np.int8})
-        seq, at_us = frame["seq"].to_numpy(), frame["occurred_at_us"].to_numpy()
-        known = (seq <= self._position) | ((seq <= self._built_to) & (at_us <= self._as_of_us))
-        counted = known | (seq <= until)
-        self.live.fold(frame[counted], ~known[counted])
-
-    def settle(self, now_s: float) -> None:
-        """Let all gates know the newest totals, if it is time for that."""
-        if self.live.is_settled or now_s - self._settled_s < max(SETTLE_S, 10 * self._took_s):
-            return
-        began = time.perf_counter()
-        self.live.settle()
-        self._settled_s, self._took_s = now_s, time.perf_counter() - began
-
-
-def _json(users: list[object]) -> str:
-    return msgspec.json.encode(users).decode()
 
 
 class LiveChampions:
@@ -145,7 +69,8 @@ class LiveChampions:
         self._watcher = watcher
         self._poll_s, self._most = poll_s, most
         self._answer = _Answer(watcher.current(), watcher.current())
-        self._tail: Tail | None = None
+        self._tails: dict[str, Tail] | None = {}  # by partner, the base's or everybody's by the operator's name; None: stopped
+        self._views: dict[str, AssociationStore] = {}
         self._followed: AssociationStore | None = None
         self._erased: object = None
         self._problems: Mapping[str, str] = MappingProxyType({})
@@ -185,8 +110,8 @@ class LiveChampions:
         while True:
             is_another = self._watcher.current().associations is not self._followed
             more = watch.look(time.monotonic(), self.follow, anyway=is_another)
-            if self._tail is not None:
-                self._tail.settle(time.monotonic())
+            for tail in (self._tails or {}).values():
+                tail.settle(time.monotonic())
             self._publish()
             if self._stopping.wait(0.0 if more else self._poll_s):
                 break
@@ -199,9 +124,11 @@ class LiveChampions:
         try:
             if champion is not self._followed or erased != self._erased:
                 self._erased = erased
-                self._followed, self._tail, self._problems = champion, None, MappingProxyType({})
-                self._tail = None if champion is None else Tail(self._store, champion, most=self._most)
-            more = self._tail is not None and self._tail.step()
+                self._followed, self._tails, self._problems = champion, {}, MappingProxyType({})
+            if champion is None or self._tails is None:
+                return False
+            self._begin(champion, self._tails)
+            more = any([tail.step() for tail in self._tails.values()])
         except StoreUnavailable:
             raise
         except (ValueError, KeyError, IndexError, TypeError) as error:
@@ -209,15 +136,32 @@ class LiveChampions:
             # Without its message, which may hold an id.
             told = log.isEnabledFor(logging.DEBUG)
             log.error("associations are not kept up to date: %s", type(error).__name__, exc_info=told)
-            self._tail, self._problems = None, MappingProxyType({"associations": STOPPED})
+            self._tails, self._problems = None, MappingProxyType({"associations": STOPPED})
             return False
-        if self._tail is not None and self._tail.live.n_evicted:
+        if any(tail.live.n_evicted for tail in self._tails.values()):
             self._problems = MappingProxyType({"associations": LET_GO})
         return more
 
+    def _begin(self, champion: AssociationStore, tails: dict[str, Tail]) -> None:
+        """Begin the tails that are missing: one for all, or the base's, those of shops that were built, and of new senders."""
+        if champion.shops is None:
+            if not tails:
+                tails[LOCAL_PARTNER] = Tail(self._store, champion, most=self._most)
+            return
+        for partner in {LOCAL_PARTNER: None, **champion.shops, **dict.fromkeys(partners_of(self._store))}:
+            if partner not in tails:
+                built = (LOCAL_PARTNER, partner) if partner in champion.shops else (LOCAL_PARTNER,)
+                followed = Followed(built, "" if partner in built else partner)
+                tails[partner] = Tail(self._store, champion.of(partner), most=self._most, followed=followed)
+
     def _publish(self) -> None:
         source = self._watcher.current()
-        if self._tail is not None and source.associations is self._followed:
-            view = self._tail.live.view
-            if self._answer.source is not source or self._answer.champions.associations is not view:
-                self._answer = _Answer(source, replace(source, associations=view))
+        if not self._tails or source.associations is not self._followed:
+            return
+        views = {partner: tail.live.view for partner, tail in self._tails.items()}
+        if self._answer.source is source and views == self._views:
+            return
+        self._views = dict(views)
+        base = views.pop(LOCAL_PARTNER)
+        shops = None if self._followed is None or self._followed.shops is None else views
+        self._answer = _Answer(source, replace(source, associations=base if shops is None else base.beside(shops)))

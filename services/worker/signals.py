@@ -148,7 +148,8 @@ class SignalDuty:
         for user, visit in sessions_at(self._store.read, wanted, until, now_us - SESSION_SPAN_US).items():
             session, item_id = visit.session, last_item(visit.session)
             read = engagement_features(online, user, item_id, bool(session.item_ids), now_us)
-            considered.append(Considered(causes[user], visit.believed, assess(session, champions, read, None, now_us)))
+            found = assess(session, champions.of(causes[user].partner), read, None, now_us)
+            considered.append(Considered(causes[user], visit.believed, found))
         return considered
 
     def _max_age_us(self, partner: str) -> int:

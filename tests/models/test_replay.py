@@ -8,7 +8,7 @@ import pytest
 from models.associations import model as associations
 from models.associations.model import AssociationParams
 from models.events.encode import NO_CODE, EventArray
-from models.inference.examples import Log
+from models.inference.examples import Log, Senders
 from models.item_ranking import Asked
 from models.model_set import ModelSet
 from models.questions.later import Later
@@ -73,3 +73,31 @@ def test_action_weights_move_the_dynamic_variant_only(models: ModelSet) -> None:
 def test_a_model_that_is_missing_is_named(models: ModelSet) -> None:
     with pytest.raises(ValueError, match="with ranker"):
         replay(replace(models, ranker=None), LATER, FIRST, LAST, Asked(ranker=True))
+
+
+@pytest.mark.parametrize("ranker", [False, True], ids=["associations", "ranker"])
+def test_a_session_is_asked_in_the_models_of_its_senders_shop(models: ModelSet, ranker: bool) -> None:
+    asked, ids = Asked(limit=5, ranker=ranker), np.array(["c", "b"], dtype=object)  # a shop that numbers them otherwise
+    sources = build_sources(*earlier(0, 1), ids, SourceParams(n_dims=2))
+    own = ModelSet(
+        associations=associations.build(*earlier(0, 1), ids, AssociationParams(min_llr=0.0)),
+        ranker=Ranker(sources, None, SourceParams(n_dims=2), "too_few_questions"),
+    )
+    assert models.associations is not None
+    assert models.ranker is not None
+    assert own.associations is not None
+    assert own.ranker is not None
+    apart = replace(
+        models,
+        associations=models.associations.beside({"shop": own.associations}),
+        ranker=models.ranker.beside({"shop": own.ranker}),
+    )
+    for partner, side in (("shop", own), ("another", models)):
+        sent = LATER._replace(log=LATER.log._replace(senders=Senders((partner,), np.zeros(3, np.int32))))
+        asks, alone = replay(apart, sent, FIRST, LAST, asked), replay(side, LATER, FIRST, LAST, asked)
+        assert asks.answers(STATIC).tolist() == alone.answers(STATIC).tolist()
+        assert asks.popular().tolist() == alone.popular().tolist()
+    assert (
+        replay(own, LATER, FIRST, LAST, asked).popular().tolist()
+        != replay(models, LATER, FIRST, LAST, asked).popular().tolist()
+    )

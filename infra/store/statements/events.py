@@ -39,8 +39,18 @@ BELIEVED_WITHIN: Final = (
     f"SELECT {_SEQ_AND_LOG}, browser FROM events WHERE occurred_at_us >= ? AND occurred_at_us <= ? "
     f"AND seq NOT IN ({_HELD_BACK}) AND believed = 1 ORDER BY seq"
 )
+# The same of a partner: (partner, since_us, until_us).
+BELIEVED_OF_PARTNER: Final = (
+    f"SELECT {_SEQ_AND_LOG}, browser FROM events WHERE partner = ? AND occurred_at_us >= ? AND occurred_at_us <= ? "
+    f"AND seq NOT IN ({_HELD_BACK}) AND believed = 1 ORDER BY seq"
+)
 # Instant of the event that a number of newer ones follow: (until_us, number).
 NTH_NEWEST: Final = "SELECT occurred_at_us FROM events WHERE occurred_at_us <= ? ORDER BY occurred_at_us DESC LIMIT 1 OFFSET ?"
+# The same of one partner; with the sign the events stay in the order of time: (until_us, partner, number).
+NTH_NEWEST_OF: Final = (
+    "SELECT occurred_at_us FROM events WHERE occurred_at_us <= ? AND +partner = ? ORDER BY occurred_at_us DESC LIMIT 1 OFFSET ?"
+)
+COUNT_BY_PARTNER: Final = "SELECT partner, count(*) FROM events GROUP BY partner"
 _OF_SOME: Final = f"FROM events WHERE user_id {one_of()} AND seq <= ? AND seq NOT IN ({_HELD_BACK})"
 _OF_USERS: Final = f"SELECT {_SEQ_AND_LOG} {_OF_SOME}"
 # Valid events of some users, given as a JSON list: (users, until_seq).
@@ -52,6 +62,17 @@ READ_RECENT: Final = f"SELECT {_SEQ_AND_LOG}, browser {_OF_SOME} AND occurred_at
 USERS_BETWEEN: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ?"
 # Who did something that a fold of the log up to an event and an instant does not have: (after_seq, until_seq, seq, instant).
 USERS_SINCE: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ? AND (seq > ? OR occurred_at_us > ?)"
+# The same of some partners; of one more, whoever did anything: (after_seq, until_seq, seq, instant, partners, one more).
+USERS_SINCE_OF: Final = (
+    "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ? "
+    f"AND ((seq > ? OR occurred_at_us > ?) AND partner {one_of()} OR partner = ?)"
+)
+# The first partner, by name, behind another: (partner).
+NEXT_PARTNER: Final = "SELECT min(partner) FROM events WHERE partner > ?"
+# Events of a partner; without the sign, the whole log would be read in its own order. The first behind an event, and the one
+# that a number of newer ones follow: (partner, after_seq), (partner, until_seq, number).
+FIRST_OF_PARTNER: Final = "SELECT min(+seq) FROM events WHERE partner = ? AND seq > ?"
+NTH_OF_PARTNER: Final = "SELECT seq FROM events WHERE partner = ? AND seq <= ? ORDER BY +seq DESC LIMIT 1 OFFSET ?"
 # Those of some users who have more events than a number: (users, number).
 BUSY_USERS: Final = f"SELECT user_id FROM events WHERE user_id {one_of()} GROUP BY user_id HAVING count(*) > ?"
 # The same by believed events.

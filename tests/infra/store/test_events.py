@@ -156,3 +156,11 @@ def test_a_window_has_the_newest_events_that_count_and_all_of_a_smaller_log(log)
     assert len(store.newest_believed(log, 5)) == 5
     hold_back(log, *((seq, "odd") for seq in (1, 2, 3)))
     assert store.newest_believed(log, 2).empty
+
+
+def test_who_floods_the_log_pushes_nobody_out_of_the_window(log):
+    append(log, events("a", "b").assign(occurred_at_us=[1, 2]), partner="shop")
+    append(log, events(*"cdefghij").assign(occurred_at_us=range(3, 11)), partner="flood")
+    found = store.newest_believed(log, 6)
+    assert found.groupby("partner")["occurred_at_us"].agg(list).to_dict() == {"flood": [6, 7, 8, 9, 10], "shop": [1, 2]}
+    assert store.newest_believed(log, 6, until_us=9)["occurred_at_us"].max() == 9

@@ -38,7 +38,7 @@ from services.api import engagement, recommendations, wire
 from services.api.app import build_app
 from services.http.guard import AdmitAll
 from services.serving.action_weights import LiveWeights
-from services.serving.associations import Tail
+from services.serving.association_tail import Tail
 from services.serving.model_watch import ChampionSource, ChampionWatcher
 from services.serving.profiles import read_snapshot
 from services.serving.reads import engagement_features

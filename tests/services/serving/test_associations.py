@@ -29,7 +29,9 @@ from models.inference import examples
 from models.weight_profile import STATIC
 from services.api.app import App, build_app
 from services.http.guard import AdmitAll
-from services.serving.associations import LiveChampions, Tail
+from services.serving import association_tail
+from services.serving.association_tail import Followed, Tail
+from services.serving.associations import LiveChampions
 from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
 from tests.waiting import PATIENCE_S, until
@@ -74,19 +76,23 @@ def test_an_accepted_event_changes_the_answers_of_every_process(crowned: Path, t
         until(lambda: beside(again, "lamp") == pytest.approx(scores), "a new start gives another answer")
 
 
-def put(home: Path, *events: dict[str, Any]) -> None:
+def put(home: Path, *events: dict[str, Any], partner: str = "shop") -> None:
     writer = open_writer(home, lambda: NOW_US)
-    writer.append("shop", [to_row(event, event["user_id"]) for event in events]).result(PATIENCE_S)
+    writer.append(partner, [to_row(event, event["user_id"]) for event in events]).result(PATIENCE_S)
     writer.close()
 
 
-def rebuilt(home: Path, *, to_seq: int = 2**62, as_of_us: int | None = None) -> AssociationStore:
-    """What the flow would build from the log."""
+def rebuilt(
+    home: Path, *, to_seq: int = 2**62, as_of_us: int | None = None, partners: tuple[str, ...] | None = None
+) -> AssociationStore:
+    """What the flow would build from the log, or from the events of some partners."""
     with closing(open_store(home)) as store:
         frame = read_events(store, until_us=as_of_us, believed=True)
     frame = frame[frame["seq"] <= to_seq]
+    seq = int(frame["seq"].max()) if len(frame) else 0
+    frame = frame if partners is None else frame[frame["partner"].isin(partners)]
     built = from_log.built(examples.read_log(frame)[0], {"min_llr": 0.0})
-    return replace(built, built_to_seq=int(frame["seq"].max()) if len(frame) else 0, as_of_us=as_of_us)
+    return replace(built, built_to_seq=seq, as_of_us=as_of_us)
 
 
 def told(store: AssociationStore, item: str) -> dict[str, float]:
@@ -114,6 +120,35 @@ def test_a_build_as_of_an_instant_is_brought_up_to_date_as_well(tmp_path: Path) 
     tail = Tail(open_store(tmp_path), store)
     tail.step()
     assert told(tail.live.view, "a") == pytest.approx(told(rebuilt(tmp_path), "a"), rel=1e-5)
+
+
+@pytest.mark.parametrize("built_to", [0, 7, 12, 24])
+@pytest.mark.parametrize("ours", ["built", "unbuilt"])
+def test_a_tail_of_some_partners_equals_a_build_of_theirs(tmp_path: Path, built_to: int, ours: str) -> None:
+    for k in range(0, 24, 3):  # of three partners by turns
+        put(tmp_path, *LOG[k : k + 2], partner=("local", ours)[k % 2])
+        put(tmp_path, view(f"x{k}", "x", k, "z"), view(f"y{k}", LOG[k]["item_id"], k + 1, "z"), partner="another")
+    put(tmp_path, view("late", "a", 50, "u"), view("later", "e", 51, "u"), partner=ours)
+    followed = Followed(("local", "built")) if ours == "built" else Followed(("local",), ours)
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=built_to, partners=followed.built), followed=followed)
+    assert tail.step() is False
+    whole = rebuilt(tmp_path, partners=("local", ours))
+    for item in "abcde":
+        assert told(tail.live.view, item) == pytest.approx(told(whole, item), rel=1e-5)
+    assert tail.live.view.code("x") == NO_CODE
+
+
+def test_of_a_partner_that_was_not_built_the_newest_events_are_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(association_tail, "LEAST_EVENTS", 4)
+    put(tmp_path, *LOG[:6], partner="local")
+    put(tmp_path, view("1", "x", 1), view("2", "a", 2), view("3", "y", 3, "v"), *LOG[6:9], partner="new")
+    store = rebuilt(tmp_path, to_seq=12, partners=("local",))
+    put(tmp_path, view("4", "z", 50, "v"), partner="new")
+    tail = Tail(open_store(tmp_path), store, followed=Followed(("local",), "new"))
+    tail.step()
+    assert [tail.live.view.code(item) == NO_CODE for item in "xyz"] == [True, False, False]
 
 
 def test_what_is_in_quarantine_is_not_counted(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from models.model_set import ModelSet
 from models.ranker import from_log as log_ranker
 from models.recommend import Who, recommend
 from models.simulator import ShopConfig, simulate
-from services.serving.associations import Tail
+from services.serving.association_tail import Tail
 from services.signals.catalog import Catalog
 
 LEAST_VISITORS = 30  # of an anchor; with 100 less is moved still

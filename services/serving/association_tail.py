@@ -1,0 +1,140 @@
+"""Tail of the log that keeps associations up to date: everybody's events, or those of some partners.
+
+It follows the log from the event up to which the associations were built. For every user with new events it reads that user's
+events again, so that sessions are whole whatever order events arrive in, and `models.associations.live` exchanges old for new.
+
+Who has more than `MOST_EVENTS` believed events is a machine, and waits for the next build: reading such a history again for
+every event would make all others wait.
+"""
+
+import time
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from infra.store.protocol import Store
+from infra.store.statements import events as sql
+from models.associations.eviction import Bounds
+from models.associations.live import LiveAssociations
+from models.associations.model import AssociationStore
+from models.shops import LEAST_EVENTS
+
+SETTLE_S: Final = 1.0  # gates know newer totals after this time, or after ten times what it takes if that is longer
+EVENTS_A_STEP: Final = 5_000
+MOST_EVENTS: Final = 20_000  # of one user
+_EVER_US: Final = 2**62
+_MOST: Final = Bounds()
+
+
+class Followed(NamedTuple):
+    """Partners whose events a tail follows.
+
+    Attributes
+    ----------
+    built
+        Those whose events are in the build.
+    unbuilt
+        One of whom the build has nothing; "" for none.
+    """
+
+    built: tuple[str, ...]
+    unbuilt: str = ""
+
+
+class Tail:
+    """Tail of the log that brings associations up to its end.
+
+    Parameters
+    ----------
+    store
+        With the log; used by one thread.
+    associations
+        With a ledger.
+    most_events
+        Of one user.
+    most
+        What is kept beside the build.
+    followed
+        Whose events; everybody's if None.
+    """
+
+    def __init__(
+        self, store: Store, associations: AssociationStore, most_events: int = MOST_EVENTS, most: Bounds = _MOST,
+        followed: Followed | None = None,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._followed = followed
+        self._most_events = most_events
+        self._built_to = associations.built_to_seq
+        self.live = LiveAssociations(associations, most)
+        self._as_of_us = _EVER_US if associations.as_of_us is None else associations.as_of_us
+        self._position = associations.built_to_seq if associations.as_of_us is None else 0
+        self._unbuilt_from = 0
+        if followed and followed.unbuilt:
+            self._begin(followed.unbuilt)
+        self._settled_s, self._took_s = 0.0, 0.0
+
+    def _begin(self, partner: str) -> None:
+        """Begin where the newest events of a partner do that are as many as are not worth a build."""
+        passed = self._store.read(sql.NTH_OF_PARTNER, (partner, self._built_to, LEAST_EVENTS))
+        self._unbuilt_from = passed[0][0] if passed else 0
+        first = self._store.read(sql.FIRST_OF_PARTNER, (partner, self._unbuilt_from))[0][0]
+        if first is not None:
+            self._position = min(self._position, first - 1)
+
+    def step(self, last: int = _EVER_US) -> bool:
+        """Fold the next events, at most `EVENTS_A_STEP`; whether there may be more.
+
+        Parameters
+        ----------
+        last
+            No event after this number is folded: what a decision knew is known again by the number that it names.
+        """
+        newest = min(self._store.tail("associations").end(), last)
+        self._position = min(self._position, newest)  # where the newest events were erased, their numbers are given again
+        until = min(newest, self._position + EVENTS_A_STEP)
+        if until <= self._position:
+            return False
+        since = (self._position, until, self._built_to, self._as_of_us)
+        users = [user for (user,) in self._since(*since)]
+        busy = self._store.read(sql.BUSY_BELIEVED, (_json(users), self._most_events)) if users else []
+        followed = [user for user in users if (user,) not in busy]
+        if followed:
+            self._fold(followed, until)
+        self._position = until
+        return until < newest
+
+    def _since(self, *since: int) -> list[tuple[object]]:
+        """Who did something that is not in the live associations."""
+        if self._followed is None:
+            return self._store.read(sql.USERS_SINCE, since)
+        built, unbuilt = self._followed
+        return self._store.read(sql.USERS_SINCE_OF, (*since, _json(list(built)), unbuilt))
+
+    def _fold(self, users: list[object], until: int) -> None:
+        touches = self._store.read(sql.READ_TOUCHES, (_json(users), max(until, self._built_to)))
+        frame = pd.DataFrame(touches, columns=list(sql.TOUCH_COLUMNS), dtype=object)
+        frame = frame.astype({"seq": np.int64, "occurred_at_us": np.int64, "browser": np.int8})
+        is_built = np.ones(len(frame), np.bool_)
+        if self._followed is not None:
+            is_built = frame["partner"].isin(self._followed.built).to_numpy()
+            unbuilt = (frame["partner"] == self._followed.unbuilt).to_numpy() & (frame["seq"] > self._unbuilt_from).to_numpy()
+            frame, is_built = frame[is_built | unbuilt], is_built[is_built | unbuilt]
+        seq, at_us = frame["seq"].to_numpy(), frame["occurred_at_us"].to_numpy()
+        known = (seq <= self._position) | (is_built & (seq <= self._built_to) & (at_us <= self._as_of_us))
+        counted = known | (seq <= until)
+        self.live.fold(frame[counted], ~known[counted])
+
+    def settle(self, now_s: float) -> None:
+        """Let all gates know the newest totals, if it is time for that."""
+        if self.live.is_settled or now_s - self._settled_s < max(SETTLE_S, 10 * self._took_s):
+            return
+        began = time.perf_counter()
+        self.live.settle()
+        self._settled_s, self._took_s = now_s, time.perf_counter() - began
+
+
+def _json(users: list[object]) -> str:
+    return msgspec.json.encode(users).decode()
