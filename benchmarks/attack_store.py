@@ -32,6 +32,7 @@ from infra.secret import secret
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from infra.store.events import append_events
+from infra.store.statements.events import NEWEST_EVENT
 from models.events.identity import PSEUDONYM_BYTES, partner_key, pseudonym
 from models.simulator.config import ShopConfig, ending_at
 from models.simulator.simulation import simulate
@@ -43,6 +44,8 @@ SHOP: Final = ShopConfig(n_users=2_500, n_days=8, n_items=1_000)
 N_ERASED: Final = 2_000
 MOST_S: Final = 60.0
 PATIENCE_S: Final = 600.0
+CATCH_UP_S: Final = 3_600.0
+DUTIES: Final = ("online_features", "action_weights", "signals", "rewards")  # that follow the log
 FLOWS: Final = 3  # beside the erasure
 HEX: Final = re.compile(rb"[0-9a-f]{%d,}" % (2 * PSEUDONYM_BYTES))
 UNFINISHED: Final = "SELECT count(*) FROM tombstones WHERE completed_at_us IS NULL"
@@ -62,10 +65,10 @@ def run(home: Path, long: bool) -> Iterator[Outcome]:
     yield retention(home)
 
 
-def long_log(home: Path, n_rows: int) -> tuple[int, list[str]]:
-    """Append at least so many events; how many, and the users as the partner calls them."""
+def long_log(home: Path, n_rows: int, age_us: int = 3_600_000_000) -> tuple[int, list[str]]:
+    """Append at least so many events, the newest so old; how many, and the users as the partner calls them."""
     now_us, users, n = time.time_ns() // 1000, list[str](), 0
-    events, key = simulate(ending_at(SHOP, now_us - 3_600_000_000)).events, partner_key(secret(home), "shop")
+    events, key = simulate(ending_at(SHOP, now_us - age_us)).events, partner_key(secret(home), "shop")
     with closing(open_store(home, bulk=True)) as store:
         for copy in range(-(-n_rows // len(events))):
             known = {user: pseudonym(key, f"{user}-{copy}") for user in events["user_id"].unique()}
@@ -81,6 +84,7 @@ def erasure(home: Path, n_rows: int, users: list[str]) -> Iterator[Outcome]:
         worker = spawn(("worker",), {"ATTUNE_HOME": str(home)}, home / "worker.log")
         try:
             event_to_feature.wait_for(home)
+            _wait_until_caught_up(home)
             began = time.monotonic()
             n_taken = _delete(served, users)
             calls_s, began = time.monotonic() - began, time.monotonic()
@@ -98,6 +102,17 @@ def erasure(home: Path, n_rows: int, users: list[str]) -> Iterator[Outcome]:
     held = took_s <= MOST_S and not left and n_taken == len(users) and n_flows == FLOWS
     yield Outcome(name, f"complete within {MOST_S:g} s of the last call; flows begin meanwhile", seen, held)
     yield _searched(home, users, name)
+
+
+def _wait_until_caught_up(home: Path) -> None:
+    """Let the worker look at the whole log for the first time; erasures come to a worker that follows it."""
+    until = time.monotonic() + CATCH_UP_S
+    with closing(open_store(home)) as store:
+        ((newest,),) = store.read(NEWEST_EVENT)
+        while any((store.tail(name).position() or 0) < newest for name in DUTIES):
+            if time.monotonic() > until:
+                raise RuntimeError(f"the worker has not caught up within {CATCH_UP_S:g} s")
+            time.sleep(1.0)
 
 
 def _delete(served: Service, users: list[str]) -> int:
