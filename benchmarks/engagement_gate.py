@@ -41,14 +41,11 @@ def candidates(n_users: int, seed: int) -> tuple[Mapping[str, Floats], compariso
     found = examples.assemble(log, rows, nothing)
     split = found.split(params)
     learn, held = ~split.test, split.test
-    targets = {
-        name: next_action.Targets(found.next_action[learn, k].astype(int), found.purchase[learn, k])
-        for k, name in enumerate(HORIZONS_S)
-    }
+    waits = next_action.Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us).where(learn)
     features = found.next_action_features()
     quick = next_action.NextActionParams(TREES, TREES)
-    later = next_action.fit(features[learn], targets, quick, valid=split.valid[learn]).horizons["medium_term"].purchase
-    predicted = np.asarray(later.predict(features)[:, 1], dtype=np.float64)
+    later = next_action.fit(features[learn], waits, quick, valid=split.valid[learn])
+    predicted = np.asarray(later.predict(features)["medium_term"].p_purchase, dtype=np.float64)
 
     def fitted(which: Any) -> EngagementModel | None:
         one = Rows(

@@ -17,12 +17,11 @@ from models.features import items, sessions, users
 from models.inference import intent, labels, next_action
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
-from models.inference.next_action import NextActionModel, NextActionParams, Targets
+from models.inference.next_action import NextActionModel, NextActionParams, Waits
 from models.learners import boosting, trees
 from models.model_specs import MODEL_NAMES
 from models.ranker import from_log as log_ranker
 from models.ranker import model as ranker
-from models.schema import HORIZONS_S
 from models.simulator.config import ShopConfig
 from models.simulator.simulation import simulate
 
@@ -46,10 +45,8 @@ def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[s
     user_codes = np.unique(frame["user_id"].to_numpy(str), return_inverse=True)[1].astype(np.int64)
     unknown = np.tile(np.concatenate((users.NOTHING_YET, items.NOTHING_YET)), (len(events), 1))
     wide = np.hstack((features, unknown)).astype(np.float32)
-    targets = {
-        name: Targets(labels.next_actions(events, starts, horizon_s), labels.purchase_within(events, user_codes, horizon_s))
-        for name, horizon_s in HORIZONS_S.items()
-    }
+    at_us = events["occurred_at_us"]
+    waits = Waits(*labels.following(events, user_codes), at_us.max() - at_us)
     few = NextActionParams(
         *(
             dataclasses.replace(part, n_rounds=min(part.n_rounds, n_rounds))
@@ -58,7 +55,7 @@ def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[s
     )
     models: dict[str, IntentModel | NextActionModel] = {
         "intent": (guess := intent.fit(features, probabilities, trees.BoostParams(n_rounds=n_rounds), valid=valid)),
-        "next_action": (foresight := next_action.fit(wide, targets, few, valid=valid)),
+        "next_action": (foresight := next_action.fit(wide, waits, few, valid=valid)),
     }
     rows = {"intent": features[:4], "next_action": wide[:4]}
     parts = {

@@ -70,8 +70,8 @@ class Log(NamedTuple):
     categories: npt.NDArray[np.object_]
 
 
-def read(path: Path, format: str) -> Log:
-    """Read a file; rows that the adapter refuses, and instants far from all others (a fault of some files), are left out.
+def frame_of(path: Path, format: str) -> pd.DataFrame:
+    """Read a file as events, without rows that the adapter refuses and instants far from all others (a fault of some files).
 
     Raises
     ------
@@ -89,8 +89,13 @@ def read(path: Path, format: str) -> Log:
         raise ValueError(f"{path.name}: no event can be used; most often: {refused.most_common(1)[0][0]}")
     at = frame["occurred_at_us"]
     low, high = at.quantile([0.005, 0.995])
-    frame = frame[(at >= low - (high - low)) & (at <= high + (high - low))].reset_index(drop=True)
-    frame = sessions.sessionize(frame)
+    within: pd.DataFrame = frame[(at >= low - (high - low)) & (at <= high + (high - low))]
+    return within.reset_index(drop=True)
+
+
+def read(path: Path, format: str) -> Log:
+    """Read a file as sessions; see `frame_of`."""
+    frame = sessions.sessionize(frame_of(path, format))
     starts, encoded = sessions.starts(frame), encode(frame)
     started_us = split.session_starts_us(np.ascontiguousarray(encoded.events["occurred_at_us"]), starts)
     user, ids = pd.factorize(frame["user_id"])

@@ -1,13 +1,13 @@
 """Live session: one visit as the folds read it, whether a request brought it along or the log holds it."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models.events.encode import EVENT_DTYPE, EventArray
-from models.schema import EVENT_TYPES, EventType
+from models.events.encode import EVENT_DTYPE, NO_CODE, EventArray
+from models.schema import EVENT_TYPES, MEASURES, EventType
 
 Texts = Sequence[str] | npt.NDArray[np.object_]
 CART_EVENTS: Final = np.zeros(len(EVENT_TYPES), dtype=np.bool_)  # by event type: what changes the cart, or buys
@@ -63,6 +63,81 @@ def _recoded(events: EventArray, name: str, texts: Texts | None) -> list[str]:
     place = {code: k for k, code in enumerate(dict.fromkeys(code for code in codes if code >= 0))}
     events[name] = [place.get(code, -1) for code in codes]
     return [] if texts is None else [str(texts[code]) for code in place]
+
+
+class CurrentState(NamedTuple):
+    """State of a visitor: the item she looks at, else the category, and the search that led there; None where unknown.
+
+    Attributes
+    ----------
+    query_length
+        Of the words searched for, in characters; the words themselves go no further than the door.
+    """
+
+    item_id: str | None = None
+    category: str | None = None
+    query_length: int | None = None
+
+
+def looking_at(session: LiveSession, state: CurrentState, now_us: int) -> LiveSession:
+    """The session as it is when the visitor has come to a state: with the events that brought her there, if it lacks them.
+
+    So every fold and model that reads events reads the state too, as it was trained to. A search precedes what it led to.
+
+    Parameters
+    ----------
+    now_us
+        When she is there, microseconds since 1970.
+
+    Examples
+    --------
+    >>> session = looking_at(EMPTY, CurrentState(category="shoes", query_length=12), 0)
+    >>> [EVENT_TYPES[kind] for kind in session.events["event_type"]], session.categories
+    (['search', 'category_browse'], ['shoes'])
+    """
+    last = session.events[-1] if len(session.events) else None
+    missing: list[tuple[EventType, str | None, str | None, float]] = []
+    if state.query_length is not None and not _searched(last, state.query_length):
+        missing.append((EventType.SEARCH, None, None, float(state.query_length)))
+    if state.item_id is not None:
+        if last_item(session) != state.item_id:
+            missing.append((EventType.ITEM_VIEW, state.item_id, state.category, np.nan))
+    elif state.category is not None and not _browsed(session, state.category):
+        missing.append((EventType.CATEGORY_BROWSE, None, state.category, np.nan))
+    if not missing:
+        return session
+    items, categories = list(session.item_ids), list(session.categories)
+    more = np.zeros(len(missing), dtype=EVENT_DTYPE)
+    for name in MEASURES:
+        more[name] = np.nan
+    for name in ("utc_offset_min", "device", "referrer"):
+        more[name] = 0 if last is None else last[name]
+    more["occurred_at_us"] = now_us if last is None else max(now_us, int(last["occurred_at_us"]))
+    for row, (kind, item_id, category, query_length) in zip(more, missing, strict=True):
+        row["event_type"], row["query_length"] = kind, query_length
+        row["item"], row["category"] = _code(items, item_id), _code(categories, category)
+    return LiveSession(np.concatenate((session.events, more)), items, categories)
+
+
+def _searched(last: Any, query_length: int) -> bool:
+    kinds = (EventType.SEARCH, EventType.SEARCH_REFINE)
+    return last is not None and last["event_type"] in kinds and last["query_length"] == query_length
+
+
+def _browsed(session: LiveSession, category: str) -> bool:
+    """Whether the newest event that names a category names this one."""
+    codes = session.events["category"]
+    known = codes[codes >= 0]
+    return bool(len(known)) and session.categories[int(known[-1])] == category
+
+
+def _code(texts: list[str], text: str | None) -> int:
+    """Place of a text, which is added if it is new; `NO_CODE` for None."""
+    if text is None:
+        return NO_CODE
+    if text not in texts:
+        texts.append(text)
+    return texts.index(text)
 
 
 def last_item(session: LiveSession) -> str | None:

@@ -13,7 +13,7 @@ from models.inference.examples import ExampleParams, Examples, Log
 from models.learners.trees import BoostParams
 from models.model_set import ModelSet
 from models.ranker import from_log as log_ranker
-from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
+from models.schema import ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
 from models.simulator import ShopConfig, simulate
 from models.statistics.split import Split
 from models.weight_profile import HEURISTIC
@@ -46,12 +46,9 @@ def fit(config: ShopConfig) -> Fitted:
     split = found.split(ExampleParams())
     learn, valid, from_us = ~split.test, split.valid[~split.test], split.test_from_us
     model = intent.fit(found.session_features[learn], found.p_intent[learn], QUICK, valid=valid)
-    targets = {
-        name: next_action.Targets(found.next_action[learn, k].astype(np.int64), found.purchase[learn, k])
-        for k, name in enumerate(HORIZONS_S)
-    }
+    waits = next_action.Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us).where(learn)
     wide = found.next_action_features()
-    following = next_action.fit(wide[learn], targets, next_action.NextActionParams(QUICK, QUICK), valid=valid)
+    following = next_action.fit(wide[learn], waits, next_action.NextActionParams(QUICK, QUICK), valid=valid)
     seen = Rows(
         found.session_features[learn], found.purchase[learn, 1], valid, found.started_us[learn],
         following.predict(wide[learn])["medium_term"].p_purchase,

@@ -8,9 +8,9 @@ import numpy as np
 from flows import train
 from infra.artifacts import write_parts
 from models.artifact import Parts
-from models.inference import examples
+from models.inference import examples, labels
 from models.inference.examples import Examples, Log
-from models.schema import HORIZONS_S, INTENTS, ITEM_FEATURES, SESSION_FEATURES, USER_FEATURES
+from models.schema import INTENTS, ITEM_FEATURES, SESSION_FEATURES, USER_FEATURES
 
 WINDOW = {"as_of_us": None, "last_seq": 0}
 
@@ -20,10 +20,10 @@ def empty_rows(n: int) -> Examples:
     sessions, users, items = (
         np.zeros((n, len(columns)), dtype=np.float32) for columns in (SESSION_FEATURES, USER_FEATURES, ITEM_FEATURES)
     )
-    instants, labels = np.zeros(n, dtype=np.int64), np.zeros((n, len(HORIZONS_S)), dtype=np.bool_)
-    p_intent, none = np.full((n, len(INTENTS)), 1 / len(INTENTS)), np.zeros((n, len(HORIZONS_S)), dtype=np.int8)
+    zeros, never = np.zeros(n, dtype=np.int64), np.full(n, labels.NEVER)
+    p_intent, leaves = np.full((n, len(INTENTS)), 1 / len(INTENTS)), np.full(n, labels.LEAVE, dtype=np.int8)
     told = np.ones(n, dtype=np.bool_)
-    return Examples(sessions, users, items, told, instants, instants, p_intent, none, labels, labels, np.arange(n))
+    return Examples(sessions, users, items, told, zeros, zeros, p_intent, leaves, never, never, zeros, np.arange(n))
 
 
 def write_run(folder: Path, rows: Examples, log: Log | None = None, **told: Any) -> Path:

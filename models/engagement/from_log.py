@@ -20,9 +20,9 @@ def fit_on(data: TrainingInput) -> Parts:
     examples, medium = data.examples, list(HORIZONS_S).index("medium_term")
     early = ~data.split.test | data.unjudged
     later, valid_from_us = (data.split.valid | data.unjudged)[early], data.split.valid_from_us
-    purchase = data.fitted["next_action"].horizons["medium_term"].purchase
+    outlook = data.fitted["next_action"].predict(examples.next_action_features()[early][later])["medium_term"]
     predicted = np.zeros(len(later))
-    predicted[later] = purchase.predict(examples.next_action_features()[early][later])[:, 1]
+    predicted[later] = outlook.p_purchase
     rows = Rows(
         examples.session_features[early], examples.purchase[early, medium], later, examples.started_us[early], predicted
     ).where(examples.covered[early, medium])

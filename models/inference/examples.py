@@ -33,6 +33,7 @@ from models.statistics import split
 _COUNTED: Final = "counted"
 _PARTNERS: Final = "partners"
 _SENT_BY: Final = "sent_by"
+_HORIZONS_US: Final = np.array([int(1e6 * seconds) for seconds in HORIZONS_S.values()])
 _HASH_KEY: Final = "attune-examples!"  # 16 characters; another key, another sample
 
 
@@ -173,8 +174,11 @@ class Examples(NamedTuple):
         Instant of the event and of its session's start, shape (n_rows,).
     p_intent
         Weak labels as probabilities, shape (n_rows, n_intents).
-    next_action, purchase, covered
-        Shape (n_rows, n_horizons), in the order of `HORIZONS_S`.
+    following
+        Type of the visitor's next event (`labels.following`), shape (n_rows,).
+    wait_us, purchase_wait_us, known_us
+        Microseconds until the next event, until the next purchase (`labels.NEVER` where none comes), and until the log ends,
+        shape (n_rows,).
     rows
         Place of each row in the log, shape (n_rows,).
     """
@@ -186,10 +190,29 @@ class Examples(NamedTuple):
     at_us: Ints
     started_us: Ints
     p_intent: npt.NDArray[np.float64]
-    next_action: npt.NDArray[np.int8]
-    purchase: Flags
-    covered: Flags
+    following: npt.NDArray[np.int8]
+    wait_us: Ints
+    purchase_wait_us: Ints
+    known_us: Ints
     rows: Ints
+
+    @property
+    def next_action(self) -> npt.NDArray[np.int8]:
+        """Next action within each of `HORIZONS_S`, index into `NEXT_ACTIONS`, shape (n_rows, n_horizons)."""
+        return np.where(self._within(self.wait_us), self.following[:, None], labels.LEAVE).astype(np.int8)
+
+    @property
+    def purchase(self) -> Flags:
+        """Rows that a purchase follows within each of `HORIZONS_S`, shape (n_rows, n_horizons)."""
+        return self._within(self.purchase_wait_us)
+
+    @property
+    def covered(self) -> Flags:
+        """Rows of which the log covers each of `HORIZONS_S` to its end, shape (n_rows, n_horizons)."""
+        return np.asarray(self.known_us[:, None] >= _HORIZONS_US)
+
+    def _within(self, wait_us: Ints) -> Flags:
+        return np.asarray(wait_us[:, None] <= _HORIZONS_US)
 
     def split(self, params: ExampleParams) -> split.Split:
         """The periods of these rows."""
@@ -272,7 +295,7 @@ def assemble(log: Log, rows: Ints, known: pd.DataFrame) -> Examples:
     events, starts = log.events[rows], log.starts[rows]
     at_us = np.ascontiguousarray(events["occurred_at_us"])
     end_us = int(log.events["occurred_at_us"].max(initial=0))
-    horizons = list(HORIZONS_S.values())
+    after = labels.following(log.events, log.user_codes)
     return Examples(
         session_features=sessions.fold(events, starts),
         user_features=_users(known, at_us),
@@ -281,9 +304,10 @@ def assemble(log: Log, rows: Ints, known: pd.DataFrame) -> Examples:
         at_us=at_us,
         started_us=log.started_us[rows],
         p_intent=labels.intent_probabilities(events, starts),
-        next_action=np.column_stack([labels.next_actions(events, starts, h) for h in horizons]),
-        purchase=np.column_stack([labels.purchase_within(log.events, log.user_codes, h)[rows] for h in horizons]),
-        covered=np.column_stack([labels.covered(at_us, h, end_us) for h in horizons]),
+        following=after.kind[rows],
+        wait_us=after.wait_us[rows],
+        purchase_wait_us=after.purchase_wait_us[rows],
+        known_us=end_us - at_us,
         rows=rows,
     )
 

@@ -3,7 +3,7 @@
 **Intent.** The rules of `models.inference.intent_rules` vote; a hidden Markov chain with a sticky intent joins the votes of a
 session from both sides (forward-backward); then the shares are estimated once more from the result.
 
-**Next action.** The type of the event that follows within the horizon, else "leave".
+**Next action.** What the visitor does next and after how long, and how long it takes until the next purchase.
 """
 
 from typing import Final, NamedTuple
@@ -18,6 +18,7 @@ from models.inference.intent_rules import KIND_VOTES, MEASURE_VOTES, RELATION_VO
 from models.schema import N_EVENT_TYPES, N_INTENTS, NEXT_ACTIONS, EventType
 
 LEAVE: Final = NEXT_ACTIONS.index("leave")
+NEVER: Final = np.iinfo(np.int64).max  # a wait without an end
 SILENT: Final = -1  # level of a signal that an event does not have
 N_THIRDS: Final = 3
 
@@ -145,17 +146,29 @@ def _check(events: EventArray, starts: Flags) -> None:
         raise ValueError("the first row must start a session")
 
 
-def next_actions(events: EventArray, starts: Flags, horizon_s: float) -> npt.NDArray[np.int8]:
-    """Type of the event that follows within the horizon, else leaving: index into `NEXT_ACTIONS`, shape (n_events,).
+class Following(NamedTuple):
+    """Next event and next purchase of each event's visitor, in whatever session; all of shape (n_events,), as given.
+
+    Attributes
+    ----------
+    kind
+        Type of the next event, int8; `LEAVE` where there is none.
+    wait_us, purchase_wait_us
+        Microseconds until the next event and until the next purchase; `NEVER` where there is none.
+    """
+
+    kind: npt.NDArray[np.int8]
+    wait_us: Ints
+    purchase_wait_us: Ints
+
+
+def following(events: EventArray, user_codes: npt.NDArray[np.int64]) -> Following:
+    """The next event and the next purchase of each event's visitor.
 
     Parameters
     ----------
-    events
-        Shape (n_events,), each sequence in time order.
-    starts
-        First row of each sequence. Sessions: only the session's own next event counts; users: it may lie in the next session.
-    horizon_s
-        Seconds.
+    events, user_codes
+        Shape (n_events,), in any order. Of events at one instant the later row counts as later.
 
     Examples
     --------
@@ -163,41 +176,31 @@ def next_actions(events: EventArray, starts: Flags, horizon_s: float) -> npt.NDA
     >>> events = np.zeros(3, EVENT_DTYPE)
     >>> events["event_type"] = [EventType.SEARCH, EventType.ITEM_VIEW, EventType.PURCHASE]
     >>> events["occurred_at_us"] = [0, 10_000_000, 900_000_000]
-    >>> [NEXT_ACTIONS[code] for code in next_actions(events, np.array([True, False, False]), 300)]
-    ['item_view', 'leave', 'leave']
+    >>> found = following(events, np.zeros(3, np.int64))
+    >>> [NEXT_ACTIONS[code] for code in found.kind], found.purchase_wait_us[0] // 1_000_000
+    (['item_view', 'purchase', 'leave'], np.int64(900))
     """
-    _check(events, starts)
-    found = np.full(len(events), LEAVE, dtype=np.int8)
-    if len(events) > 1:
-        soon = np.diff(events["occurred_at_us"]) <= horizon_s * 1e6
-        found[:-1] = np.where(soon & ~starts[1:], events["event_type"][1:], LEAVE)
+    if len(events) != len(user_codes):
+        raise ValueError(f"expected one user per event, got {len(user_codes)} for {len(events)} events")
+    n = len(events)
+    order = np.lexsort((events["occurred_at_us"], user_codes))
+    at, users, kinds = events["occurred_at_us"][order], user_codes[order], events["event_type"][order]
+    followed = np.append(users[1:] == users[:-1], np.zeros(min(n, 1), dtype=bool))
+    last = np.minimum(np.arange(1, n + 1), max(n - 1, 0))
+    # Position of the next purchase after each row: a running minimum from the end.
+    position = np.append(np.where(kinds == EventType.PURCHASE, np.arange(n), n), n)
+    bought = np.minimum.accumulate(position[::-1])[::-1][1:]
+    buys = np.minimum(bought, max(n - 1, 0))
+    found = Following(np.full(n, LEAVE, dtype=np.int8), np.full(n, NEVER), np.full(n, NEVER))
+    found.kind[order] = np.where(followed, kinds[last], LEAVE)
+    found.wait_us[order] = np.where(followed, at[last] - at, NEVER)
+    found.purchase_wait_us[order] = np.where((bought < n) & (users[buys] == users), at[buys] - at, NEVER)
     return found
 
 
 def purchase_within(events: EventArray, user_codes: npt.NDArray[np.int64], horizon_s: float) -> Flags:
-    """Purchases by the user after each event and within the horizon, in whatever session; shape (n_events,), as given.
-
-    Parameters
-    ----------
-    events, user_codes
-        Shape (n_events,), in any order. Of events at one instant the later row counts as later.
-    horizon_s
-        Seconds.
-    """
-    if len(events) != len(user_codes):
-        raise ValueError(f"expected one user per event, got {len(user_codes)} for {len(events)} events")
-    order = np.lexsort((events["occurred_at_us"], user_codes))
-    at, users = events["occurred_at_us"][order], user_codes[order]
-    bought = events["event_type"][order] == EventType.PURCHASE
-    # Position of the next purchase after each row: a running minimum from the end.
-    n = len(order)
-    position = np.append(np.where(bought, np.arange(n), n), n)
-    following = np.minimum.accumulate(position[::-1])[::-1][1:]
-    known = np.minimum(following, max(n - 1, 0))
-    within = (following < n) & (users[known] == users) & (at[known] - at <= horizon_s * 1e6) if n else np.zeros(0, dtype=bool)
-    found = np.empty(n, dtype=bool)
-    found[order] = within
-    return found
+    """Events that a purchase by the same visitor follows within the horizon, in whatever session; shape (n_events,)."""
+    return np.asarray(following(events, user_codes).purchase_wait_us <= horizon_s * 1e6)
 
 
 def covered(occurred_at_us: npt.NDArray[np.int64], horizon_s: float, log_end_us: int) -> Flags:

@@ -1,31 +1,37 @@
-"""Next action of a visitor, and the purchase that may come of it, within a short (5 minutes) and a medium (1 hour) horizon.
+"""Next action of a visitor and how long it takes: one curve of time per action, and one of the purchase that may come of it.
 
-Per horizon two boosted classifiers over the session, user and item features: the type of the next event (or leaving), and
-P(purchase within the horizon) – the next action is seldom the purchase itself, even when one is coming. Both are calibrated on
-later, held-out rows.
+Competing risks in discrete time. For each of `INTERVALS_S` two boosted classifiers over the session, user and item features say
+of a visitor who did nothing until its beginning which action comes before its end, or none; and of one who has not bought
+whether the purchase does. Their product is, per action, the probability that it is the next and comes within t seconds: never
+falling in t, for every t. Leaving is what is left: no event within t. Each classifier is calibrated on later, held-out rows.
+
+Source: Tutz and Schmid, *Modeling Discrete Time-to-Event Data*, Springer, 2016, chapter 8 (cause-specific hazards).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Codes, Features, Flags, Floats
+from models.arrays import Codes, Features, Flags, Floats, Ints
 from models.artifact import Parts
 from models.inference.training import TrainingInput
 from models.learners import boosting
 from models.learners.boosting import Classifier
 from models.learners.trees import BoostParams
-from models.schema import HORIZONS_S, NEXT_ACTION_FEATURES, NEXT_ACTIONS
+from models.schema import HORIZONS_S, NEXT_ACTION_FEATURES, NEXT_ACTIONS, EventType
 
 N_NEXT_ACTIONS: Final = len(NEXT_ACTIONS)
+LEAVE: Final = NEXT_ACTIONS.index("leave")
+INTERVALS_S: Final = (60.0, 300.0, 3600.0)  # their ends; each begins where the one before ends, the first at 0
+_TINY: Final = 1e-12
 
 
 @dataclass(frozen=True)
 class NextActionParams:
-    """Hyper-parameters of the classifiers of one horizon; stored with the artifact.
+    """Hyper-parameters of the classifiers of one interval; stored with the artifact.
 
     Fewer rounds for the next action: each of its rounds grows one tree per class, up to sixteen.
     """
@@ -37,19 +43,27 @@ class NextActionParams:
 DEFAULT_PARAMS: Final = NextActionParams()
 
 
-class Targets(NamedTuple):
-    """Targets of one horizon.
+class Waits(NamedTuple):
+    """Targets: what came next, and when; all of shape (n_rows,).
 
     Attributes
     ----------
-    action
-        `labels.next_actions`, shape (n_rows,), index into `NEXT_ACTIONS`.
-    purchase
-        `labels.purchase_within`, shape (n_rows,).
+    kind
+        Type of the next event, index into `NEXT_ACTIONS`.
+    wait_us, purchase_wait_us
+        Microseconds until the next event and until the next purchase; `labels.NEVER` where none comes.
+    known_us
+        Microseconds until the log ends: of a wait that is longer nothing is known.
     """
 
-    action: Codes
-    purchase: Flags
+    kind: npt.NDArray[np.int8]
+    wait_us: Ints
+    purchase_wait_us: Ints
+    known_us: Ints
+
+    def where(self, rows: Flags) -> "Waits":
+        """Some of the rows."""
+        return Waits(self.kind[rows], self.wait_us[rows], self.purchase_wait_us[rows], self.known_us[rows])
 
 
 class Outlook(NamedTuple):
@@ -58,20 +72,45 @@ class Outlook(NamedTuple):
     Attributes
     ----------
     p_action
-        Calibrated probability of each of `NEXT_ACTIONS`, shape (…, n_next_actions), sums to 1; 0 for types never seen.
+        Probability that each of `NEXT_ACTIONS` is the next and comes within the horizon; of leaving, that nothing does. Shape
+        (…, n_next_actions), sums to 1; 0 for types never seen.
     p_purchase
-        Calibrated probability of a purchase within the horizon, shape (…).
+        Probability of a purchase within the horizon, shape (…): at least that of a purchase as the next action, at most that of
+        any event.
     """
 
     p_action: Floats
     p_purchase: Floats
 
 
-class HorizonModel(NamedTuple):
-    """The two classifiers of one horizon."""
+class Interval(NamedTuple):
+    """The two classifiers of one interval, about those to whom it has not happened yet: next action (or none), purchase."""
 
     action: Classifier
     purchase: Classifier
+
+
+class _Curve:
+    """Probabilities as time goes on, for one row (shapes ()) or many (shapes (n_rows,))."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.p_action = np.zeros((*shape, N_NEXT_ACTIONS))
+        self.p_action[..., LEAVE] = 1.0
+        self.p_none_bought = np.ones(shape)
+
+    def pass_by(self, p_action: Floats, p_purchase: Floats, share: float = 1.0) -> None:
+        """Let (a share of) an interval pass, its hazards constant throughout."""
+        quiet = self.p_action[..., LEAVE].copy()
+        stays = p_action[..., LEAVE] ** share
+        moved = np.maximum(1.0 - p_action[..., LEAVE], _TINY)
+        self.p_action += (quiet * (1.0 - stays) / moved)[..., None] * p_action
+        self.p_action[..., LEAVE] = quiet * stays
+        self.p_none_bought = self.p_none_bought * (1.0 - p_purchase) ** share
+
+    def outlook(self) -> Outlook:
+        p_event = 1.0 - self.p_action[..., LEAVE]
+        p_purchase = np.clip(1.0 - self.p_none_bought, self.p_action[..., EventType.PURCHASE], p_event)
+        return Outlook(self.p_action.copy(), np.asarray(p_purchase))
 
 
 @dataclass(frozen=True)
@@ -80,122 +119,162 @@ class NextActionModel:
 
     Attributes
     ----------
-    horizons
-        One entry per name in `HORIZONS_S`.
+    intervals
+        One entry for each of `INTERVALS_S`.
     meta
-        ``{"features", "next_actions", "horizons_s", "params", "seed", "fallback": {horizon: {part: reason}}, "n_rows"}``.
+        ``{"features", "next_actions", "intervals_s", "params", "seed", "fallback": {interval: {part: reason}}, "n_rows"}``.
     """
 
-    horizons: Mapping[str, HorizonModel]
+    intervals: Sequence[Interval]
     meta: Mapping[str, Any]
 
     def predict(self, features: Features) -> dict[str, Outlook]:
-        """Many rows: shape (n_rows, len(NEXT_ACTION_FEATURES)) in, an `Outlook` of n_rows per horizon out."""
-        return {
-            name: Outlook(model.action.predict(features), model.purchase.predict(features)[:, 1])
-            for name, model in self.horizons.items()
-        }
+        """Many rows: shape (n_rows, len(NEXT_ACTION_FEATURES)) in, an `Outlook` of n_rows per name in `HORIZONS_S` out."""
+        hazards = [(one.action.predict(features), one.purchase.predict(features)[:, 1]) for one in self.intervals]
+        return {name: _within(hazards, seconds) for name, seconds in HORIZONS_S.items()}
 
     def predict_one(self, row: npt.NDArray[np.floating]) -> dict[str, Outlook]:
         """One row: shape (len(NEXT_ACTION_FEATURES),) in, an `Outlook` per horizon out; `p_purchase` has shape ().
 
         Meant for one thread per process, the event loop; other threads get the same answers, one after the other.
         """
-        return {
-            name: Outlook(model.action.predict_one(row), model.purchase.predict_one(row)[1])
-            for name, model in self.horizons.items()
-        }
+        hazards = [(one.action.predict_one(row), one.purchase.predict_one(row)[1]) for one in self.intervals]
+        return {name: _within(hazards, seconds) for name, seconds in HORIZONS_S.items()}
+
+    def curve(self, features: Features, seconds: Sequence[float]) -> list[Outlook]:
+        """Many rows within any horizons: shape (n_rows, len(NEXT_ACTION_FEATURES)) in, an `Outlook` of n_rows per horizon out.
+
+        Raises
+        ------
+        ValueError
+            If a horizon is negative or lies behind the last interval.
+        """
+        if not all(0 <= each <= INTERVALS_S[-1] for each in seconds):
+            raise ValueError(f"horizons must lie between 0 and {INTERVALS_S[-1]:.0f} s, got {list(seconds)}")
+        hazards = [(one.action.predict(features), one.purchase.predict(features)[:, 1]) for one in self.intervals]
+        return [_within(hazards, each) for each in seconds]
+
+
+def _within(hazards: Sequence[tuple[Floats, Any]], seconds: float) -> Outlook:
+    curve, begin = _Curve(np.shape(hazards[0][1])), 0.0
+    for (p_action, p_purchase), end in zip(hazards, INTERVALS_S, strict=True):
+        if seconds <= begin:
+            break
+        curve.pass_by(p_action, np.asarray(p_purchase), min((seconds - begin) / (end - begin), 1.0))
+        begin = end
+    return curve.outlook()
 
 
 def fit(
     features: Features,
-    targets: Mapping[str, Targets],
+    waits: Waits,
     params: NextActionParams = DEFAULT_PARAMS,
     *,
     valid: Flags | None = None,
-    rows: Mapping[str, Flags] | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> NextActionModel:
-    """Fit the classifiers of every horizon.
+    """Fit the classifiers of every interval.
 
     Parameters
     ----------
     features
         Shape (n_rows, len(NEXT_ACTION_FEATURES)), float32; NaN where a user or an item is new.
-    targets
-        What to learn, per name in `HORIZONS_S`.
+    waits
+        What to learn, of n_rows.
     valid
         Held-out rows, later than the others (`boosting.later_rows`); None: the last share of the rows.
-    rows
-        Rows that may be used, per horizon: those whose horizon the log covers (`labels.covered`); None: all.
     progress
         Called with (classifiers done, classifiers in all).
 
     Raises
     ------
     ValueError
-        If a horizon is missing or shapes do not fit each other.
+        If shapes do not fit each other.
     """
-    if set(targets) != set(HORIZONS_S):
-        raise ValueError(f"expected targets for {', '.join(HORIZONS_S)}, got {', '.join(targets) or 'none'}")
-    horizons: dict[str, HorizonModel] = {}
-    done = 0
-    for name in HORIZONS_S:
-        use = np.ones(len(features), dtype=bool) if rows is None else rows[name]
-        held = None if valid is None else valid[use]
+    if len(waits.kind) != len(features):
+        raise ValueError(f"expected one wait per row, got {len(waits.kind)} for {len(features)} rows")
+    intervals: list[Interval] = []
+    for k in range(len(INTERVALS_S)):
         learned = []
-        for target, n_classes, part in (
-            (targets[name].action, N_NEXT_ACTIONS, params.action),
-            (targets[name].purchase, 2, params.purchase),
+        for n_classes, at_risk, target, part in (
+            (N_NEXT_ACTIONS, *actions_in(waits, k), params.action),
+            (2, *purchases_in(waits, k), params.purchase),
         ):
-            learned.append(boosting.fit(features[use], target[use], n_classes, part, valid=held, seed=seed))
-            done += 1
+            held = None if valid is None else valid[at_risk]
+            learned.append(boosting.fit(features[at_risk], target, n_classes, part, valid=held, seed=seed))
             if progress is not None:
-                progress(done, 2 * len(HORIZONS_S))
-        horizons[name] = HorizonModel(*learned)
-    return NextActionModel(horizons, _meta(horizons, features.shape, params, seed))
+                progress(2 * k + len(learned), 2 * len(INTERVALS_S))
+        intervals.append(Interval(*learned))
+    return NextActionModel(intervals, _meta(intervals, features.shape, params, seed))
 
 
-def _meta(horizons: Mapping[str, HorizonModel], shape: tuple[int, ...], params: NextActionParams, seed: int) -> dict[str, Any]:
+def actions_in(waits: Waits, k: int) -> tuple[Flags, Codes]:
+    """Rows whose visitor did nothing before the k-th interval, and what each did in it; leaving: nothing.
+
+    Returns
+    -------
+    Of the rows, shape (n_rows,), and the target of those at risk, shape (n_at_risk,).
+    """
+    at_risk, comes = _in_interval(waits.wait_us, waits.known_us, k)
+    return at_risk, np.where(comes, waits.kind[at_risk], LEAVE).astype(np.int64)
+
+
+def purchases_in(waits: Waits, k: int) -> tuple[Flags, Codes]:
+    """Rows whose visitor bought nothing before the k-th interval, and whether each bought in it (1); shapes as `actions_in`."""
+    at_risk, comes = _in_interval(waits.purchase_wait_us, waits.known_us, k)
+    return at_risk, comes.astype(np.int64)
+
+
+def _in_interval(wait_us: Ints, known_us: Ints, k: int) -> tuple[Flags, Flags]:
+    begin_us, end_us = (int(1e6 * (0.0, *INTERVALS_S)[place]) for place in (k, k + 1))
+    # Rows near the log's end are left out whole: kept only where something came, they would tell of too much to come.
+    at_risk = np.asarray((known_us >= end_us) & (wait_us > begin_us)) if k else np.asarray(known_us >= end_us)
+    return at_risk, np.asarray(wait_us[at_risk] <= end_us)
+
+
+def _meta(intervals: Sequence[Interval], shape: tuple[int, ...], params: NextActionParams, seed: int) -> dict[str, Any]:
     return {
         "features": list(NEXT_ACTION_FEATURES[: shape[1]]),
         "next_actions": list(NEXT_ACTIONS),
-        "horizons_s": dict(HORIZONS_S),
+        "intervals_s": list(INTERVALS_S),
         "params": {"action": boosting.describe(params.action), "purchase": boosting.describe(params.purchase)},
         "seed": seed,
         "fallback": {
-            name: {part: c.fallback for part, c in model._asdict().items() if c.fallback} for name, model in horizons.items()
+            _name(k): {part: c.fallback for part, c in one._asdict().items() if c.fallback} for k, one in enumerate(intervals)
         },
         "n_rows": shape[0],
     }
 
 
+def _name(k: int) -> str:
+    return f"until_{INTERVALS_S[k]:.0f}_s"
+
+
 def fit_on(data: TrainingInput) -> Parts:
-    """Fit both horizons on the sessions before the held-out period; calibrated on what of it judges nothing."""
+    """Fit all intervals on the sessions before the held-out period; calibrated on what of it judges nothing."""
     rows, early = data.examples, ~data.split.test
-    targets = {
-        name: Targets(rows.next_action[early, k].astype(np.int64), rows.purchase[early, k]) for k, name in enumerate(HORIZONS_S)
-    }
-    covered = {name: rows.covered[early, k] for k, name in enumerate(HORIZONS_S)}
+    waits = Waits(rows.following, rows.wait_us, rows.purchase_wait_us, rows.known_us)
     features = rows.next_action_features()
     params = data.params or DEFAULT_PARAMS
-    model = fit(features[early], targets, params, valid=data.split.valid[early], rows=covered, seed=data.seed)
-    horizons = {}
-    for k, (name, one) in enumerate(model.horizons.items()):
-        newer = data.unjudged & rows.covered[:, k]
-        action, purchase = (found[newer, k].astype(np.int64) for found in (rows.next_action, rows.purchase))
-        horizons[name] = HorizonModel(
-            boosting.recalibrated(one.action, features[newer], action),
-            boosting.recalibrated(one.purchase, features[newer], purchase),
+    model = fit(features[early], waits.where(early), params, valid=data.split.valid[early], seed=data.seed)
+    newer, later = features[data.unjudged], waits.where(data.unjudged)
+    intervals = []
+    for k, one in enumerate(model.intervals):
+        (acts, actions), (buys, purchases) = actions_in(later, k), purchases_in(later, k)
+        intervals.append(
+            Interval(
+                boosting.recalibrated(one.action, newer[acts], actions),
+                boosting.recalibrated(one.purchase, newer[buys], purchases),
+            )
         )
-    return to_parts(replace(model, horizons=horizons))
+    return to_parts(replace(model, intervals=intervals))
 
 
 def to_parts(model: NextActionModel) -> Parts:
     """The model as JSON values; it has no arrays of a size worth a file."""
     classifiers = {
-        name: {part: boosting.to_meta(c) for part, c in horizon._asdict().items()} for name, horizon in model.horizons.items()
+        _name(k): {part: boosting.to_meta(c) for part, c in one._asdict().items()} for k, one in enumerate(model.intervals)
     }
     return Parts({**model.meta, "classifiers": classifiers}, {})
 
@@ -206,14 +285,14 @@ def from_parts(parts: Parts) -> NextActionModel:
     Raises
     ------
     ValueError
-        If it was trained on other features, actions or horizons than this version has.
+        If it was trained on other features, actions or intervals than this version has.
     """
     meta = {name: value for name, value in parts.meta.items() if name != "classifiers"}
-    expected = (list(NEXT_ACTION_FEATURES), list(NEXT_ACTIONS), dict(HORIZONS_S))
-    if (list(meta["features"]), list(meta["next_actions"]), dict(meta["horizons_s"])) != expected:
+    expected = (list(NEXT_ACTION_FEATURES), list(NEXT_ACTIONS), list(INTERVALS_S))
+    if (list(meta["features"]), list(meta["next_actions"]), meta.get("intervals_s")) != expected:
         raise ValueError("the next-action model was trained on other features or actions than this version has: train again")
-    horizons = {
-        name: HorizonModel(boosting.from_meta(saved["action"]), boosting.from_meta(saved["purchase"]))
-        for name, saved in parts.meta["classifiers"].items()
-    }
-    return NextActionModel(horizons, meta)
+    intervals = [
+        Interval(boosting.from_meta(saved["action"]), boosting.from_meta(saved["purchase"]))
+        for saved in parts.meta["classifiers"].values()
+    ]
+    return NextActionModel(intervals, meta)

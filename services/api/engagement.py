@@ -11,7 +11,7 @@ from models.assess import Assessment, assess
 from models.engagement.policy import Moment, Nudge
 from models.events.identity import pseudonym
 from models.known import Known
-from models.live_session import LiveSession, last_item
+from models.live_session import CurrentState, LiveSession, last_item, looking_at
 from models.model_set import ModelSet
 from models.schema import NEXT_ACTIONS
 from services.api import wire
@@ -42,7 +42,8 @@ class EngagementHandler:
         now_us = call.received_at_us
         request, session = await parse(_REQUEST, call)
         user_id = pseudonym(self._shared.key(call.partner), request.user_id)
-        state_item = request.current_state.item_id if request.current_state else None
+        state = _state(request.current_state)
+        session, state_item = looking_at(session, state, now_us), state.item_id
         models = self._shared.champions.current().of(call.partner)
         consent = consents(call, request.session_data)
         known = self._known(user_id, state_item, session, now_us) if consent else Known(missing=(degraded.NO_CONSENT,))
@@ -67,6 +68,12 @@ def _again(session: LiveSession, known: Known, item_id: str | None, now_us: int,
     return assess(session, models.of(partner), known, item_id, now_us)
 
 
+def _state(told: wire.CurrentState | None) -> CurrentState:
+    if told is None:
+        return CurrentState()
+    return CurrentState(told.item_id, told.category, None if told.query is None else len(told.query))
+
+
 def _utc_offset_min(session: LiveSession) -> int:
     """Of the visitor's clock, as the newest event tells it."""
     return int(session.events["utc_offset_min"][-1]) if len(session.events) else 0
@@ -81,6 +88,7 @@ def on_wire(found: Assessment, models: ModelSet, signal: wire.Signal) -> wire.En
         signal,
         dict(models.versions),
         found.degraded,
+        wire.Purchase(*(float(one.p_purchase) for one in found.outlook.values())) if found.outlook else None,
     )
 
 

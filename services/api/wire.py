@@ -110,7 +110,10 @@ class IntentRequest(msgspec.Struct):
 
 
 class CurrentState(msgspec.Struct):
-    """Current view of the visitor: category, query, item."""
+    """Current view of the visitor: item, category, and the words searched for, of which only the number of characters is used.
+
+    Counts as if the session had been told of it: what is not in `session_data` yet is taken to have just happened.
+    """
 
     category: Id | None = None
     query: Annotated[str, Meta(max_length=10_000)] | None = None
@@ -209,6 +212,13 @@ class NextAction(msgspec.Struct, gc=False):
     medium_term: Actions
 
 
+class Purchase(msgspec.Struct, gc=False):
+    """Probability of a purchase within 5 minutes and within an hour: never less than within 5 minutes."""
+
+    short_term: float
+    medium_term: float
+
+
 class Withheld(msgspec.Struct, gc=False):
     """The signal that the moment calls for, and why it is not sent."""
 
@@ -232,6 +242,7 @@ class EngagementAnswer(msgspec.Struct):
     signal: Signal
     models: dict[str, int]
     degraded: list[str]
+    purchase: Purchase | None = None
 
 
 # ---- beyond the types ----------------------------------------------------------------------------------------------

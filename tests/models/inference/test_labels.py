@@ -108,12 +108,19 @@ def named(codes):
     return [NEXT_ACTIONS[code] for code in codes]
 
 
-def test_next_action_is_the_following_type_within_the_horizon_else_leave():
-    events = session((E.SEARCH,), (E.ITEM_VIEW, 1), (E.ADD_TO_CART, 1))
-    events["occurred_at_us"] = [0, 100_000_000, 500_000_000]
-    assert named(labels.next_actions(events, starts_of(3), 300)) == ["item_view", "leave", "leave"]
-    assert named(labels.next_actions(events, starts_of(3), 3600)) == ["item_view", "add_to_cart", "leave"]
-    assert named(labels.next_actions(events, starts_of(1, 2), 3600)) == ["leave", "add_to_cart", "leave"]
+def test_what_follows_is_the_same_visitors_next_event_in_whatever_order_the_rows_are():
+    events = session((E.ADD_TO_CART, 1), (E.SEARCH,), (E.ITEM_VIEW, 1), (E.ITEM_VIEW, 2))
+    events["occurred_at_us"] = [500_000_000, 0, 100_000_000, 50_000_000]
+    found = labels.following(events, np.array([7, 7, 7, 3]))
+    assert named(found.kind) == ["leave", "item_view", "add_to_cart", "leave"]
+    assert found.wait_us.tolist() == [labels.NEVER, 100_000_000, 400_000_000, labels.NEVER]
+    assert (found.purchase_wait_us == labels.NEVER).all()
+
+
+def test_one_user_is_needed_per_event_and_nothing_follows_nothing():
+    with pytest.raises(ValueError, match="one user per event"):
+        labels.following(session((E.SEARCH,)), np.zeros(2, dtype=np.int64))
+    assert [len(column) for column in labels.following(session(), np.zeros(0, dtype=np.int64))] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

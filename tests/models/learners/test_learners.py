@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 import json
 import pkgutil
 import threading
@@ -14,7 +15,7 @@ import models
 from models.artifact import flat
 from models.inference import intent, labels, next_action
 from models.learners.trees import BoostParams
-from models.schema import HORIZONS_S, INTENT_FEATURES, N_INTENTS, NEXT_ACTION_FEATURES, NEXT_ACTIONS
+from models.schema import INTENT_FEATURES, N_INTENTS, NEXT_ACTION_FEATURES, NEXT_ACTIONS, EventType
 
 N = 400
 SMALL = BoostParams(n_rounds=8, n_leaves=5, min_rows_in_leaf=10)
@@ -32,7 +33,10 @@ def intent_data(n=N):
 def next_action_data(n=N):
     x = _features(n, NEXT_ACTION_FEATURES)
     action = np.where(x[:, 0] > 0, 0, np.where(x[:, 1] > 0, 14, labels.LEAVE))
-    return x, {name: next_action.Targets(action, x[:, 2] > 0.5) for name in HORIZONS_S}
+    second_us, rng = 1_000_000, np.random.default_rng(1)
+    wait_us = np.where(action == labels.LEAVE, labels.NEVER, rng.integers(1, 600, n) * second_us)
+    bought_us = np.where(x[:, 2] > 0.5, rng.integers(1, 4000, n) * second_us, labels.NEVER)
+    return x, next_action.Waits(action, wait_us, bought_us, np.full(n, 7200 * second_us))
 
 
 PARAMS: dict[str, Any] = {"intent": SMALL, "next_action": next_action.NextActionParams(SMALL, SMALL)}
@@ -166,25 +170,63 @@ def test_one_intent_only_is_a_fallback_to_its_share():
 
 
 def test_actions_never_seen_have_probability_zero():
-    x, targets = next_action_data()
-    found = next_action.fit(x, targets, PARAMS["next_action"]).predict(x)["short_term"].p_action
+    x, waits = next_action_data()
+    found = next_action.fit(x, waits, PARAMS["next_action"]).predict(x)["short_term"].p_action
     seen = [0, 14, NEXT_ACTIONS.index("leave")]
     assert (np.delete(found, seen, axis=1) == 0).all()
     assert found[:, seen].sum(axis=1) == pytest.approx(1.0)
 
 
-def test_rows_whose_horizon_is_not_covered_are_not_learned_from():
-    x, targets = next_action_data()
-    rows = {name: np.arange(N) < 300 for name in HORIZONS_S}
-    spoilt = {name: t._replace(action=np.where(rows[name], t.action, 3)) for name, t in targets.items()}
-    model = next_action.fit(x, spoilt, PARAMS["next_action"], rows=rows)
+def test_rows_near_the_end_of_the_log_are_not_learned_from():
+    x, waits = next_action_data()
+    covered = np.arange(N) < 300
+    known_us = np.where(covered, waits.known_us, 59_000_000)
+    spoilt = waits._replace(kind=np.where(covered, waits.kind, 3), known_us=known_us)
+    model = next_action.fit(x, spoilt, PARAMS["next_action"])
     assert (model.predict(x)["medium_term"].p_action[:, 3] == 0).all()
 
 
-def test_a_missing_horizon_is_refused():
-    x, targets = next_action_data()
-    with pytest.raises(ValueError, match="expected targets for short_term, medium_term, got short_term"):
-        next_action.fit(x, {"short_term": targets["short_term"]})
+def test_probabilities_never_fall_with_the_horizon_and_say_one_thing():
+    x, waits = next_action_data()
+    seconds = (0.0, 1.0, 30.0, 60.0, 61.0, 300.0, 301.0, 1800.0, 3600.0)
+    curve = next_action.fit(x, waits, PARAMS["next_action"]).curve(x, seconds)
+    leave, purchase = labels.LEAVE, EventType.PURCHASE
+    for one in curve:
+        assert one.p_action.sum(axis=1) == pytest.approx(1.0)
+        assert (one.p_purchase >= one.p_action[:, purchase] - 1e-12).all()
+        assert (one.p_purchase <= 1 - one.p_action[:, leave] + 1e-12).all()
+    for before, after in itertools.pairwise(curve):
+        rise = after.p_action - before.p_action
+        assert (np.delete(rise, leave, axis=1) >= -1e-12).all()
+        assert (rise[:, leave] <= 1e-12).all()
+        assert (after.p_purchase >= before.p_purchase - 1e-12).all()
+    assert (curve[0].p_action[:, leave] == 1).all()
+    assert curve[-1].p_action[:, 0].mean() > curve[2].p_action[:, 0].mean() + 0.1
+
+
+def test_both_horizons_are_read_from_the_curve():
+    x, waits = next_action_data()
+    model = next_action.fit(x, waits, PARAMS["next_action"])
+    for name, one in zip(("short_term", "medium_term"), model.curve(x, (300.0, 3600.0)), strict=True):
+        assert np.array_equal(model.predict(x)[name].p_action, one.p_action)
+        assert np.array_equal(model.predict(x)[name].p_purchase, one.p_purchase)
+
+
+def test_what_takes_long_is_foreseen_for_the_long_horizon_only():
+    x, waits = next_action_data(4000)
+    slow_us = np.where(x[:, 0] > 0, 2_000_000_000, waits.wait_us)  # half an hour where type 0 follows
+    model = next_action.fit(x, waits._replace(wait_us=slow_us), PARAMS["next_action"])
+    found, rows = model.predict(x), x[:, 0] > 0.5
+    assert found["short_term"].p_action[rows, 0].mean() < 0.05
+    assert found["medium_term"].p_action[rows, 0].mean() > 0.9
+
+
+def test_a_horizon_behind_the_last_interval_and_rows_without_waits_are_refused():
+    x, waits = next_action_data()
+    with pytest.raises(ValueError, match="between 0 and 3600 s"):
+        next_action.fit(x, waits, PARAMS["next_action"]).curve(x, (3601.0,))
+    with pytest.raises(ValueError, match="one wait per row"):
+        next_action.fit(x[:5], waits, PARAMS["next_action"])
 
 
 def test_baselines_give_probabilities():

@@ -92,6 +92,27 @@ def test_what_is_not_known_is_answered_with_a_named_fallback(client: TestClient,
     assert named <= set(reply.json()["degraded"])
 
 
+@pytest.mark.parametrize("state", [{"item_id": "sku-00002"}, {"category": "category-1"}, {"query": "red shoes"}])
+def test_what_the_visitor_looks_at_counts_with_a_session_and_alone(client: TestClient, state: dict[str, str]) -> None:
+    told = {}
+    for session in ({"events": [EVENT]}, None):
+        asked = {"user_id": "u", "session_data": session}
+        without, told = (post(client, asked | more, "/v1/engagement").json() for more in ({}, {"current_state": state}))
+        assert told["next_action"] != without["next_action"]
+    at_home = {"events": [EVENT], "context": {"device": "mobile"}}
+    asked = {"user_id": "u", "session_data": at_home, "current_state": state}
+    assert post(client, asked, "/v1/engagement").json()["next_action"] != told["next_action"]
+
+
+def test_the_horizons_of_an_answer_agree(client: TestClient) -> None:
+    answer = post(client, EXAMPLES["/v1/engagement"], "/v1/engagement").json()
+    short, medium = (answer["next_action"][name] for name in ("short_term", "medium_term"))
+    assert medium["leave"] <= short["leave"]
+    assert all(short[name] <= medium[name] for name in short if name != "leave")
+    assert short["purchase"] <= answer["purchase"]["short_term"] <= 1 - short["leave"]
+    assert answer["purchase"]["short_term"] <= answer["purchase"]["medium_term"]
+
+
 def test_engagement_and_intent_answer_an_empty_request(client: TestClient) -> None:
     assert post(client, {}, "/v1/intent").json()["degraded"] == ["session_empty"]
     answer = post(client, {"user_id": "u"}, "/v1/engagement").json()
