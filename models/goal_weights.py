@@ -114,6 +114,16 @@ def goal_weights(base: Floats, slopes: Floats, center: Floats, chances: Floats) 
     return GoalWeights(*(read_only(np.array(array, np.float64)) for array in given))
 
 
+def flat(goals: GoalWeights) -> GoalWeights:
+    """The same goal weights without influence of intent."""
+    return goals._replace(slopes=read_only(np.zeros_like(goals.slopes)))
+
+
+def bold(goals: GoalWeights) -> GoalWeights:
+    """The same goal weights with twice the influence of intent."""
+    return goals._replace(slopes=read_only(2 * goals.slopes))
+
+
 def told_of(events: EventArray, p_intent: Floats) -> Floats:
     """Inputs of P(goal | session), shape (N_TOLD,)."""
     counts = np.bincount(events["event_type"], minlength=N_EVENT_TYPES)
@@ -131,7 +141,7 @@ def one_goal(goal: str) -> Floats:
     return np.asarray(np.eye(N_GOALS)[GOALS.index(goal)])
 
 
-def scale_of(goals: GoalWeights, mixture: Floats, p_intent: Floats) -> Scale:
+def scale_of(goals: GoalWeights, mixture: Floats, p_intent: Floats, tilt: Floats | None = None) -> Scale:
     """The weights of one answer.
 
     Parameters
@@ -140,10 +150,17 @@ def scale_of(goals: GoalWeights, mixture: Floats, p_intent: Floats) -> Scale:
         Of the goals, >= 0, shape (n_goals,).
     p_intent
         Shape (n_intents,).
+    tilt
+        Log factor of each event type, as source and as target (`models.weights.contextual.tilt`), shape (n_event_types,).
     """
+    base = goals.base
+    if tilt is not None:
+        base = base.copy()
+        base[:, SOURCE:TARGET] += tilt
+        base[:, TARGET:KINSHIP] += tilt
     pairs = np.zeros((len(CLASSES), N_EVENT_TYPES, N_EVENT_TYPES))
     own, rest = np.zeros(N_OWN), np.zeros(1 + N_EVENT_TYPES)
-    _mix(goals.base, goals.slopes, p_intent - goals.center, mixture, pairs, own, rest)
+    _mix(base, goals.slopes, p_intent - goals.center, mixture, pairs, own, rest)
     return Scale(pairs, own.reshape(N_EVENT_TYPES, len(WHEN), N_DECAYS), rest[:1], rest[1:])
 
 

@@ -30,7 +30,7 @@ from models.ranker.model import Ranker
 from models.schema import EventType
 from models.weight_profile import WeightProfile
 from models.weights.actions import ActionWeights
-from models.weights.contextual import in_context
+from models.weights.contextual import in_context, tilt
 
 AUTO: Final = "auto"
 
@@ -158,7 +158,8 @@ def weigh(
     if goals is None:
         return Weighing(weights, relation, p_intent)
     mixture = goals.mixture(events, p_intent) if goal == AUTO else one_goal(goal)
-    return Weighing(weights, relation, p_intent, mixture, scale_of(goals, mixture, p_intent))
+    tilted = None if moved is profile else tilt(moved.base / profile.base, goals, mixture, p_intent)
+    return Weighing(weights, relation, p_intent, mixture, scale_of(goals, mixture, p_intent, tilted))
 
 
 def rank_items(

@@ -19,13 +19,14 @@ from models.experiments import assignment
 from models.experiments.assignment import DYNAMIC_VS_STATIC
 from models.experiments.interleaving import FIRST, team_draft
 from models.features import sessions
+from models.goal_prior import HEURISTIC_GOALS
 from models.inference import intent
 from models.item_ranking import AUTO, Asked, ItemRanking, earlier, rank_items, weigh
 from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet
 from models.schema import DEVICES, INTENTS, EventType
-from models.weight_profile import HEURISTIC, WeightProfile
+from models.weight_profile import WeightProfile
 from models.weights.actions import ActionWeights
 
 
@@ -216,7 +217,7 @@ def profile_of(models: ModelSet, told: list[str]) -> WeightProfile:
     if models.weights is not None:
         return models.weights
     told.append(degraded.WEIGHTS_HEURISTIC)
-    return HEURISTIC
+    return HEURISTIC_GOALS
 
 
 def in_turns(ours: ItemRanking, theirs: ItemRanking, limit: int, dealt_by: str) -> tuple[ItemRanking, str]:

@@ -6,14 +6,15 @@ that the online store would have told. What the partner could not deliver, no lo
 its partner's shop. Learners of weights, evaluation and gate all ask here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Floats, Ints
+from models.arrays import Flags, Floats, Ints
+from models.associations import goals as by_goals
 from models.associations.model import AssociationStore
 from models.events.encode import NO_CODE, EventArray
 from models.events.touches import History
@@ -27,6 +28,7 @@ from models.live_session import cut
 from models.model_set import ModelSet, required
 from models.questions.answers import LIMIT
 from models.questions.later import Later
+from models.questions.rest_of_session import Prefixes
 from models.ranker.model import Ranker
 from models.recommend import actions_of
 from models.weight_profile import WeightProfile
@@ -112,6 +114,31 @@ class Replay:
         popular = (_counts(one.side.model).popular(limit, exclude=one.inquiry.left_out).items for one in self.moments)
         return self._in_log(popular, self.moments)
 
+    def reachable(self, asked: Prefixes) -> Flags:
+        """Targets for which anything speaks: an association, an own event, popularity in a category; shape (n_targets,).
+
+        Parameters
+        ----------
+        asked
+            Of the same moments.
+        """
+        return self._among(asked, _spoken_for)
+
+    def met_earlier(self, asked: Prefixes) -> Flags:
+        """Targets with which the visitor did something in an earlier session, as far as is known; shape (n_targets,)."""
+        return self._among(asked, lambda one: one.inquiry.past.item[one.inquiry.past.item >= 0])
+
+    def _among(self, asked: Prefixes, codes_of: Callable[[Moment], Ints]) -> Flags:
+        """Whether each target is among some items of its moment."""
+        found = np.zeros(len(asked.item), np.bool_)
+        ends = np.searchsorted(asked.prefix, np.arange(len(self.moments) + 1))
+        for place, one in enumerate(self.moments):
+            codes, targets, n = codes_of(one), slice(ends[place], ends[place + 1]), len(one.side.items) - 1
+            items = one.side.items[np.minimum(codes, n)]
+            items[codes >= n] = one.guests[codes[codes >= n] - n]
+            found[targets] = np.isin(asked.item[targets], items)
+        return found
+
     def _in_log(self, answers: Iterable[Ints], moments: Sequence[Moment]) -> Ints:
         found = np.full((len(moments), self.asked.limit), NO_CODE, dtype=np.int64)
         for place, (items, one) in enumerate(zip(answers, moments, strict=True)):
@@ -151,6 +178,10 @@ def replay(models: ModelSet, later: Later, first: Ints, last: Ints, asked: Asked
         guests = np.array([code_of[item] for item in inquiry.guests], np.int64)
         moments.append(Moment(log.events[begin:end], later.p_intent[end - 1], inquiry, guests, side))
     return Replay(models, asked, moments)
+
+
+def _spoken_for(one: Moment) -> Ints:
+    return by_goals.evidence(_counts(one.side.model), one.inquiry.told, one.inquiry.left_out).items
 
 
 class _Sides:

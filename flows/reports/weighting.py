@@ -18,7 +18,8 @@ SHOWN: Final = ("intent_weighted", "learned", "served", "ranker")  # in the part
 class Arm(Struct, frozen=True):
     """Measures of one arm on one kind of target, and their difference to static's.
 
-    `decides` is the difference in NDCG@20, its interval widened for the number of arms; None for static itself.
+    `decides` is the difference in NDCG@20, its interval widened for the number of arms, and `smallest_seen` what such an
+    interval would have told from zero; None for static itself.
     """
 
     recall_20: float
@@ -26,6 +27,7 @@ class Arm(Struct, frozen=True):
     ndcg_20: float
     against_static: Mapping[str, Interval] = {}
     decides: Interval | None = None
+    smallest_seen: float | None = None
 
 
 class Shown(Struct, frozen=True):
@@ -55,6 +57,8 @@ class Ablation(Struct, frozen=True):
     cold_items: Mapping[str, Arms] = {}
     new_items: Mapping[str, Arms] = {}
     lists: Mapping[str, Shown] = {}
+    by_history: Mapping[str, Mapping[str, Arms]] = {}
+    reachable: Mapping[str, float | None] = {}
     untouched: Sequence[str] = ()
 
     @property
@@ -76,6 +80,12 @@ class Ablation(Struct, frozen=True):
         told = "; ".join(f"{name} for the next {', '.join(of)}" for name, of in ordered)
         return f"Which weighting: {told}."
 
+    def power(self, kind: str) -> dict[str, float]:
+        """Power on a kind of target: the share of it that could be reached, and what each arm's interval would have told."""
+        told = {f"smallest difference seen, {name}": arm.smallest_seen for name, arm in self.kinds()[kind].items()}
+        told["targets for which anything speaks"] = self.reachable.get(kind)
+        return {name: value for name, value in told.items() if value is not None}
+
     def kinds(self) -> dict[str, dict[str, Arm]]:
         """Arms by name, of each kind of target that came."""
         return {kind: arms for kind in TARGETS if (arms := arms_of(self.overall, kind))}
@@ -83,6 +93,7 @@ class Ablation(Struct, frozen=True):
     def slices(self) -> dict[str, list[Row]]:
         """By kind of target: part, difference, arm, prefixes, NDCG@20; a part and its size in its first row only."""
         parts = {**self.by_intent, **{f"events seen: {name}": one for name, one in self.by_length.items()}}
+        parts |= self.by_history
         parts |= {"cold items": self.cold_items, "items not met before": self.new_items}
         return {kind: [row for name, one in parts.items() for row in _slice(name, one, kind)] for kind in TARGETS}
 

@@ -17,7 +17,8 @@ from models.bandit import profiles
 from models.bandit import thompson as profile_bandit
 from models.bandit.profiles import ProfileSet
 from models.bandit.thompson import Snapshot
-from models.weight_profile import HEURISTIC, STATIC, WeightProfile, arrays_of
+from models.goal_prior import HEURISTIC_GOALS
+from models.weight_profile import STATIC, WeightProfile, arrays_of
 
 LEARNED: Final = "learned"  # name of the champion weights where the set has no name for them
 
@@ -81,6 +82,7 @@ def arm_id(name: str, weights: WeightProfile) -> str:
 
     Examples
     --------
+    >>> from models.weight_profile import HEURISTIC
     >>> arm_id("static", STATIC) == arm_id("static", STATIC._replace()), arm_id("static", STATIC) == arm_id("static", HEURISTIC)
     (True, False)
     """
@@ -123,7 +125,7 @@ def arms_of(champion: Weighted, challenger: Weighted | None = None) -> Arms:
     ['static', 'heuristic']
     """
     candidates, weights = champion.profiles or profiles.DEFAULT, champion.weights
-    own = HEURISTIC if weights is None else weights
+    own = HEURISTIC_GOALS if weights is None else weights
     named = [*zip(candidates.names, candidates.profiles, strict=True), ("heuristic" if weights is None else LEARNED, own)]
     tried: list[tuple[str, WeightProfile]] = []
     if challenger is not None:

@@ -6,7 +6,8 @@ import numpy as np
 
 from models import weight_profile as weights
 from models.artifact import Parts
-from models.weight_profile import HEURISTIC, STATIC, WeightProfile
+from models.goal_prior import FLAT_GOALS, HEURISTIC_GOALS
+from models.weight_profile import WeightProfile
 
 MOST: Final = 16  # profiles in one set; each has to be tried
 
@@ -48,6 +49,7 @@ def profile_set(names: tuple[str, ...], profiles: tuple[WeightProfile, ...]) -> 
 
     Examples
     --------
+    >>> from models.weight_profile import HEURISTIC, STATIC
     >>> profile_set(("static", "heuristic"), (STATIC, HEURISTIC)).named("static") is STATIC
     True
     """
@@ -56,7 +58,7 @@ def profile_set(names: tuple[str, ...], profiles: tuple[WeightProfile, ...]) -> 
     return ProfileSet(names, profiles)
 
 
-DEFAULT: Final = profile_set(("static", "heuristic"), (STATIC, HEURISTIC))
+DEFAULT: Final = profile_set(("static", "heuristic"), (FLAT_GOALS, HEURISTIC_GOALS))
 
 
 def to_parts(profiles: ProfileSet) -> Parts:

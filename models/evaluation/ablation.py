@@ -3,14 +3,18 @@
 purchase_only counts purchases and nothing else; uniform counts every type alike; static has the base weights 1.0 / 0.5 / 0.2;
 intent_weighted multiplies them by the heuristic factors, mixed by the inferred intent; learned has a profile that was fitted on
 earlier sessions (`models.tuning.learning`). Each arm answers as it would be served: static to the static variant, every other
-to the dynamic one, whose weights are moved by the action weights, if the set has any (`models.replay`).
+to the dynamic one, whose weights are moved by the action weights, if the set has any (`models.replay`). own_behind is a
+control: the static weights' list, and behind it whatever the visitor met.
 
 Every arm is compared with static on the same prefixes, whole users drawn together. An arm wins on a kind of target if its
 interval lies above zero at a level that allows for the number of arms compared (Bonferroni); otherwise there is no difference.
+What "no difference" is worth is told beside it: the share of the targets for which anything speaks, and of each arm the
+smallest difference that would have been seen in four of five such logs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,6 +23,7 @@ from models.arrays import Flags, Floats, Ints
 from models.events.encode import NO_CODE
 from models.experiments.assignment import DYNAMIC
 from models.experiments.assignment import STATIC as STATIC_VARIANT
+from models.goal_prior import OWN_BEHIND
 from models.model_set import ModelSet
 from models.questions import rest_of_session
 from models.questions.answers import ranks
@@ -33,6 +38,8 @@ from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
 
 REFERENCE: Final = "static"
 DECIDES: Final = "ndcg_20"
+CONTROLS: Final = ("own_behind",)
+POWER: Final = 0.8  # with which the smallest difference would have been seen
 COLD_EVENTS: Final = 5  # an item with fewer events in the earlier period is cold
 LENGTHS: Final = {"1": (1, 1), "2-4": (2, 4), "5-9": (5, 9), "10+": (10, 10**9)}  # events in the prefix
 
@@ -57,6 +64,7 @@ def arms(learned: WeightProfile | None = None) -> dict[str, WeightProfile]:
         "static": STATIC,
         "intent_weighted": HEURISTIC,
     }
+    found |= {"own_behind": OWN_BEHIND}
     return found if learned is None else {**found, "learned": learned}
 
 
@@ -91,8 +99,9 @@ def compare(
 
     Returns
     -------
-    ``{"n_prefixes", "n_users", "arms", "overall", "pairs", "by_intent", "by_length", "cold_items", "new_items", "lists",
-    "winner", "verdict"}``; `overall` and the slices hold, per kind of target, each arm's measures and its difference to static.
+    ``{"n_prefixes", "n_users", "arms", "overall", "pairs", "by_intent", "by_length", "cold_items", "new_items", "by_history",
+    "reachable", "lists", "winner", "verdict"}``; `overall` and the slices hold, per kind of target, each arm's measures and its
+    difference to static.
     """
     params = params or AblationParams()
     log = later.log
@@ -102,12 +111,15 @@ def compare(
     asks = replay(models, later, asked.first, asked.last)
     lists = {name: asks.answers(arm, STATIC_VARIANT if name == REFERENCE else DYNAMIC) for name, arm in profiles.items()}
     lists |= {name: answer(asked) for name, answer in (others or {}).items()}
-    controls = (*controls, *(others or ()))
+    controls = (*controls, *CONTROLS, *(others or ()))
     draws = bootstrap.draw(log.user_codes[asked.last], rng, params.n_draws)
     places = {name: ranks(found[asked.prefix], asked.item) for name, found in lists.items()}
     judge = _Judge(asked, places, draws, params.level, len(set(lists) - {*controls, REFERENCE}))
     every = np.ones(len(asked.item), dtype=np.bool_)
     overall = judge.table(every)
+    met, earlier = rest_of_session.met_before(asked, log.events["item"]), asks.met_earlier(asked)
+    reachable = asks.reachable(asked)
+    by_history = {"met this session": met, "met earlier": earlier & ~met, "never met": ~met & ~earlier}
     winner = {kind: winner_of(overall[kind], controls) for kind in TARGETS}
     return {
         "n_prefixes": len(asked.last),
@@ -118,11 +130,17 @@ def compare(
         "by_intent": {name: judge.table(rows[asked.prefix]) for name, rows in _by_intent(asked, later).items()},
         "by_length": {name: judge.table(rows[asked.prefix]) for name, rows in _by_length(asked).items()},
         "cold_items": judge.table(popularity[asked.item] < COLD_EVENTS),
-        "new_items": judge.table(~rest_of_session.met_before(asked, log.events["item"])),
+        "new_items": judge.table(~met),
+        "by_history": {name: judge.table(rows) for name, rows in by_history.items()},
+        "reachable": {kind: _share(reachable[asked.kind == k]) for k, kind in enumerate(TARGETS)},
         "lists": {name: shown(found, popularity) for name, found in lists.items()},
         "winner": winner,
         "verdict": "; ".join(f"{kind}: {name}" for kind, name in winner.items()),
     }
+
+
+def _share(flags: Flags) -> float | None:
+    return round(float(flags.mean()), 4) if len(flags) else None
 
 
 class _Judge(NamedTuple):
@@ -150,7 +168,9 @@ class _Judge(NamedTuple):
             if name != REFERENCE:
                 gain = bootstrap.mean_intervals(values - reference, self.draws, rows, self.level)
                 table[name]["against_static"] = dict(zip(MEASURES, map(bootstrap.as_json, gain), strict=True))
-                table[name]["decides"] = bootstrap.as_json(self._strict(values - reference, rows))
+                strict = self._strict(values - reference, rows)
+                table[name]["decides"] = bootstrap.as_json(strict)
+                table[name]["smallest_seen"] = round(self._smallest(strict), 4)
         return table
 
     def pair(self, first: str, second: str) -> dict[str, Any]:
@@ -164,10 +184,18 @@ class _Judge(NamedTuple):
                 found[name] = {**bootstrap.as_json(one), "better": bootstrap.verdict(one, first, second)}
         return found
 
+    @property
+    def _strict_level(self) -> float:
+        return 1 - (1 - self.level) / max(self.n_compared, 1)
+
     def _strict(self, difference: Floats, rows: Ints) -> Interval:
         column = MEASURES.index(DECIDES)
-        level = 1 - (1 - self.level) / max(self.n_compared, 1)
-        return bootstrap.mean_intervals(difference[:, column : column + 1], self.draws, rows, level)[0]
+        return bootstrap.mean_intervals(difference[:, column : column + 1], self.draws, rows, self._strict_level)[0]
+
+    def _smallest(self, strict: Interval) -> float:
+        """Smallest difference that an interval of this width would have told from zero, with `POWER`; as if it were normal."""
+        z, more = NormalDist().inv_cdf((1 + self._strict_level) / 2), NormalDist().inv_cdf(POWER)
+        return (strict.high - strict.low) / 2 * (z + more) / z
 
 
 def winner_of(table: Mapping[str, Any], controls: Sequence[str] = ()) -> str:

@@ -3,20 +3,23 @@
     loss = mean over moments of -log P(wanted) + l2_base * |changes of single weights|^2 + l2_slopes * |slopes|^2
     P(j) = score(j)^power / sum over all items that anything speaks for of score^power
 
-Changes are from the static weights. Levels that weights share (of each decay, of each class, of popularity) are free. Both
-penalties are chosen by the loss on users that did not teach, half by half; no slopes are the simpler choice. A goal that hardly
-anybody reached takes the weights of the goal that most did. L-BFGS.
+Changes are from the prior (`models.goal_prior`): static weights, and slopes that are the heuristic factors to a power. So the
+heuristic's direction stays in proportion to the evidence; what it says of an intent is weakened at most to `LEAST_OF_PRIOR`,
+never turned round. Levels that weights share (of each decay, of each class, of popularity) are free. The power and both
+penalties are chosen by the loss on users that did not teach, half by half; the prior's own slopes are the simpler choice. A
+goal that hardly anybody reached takes the weights of the goal that most did, and where there is none, the prior. L-BFGS-B.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from models import goal_prior
 from models.arrays import Flags, Floats, Floats32, Ints
 from models.associations import goals as by_goals
 from models.associations.goal_query import OWN_FROM, POPULAR_AT, Evidence
@@ -45,7 +48,6 @@ from models.questions.rest_of_session import Prefixes
 from models.replay import Replay
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
 from models.tuning.goal_kernels import Lessons, loss
-from models.weight_profile import base_weights
 
 LEAST: Final = 30  # moments that teach a goal; below, it has no weights of its own
 _L2_CHANCES: Final = 1e-3
@@ -61,27 +63,36 @@ class GoalParams:
     at_most, n_others
         Moments per goal; items of each, beside the wanted ones and the visitor's own.
     l2_base, l2_slopes
-        Penalties to choose among; None for no slopes.
+        Penalties to choose among; None for the prior's slopes.
+    powers
+        Of the heuristic factors in the prior, to choose among.
     """
 
     at_most: int = 500
     n_others: int = 50
     l2_base: tuple[float, ...] = (0.003,)
     l2_slopes: tuple[float | None, ...] = (None, 0.03)
+    powers: tuple[float, ...] = (0.25, 1.0)
     n_steps: int = 30
 
 
+LEAST_OF_PRIOR: Final = 0.25  # of what the heuristic says of an intent
+_Choice = TypeVar("_Choice", float, float | None)
 _Sample = tuple[Evidence, Floats32]  # and as how many each item counts
 
 
-class Fitted(NamedTuple):
-    """One goal's weights: `base`, `slopes`, the power, and the loss per moment on users that did not teach."""
+class Prior(NamedTuple):
+    """Weights that learned ones are shrunk to: `base`, at the mean intent, and `slopes`."""
 
     base: Floats
     slopes: Floats
-    power: float
-    held_out: float
-    l2_slopes: float | None
+
+
+class Fitted(NamedTuple):
+    """One goal's weights: `base` and `slopes`."""
+
+    base: Floats
+    slopes: Floats
 
 
 def _parts() -> npt.NDArray[np.int16]:
@@ -104,25 +115,21 @@ def _levels() -> Floats:
     return found
 
 
-def _start() -> Floats:
-    logs, found = np.log(base_weights()), np.zeros(N_PARTS)
-    found[SOURCE:TARGET] = found[TARGET:KINSHIP] = logs
-    found[OWN:POPULAR] = np.repeat(logs, len(WHEN) * N_DECAYS) + _SMALL
-    found[POPULAR] = _SMALL
-    return found
-
-
-_SMALL: Final = float(np.log(0.01))  # of what associations usually say
 _PARTS, _LEVELS = _parts(), _levels()
-_START: Final = _start()
 _N_LEVELS: Final = len(_LEVELS)
+
+
+def prior(power: float, center: Floats) -> Prior:
+    """The prior around a mean intent, for a power of the heuristic factors."""
+    slopes = goal_prior.slopes(power)
+    return Prior(goal_prior.start() + slopes @ center, slopes)
 
 
 def learn(
     asks: Replay, store: AssociationStore, sessions: Later, asked: Prefixes, params: GoalParams, rng: np.random.Generator,
     teaches: Flags | None = None,
-) -> GoalWeights | None:  # fmt: skip
-    """Goal weights as some moments teach them; None where no goal has enough.
+) -> GoalWeights:  # fmt: skip
+    """Goal weights as some moments teach them; those of the prior where no goal has enough.
 
     Parameters
     ----------
@@ -133,7 +140,7 @@ def learn(
     """
     teaches = np.ones(len(asked.last), np.bool_) if teaches is None else teaches
     if not teaches.any():
-        return None
+        return goal_prior.heuristic_goals()
     center = sessions.p_intent[asked.last[teaches]].mean(axis=0)
     centered, users = sessions.p_intent[asked.last] - center, sessions.log.user_codes[asked.last]
     found: dict[int, Fitted] = {}
@@ -152,9 +159,10 @@ def learn(
                 known[row] = _sampled(found_there, codes, params.n_others, rng)
         reached = [row for row in rows.tolist() if np.isin(wanted[row], known[row][0].items).any()]
         if len(reached) >= LEAST and len(np.unique(users[reached] // 2 % 2)) == 2:
-            found[goal], n_lessons[goal] = _chosen(known, wanted, np.array(reached), centered, users, params), len(reached)
+            found[goal] = _chosen(known, wanted, np.array(reached), (centered, center), users, params)
+            n_lessons[goal] = len(reached)
     if not found:
-        return None
+        return goal_prior.heuristic_goals()
     most = max(n_lessons, key=lambda goal: n_lessons[goal])
     all_goals = [found.get(goal, found[most]) for goal in range(N_GOALS)]
     chances = _chances(sessions, asked, teaches)
@@ -212,32 +220,41 @@ def _sampled(found: Evidence, wanted: Ints, most: int, rng: np.random.Generator)
 
 
 def _chosen(
-    known: Mapping[int, _Sample], wanted: Mapping[int, Ints], rows: Ints, centered: Floats, users: Ints, params: GoalParams
-) -> Fitted:
-    """One goal's weights, with the penalties that held-out users speak for, where there is a choice.
+    known: Mapping[int, _Sample], wanted: Mapping[int, Ints], rows: Ints, intent: tuple[Floats, Floats], users: Ints,
+    params: GoalParams,
+) -> Fitted:  # fmt: skip
+    """One goal's weights, with the penalties and the prior that held-out users speak for, one after the other.
 
     These halves are not those of even and odd users: whoever learns judges by them.
+
+    Parameters
+    ----------
+    intent
+        Of the moments, less the mean; and the mean.
     """
-    is_given = len(params.l2_base) == len(params.l2_slopes) == 1
-    halves = [] if is_given else [_lessons(known, wanted, rows[users[rows] // 2 % 2 == k], centered) for k in (0, 1)]
+    centered, center = intent
+    halves = [_lessons(known, wanted, rows[users[rows] // 2 % 2 == k], centered) for k in (0, 1)]
 
-    def held_out(l2_base: float, l2_slopes: float | None) -> float:
-        if is_given:
-            return 0.0
-        first, second = (fit(one, l2_base, l2_slopes, params.n_steps) for one in halves)
-        return float(np.concatenate((losses(halves[1], *first[:3]), losses(halves[0], *second[:3]))).mean())
+    def held_out(l2_base: float, l2_slopes: float | None, power: float) -> float:
+        first, second = (fit(one, l2_base, l2_slopes, params.n_steps, prior(power, center)) for one in halves)
+        return float(np.concatenate((losses(halves[1], *first), losses(halves[0], *second))).mean())
 
-    by_base = {l2: held_out(l2, None) for l2 in params.l2_base}
-    l2_base = min(by_base, key=lambda l2: by_base[l2])
-    by_slopes = {l2: by_base[l2_base] if l2 is None else held_out(l2_base, l2) for l2 in params.l2_slopes}
-    l2_slopes = min(by_slopes, key=lambda l2: by_slopes[l2])
+    given = params.powers[0]
+    l2_base = _least(params.l2_base, lambda l2: held_out(l2, None, given))
+    power = _least(params.powers, lambda power: held_out(l2_base, None, power))
+    l2_slopes = _least(params.l2_slopes, lambda l2: held_out(l2_base, l2, power))
     every = _lessons(known, wanted, rows, centered)
-    base, slopes, power = fit(every, l2_base, l2_slopes, params.n_steps)
-    return Fitted(_normalised(every, base, slopes), slopes, power, by_slopes[l2_slopes], l2_slopes)
+    base, slopes, _ = fit(every, l2_base, l2_slopes, params.n_steps, prior(power, center))
+    return Fitted(_normalised(every, base, slopes, center), slopes)
 
 
-def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int) -> tuple[Floats, Floats, float]:
-    """Minimise the loss, levels first; `base`, `slopes` (0 without a penalty) and the power."""
+def _least(choices: tuple[_Choice, ...], loss_of: Callable[[_Choice], float]) -> _Choice:
+    """The choice with the least loss; nothing is computed where there is one."""
+    return choices[0] if len(choices) == 1 else min(choices, key=loss_of)
+
+
+def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int, around: Prior) -> tuple[Floats, Floats, float]:
+    """Minimise the loss, levels first; `base`, `slopes` (those of the prior without a penalty) and the power."""
     n = N_PARTS * N_INTENTS if l2_slopes is not None else 0
     at = np.cumsum([0, _N_LEVELS, 1, N_PARTS, n])
     slices = [slice(a, b) for a, b in pairwise(at.tolist())]
@@ -245,8 +262,8 @@ def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int)
 
     def parts_of(x: Floats) -> tuple[Floats, Floats, float]:
         levels, power, single, slopes = (x[one] for one in slices)
-        told = slopes.reshape(N_PARTS, N_INTENTS) if n else np.zeros((N_PARTS, N_INTENTS))
-        return _START + levels @ _LEVELS + single, told, float(np.exp(power[0]))
+        told = around.slopes + slopes.reshape(N_PARTS, N_INTENTS) if n else around.slopes
+        return around.base + levels @ _LEVELS + single, told, float(np.exp(power[0]))
 
     def value(x: Floats) -> tuple[float, Floats]:
         each, top = np.empty((2, len(lessons.n_items)))
@@ -255,7 +272,11 @@ def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int)
         gradient = np.concatenate((_LEVELS @ to_base, [to_power], to_base, to_slopes.ravel()[:n]))
         return float(each.mean() + penalty @ x**2), gradient + 2 * penalty * x
 
-    x = np.zeros(at[-1])
+    x, bounds = np.zeros(at[-1]), np.tile([-np.inf, np.inf], (at[-1], 1))
+    if n:  # where the prior has a direction, it stays
+        most = (LEAST_OF_PRIOR - 1.0) * around.slopes.ravel()
+        bounds[slices[-1], 0] = np.where(around.slopes.ravel() > 0, most, -np.inf)
+        bounds[slices[-1], 1] = np.where(around.slopes.ravel() < 0, most, np.inf)
     for free in (slice(0, at[2]), slice(0, at[-1])):
 
         def some(part: Floats, free: slice = free) -> tuple[float, Floats]:
@@ -264,7 +285,7 @@ def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int)
             found, gradient = value(whole)
             return found, gradient[free]
 
-        x[free] = minimize(some, x[free], jac=True, method="L-BFGS-B", options={"maxiter": n_steps}).x
+        x[free] = minimize(some, x[free], jac=True, method="L-BFGS-B", bounds=bounds[free], options={"maxiter": n_steps}).x
     return parts_of(x)
 
 
@@ -281,14 +302,15 @@ def rehearse() -> None:
     span, place = np.array([0, 1]), np.zeros(1, np.int32)
     many = np.ones(1, np.float32)
     lessons = Lessons(span, one, place, parts, many, span, place, np.zeros((1, N_INTENTS)), span, many)
-    losses(lessons, _START.copy(), np.zeros((N_PARTS, N_INTENTS)), 1.0)
+    losses(lessons, goal_prior.start(), np.zeros((N_PARTS, N_INTENTS)), 1.0)
 
 
-def _normalised(lessons: Lessons, base: Floats, slopes: Floats) -> Floats:
-    """The same weights with purchase = 1 as a source, and a best score of 1 in the (geometric) mean moment."""
+def _normalised(lessons: Lessons, base: Floats, slopes: Floats, center: Floats) -> Floats:
+    """The same weights with purchase = 1 as a source, without intent, and a best score of 1 in the (geometric) mean moment."""
     each, top = np.empty((2, len(lessons.n_items)))
     loss(lessons, base, slopes, 1.0, each, top, np.zeros(N_PARTS), np.zeros((N_PARTS, N_INTENTS)))
-    found, unit = base.copy(), base[SOURCE + EventType.PURCHASE]
+    bought = SOURCE + EventType.PURCHASE
+    found, unit = base.copy(), base[bought] - slopes[bought] @ center
     found[SOURCE:TARGET] -= unit
     found[KINSHIP:OWN] += unit
     found[KINSHIP:] -= np.log(top).mean()

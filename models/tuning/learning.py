@@ -13,8 +13,8 @@ Where no factors are surely better, there is no difference that could be told: t
 as it takes for them not to cost anything surely; at last all factors are 1. The relations of `models.weights.relations` come
 after that. They have a test of their own, and are left out where they surely cost NDCG@20.
 
-Last come goal weights (`models.tuning.goal_fit`): kept where one list that mixes them is surely better than all that, and worse
-for no kind of target.
+Last come goal weights (`models.tuning.goal_fit`), which answer in place of all that unless one list that mixes them is surely
+worse, over all or for a kind of target: learned ones where their mean is no lower, else learned levels alone, else the prior.
 
 What serves already, the incumbent, stays where the outcome of all this is not surely better: a retraining forgets nothing
 because its period told less than an earlier one.
@@ -28,9 +28,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models import goal_prior
 from models.arrays import Flags, Floats, Ints
 from models.associations.model import AssociationStore
-from models.goal_weights import GoalWeights
+from models.goal_weights import GoalWeights, bold, flat
 from models.model_set import ModelSet, required
 from models.questions import rest_of_session
 from models.questions.answers import ranks
@@ -51,6 +52,7 @@ Halves = tuple[WeightProfile, WeightProfile]  # what answers the first and the s
 
 INCUMBENT = "incumbent"
 GOALS = "goals"
+_NO_CHANGES = 100.0  # penalty under which single weights stay where they are
 _MORE = 10  # times as many prefixes teach the relations: no ranking is asked for them, so they cost little
 
 
@@ -172,9 +174,11 @@ def learn(
     everybody = choices_of(store, sessions, asked)
     weights, base_only = _related(recipes[chosen](everybody), related, goals), recipes[control](everybody)
     if incumbent is not None:
+        plain = "and relations" if related is not relations.NEUTRAL else chosen
+        new = plain if goals is None else next(reversed(trial.rows))
         trial.answer(INCUMBENT, (incumbent, incumbent))
-        new = GOALS if goals is not None else "and relations" if related is not relations.NEUTRAL else chosen
-        if trial.better(INCUMBENT, [new]) == INCUMBENT:
+        by_goal = incumbent.goals is None and goals is not None  # then a loss speaks against the new ones, nothing else
+        if trial.costs(new, INCUMBENT) if by_goal else trial.better(INCUMBENT, [new]) == INCUMBENT:
             weights, chosen = incumbent, INCUMBENT
     told = {name: round(_over_kinds(rows, asked), 4) for name, rows in trial.rows.items()}
     return Learned(weights, base_only, told, chosen, _related(STATIC, related))
@@ -209,16 +213,20 @@ def _relations(trial: _Trial, chosen: str, at_most: int) -> Floats:
 
 
 def _goals(trial: _Trial, related: Floats, chosen: str, params: GoalParams) -> GoalWeights | None:
-    """Goal weights, where one list mixed by them is surely better than the chosen weights', and worse for no kind."""
+    """Goal weights, with as much learned as is not worse than the chosen weights; None where even the prior surely is."""
     given = trial.replay, trial.store, trial.sessions, trial.asked
-    ask = partial(goal_fit.learn, *given, replace(params, l2_slopes=(None,)), trial.rng)
-    by_half = ask(teaches=trial.halves[1]), ask(teaches=trial.halves[0])
-    if None in by_half:
-        return None
-    first, second = (_related(own, related, goals) for own, goals in zip(trial.tried[chosen], by_half, strict=True))
-    trial.answer(GOALS, (first, second))
-    before = "and relations" if related is not relations.NEUTRAL else chosen
-    return goal_fit.learn(*given, params, trial.rng) if trial.better(before, [GOALS]) == GOALS else None
+    before = trial.rows["and relations" if related is not relations.NEUTRAL else chosen]
+    for name, some in ((GOALS, params), (f"{GOALS}, levels alone", replace(params, l2_base=(_NO_CHANGES,), l2_slopes=(None,)))):
+        ask = partial(goal_fit.learn, *given, replace(some, l2_slopes=(None,), powers=some.powers[:1]), trial.rng)
+        by_half = ask(teaches=trial.halves[1]), ask(teaches=trial.halves[0])
+        first, second = (_related(own, related, goals) for own, goals in zip(trial.tried[chosen], by_half, strict=True))
+        gain = trial.answer(name, (first, second)) - before
+        if gain.sum() >= 0 and not _costs(gain, trial.users, trial.asked, trial.rng):
+            return goal_fit.learn(*given, some, trial.rng)
+    prior = goal_prior.heuristic_goals()
+    first, second = (_related(own, related, prior) for own in trial.tried[chosen])
+    gain = trial.answer(f"{GOALS}, none learned", (first, second)) - before
+    return None if _costs(gain, trial.users, trial.asked, trial.rng) else prior
 
 
 def shrunk(base: Floats, p_intent: Floats, power: float) -> WeightProfile:
@@ -250,6 +258,7 @@ def alternatives(
     """Profiles that may compete, with their NDCG@20 on the choosing half: static, heuristic, and tuned from the heuristic one.
 
     Each penalty of `l2_factors` gives one; a factor about which the sessions say nothing stays as the heuristic table has it.
+    Goal weights come as they were learned, without influence of intent, and with twice as much.
     """
     log, store = sessions.log, required(models.associations, "associations")
     asked = rest_of_session.prefixes(log.events, log.starts, params.at_most, rng)
@@ -258,6 +267,10 @@ def alternatives(
     found = {"static": STATIC, "heuristic": HEURISTIC}
     if len(choices.hit):
         found |= {f"tuned_{l2:g}": fit(choices, HEURISTIC, params.l2_base, l2) for l2 in params.l2_factors}
+        moments = replay(models, sessions, asked.first, asked.last)
+        by_goal = goal_fit.learn(moments, store, sessions, asked, params.goals, rng, teaches)
+        more = {"goals": by_goal, "goals_flat": flat(by_goal), "goals_bold": bold(by_goal)}
+        found |= {name: profile(STATIC.base, np.ones_like(STATIC.factors), None, one) for name, one in more.items()}
     asks = replay(models, sessions, judging.first, judging.last)
     judged = {name: _ndcg(asks.answers(one), judging) for name, one in found.items()}
     return {name: (one, _over_kinds(judged[name], judging)) for name, one in found.items()}

@@ -1,10 +1,16 @@
 """Action weights in the context of a visitor: which context a session is in, and a profile moved by its action weights."""
 
+from typing import Final
+
+import numpy as np
+
 from models.arrays import Floats
 from models.events.encode import EventArray
+from models.goal_weights import SOURCE, TARGET, GoalWeights
 from models.weight_profile import WeightProfile, base_weights
 from models.weights.actions import DAYPARTS, N_CELLS, ActionWeights
 
+MOST_TILT: Final = float(np.log(1.25))
 _BASE = base_weights()
 
 
@@ -27,6 +33,22 @@ def in_context(
         return profile
     table = actions.sampled if sampled else actions.mean
     return applied(profile, table[code_at(events, p_intent, now_us)])
+
+
+def tilt(ratio: Floats, goals: GoalWeights, mixture: Floats, p_intent: Floats) -> Floats:
+    """Log factor by which live action weights move each event type under goal weights, shape (n_event_types,).
+
+    At most `MOST_TILT` either way, and against what the session's intent says at most half of it: what intent raises or lowers
+    stays raised or lowered.
+
+    Parameters
+    ----------
+    ratio
+        Of the action weights to the heuristic ones, > 0, shape (n_event_types,).
+    """
+    wanted = np.clip(np.log(ratio), -MOST_TILT, MOST_TILT)
+    of_intent = mixture @ (goals.slopes[:, SOURCE:TARGET] @ p_intent)
+    return np.where(wanted * of_intent < 0, np.sign(wanted) * np.minimum(abs(wanted), abs(of_intent) / 2), wanted)
 
 
 def code_at(events: EventArray, p_intent: Floats, now_us: int) -> int:

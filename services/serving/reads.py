@@ -11,7 +11,9 @@ Found = TypeVar("Found")
 
 
 def engagement_features(online: OnlineFeatures, user_id: str, item_id: str | None, has_items: bool, now_us: int) -> Known:
-    """Read the features of a user and of the item at hand; recent items only where the session names none.
+    """Read the features of a user and of the item at hand, and the history; recent items only where the session names none.
+
+    The history ranks products, which are offered without it just as well: where there is none, nothing is admitted.
 
     Parameters
     ----------
@@ -24,7 +26,8 @@ def engagement_features(online: OnlineFeatures, user_id: str, item_id: str | Non
     recent = None
     if user is not None and not has_items:
         recent = read_or_name(lambda: online.recent_items(user_id, now_us), degraded.UNKNOWN_USER, missing)
-    return Known(user, item, recent, tuple(dict.fromkeys(missing)))
+    history = read_or_name(lambda: online.history(user_id, now_us), degraded.HISTORY_UNKNOWN, [])
+    return Known(user, item, recent, tuple(dict.fromkeys(missing)), history=history)
 
 
 def read_or_name(read: Callable[[], Found | None], unknown: str, missing: list[str]) -> Found | None:

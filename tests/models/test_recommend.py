@@ -18,7 +18,7 @@ from models.model_set import NO_MODELS, ModelSet
 from models.ranker.model import Ranker, SourceParams, build_sources
 from models.recommend import Assignment, Recommendation, Who
 from models.schema import INTENTS, N_EVENT_TYPES
-from models.weight_profile import STATIC
+from models.weight_profile import HEURISTIC, STATIC
 from tests.builders import visit
 
 NOW_US = 1_700_000_000_000_000
@@ -96,8 +96,11 @@ def test_the_item_on_screen_is_never_recommended(champions: ModelSet, ranker: bo
 
 
 def test_explained_items_say_which_item_and_events_they_come_from(champions: ModelSet) -> None:
-    answer = recommend(visit(("item_view", "a")), champions, explain=True, limit=1)
-    assert answer.ranking.because == [[VIEW_OF_A]]
+    plain = replace(champions, weights=HEURISTIC)
+    assert recommend(visit(("item_view", "a")), plain, explain=True, limit=1).ranking.because == [[VIEW_OF_A]]
+    because = recommend(visit(("item_view", "a")), champions, explain=True, limit=1).ranking.because
+    assert because is not None
+    assert [(one["item_id"], one["via"]) for one in because[0]] == [("a", "session"), ("a", "category")]
     assert recommend(visit(("item_view", "a")), champions, limit=1).ranking.because is None
 
 
@@ -121,7 +124,9 @@ def test_no_model_at_all_is_still_an_answer() -> None:
 
 
 def test_the_ranker_answers_where_it_is_asked_for(champions: ModelSet) -> None:
-    both = replace(champions, ranker=ranker_of("c", "a", "new"))  # codes of its own, and an item the associations do not know
+    both = replace(
+        champions, weights=HEURISTIC, ranker=ranker_of("c", "a", "new")
+    )  # codes of its own, and an item the associations do not know
     session = visit(("item_view", "a"))
     assert "new" not in ids(recommend(session, both))
     answer = recommend(session, both, ranker=True, explain=True, exclude_seen=True)

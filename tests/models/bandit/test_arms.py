@@ -5,6 +5,7 @@ from models.bandit.arms import Arms, arm_id, bandit_of
 from models.bandit.arms import arms_of as arms_of_sets
 from models.bandit.profiles import ProfileSet, profile_set
 from models.bandit.thompson import Outcomes, snapshot
+from models.goal_prior import FLAT_GOALS, HEURISTIC_GOALS
 from models.model_set import ModelSet
 from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
 
@@ -17,22 +18,24 @@ def arms_of(weights: WeightProfile | None, profiles: ProfileSet | None, challeng
 
 def test_the_champion_weights_are_an_arm_of_their_own_where_the_set_has_none_like_them() -> None:
     found = arms_of(OTHER, None)
-    assert tuple(found.profiles) == (arm_id("static", STATIC), arm_id("heuristic", HEURISTIC), arm_id("learned", OTHER))
+    by_goal = arm_id("static", FLAT_GOALS), arm_id("heuristic", HEURISTIC_GOALS)
+    assert tuple(found.profiles) == (*by_goal, arm_id("learned", OTHER))
     assert found.served == arm_id("learned", OTHER)
-    assert arms_of(STATIC, None).served == arm_id("static", STATIC)
+    assert arms_of(FLAT_GOALS, None).served == by_goal[0]
 
 
 def test_the_same_weights_under_two_names_are_one_arm() -> None:
     twice = profile_set(("heuristic", "tuned", "static"), (HEURISTIC, HEURISTIC._replace(), STATIC))
-    assert tuple(arms_of(None, twice).profiles) == (arm_id("heuristic", HEURISTIC), arm_id("static", STATIC))
+    own = arm_id("heuristic", HEURISTIC_GOALS)
+    assert tuple(arms_of(None, twice).profiles) == (arm_id("heuristic", HEURISTIC), arm_id("static", STATIC), own)
 
 
 def test_only_what_no_champion_has_is_on_trial_and_it_keeps_its_id_when_it_is_promoted() -> None:
-    tuned = profile_set(("static", "tuned"), (STATIC, profile(HEURISTIC.base, HEURISTIC.factors * 2)))
-    found = arms_of(HEURISTIC, None, ModelSet(weights=OTHER, profiles=tuned))
+    tuned = profile_set(("static", "tuned"), (FLAT_GOALS, profile(HEURISTIC.base, HEURISTIC.factors * 2)))
+    found = arms_of(HEURISTIC_GOALS, None, ModelSet(weights=OTHER, profiles=tuned))
     tried = arm_id("tuned", tuned.profiles[1])
     assert found.on_trial == {arm_id("learned", OTHER), tried}
-    assert tuple(found.profiles)[:2] == tuple(arms_of(HEURISTIC, None).profiles)
+    assert tuple(found.profiles)[:2] == tuple(arms_of(HEURISTIC_GOALS, None).profiles)
     assert arms_of(OTHER, tuned).profiles.keys() >= found.on_trial
     assert arms_of(OTHER, tuned, ModelSet(weights=OTHER, profiles=tuned)).on_trial == frozenset()
 

@@ -59,6 +59,26 @@ def test_every_prefix_is_asked_of_every_arm_and_the_report_is_json():
     assert table["overall"]["add_to_cart"] == {"n_prefixes": 0}
     assert table["winner"]["add_to_cart"] == "no difference"
     assert json.loads(json.dumps(table)) == table
+    assert table["reachable"] == {"view": 1.0, "add_to_cart": None, "purchase": 1.0}
+    assert table["by_history"]["never met"]["view"]["n_prefixes"] == table["overall"]["view"]["n_prefixes"]
+    assert table["by_history"]["met this session"]["view"] == {"n_prefixes": 0}
+    assert "own_behind" not in table["winner"].values()
+
+
+def test_a_difference_of_the_smallest_size_is_seen_and_items_met_are_told_apart():
+    """Two visitors of three come back to what they viewed first: nothing leads there but their own way."""
+    rng = np.random.default_rng(0)
+    visits = [rng.permutation(9)[:3].tolist() for _ in range(60)]
+    sessions = [[(VIEW, a), (VIEW, b), (VIEW, a if k % 3 else c)] for k, (a, b, c) in enumerate(visits)]
+    later = Later(log(sessions, 9), np.tile(EVEN, (180, 1)))
+    store = associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, bool), np.array([f"i{k}" for k in range(9)], dtype=object))
+    table = ablation.compare(ModelSet(associations=store), later, ablation.arms(), np.ones(9, np.int64), rng)
+    back = table["by_history"]["met this session"]["view"]
+    assert back["own_behind"]["mrr_20"] == 1.0
+    assert back["static"]["mrr_20"] < 1.0
+    own = table["overall"]["view"]["own_behind"]
+    assert 0 < own["smallest_seen"] < own["decides"]["mean"]
+    assert table["reachable"]["view"] == 0.2857  # 40 of 140
 
 
 def test_arm_that_ranks_better_wins():

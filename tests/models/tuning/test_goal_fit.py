@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
+from models import goal_prior
 from models.associations import model as associations
 from models.goal_weights import KINSHIP, N_DECAYS, N_GOALS, N_PARTS, N_TOLD, OWN, GoalWeights, goal_weights, one_goal, scale_of
 from models.inference.examples import Log
@@ -44,6 +45,31 @@ def test_the_gradient_is_that_of_the_loss() -> None:
     assert check_grad(lambda y: both(y)[0], lambda y: both(y)[1], x) < 1e-5
 
 
+def test_what_the_heuristic_says_of_an_intent_is_weakened_and_never_turned_round(shop: "Shop") -> None:
+    models, sessions, _ = shop
+    p_intent = sessions.p_intent.copy()
+    p_intent[::2] = np.eye(N_INTENTS)[np.arange(len(p_intent[::2])) % N_INTENTS]
+    moved, rng = sessions._replace(p_intent=p_intent), np.random.default_rng(0)
+    asked = rest_of_session.prefixes(sessions.log.events, sessions.log.starts, 10_000, rng)
+    asks, store = replay(models, moved, asked.first, asked.last), models.associations
+    assert store is not None
+    found = goal_fit.learn(asks, store, moved, asked, GoalParams(l2_slopes=(1e-4,), powers=(0.5,)), rng)
+    prior = goal_prior.slopes(0.5)
+    share = found.slopes[:, prior != 0] / prior[prior != 0]
+    assert share.min() >= goal_fit.LEAST_OF_PRIOR - 1e-9
+    assert abs(share - 1.0).max() > 0.01  # and it was free to move
+
+
+def test_without_lessons_the_prior_answers(shop: "Shop") -> None:
+    models, sessions, _ = shop
+    asked = rest_of_session.prefixes(sessions.log.events, sessions.log.starts, 10, np.random.default_rng(0))
+    asks, store = replay(models, sessions, asked.first, asked.last), models.associations
+    assert store is not None
+    found = goal_fit.learn(asks, store, sessions, asked, GoalParams(), np.random.default_rng(0))
+    np.testing.assert_array_equal(found.base, goal_prior.heuristic_goals().base)
+    assert found.mixture(sessions.log.events[:1], np.full(N_INTENTS, 0.25))[GOALS.index("view")] > 0.7
+
+
 @pytest.fixture(scope="module")
 def shop() -> Shop:
     """Two sessions a day apart of each visitor: three views, then what was viewed last the day before is bought."""
@@ -66,7 +92,6 @@ def shop() -> Shop:
     asked = rest_of_session.prefixes(sessions.log.events, sessions.log.starts, 10_000, rng)
     asks = replay(models, sessions, asked.first, asked.last)
     found = goal_fit.learn(asks, store, sessions, asked, GoalParams(), rng)
-    assert found is not None
     return models, sessions, found
 
 
