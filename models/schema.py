@@ -77,6 +77,10 @@ MEASURES: Final = {
     "cursor_distance_px": (0.0, 1e7),
     "query_length": (0.0, 10_000.0),
 }
+# What a sender may say of an event beside the columns of all events: `models.events.said`.
+MONEY: Final = {"quantity": (0.0, 1e6), "revenue": (0.0, 1e9)}
+VISITOR_GROUPS: Final = ("segment", "region", "customer_group")  # of the context: whom the shop takes the visitor for
+SAID_COLUMNS: Final = ("decision_id", "order_id", "quantity", "currency", "revenue", *VISITOR_GROUPS)
 # Formats that a file of events may have; `models.events.sources` has the adapter of each.
 SOURCE_FORMATS: Final = (
     *("attune", "trivago", "rees46", "retailrocket", "taobao", "jdata", "otto", "ga4"),

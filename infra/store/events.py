@@ -20,8 +20,6 @@ from infra.store.statements.events import (
     BELIEVED_OF_PARTNER,
     BELIEVED_WITHIN,
     COUNT_BY_PARTNER,
-    FROM_BROWSER,
-    FROM_SERVER,
     LOG_COLUMNS,
     NEXT_PARTNER,
     NTH_NEWEST,
@@ -31,8 +29,8 @@ from infra.store.statements.events import (
 )
 from infra.store.statements.materialization import NEXT_VISITOR
 from infra.store.statements.quarantine import QUARANTINE_ANYWAY, QUARANTINE_EVENT, QUARANTINE_ROW
-from infra.store.trust import note_outcomes
-from models.schema import EVENT_COLUMNS, MEASURES
+from infra.store.trust import note_outcomes, supersede_pages
+from models.schema import EVENT_COLUMNS, MEASURES, SAID_COLUMNS
 from models.shops import fair_shares
 from models.trust import OUTCOMES, kept_id
 
@@ -84,7 +82,7 @@ def append_events(
     Parameters
     ----------
     frame
-        Event frame; every row valid, user ids already pseudonyms.
+        Event frame, with `SAID_COLUMNS` where something is said; every row valid, user ids already pseudonyms.
     browser
         Whether a browser key sent them, some time ago: they are then kept under ids of their own, and not believed.
 
@@ -102,8 +100,11 @@ def append_events(
         newest = told.groupby("event_type")["occurred_at_us"].max()
         note_outcomes(transaction, partner, zip(newest.index.tolist(), newest.tolist(), strict=True))
     who, when = repeat(partner, n), repeat(received_at_us, n)
-    said = (repeat(value, n) for value in (FROM_BROWSER if browser else FROM_SERVER))
-    accepted = transaction.executemany(APPEND_EVENT, zip(who, *columns, when, *said, strict=True))
+    trusted = (repeat(int(browser), n), repeat(int(not browser), n))
+    said = [_bindings(frame[name]) if name in frame else repeat(None, n) for name in SAID_COLUMNS]
+    accepted = transaction.executemany(APPEND_EVENT, zip(who, *columns, when, *trusted, *said, strict=True))
+    if not browser and "order_id" in frame:
+        supersede_pages(transaction, partner, frame["order_id"].tolist(), received_at_us)
     return accepted, n - accepted
 
 

@@ -5,17 +5,26 @@ Counters move only by what is new in the log: an event sent again, or of an eras
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from infra.store.statements import trust as sql
+from infra.store.statements.decisions import FORGET_CREDITS
+from infra.store.statements.events import TOLD_BY_PAGES, TOLD_OF_ORDER
+from infra.store.statements.quarantine import SUPERSEDE
 from infra.store.transaction import Row, Transaction
 from models import trust
-from models.schema import DAY_US, EVENT_COLUMNS
+from models.schema import DAY_US, EVENT_COLUMNS, SAID_COLUMNS
 from models.trust import ANYWHERE, OUTCOMES, PARAMS, Admitted, Item, TrustParams, Visitor
 
 _ID, _USER, _TYPE, _AT, _ITEM = (
     EVENT_COLUMNS.index(name) for name in ("event_id", "user_id", "event_type", "occurred_at_us", "item_id")
 )
+
+
+_END: Final = len(EVENT_COLUMNS)
+_ORDER: Final = _END + SAID_COLUMNS.index("order_id")
 
 
 class Sender(NamedTuple):
@@ -42,14 +51,27 @@ def append_from_server(transaction: Transaction, partner: str, rows: Sequence[Ro
     Parameters
     ----------
     rows
-        In the order of `EVENT_COLUMNS`, each with the decision that it names, or None.
+        In the order of `EVENT_COLUMNS`, each with what its sender said beside, in that of `SAID_COLUMNS`.
 
     Returns
     -------
     Per row, whether it is new.
     """
     note_outcomes(transaction, partner, ((row[_TYPE], row[_AT]) for row in rows))
-    return transaction.append((partner, *row[:-1], received_at_us, row[-1], 0, 1) for row in rows)
+    news = transaction.append((partner, *row[:_END], received_at_us, 0, 1, *row[_END:]) for row in rows)
+    supersede_pages(transaction, partner, [row[_ORDER] for row in rows], received_at_us)
+    return news
+
+
+def supersede_pages(transaction: Transaction, partner: str, order_ids: Iterable[str | None], now_us: int) -> None:
+    """Leave out for good what pages told of orders that their shop tells of itself."""
+    named = msgspec.json.encode([order_id for order_id in set(order_ids) if order_id is not None]).decode()
+    if named == "[]":
+        return
+    pages = msgspec.json.encode([seq for (seq,) in transaction.read(TOLD_BY_PAGES, (partner, named))]).decode()
+    if pages != "[]":
+        transaction.execute(SUPERSEDE, (now_us, now_us, pages))
+        transaction.execute(FORGET_CREDITS, (pages,))
 
 
 def note_outcomes(transaction: Transaction, partner: str, events: Iterable[tuple[str, int]]) -> None:
@@ -79,9 +101,16 @@ def append_from_browser(
     ledger = _Ledger(transaction, sender, params)
     news = []
     for row in rows:
+        if (
+            row[_ORDER]
+            and row[_TYPE] == "purchase"
+            and transaction.read(TOLD_OF_ORDER, (sender.partner, row[_ORDER], row[_ITEM]))
+        ):
+            news.append(False)
+            continue
         believed = ledger.believes(row)
-        event = (trust.kept_id(row[_ID]), *row[1:-1])
-        (new,) = transaction.append([(sender.partner, *event, sender.received_at_us, row[-1], 1, int(believed))])
+        event = (trust.kept_id(row[_ID]), *row[1:_END])
+        (new,) = transaction.append([(sender.partner, *event, sender.received_at_us, 1, int(believed), *row[_END:])])
         if new:
             ledger.count(row)
         news.append(new)

@@ -10,6 +10,7 @@ due is its text, and a text where a price is due its number.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,7 +18,8 @@ from typing import Any, Final
 from models.events.encode import TYPE_CODE
 from models.events.names import NAMES
 from models.events.plain import EARLIEST_US, LATEST_US, is_placeholder, text_of, without_placeholders
-from models.schema import EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES
+from models.events.said import sound
+from models.schema import EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES, MONEY
 
 # Our field -> the names it may come under, tried in this order.
 FIELDS: Final = {
@@ -30,16 +32,22 @@ FIELDS: Final = {
     **{name: (name,) for name in MEASURES},
     "dwell_ms": ("dwell_ms", "engagement_time_msec"),
     "decision_id": ("decision_id",),
+    "order_id": ("order_id", "transaction_id", "orderId", "transactionId"),
+    "quantity": ("quantity",),
+    "currency": ("currency", "currencyCode"),
+    "revenue": ("revenue", "value", "total"),
     "context": ("context",),
 }
 QUERIES: Final = ("query", "search_term", "searchQuery")
 _NAMED_BY: Final = ("type", "event", "name", "event_name", "eventType")
 _KINDS_OF_CALL: Final = frozenset({"track", "page", "screen"})  # Segment's `type`; what happened stands in `event`
 _PAGES: Final = ("page", "screen")  # Segment's calls without a name that says more
-_INSIDE: Final = ("properties", "params", "ecommerce")
+_INSIDE: Final = ("properties", "params", "ecommerce", "purchaseTransaction")
 _PRODUCTS: Final = ("items", "products", "productDetails")
-_PRODUCT_FIELDS: Final = ("item_id", "category", "price")
-_IDS: Final = frozenset({"event_id", "user_id", "session_id", "item_id", "category"})
+_PRODUCT_FIELDS: Final = ("item_id", "category", "price", "quantity")
+_IDS: Final = frozenset({"event_id", "user_id", "session_id", "item_id", "category", "order_id"})
+_NUMBERS: Final = frozenset({*MEASURES, *MONEY})
+_OF_ORDERS: Final = ("order_id", "revenue")  # said of purchases only: GA4 has a `value` everywhere
 _MICROS: Final = ("timestamp_micros", "event_timestamp")
 _number: Final = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?").fullmatch
 MICROS_DIGITS: Final = 17  # enough until the year 5138
@@ -96,6 +104,9 @@ def _read(event: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], list[dic
         value = _value(ours, places, names)
         if value is not None:
             found[ours] = value
+    order = event.get("purchaseTransaction")  # Google Retail's
+    if isinstance(order, Mapping) and (order_id := _value("order_id", [order], ("id",))) is not None:
+        found["order_id"] = order_id
     ts = found.get("ts")
     if isinstance(ts, str) and ts.isascii() and ts.isdigit() and len(ts) <= MICROS_DIGITS:
         ts = int(ts)  # BigQuery writes its integers as texts
@@ -110,7 +121,7 @@ def _read(event: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], list[dic
     pages = event.get("pageCategories")
     if isinstance(pages, list) and pages:
         found.setdefault("category", pages[0])
-    return found, _products(places)
+    return sound(found), _products(places)
 
 
 def _first(places: list[Mapping[str, Any]], names: tuple[str, ...]) -> Any:
@@ -124,7 +135,7 @@ def _value(ours: str, places: list[Mapping[str, Any]], names: tuple[str, ...]) -
         found = next((value for value in given if not is_placeholder(value)), None)
         return text_of(found) if isinstance(found, int | float) and not isinstance(found, bool) else found
     found = _first(places, names)
-    return number_of(found) if ours in MEASURES and isinstance(found, str) else found
+    return number_of(found) if ours in _NUMBERS and isinstance(found, str) else found
 
 
 def number_of(text: str) -> Any:
@@ -172,19 +183,35 @@ def _products(places: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if values["item_id"] is None:
             values["item_id"] = _value("item_id", named, ("id",))
         if found := {name: value for name, value in values.items() if value is not None}:
-            products.append(found)
+            products.append(sound(found))
     return products
 
 
 def _per_product(event: dict[str, Any], products: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if event["type"] not in _ABOUT_ITEMS:  # the first of a list is not what was looked at
         first = {name: value for name, value in (products[0] if products else {}).items() if name == "category"}
-        return [first | {name: value for name, value in event.items() if name not in ("item_id", "price")}]
+        return [first | {name: value for name, value in event.items() if name not in ("item_id", "price", *_OF_ORDERS)}]
+    if event["type"] != "purchase":
+        event = {name: value for name, value in event.items() if name not in _OF_ORDERS}
     if not products:
         return [event]
-    event_id = event.get("event_id")
+    event_id, order_id, met = event.get("event_id"), event.get("order_id"), Counter[str]()
+    event = _shared_revenue(event, products)
     several = []
     for number, product in enumerate(products, start=1):
-        own_id = {"event_id": f"{event_id}~{number}"} if number > 1 and isinstance(event_id, str) else {}
-        several.append(event | product | own_id)
+        own = {"event_id": f"{event_id}~{number}"} if number > 1 and isinstance(event_id, str) else {}
+        item = str(product.get("item_id"))
+        met[item] += 1
+        if order_id is not None and met[item] > 1:  # a line of its own, of another size or colour
+            own["order_id"] = f"{order_id}~{met[item]}"
+        several.append(event | product | own)
     return several
+
+
+def _shared_revenue(event: dict[str, Any], products: list[dict[str, Any]]) -> dict[str, Any]:
+    """An order without the revenue of all of it: the prices of its products tell, else each has an equal share."""
+    whole = event.get("revenue")
+    rest = {name: value for name, value in event.items() if name != "revenue"}
+    if whole is None or any("price" in product for product in products):
+        return rest
+    return rest | {"revenue": whole / len(products)}

@@ -15,8 +15,9 @@ from models.events.identity import pseudonym
 from models.events.rules import Problem
 from models.events.sources.attune import CONTEXT, FIELDS, TEXTS
 from models.events.sources.frames import REFUSED_USER
-from models.schema import LATE_S, MAX_ID_LENGTH
+from models.schema import LATE_S, MAX_ID_LENGTH, SAID_COLUMNS
 
+_KEPT_TEXTS: Final = (*TEXTS, *SAID_COLUMNS)
 MAX_TEXT: Final = 4 * MAX_ID_LENGTH  # characters kept of a text; a longer one is refused in any case
 _instant: Final = re.compile(r"[0-9TZtz:.+ -]{1,40}").fullmatch
 _zone: Final = re.compile(r"[A-Z][A-Za-z]{1,19}(/[A-Z][A-Za-z0-9_+-]{1,29}){0,2}").fullmatch
@@ -68,7 +69,8 @@ def _may_stand(name: str, text: str) -> bool:
         return _instant(text) is not None
     if name == "timezone":
         return _zone(text) is not None
-    return name in TEXTS or (name == "device" and text in DEVICE_CODE) or (name == "referrer" and text in REFERRER_CODE)
+    known = {"device": DEVICE_CODE, "referrer": REFERRER_CODE}.get(name, {})
+    return name in _KEPT_TEXTS or text in known
 
 
 def _user(user: Any, key: bytes) -> str:

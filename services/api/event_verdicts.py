@@ -22,6 +22,7 @@ from models.events.foreign import own_events
 from models.events.identity import pseudonym
 from models.events.rejected import kept_form, lateness_problem, reason_of
 from models.events.rules import Problem, event_problem, parse_instant_us, to_row
+from models.events.said import said, said_problem
 from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH
 from services.http.calls import Call
 from services.http.openapi_schemas import words
@@ -78,11 +79,10 @@ def with_ids(kept: bytes, results: Sequence[EventResult]) -> bytes:
 
 
 class GoodEvent(NamedTuple):
-    """Good event: its rows for the log (one, or one per product), and the decision that it names."""
+    """Good event: its rows for the log (one, or one per product), each with what is said of it."""
 
     place: int
     rows: list[tuple[Any, ...]]
-    decision_id: str | None
 
 
 class JudgedBatch(NamedTuple):
@@ -98,7 +98,7 @@ class JudgedBatch(NamedTuple):
     def store(self, transaction: Transaction) -> EventsAnswer:
         """Append what is good, keep what is rejected."""
         news = iter(self._append(transaction))
-        for place, rows, _ in self.good:
+        for place, rows in self.good:
             if not any([next(news) for _ in rows]):  # all of them are taken, whatever the first one was
                 self.results[place].status = "duplicate"
         if self.rejected:
@@ -108,7 +108,7 @@ class JudgedBatch(NamedTuple):
 
     def _append(self, transaction: Transaction) -> list[bool]:
         """Append the rows of all good events; per row, whether it is new."""
-        call, rows = self.call, [(*row, one.decision_id) for one in self.good for row in one.rows]
+        call, rows = self.call, [row for one in self.good for row in one.rows]
         if not _is_browser(call):
             return append_from_server(transaction, call.partner, rows, call.received_at_us)
         sender = Sender(call.partner, self.key, call.caller.key_id, call.peer, call.received_at_us)
@@ -150,7 +150,7 @@ def _take(judged: JudgedBatch, place: int, events: list[dict[str, Any]], problem
         pointer = f"/events/{place}" + ("" if judged.opted_out else "/context/consent")
         judged.results.append(EventResult(shown, "rejected", consent.REASON, pointer))
     elif problem is None:
-        judged.good.append(GoodEvent(place, [_row(own, key, ahead_us) for own in events], event.get("decision_id")))
+        judged.good.append(GoodEvent(place, [_row(own, key, ahead_us) for own in events]))
         judged.results.append(EventResult(known, "accepted"))
     else:
         judged.results.append(EventResult(shown, "rejected", problem.reason, f"/events/{place}{problem.pointer}"))
@@ -200,7 +200,7 @@ def _examine(raw: msgspec.Raw, received_at_us: int, ahead_us: int) -> tuple[list
         return [{}], Problem("", "an event must be a JSON object")
     events = own_events(event)
     for own in events:
-        problem = event_problem(own, received_at_us - ahead_us) or _decision_problem(own)
+        problem = event_problem(own, received_at_us - ahead_us) or said_problem(own)
         problem = problem or lateness_problem(parse_instant_us(own["ts"]) + ahead_us, received_at_us)
         if problem is not None:
             return events, problem
@@ -215,15 +215,8 @@ def _is_valid_id(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH
 
 
-def _decision_problem(event: Mapping[str, Any]) -> Problem | None:
-    value = event.get("decision_id")
-    if value is None or _is_valid_id(value):
-        return None
-    return Problem("/decision_id", f"decision_id must be a text of 1 to {MAX_ID_LENGTH} characters")
-
-
 def _row(event: Mapping[str, Any], key: bytes, ahead_us: int) -> tuple[Any, ...]:
-    row = to_row(event, pseudonym(key, event["user_id"]))
+    row = (*to_row(event, pseudonym(key, event["user_id"])), *said(event))
     return (*row[:_OCCURRED], row[_OCCURRED] + ahead_us, *row[_OCCURRED + 1 :]) if ahead_us else row
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from models.events.json_text import with_whole_characters
-from models.schema import LATE_S, MAX_ID_LENGTH
+from models.schema import LATE_S, MAX_ID_LENGTH, MONEY
 from services.api import wire
 from services.api.collaborators import Collaborators
 from services.api.event_verdicts import EventBatch, EventsAnswer, judge, with_ids, without_ids
@@ -110,6 +110,11 @@ def _event_schema(session_event: dict[str, Any]) -> dict[str, Any]:
         "session_id": optional(text),
         "context": optional(ref("Context")),
         "decision_id": optional(text),
+        "order_id": optional(text) | {"description": "An item of an order is bought once, however often it is told."},
+        "quantity": optional({"type": "number", "exclusiveMinimum": 0, "maximum": MONEY["quantity"][1]}),
+        "currency": optional({"type": "string", "pattern": "^[A-Za-z]{3}$"}),
+        "revenue": optional({"type": "number", "minimum": 0, "maximum": MONEY["revenue"][1]})
+        | {"description": "Of all pieces of the item; price times quantity, if not given."},
         "ts": {"type": "string", "description": f"As in a session; at most {LATE_S // 86_400} days old."},
     }
     return session_event | {

@@ -40,7 +40,7 @@ def _one_of(vocabulary: tuple[str, ...]) -> Meta:
 
 
 class Context(msgspec.Struct, gc=False):
-    """Where the visit comes from; a device or referrer that we do not know counts as unknown.
+    """Where the visit comes from, and whom the shop takes the visitor for; an unknown device or referrer is no error.
 
     With `consent` false nothing about the visitor is kept or read.
     """
@@ -48,6 +48,9 @@ class Context(msgspec.Struct, gc=False):
     device: Annotated[Word | None, _one_of(DEVICES)] = None
     timezone: Word | None = None
     referrer: Annotated[Word | None, _one_of(REFERRERS)] = None
+    segment: Word | None = None
+    region: Word | None = None
+    customer_group: Word | None = None
     consent: bool | None = None
 
 

@@ -15,7 +15,7 @@ from infra.artifacts import write_parts
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from infra.store.statements.decisions import LOG_DECISION
-from infra.store.statements.events import APPEND_EVENT
+from infra.store.statements.events import APPEND_EVENT, NOTHING_SAID
 from models import weight_profile as weights
 from models.arrays import Floats
 from models.bandit import arms, profiles
@@ -101,7 +101,9 @@ class Site:
         if self.rng.random() < self.chances[self.rng.integers(len(self.chances)), arm]:
             at = datetime.fromtimestamp(self.now_us / S + 30, UTC).isoformat()
             event = {"event_id": f"e-{self.n}", "type": "add_to_cart", "item_id": "a", "ts": at}
-            self.connection.execute(APPEND_EVENT, ("shop", *to_row(event, user), self.now_us + 30 * S, name, 0, 1))
+            self.connection.execute(
+                APPEND_EVENT, ("shop", *to_row(event, user), self.now_us + 30 * S, 0, 1, name, *NOTHING_SAID[1:])
+            )
 
     def dealt(self) -> dict[str, int]:
         """How often each profile was dealt."""

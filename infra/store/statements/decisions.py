@@ -57,6 +57,8 @@ LAST_SHOWN: Final = (
 )
 # (seq of the event, decision_id, reward, revenue).
 CREDIT: Final = "INSERT INTO reward_events (seq, decision_id, reward, revenue) VALUES (?, ?, ?, ?) ON CONFLICT (seq) DO NOTHING"
+# Credits of events that are superseded: (seqs as a JSON list).
+FORGET_CREDITS: Final = f"DELETE FROM reward_events WHERE seq {one_of()}"
 # A decision's reward made anew from all its events: (joined_at_us, decision_id).
 REWARD: Final = (
     "INSERT INTO rewards (decision_id, reward, revenue, joined_at_us) "

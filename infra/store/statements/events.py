@@ -3,14 +3,14 @@
 from typing import Final
 
 from infra.store.statements.dialect import one_of
-from models.schema import EVENT_COLUMNS, MEASURES
+from models.schema import EVENT_COLUMNS, MEASURES, SAID_COLUMNS
 
 LOG_COLUMNS: Final = ("partner", *EVENT_COLUMNS, "received_at_us")
-# With the decision that the sender named as the event's cause or NULL, 1 for an event that came with a browser key, and whether
-# it counts in what is learned for others (`models.trust`).
-APPEND_COLUMNS: Final = (*LOG_COLUMNS, "decision_id", "browser", "believed")
-FROM_SERVER: Final = (None, 0, 1)  # the last of them, for an event that names no decision
-FROM_BROWSER: Final = (None, 1, 0)
+# With 1 for an event that came with a browser key, whether it counts in what is learned for others (`models.trust`), and what
+# its sender said beside.
+APPEND_COLUMNS: Final = (*LOG_COLUMNS, "browser", "believed", *SAID_COLUMNS)
+NOTHING_SAID: Final = (None,) * len(SAID_COLUMNS)
+FROM_SERVER: Final = (0, 1, *NOTHING_SAID)  # the last of them, for an event of which nothing is said
 _SEQ_AND_LOG: Final = f"seq, {', '.join(LOG_COLUMNS)}"
 _HELD_BACK: Final = "SELECT seq FROM quarantine WHERE seq IS NOT NULL AND replayed_at_us IS NULL"
 # Of one event, where few are looked at: neither validation holds it back nor is it more than browser keys may add.
@@ -20,8 +20,19 @@ IS_BELIEVED: Final = (
 
 APPEND_EVENT: Final = (
     f"INSERT INTO events ({', '.join(APPEND_COLUMNS)}) VALUES ({', '.join('?' * len(APPEND_COLUMNS))}) "
-    "ON CONFLICT (partner, event_id) DO NOTHING"
+    "ON CONFLICT DO NOTHING"  # of its id, or of its item in an order
 )
+# Whether a server or a file has told of an item of an order: (partner, order_id, item_id).
+TOLD_OF_ORDER: Final = (
+    "SELECT 1 FROM events WHERE partner = ? AND order_id = ? AND item_id = ? AND event_type = 'purchase' AND browser = 0"
+)
+# Purchases that pages told of and servers tell of too: (partner, order ids as a JSON list).
+_OF_PAGES: Final = (
+    f"FROM events AS page WHERE partner = ? AND order_id {one_of()} AND browser = 1 AND event_type = 'purchase' AND EXISTS "
+    "(SELECT 1 FROM events AS own WHERE own.partner = page.partner AND own.order_id = page.order_id "
+    "AND own.item_id = page.item_id AND own.event_type = 'purchase' AND own.browser = 0)"
+)
+TOLD_BY_PAGES: Final = f"SELECT seq {_OF_PAGES}"
 # Which of some ids a partner's log has: (partner, ids as a JSON list).
 KNOWN_IDS: Final = f"SELECT event_id FROM events WHERE partner = ? AND event_id {one_of()}"
 NEWEST_EVENT: Final = "SELECT coalesce(max(seq), 0) FROM events"

@@ -9,6 +9,7 @@ REJECTED_SOURCE: Final = "/v1/events"  # in `source`; the name of a file has no 
 REJECTED_DAYS: Final = 14  # how long an event that the door rejected is kept
 VALIDATION: Final = "validation"  # in `source`: who holds an event of the log back
 OPERATOR: Final = "operator"
+TOLD_TWICE: Final = "a page told of the order, and then the shop"
 HELD, ACCEPTED, DROPPED = "held", "accepted", "dropped"  # in `verdict`: what a person decided
 WAITING_COLUMNS: Final = (
     "id", "partner", "source", "format", "line", "seq", "visitor", "reason", "raw", "quarantined_at_us", "replayed_at_us",
@@ -52,6 +53,12 @@ _HOLD_TOO: Final = (
 )
 HOLD_VISITOR: Final = f"{_HOLD} user_id = ? {_HOLD_TOO}"
 HOLD_EVENTS: Final = f"{_HOLD} seq {one_of()} {_HOLD_TOO}"
+# Purchases that their order's server tells of itself stay out for good: (told_at_us, told_at_us, seqs as a JSON list).
+SUPERSEDE: Final = (
+    "INSERT INTO quarantine (partner, source, format, seq, reason, content_key, quarantined_at_us, verdict, verdict_at_us) "
+    f"SELECT partner, '{VALIDATION}', 'log', seq, '{TOLD_TWICE}', 'seq:' || seq, ?, '{DROPPED}', ? "
+    f"FROM events WHERE seq {one_of()} ON CONFLICT (seq) DO NOTHING"
+)
 _WITH_VISITOR: Final = "quarantine LEFT JOIN events USING (seq)"
 _SHOWN: Final = ", ".join(
     "user_id AS visitor" if name == "visitor" else "seq" if name == "seq" else f"quarantine.{name}" for name in WAITING_COLUMNS

@@ -54,9 +54,9 @@ FORGET_ITEMS: Final = (
     "DELETE FROM trust_items WHERE (partner, item_id) IN "
     "(SELECT partner, item_id FROM trust_items WHERE is_known = 0 AND utc_day < ? LIMIT ?)"
 )
-# Of a row of events: what was paid, as far as it is believed. A page's word is worth the catalogue's price at most.
+# Of a row of events: what was paid, as far as it is believed. A page's word is worth one piece at the catalogue's price.
 PAID: Final = (
-    "CASE WHEN events.browser = 0 THEN events.price ELSE "
+    "CASE WHEN events.browser = 0 THEN coalesce(events.revenue, events.price * coalesce(events.quantity, 1)) ELSE "
     "(SELECT CASE WHEN c.price < events.price THEN c.price ELSE events.price END FROM catalog_items AS c "
     "WHERE c.partner = events.partner AND c.item_id = events.item_id AND c.price IS NOT NULL) END"
 )

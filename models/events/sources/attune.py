@@ -12,15 +12,16 @@ from models.events.consent import is_refused
 from models.events.encode import DEVICE_CODE, REFERRER_CODE
 from models.events.plain import without_placeholders
 from models.events.rules import event_problem, frame_problems, parse_instant_us, utc_offset_min
+from models.events.said import SAID_AT_TOP, said, said_problem
 from models.events.sources.columns import Reasons, blank_events, kept, object_array
 from models.events.sources.frames import Flat, Json, Mapped, Source
 from models.events.sources.tables import users
-from models.schema import EVENT_COLUMNS, EVENT_TYPES, MEASURES
+from models.schema import EVENT_COLUMNS, EVENT_TYPES, MEASURES, SAID_COLUMNS, VISITOR_GROUPS
 
 TEXTS: Final = ("event_id", "user_id", "session_id", "type", "item_id", "category")
 MAX_MEASURE: Final = max(high for _, high in MEASURES.values())
-FIELDS: Final = (*TEXTS, "ts", *MEASURES)
-CONTEXT: Final = ("device", "referrer", "timezone")
+FIELDS: Final = (*TEXTS, "ts", *MEASURES, *SAID_AT_TOP)
+CONTEXT: Final = ("device", "referrer", "timezone", *VISITOR_GROUPS)
 COLUMNS: Final = (*FIELDS, *CONTEXT)
 
 
@@ -30,7 +31,7 @@ def flatten(documents: Sequence[Json]) -> Flat:
     Examples
     --------
     >>> flat = flatten([{"event_id": "e", "query": "red shoes", "context": {"device": "mobile"}}])
-    >>> flat.columns[0], flat.columns[-3:]
+    >>> flat.columns[0], flat.columns[-6:-3]
     (['e'], [['mobile'], [None], [None]])
     """
     n_rows = np.ones(len(documents), dtype=np.int64)
@@ -63,9 +64,32 @@ def to_events(raw: pd.DataFrame, now_us: int) -> Mapped:
     for name in MEASURES:
         columns[name] = np.where(wrong, np.nan, values[name]).astype(np.float64)
     _add_context(values, columns)
-    events = pd.DataFrame(columns, columns=list(EVENT_COLUMNS), copy=False)
+    found, problems = _said(values)
+    events = pd.DataFrame(columns | found, columns=[*EVENT_COLUMNS, *found], copy=False)
     reasons.add_each(frame_problems(events, now_us))
+    reasons.add_each(problems)
     return Mapped(events, reasons.found)
+
+
+def _said(values: dict[str, Objects]) -> tuple[dict[str, Objects], Objects]:
+    """What rows say beside, as columns where any row says something; and what is wrong with it."""
+    n_rows = len(values["ts"])
+    problems: Objects = np.full(n_rows, None, dtype=object)
+    told = np.zeros(n_rows, dtype=bool)
+    for name in SAID_COLUMNS:
+        told |= pd.notna(values[name])
+    if not told.any():
+        return {}, problems
+    columns: dict[str, Objects] = {name: np.full(n_rows, None, dtype=object) for name in SAID_COLUMNS}
+    for row in np.flatnonzero(told).tolist():
+        event: Json = {name: values[name][row] for name in SAID_AT_TOP}
+        event["context"] = {name: values[name][row] for name in VISITOR_GROUPS}
+        if problem := said_problem(event):
+            problems[row] = f"{problem.pointer[1:]}: {problem.reason}"
+            continue
+        for name, value in zip(SAID_COLUMNS, said(event), strict=True):
+            columns[name][row] = value
+    return columns, problems
 
 
 def _instant_us(ts: object) -> int | None:

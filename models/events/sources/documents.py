@@ -101,7 +101,8 @@ def _matomo_action(action: Mapping[str, Any]) -> list[Json]:
     items = action.get("itemDetails")
     if isinstance(items, list) and items:
         rows = [item for item in items if isinstance(item, Mapping)]
-        return [event | _product(item, "itemSKU", "price", "itemCategory") for item in rows]
+        order = {"order_id": order_id} if (order_id := first_plain([action.get("orderId")])) else {}
+        return [event | order | _product(item, "itemSKU", "price", "itemCategory") for item in rows]
     seen = _product(action, "productViewSku", "productViewPrice", "productViewCategories")
     return [event | {"type": "item_view"} | seen] if "item_id" in seen else [event]
 

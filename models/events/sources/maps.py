@@ -21,7 +21,7 @@ from models.events.sources.attune import ATTUNE, COLUMNS, CONTEXT
 from models.events.sources.attune import FIELDS as OWN_FIELDS
 from models.events.sources.columns import object_array
 from models.events.sources.frames import Flat, Json, Source, fingerprint, raw_chunk
-from models.schema import EVENT_TYPES, MEASURES
+from models.schema import EVENT_TYPES, MEASURES, MONEY
 
 QUERY: Final = "query"  # a column of texts that visitors typed: only their length is kept
 TARGETS: Final = (*OWN_FIELDS, *CONTEXT, QUERY)
@@ -141,7 +141,7 @@ def own_chunk(table: TableMap, raw: pd.DataFrame) -> pd.DataFrame:
     columns = {name: found[name] for name in COLUMNS}
     columns["type"] = _each(found["type"], event_type_of(table.events))
     columns["ts"] = _each(found["ts"], lambda text: time_text(text, table.times, table.zone))
-    for name in MEASURES:
+    for name in (*MEASURES, *MONEY):
         columns[name] = _each(found[name], lambda text: number_in(text, table.decimal))
     lengths = _each(found[QUERY], len)
     columns["query_length"] = np.where(pd.isna(columns["query_length"]), lengths, columns["query_length"])

@@ -10,6 +10,7 @@ from infra import layout
 from infra.store.engines import closed_store, open_store
 from infra.store.errors import ConflictingWrite, StoreBusy, StoreUnavailable
 from infra.store.protocol import LogTail, Store, Transaction
+from infra.store.statements.events import NOTHING_SAID
 from infra.store.statements.partners import ADD_PARTNER
 from infra.store.statements.signals import NEWEST_SIGNAL
 from infra.store.watch import StoreWatch
@@ -20,7 +21,7 @@ PARTNERS = "SELECT name FROM partners ORDER BY name"
 
 def event(event_id: str, user: str = "u", decision_id: str | None = None) -> tuple[object, ...]:
     row = to_row({"event_id": event_id, "type": "search", "ts": "2026-11-21T10:00:00Z"}, user)
-    return ("shop", *row, 7, decision_id, 0, 1)
+    return ("shop", *row, 7, 0, 1, decision_id, *NOTHING_SAID[1:])
 
 
 def add(store: Store, *names: str) -> int:

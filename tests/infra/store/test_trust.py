@@ -11,6 +11,7 @@ from infra.store.protocol import Store
 from infra.store.statements.erasure import BURY
 from infra.store.trust import Sender, append_from_browser, append_from_server
 from models.events.rules import to_row
+from models.events.said import said
 from models.schema import DAY_US
 from models.trust import TrustParams, kept_id
 
@@ -31,7 +32,7 @@ class Shop:
         for item in items:
             self.n += 1
             told = {"event_id": f"e{self.n}", "type": kind if item else "search", "item_id": item, "ts": TS}
-            found.append((*to_row(told, user), None))
+            found.append((*to_row(told, user), *said(told)))
         return found
 
     def server(self, user: str, *items: str | None, kind: str = "item_view") -> None:

@@ -264,7 +264,7 @@ def test_a_foreign_user_is_the_first_id_that_is_one(sent, user):
 @pytest.mark.parametrize(
     ("properties", "ours"),
     [
-        ({"product_id": 7654321, "price": "12.50", "quantity": "2"}, {"item_id": "7654321", "price": 12.5}),
+        ({"product_id": 7654321, "price": "12.50", "quantity": "2"}, {"item_id": "7654321", "price": 12.5, "quantity": 2.0}),
         ({"product_id": "a", "price": ""}, {"item_id": "a"}),
         ({"product_id": "undefined", "sku": "s"}, {"item_id": "s"}),
         ({"product_id": "a", "price": "cheap"}, {"item_id": "a", "price": "cheap"}),

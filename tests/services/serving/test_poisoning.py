@@ -17,6 +17,7 @@ import pytest
 from infra.store.engines import open_store
 from infra.store.events import append_events, read_events
 from infra.store.statements.catalog import NEXT_CHANGE, PUT_ITEM
+from infra.store.statements.events import NOTHING_SAID
 from infra.store.trust import Sender, append_from_browser
 from models.associations import from_log as log_associations
 from models.associations.model import AssociationStore
@@ -91,7 +92,7 @@ def attack(shop: Shop, home: Path, n: int, pushed: str, n_networks: int = 1) -> 
         for network in range(n_networks):
             sender = Sender("shop", bytes(32), 1, f"192.0.{network}.7", NOW_US)
             mine = [event for event in events if int(event["user_id"].removeprefix("bot-")) % n_networks == network]
-            rows = [(*to_row(event, event["user_id"]), None) for event in mine]
+            rows = [(*to_row(event, event["user_id"]), *NOTHING_SAID) for event in mine]
             store.write(partial(append_from_browser, sender=sender, rows=rows))
     return home
 

@@ -14,7 +14,7 @@ from infra.store.engines import open_store
 from infra.store.errors import ConflictingWrite
 from infra.store.protocol import Store
 from infra.store.statements.decisions import KEEP_SNAPSHOT, LOG_DECISION
-from infra.store.statements.events import APPEND_EVENT
+from infra.store.statements.events import APPEND_EVENT, NOTHING_SAID
 from models import weight_profile as weights
 from models.bandit import arms
 from models.bandit.rewards import RewardParams
@@ -67,7 +67,7 @@ class Shop:
         told = {"event_id": name, "type": kind, "item_id": item, "price": price, "ts": _rfc3339(at_s)}
         row = to_row(told, user)
         row = row if at_us is None else (*row[:4], at_us, *row[5:])
-        self.connection.execute(APPEND_EVENT, ("shop", *row, T0 + at_s * S, cause, 0, 1))
+        self.connection.execute(APPEND_EVENT, ("shop", *row, T0 + at_s * S, 0, 1, cause, *NOTHING_SAID[1:]))
 
     def work(self, at_s: int) -> None:
         while self.duty.step(T0 + at_s * S):
