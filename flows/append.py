@@ -8,7 +8,7 @@ adds only the rest.
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -18,15 +18,15 @@ import numpy as np
 import pandas as pd
 
 from flows.look import look_at, reader
-from flows.parse import Batch, Unreadable
+from flows.parse import Batch, Join, Unreadable
 from flows.read import batches
 from infra.secret import secret
-from infra.store import events
+from infra.store import events, identities
 from infra.store.engines import open_store
 from infra.store.errors import StoreUnavailable
 from infra.store.protocol import Store, Transaction
 from infra.store.statements.events import KNOWN_IDS
-from models.events.identity import partner_key
+from models.events.identity import partner_key, pseudonym
 from models.events.rejected import reduced, stand_in
 from models.events.sources import Mapped, Source, former_ids, in_plain_form, protect, replaced
 from models.events.sources.maps import TableMap
@@ -132,14 +132,27 @@ def append_batch(store: Store, door: Door, batch: Batch) -> Counts:
     whose = (door.partner, door.file_name, door.adapter.name)
     refused = [events.Refused(*whose, *row) for row in (*(masked(line, door.key) for line in batch.unreadable), *rows)]
 
-    door.reasons.update(row.reason for row in refused)
-
-    def work(transaction: Transaction) -> tuple[int, int]:
+    def work(transaction: Transaction) -> Counts:
         appended = events.append_events(transaction, good_events(mapped), door.partner, now_us)
-        events.quarantine(transaction, refused)
-        return appended
+        joined, not_joined = _join(transaction, door, batch.joins, now_us)
+        events.quarantine(transaction, [*refused, *not_joined])
+        door.reasons.update(row.reason for row in (*refused, *not_joined))
+        return Counts(*appended, len(refused)).plus(joined)
 
-    return Counts(*store.write(work), len(refused))
+    return store.write(work)
+
+
+def _join(transaction: Transaction, door: Door, joins: Sequence[Join], now_us: int) -> tuple[Counts, list[events.Refused]]:
+    """Join visitors as the lines of a file say; what became of the lines, and those that are refused."""
+    found, refused = Counter[str](), list[events.Refused]()
+    for line, *names in joins:
+        anonymous_id, user_id = (pseudonym(door.key, name) for name in names)
+        try:
+            found[identities.join(transaction, door.partner, anonymous_id, user_id, now_us)] += 1
+        except ValueError as error:
+            raw = msgspec.json.encode({"anonymous_id": anonymous_id, "user_id": user_id}).decode()
+            refused.append(events.Refused(door.partner, door.file_name, door.adapter.name, line, raw, str(error)))
+    return Counts(found["joined"], found["known"], len(refused)), refused
 
 
 def keep_former_ids(store: Store, door: Door, batch: Batch, plain: pd.DataFrame, mapped: Mapped) -> None:

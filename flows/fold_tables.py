@@ -241,8 +241,8 @@ def _ranges(log: Store, span: tuple[int, int], n_events: int) -> Iterator[pd.Dat
 
 def _changes(log: Store, folder: Path, drafts: Path, before: Tables, span: tuple[int, int], now_us: int, folds: Folds) -> Draft:
     parts, after, since_us = Parts(drafts, before.generation + 1), _unseen_after(before), before.folded_at_us - MARGIN_US
-    changed: dict[str, int] = dict(log.read(sql.CHANGED, (before.last_seq, since_us, since_us, since_us)))
-    stale = changed.keys() | {user for (user,) in log.read(sql.ERASED, (since_us, since_us))}
+    changed: dict[str, int] = dict(log.read(sql.CHANGED, (before.last_seq, since_us)))
+    stale = changed.keys() | {user for (user,) in log.read(sql.ERASED, (since_us,))}
     users = stale | {user for (user,) in log.read(USERS_SINCE, (after, span[0], before.last_seq, before.as_of_us))}
     for frame in _of_users(log, sorted(users), span):
         standing = feature_tables.standing(frame, before.last_seq, before.as_of_us, stale)

@@ -33,7 +33,7 @@ from infra.store.engines import open_store as open_log
 from infra.store.events import quarantine_events, read_events
 from infra.store.protocol import Store
 from infra.store.statements.events import ANY_ITEM
-from infra.store.statements.materialization import EARLIEST_OF, EARLIEST_SINCE
+from infra.store.statements.materialization import EARLIEST_JOINED, EARLIEST_OF, EARLIEST_SINCE
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import ITEMS_VIEW, VIEW_KEY
@@ -154,6 +154,7 @@ def _offline(log: Store, folder: Path, tables: Tables) -> Offline:
     tail, span = log.tail(CURSOR), (tables.last_seq, tables.as_of_us)
     seen, released = tail.position() or 0, msgspec.json.encode(tail.released()).decode()
     found = [log.read(EARLIEST_SINCE, (seen, *span))[0][0], log.read(EARLIEST_OF, (released, *span))[0][0]]
+    found.append(log.read(EARLIEST_JOINED, (CURSOR,))[0][0])
     new_from_us = min((at_us for at_us in found if at_us is not None), default=None)
     return Offline(str(folder), tables.n_rows(), tables.as_of_us, tables.first_us, new_from_us, tables.last_seq)
 

@@ -23,6 +23,14 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+class Join(NamedTuple):
+    """A line that says that an anonymous visitor is a user."""
+
+    line: int
+    anonymous_id: str
+    user_id: str
+
+
 class Batch(NamedTuple):
     """A raw chunk.
 
@@ -36,12 +44,15 @@ class Batch(NamedTuple):
         Lines that gave no row.
     formerly
         Columns that an earlier version wrote otherwise: the ids of rows were made of that.
+    joins
+        Lines that say who an anonymous visitor is.
     """
 
     raw: pd.DataFrame
     lines: npt.NDArray[np.int64]
     unreadable: list[Unreadable]
     formerly: Mapping[str, Objects] = {}
+    joins: Sequence[Join] = ()
 
 
 def lines_of(block: bytes, first: int) -> tuple[list[str], list[int], list[Unreadable]]:
@@ -74,6 +85,12 @@ def _decoded(data: bytes, line: int, unreadable: list[Unreadable]) -> str:
 
 def flat_batch(documents: list[Any], lines: Sequence[int], source: Source, unreadable: list[Unreadable]) -> Batch:
     assert source.flatten is not None, source.name
+    joins: list[Join] = []
+    if source.joins is not None:
+        found = [source.joins(document) for document in documents]
+        joins = [Join(line, *ids) for line, ids in zip(lines, found, strict=True) if ids is not None]
+        lines = [line for line, ids in zip(lines, found, strict=True) if ids is None]
+        documents = [document for document, ids in zip(documents, found, strict=True) if ids is None]
     flat = source.flatten(documents)
     raw = {name: object_array(values) for name, values in zip(source.columns, flat.columns, strict=True)}
-    return Batch(raw_chunk(raw), np.repeat(np.array(lines, dtype=np.int64), flat.n_rows), unreadable)
+    return Batch(raw_chunk(raw), np.repeat(np.array(lines, dtype=np.int64), flat.n_rows), unreadable, joins=joins)

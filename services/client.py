@@ -175,8 +175,7 @@ class Attune:
             raise ValueError("url must be http(s)://host[:port]")
         self._key, self._timeout_s, self._attempts, self._tls, self._wait = key, timeout_s, attempts, tls, wait
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
-        self._prefix = parts.path.rstrip("/")
-        self._local = threading.local()
+        self._prefix, self._local = parts.path.rstrip("/"), threading.local()
 
     def recommendations(self, user_id: str, **more: Any) -> Recommendation:
         """Items for a user; `more`: item_id, session_data, limit, explain, exclude_seen, ranker."""
@@ -201,6 +200,10 @@ class Attune:
             total["rejected"] += answer["rejected"]
             total["results"] += answer["results"]
         return total
+
+    def identify(self, anonymous_id: str, user_id: str, **more: Any) -> str:
+        """Say that an anonymous visitor is a user; `joined`, `known` or `no_consent`. `more`: context."""
+        return str(self.call("POST", "/v1/identify", {"anonymous_id": anonymous_id, "user_id": user_id, **more})["status"])
 
     def put_items(self, items: Sequence[Json]) -> Json:
         """Say what may be recommended: items with price and stock, and articles (`kind` content)."""
@@ -245,12 +248,10 @@ class Attune:
 
     def deliveries(self, subscription_id: str, **query: Any) -> Iterator[Json]:
         """Deliveries, newest first, page after page; `query`: limit (of a page), state."""
-        path = f"/v1/subscriptions/{subscription_id}/deliveries"
-        page = self.call("GET", path, query=query)
-        yield from page["deliveries"]
-        while page["next"] is not None:
-            page = self.call("GET", path, query={**query, "before": page["next"]})
+        while query.get("before", 0) is not None:
+            page = self.call("GET", f"/v1/subscriptions/{subscription_id}/deliveries", query=query)
             yield from page["deliveries"]
+            query["before"] = page["next"]
 
     def replay(self, subscription_id: str, **wanted: Any) -> Json:
         """Have signals sent again; `wanted`: signal_ids, or start and until (aware datetimes)."""

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from infra.store.identities import all_resolved
 from infra.store.protocol import Store, Transaction
 from infra.store.statements.events import (
     APPEND_EVENT,
@@ -34,7 +35,7 @@ from models.schema import EVENT_COLUMNS, MEASURES, SAID_COLUMNS
 from models.shops import fair_shares
 from models.trust import OUTCOMES, kept_id
 
-_ID: Final = EVENT_COLUMNS.index("event_id")
+_ID, _USER = EVENT_COLUMNS.index("event_id"), EVENT_COLUMNS.index("user_id")
 READ_ROWS: Final = 50_000  # rows that are Python objects at one time while reading
 
 _INT_COLUMNS: Final = {
@@ -92,6 +93,8 @@ def append_events(
         Events added, and events whose id this partner's log held already.
     """
     columns = [_bindings(frame[name]) for name in EVENT_COLUMNS]
+    if known := all_resolved(transaction.read, columns[_USER]):
+        columns[_USER] = [known.get(user, user) for user in columns[_USER]]
     n = len(frame)
     if browser:
         columns[_ID] = [kept_id(event_id) for event_id in columns[_ID]]

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from infra.store.identities import all_resolved
 from infra.store.statements import trust as sql
 from infra.store.statements.decisions import FORGET_CREDITS
 from infra.store.statements.events import TOLD_BY_PAGES, TOLD_OF_ORDER
@@ -57,10 +58,17 @@ def append_from_server(transaction: Transaction, partner: str, rows: Sequence[Ro
     -------
     Per row, whether it is new.
     """
+    rows = _by_identity(transaction, rows)
     note_outcomes(transaction, partner, ((row[_TYPE], row[_AT]) for row in rows))
     news = transaction.append((partner, *row[:_END], received_at_us, 0, 1, *row[_END:]) for row in rows)
     supersede_pages(transaction, partner, [row[_ORDER] for row in rows], received_at_us)
     return news
+
+
+def _by_identity(transaction: Transaction, rows: Sequence[Row]) -> Sequence[Row]:
+    """Rows of anonymous visitors who are known by now as those of their users."""
+    known = all_resolved(transaction.read, (row[_USER] for row in rows))
+    return [(*row[:_USER], known.get(row[_USER], row[_USER]), *row[_USER + 1 :]) for row in rows] if known else rows
 
 
 def supersede_pages(transaction: Transaction, partner: str, order_ids: Iterable[str | None], now_us: int) -> None:
@@ -100,7 +108,7 @@ def append_from_browser(
     """
     ledger = _Ledger(transaction, sender, params)
     news = []
-    for row in rows:
+    for row in _by_identity(transaction, rows):
         if (
             row[_ORDER]
             and row[_TYPE] == "purchase"

@@ -72,7 +72,7 @@ def sound(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def said(event: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What an event without a `said_problem` says, in the order of `SAID_COLUMNS`.
+    """Row of what an event without a `said_problem` says, in the order of `SAID_COLUMNS`.
 
     Examples
     --------

@@ -27,6 +27,7 @@ from services.api import (
     engagement,
     erasure,
     events,
+    identify,
     intent,
     messages,
     policies,
@@ -57,7 +58,8 @@ from services.serving.shadow import Shadow
 from services.signals.catalog import Catalog
 
 MODULES: Final = (
-    recommendations, intent, engagement, events, catalog, erasure, subscriptions, deliveries, policies, signals, stream
+    recommendations, intent, engagement, events, identify, catalog, erasure, subscriptions, deliveries, policies, signals,
+    stream,
 )  # fmt: skip
 
 

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from infra.settings import Settings
+from infra.store import identities
+from infra.store.errors import StoreUnavailable
 from infra.store.free_space import FreeSpace
-from infra.store.protocol import Writer
+from infra.store.protocol import Read, Writer
+from models.events.identity import pseudonym
 from services.delivery.seals import Seals
 from services.http.guard import Authenticator
 from services.http.idempotency import Writes
@@ -95,3 +98,19 @@ class Collaborators:
     seals: Seals
     key: Callable[[str], bytes]
     now_us: Callable[[], int]
+
+    def visitor(self, partner: str, user_id: str) -> str:
+        """The pseudonym of a visitor; of an anonymous one who is known by now, the user's."""
+        given = pseudonym(self.key(partner), user_id)
+        return self._asked(identities.resolved, given)
+
+    def dealt_as(self, user_id: str) -> str:
+        """The pseudonym by which a visitor is dealt variants and profiles."""
+        return self._asked(identities.dealt_as, user_id)
+
+    def _asked(self, about: Callable[[Read, str], str], user_id: str) -> str:
+        """What the store says about a pseudonym; itself, where the store cannot be read: an answer comes all the same."""
+        try:
+            return about(self.reader.store.read, user_id)
+        except StoreUnavailable:
+            return user_id

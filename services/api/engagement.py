@@ -9,7 +9,6 @@ import numpy as np
 from models import degraded
 from models.assess import Assessment, assess
 from models.engagement.policy import Moment, Nudge
-from models.events.identity import pseudonym
 from models.known import Known
 from models.live_session import CurrentState, LiveSession, last_item, looking_at
 from models.model_set import ModelSet
@@ -41,7 +40,7 @@ class EngagementHandler:
         """``POST /v1/engagement``."""
         now_us = call.received_at_us
         request, session = await parse(_REQUEST, call)
-        user_id = pseudonym(self._shared.key(call.partner), request.user_id)
+        user_id = self._shared.visitor(call.partner, request.user_id)
         state = _state(request.current_state)
         session, state_item = looking_at(session, state, now_us), state.item_id
         models = self._shared.champions.current().of(call.partner)

@@ -13,7 +13,6 @@ import msgspec
 
 from models import degraded
 from models.bandit.arms import Bandit
-from models.events.identity import pseudonym
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.item_ranking import Asked
 from models.known import Known
@@ -46,6 +45,8 @@ class Question(NamedTuple):
     ----------
     consent
         Whether the visitor may be recognized and the answer kept.
+    user_id
+        The visitor's pseudonym; `who` has the one by which is dealt, which is the first that was.
     """
 
     asked: Asked
@@ -53,6 +54,7 @@ class Question(NamedTuple):
     session_id: str | None
     who: Who
     consent: bool
+    user_id: str
 
 
 class RecommendationHandler:
@@ -88,10 +90,10 @@ class RecommendationHandler:
         consent = consents(call, request.session_data)
         decision = decision_id(call.received_at_us, self._noise.getrandbits(RANDOM_BITS))
         # Without consent nobody is recognized: the variant is dealt anew for every request.
-        user_id = pseudonym(self._shared.key(call.partner), request.user_id) if consent else decision
+        user_id = self._shared.visitor(call.partner, request.user_id) if consent else decision
         session_id = request.session_data.session_id if request.session_data else None
-        who = Who(user_id, decision, session_id or began(session))
-        return Question(asked_of(request), session, session_id, who, consent)
+        who = Who(self._shared.dealt_as(user_id) if consent else decision, decision, session_id or began(session))
+        return Question(asked_of(request), session, session_id, who, consent, user_id)
 
     def _read(self, question: Question, models: ModelSet, partner: str, now_us: int) -> tuple[Known, Bandit]:
         """Read what the stores know, and what the bandit believes."""
@@ -107,7 +109,7 @@ class RecommendationHandler:
             return Known(missing=(degraded.NO_CONSENT,))
         missing: list[str] = []
         without_history: list[str] = []
-        online, user_id, recent, history = self._shared.online.current(), question.who.user_id, None, None
+        online, user_id, recent, history = self._shared.online.current(), question.user_id, None, None
         if not (question.session.item_ids or question.asked.item_id):
             recent = read_or_name(lambda: online.recent_items(user_id, now_us), degraded.UNKNOWN_USER, missing)
         if has_goals:
@@ -116,14 +118,14 @@ class RecommendationHandler:
 
     def _record(self, call: Call, question: Question, found: Recommendation, reply: wire.Recommendation, took_us: int) -> None:
         if question.consent and call.caller is not WARM_UP:
-            place = (call.partner, question.who.user_id, question.session_id, call.received_at_us)
-            self._shared.decisions.append(on_record(found, reply, place, took_us))
+            place = (call.partner, question.user_id, question.session_id, call.received_at_us)
+            dealt_as = question.who.user_id if question.who.user_id != question.user_id else None
+            self._shared.decisions.append(on_record(found, reply, place, took_us)._replace(dealt_as=dealt_as))
 
     def _record_failure(self, call: Call, question: Question, models: ModelSet, error: Exception) -> None:
         if question.consent and call.caller is not WARM_UP:
-            user_id = question.who.user_id
-            assigned = assigned_to(question.asked, models, assign(DYNAMIC_VS_STATIC, user_id))
-            failure = Failure(call.partner, user_id, call.received_at_us, *assigned, type(error).__name__)
+            assigned = assigned_to(question.asked, models, assign(DYNAMIC_VS_STATIC, question.who.user_id))
+            failure = Failure(call.partner, question.user_id, call.received_at_us, *assigned, type(error).__name__)
             self._shared.decisions.append(failure)
 
     def _offer(self, call: Call, question: Question, known: Known) -> None:

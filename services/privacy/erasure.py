@@ -26,10 +26,12 @@ from infra import layout
 from infra.lock import exclusive, held, is_free
 from infra.secret import secret
 from infra.settings import Settings
+from infra.store import identities
 from infra.store.engines import open_store
 from infra.store.protocol import Read, Row, Store, Transaction
 from infra.store.statements import erasure as erasure_tables
 from infra.store.statements.events import ANY_EVENT_OF
+from infra.store.statements.identities import ANONYMOUS_OF
 from models.events.identity import PSEUDONYM_BYTES, partner_key, pseudonym
 from models.schema import MAX_ID_LENGTH
 
@@ -69,12 +71,16 @@ def new_receipt_id() -> str:
 
 
 def erase_in_store(transaction: Transaction, partner: str, user_id: str, receipt_id: str, now_us: int) -> Receipt:
-    """Erase a pseudonym inside the caller's transaction, and bury it."""
-    transaction.execute(erasure_tables.KEEP_EARLIER, (user_id,))
-    transaction.execute(erasure_tables.BURY, (user_id, partner, receipt_id, now_us))
-    removed = _remove(transaction, user_id)
-    transaction.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(removed), None, receipt_id))
-    return Receipt(receipt_id, _text(now_us), completed=False, removed=removed)
+    """Erase a pseudonym inside the caller's transaction, and bury it; with all that were joined with it, whichever is named."""
+    user_id = identities.resolved(transaction.read, user_id)
+    anonymous = [str(one) for (one,) in transaction.read(ANONYMOUS_OF, (user_id,))]
+    removed = Counter[str]()
+    for each, receipt_of in [*((one, new_receipt_id()) for one in anonymous), (user_id, receipt_id)]:
+        transaction.execute(erasure_tables.KEEP_EARLIER, (each,))
+        transaction.execute(erasure_tables.BURY, (each, partner, receipt_of, now_us))
+        removed += Counter(_remove(transaction, each))
+        transaction.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(removed), None, receipt_of))
+    return Receipt(receipt_id, _text(now_us), completed=False, removed=dict(removed))
 
 
 def _remove(transaction: Transaction, user_id: str) -> dict[str, int]:

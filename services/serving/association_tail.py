@@ -16,6 +16,7 @@ import pandas as pd
 
 from infra.store.protocol import Store
 from infra.store.statements import events as sql
+from infra.store.statements.identities import NEWEST_JOIN, SPLIT_SINCE
 from models.associations.eviction import Bounds
 from models.associations.live import LiveAssociations
 from models.associations.model import AssociationStore
@@ -75,6 +76,7 @@ class Tail:
         if followed and followed.unbuilt:
             self._begin(followed.unbuilt)
         self._settled_s, self._took_s = 0.0, 0.0
+        self._joined = int(store.read(NEWEST_JOIN)[0][0])
 
     def _begin(self, partner: str) -> None:
         """Begin where the newest events of a partner do that are as many as are not worth a build."""
@@ -100,7 +102,8 @@ class Tail:
         since = (self._position, until, self._built_to, self._as_of_us)
         users = [user for (user,) in self._since(*since)]
         busy = self._store.read(sql.BUSY_BELIEVED, (_json(users), self._most_events)) if users else []
-        followed = [user for user in users if (user,) not in busy]
+        split = self._store.read(SPLIT_SINCE, (self._joined,))  # counted as two: they wait until the tail is folded anew
+        followed = [user for user in users if (user,) not in (*busy, *split)]
         if followed:
             self._fold(followed, until)
         self._position = until

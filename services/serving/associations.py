@@ -9,7 +9,7 @@ partner with too few events to be built has the base, and on it all that it has 
 What happens beyond `Bounds` lets the rarest new pairs go, and `/readyz` says so; events are counted on.
 
 An event that validation quarantines after it was folded stays counted until the next champion, which never saw it. An erasure
-makes the tail be folded anew, without the user.
+makes the tail be folded anew, without the user; so does, before long, an anonymous visitor who became a user in one session.
 """
 
 import logging
@@ -25,6 +25,7 @@ from infra.store.engines import closed_store
 from infra.store.errors import StoreUnavailable
 from infra.store.events import partners_of
 from infra.store.statements.erasure import N_ERASED
+from infra.store.statements.identities import N_SPLIT
 from infra.store.watch import StoreWatch
 from models.associations.eviction import Bounds
 from models.associations.live import rehearse
@@ -35,6 +36,7 @@ from services.serving.association_tail import Followed, Tail
 from services.serving.model_watch import ChampionWatcher
 
 POLL_S: Final = 0.1
+REJOIN_S: Final = 600.0  # the tail is folded anew at most so often for visitors who are one by now
 _MOST: Final = Bounds()
 LET_GO: Final = (
     "associations: more has happened since the build than is kept live, so the rarest new pairs were let go; "
@@ -73,6 +75,8 @@ class LiveChampions:
         self._views: dict[str, AssociationStore] = {}
         self._followed: AssociationStore | None = None
         self._erased: object = None
+        self._joined: object = None
+        self._joined_at_s = 0.0
         self._problems: Mapping[str, str] = MappingProxyType({})
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -120,10 +124,11 @@ class LiveChampions:
     def follow(self) -> bool:
         """Take in what is new, from the beginning of the tail if the champion is another one; whether there may be more."""
         champion = self._watcher.current().associations
-        erased = self._store.read(N_ERASED)
+        erased, joined = self._store.read(N_ERASED), self._store.read(N_SPLIT)
+        is_due = joined != self._joined and time.monotonic() - self._joined_at_s > REJOIN_S
         try:
-            if champion is not self._followed or erased != self._erased:
-                self._erased = erased
+            if champion is not self._followed or erased != self._erased or is_due:
+                self._erased, self._joined, self._joined_at_s = erased, joined, time.monotonic()
                 self._followed, self._tails, self._problems = champion, {}, MappingProxyType({})
             if champion is None or self._tails is None:
                 return False

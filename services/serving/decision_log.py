@@ -50,6 +50,8 @@ class Decision(NamedTuple):
         Ids of the items shown, best first.
     snapshot
         Version of the posteriors that chose the profile; None where the bandit did not choose.
+    dealt_as
+        The pseudonym by which it was dealt; None where that is the user's.
     """
 
     decision_id: str
@@ -67,6 +69,7 @@ class Decision(NamedTuple):
     latency_us: int
     degraded: Sequence[str]
     snapshot: int | None = None
+    dealt_as: str | None = None
 
 
 class Failure(NamedTuple):

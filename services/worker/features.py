@@ -6,8 +6,9 @@ killed at any moment simply does its last step again. When a materialization has
 the log, the worker goes back to where that state ends.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 from itertools import islice
 from typing import Final, Protocol
@@ -20,12 +21,15 @@ from infra.store.engines import open_store
 from infra.store.events import frame_of
 from infra.store.protocol import Store
 from infra.store.statements.events import READ_USERS, USERS_BETWEEN
+from infra.store.statements.identities import JOINED_SINCE, NEWEST_JOIN
+from infra.store.tail import LogTail
 from models.events.encode import encode
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import EVENT_COLUMNS, RECENT_ITEMS_VIEW, USERS_VIEW
 
 CURSOR: Final = "online_features"
+JOINS: Final = "online_identities"
 MATERIALIZED: Final = "materialize"  # the cursor that flows/materialize moves
 POLL_S: Final = 0.1
 EVENTS_A_STEP: Final = 5_000
@@ -49,15 +53,19 @@ class FeatureDuty:
         Used by one thread.
     online
         Where the features go.
+    forget
+        Takes pseudonyms out of there.
     """
 
     name = CURSOR
     poll_s = POLL_S
 
-    def __init__(self, store: Store, online: OnlineStore) -> None:
+    def __init__(self, store: Store, online: OnlineStore, forget: Callable[[Sequence[str]], object] = len) -> None:
         self._store = store
         self._tail, self._materialization = store.tail(CURSOR), store.tail(MATERIALIZED)
+        self._joins = LogTail(store.read, JOINS, NEWEST_JOIN)
         self._online = online
+        self._forget = forget
         self._materialized = -1
 
     def step(self, now_us: int) -> int:
@@ -74,12 +82,21 @@ class FeatureDuty:
         if materialized != self._materialized:
             position = min(position, materialized)
         until = self._tail.until(position, EVENTS_A_STEP)
+        self._join(until, now_us)
         for users in self._users(position, until):
             self._fold(users, until)
         if until != kept:  # every write wakes all who watch the store
             self._store.write(lambda transaction: self._tail.move(transaction, until, now_us))
         self._materialized = materialized  # only now: a step that failed goes back once more
         return until - position
+
+    def _join(self, until: int, now_us: int) -> None:
+        """Fold users with whom anonymous visitors were joined, who are nobody any more."""
+        joined = self._store.read(JOINED_SINCE, (self._joins.position() or 0,))
+        if joined:
+            self._fold(sorted({user for _, _, user in joined}), until)
+            self._forget([anonymous for _, anonymous, _ in joined])
+            self._store.write(lambda transaction: self._joins.move(transaction, joined[-1][0], now_us))
 
     def _users(self, after: int, until: int) -> Iterator[list[str]]:
         users = iter([str(user_id) for (user_id,) in self._store.read(USERS_BETWEEN, (after, until))])
@@ -107,8 +124,9 @@ def online_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def open_duty(settings: Settings) -> FeatureDuty:
     """Stand ready at a home's log. Takes seconds: Feast's import."""
     from feature_repo import store as features
+    from feature_repo.forget import forget_online
 
-    online: OnlineStore = features.open_store(
+    online = features.open_store(
         settings.home, settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url
     )
-    return FeatureDuty(open_store(settings.home), online)
+    return FeatureDuty(open_store(settings.home), online, partial(forget_online, online))

@@ -28,6 +28,7 @@ DECISION_COLUMNS: Final = (
     "latency_us",
     "degraded",
     "snapshot",
+    "dealt_as",
 )
 
 LOG_DECISION: Final = (
@@ -110,6 +111,6 @@ JUDGED: Final = (
 )
 # Decisions that the bandit took, for a replay: (after_seq, limit).
 BANDIT_DECISIONS: Final = (
-    "SELECT seq, decision_id, snapshot, context, profile, propensity, user_id FROM decisions "
+    "SELECT seq, decision_id, snapshot, context, profile, propensity, coalesce(dealt_as, user_id) FROM decisions "
     "WHERE snapshot IS NOT NULL AND seq > ? ORDER BY seq LIMIT ?"
 )

@@ -36,6 +36,7 @@ ERASE: Final = tuple(
         ("events", "user_id = ?1"),
         ("failed_decisions", "user_id = ?1"),
         ("holdout", "user_id = ?1"),
+        ("identities", "user_id = ?1"),
         ("signal_users", "user_id = ?1"),
         ("signals", "user_id = ?1"),
         ("trust_visitors", "user_id = ?1"),

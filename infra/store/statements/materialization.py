@@ -20,14 +20,23 @@ FIRST_AHEAD: Final = "SELECT min(+seq) FROM events WHERE +seq > ? AND +seq <= ? 
 EARLIEST_SINCE: Final = f"SELECT min(+occurred_at_us) FROM events WHERE seq > ? AND {_VALID}"
 # The same of some events: (seqs as a JSON list, until_seq, until_us).
 EARLIEST_OF: Final = f"SELECT min(occurred_at_us) FROM events WHERE seq {one_of()} AND {_VALID}"
-# Visitors of whom something was held back, released or decided since an instant, and the earliest event concerned:
-# (until_seq, since_us three times).
+# Visitors of whom something was held back, released or decided since an instant, or with whom another was joined, and the
+# earliest event concerned: (until_seq, since_us).
 CHANGED: Final = (
-    "SELECT user_id, min(occurred_at_us) FROM quarantine JOIN events USING (seq) WHERE quarantine.seq <= ? AND "
-    "(quarantined_at_us >= ? OR replayed_at_us >= ? OR verdict_at_us >= ?) GROUP BY user_id"
+    "SELECT user_id, min(first_us) FROM (SELECT user_id, occurred_at_us AS first_us FROM quarantine JOIN events USING (seq) "
+    "WHERE quarantine.seq <= ?1 AND (quarantined_at_us >= ?2 OR replayed_at_us >= ?2 OR verdict_at_us >= ?2) "
+    "UNION ALL SELECT user_id, first_us FROM identities WHERE joined_at_us >= ?2 AND first_us IS NOT NULL) AS both_ways "
+    "GROUP BY user_id"
 )
-# Visitors who were erased since an instant, or whose erasure was completed since: (since_us twice).
-ERASED: Final = "SELECT user_id FROM tombstones WHERE erased_at_us >= ? OR completed_at_us >= ?"
+# Visitors who were erased since an instant, whose erasure was completed since, or who are known by another name: (since_us).
+ERASED: Final = (
+    "SELECT user_id FROM tombstones WHERE erased_at_us >= ?1 OR completed_at_us >= ?1 "
+    "UNION SELECT anonymous_id FROM identities WHERE joined_at_us >= ?1"
+)
+# Earliest event of those that another visitor brought along since a reader moved: (name of the reader).
+EARLIEST_JOINED: Final = (
+    "SELECT min(first_us) FROM identities WHERE joined_at_us >= (SELECT moved_at_us FROM cursors WHERE name = ?)"
+)
 # What the item fold needs of believed events from an instant on: (from_us, until_seq, until_us).
 ITEM_COLUMNS: Final = ("seq", "occurred_at_us", "event_type", "item_id", "price")
 ITEM_EVENTS: Final = (

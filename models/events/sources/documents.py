@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from models.events.consent import is_refused
 from models.events.foreign import in_microseconds, own_events
 from models.events.names import MATOMO, POSTHOG, RETAIL, SEGMENT, SNOWPLOW
 from models.events.plain import first_plain
@@ -18,6 +19,7 @@ from models.events.rules import instant_text
 from models.events.sources.attune import ATTUNE
 from models.events.sources.attune import flatten as flatten_own
 from models.events.sources.frames import Flat, Json, Source, canonical, fingerprint
+from models.schema import MAX_ID_LENGTH
 
 _ACTION: Final = "unstruct_event_com_snowplowanalytics_snowplow_ecommerce_snowplow_ecommerce_action_1"
 _PRODUCT: Final = "contexts_com_snowplowanalytics_snowplow_ecommerce_product_1"
@@ -46,6 +48,41 @@ def _placed(document: Json, events: Iterable[Json]) -> list[Json]:
         if isinstance(ts := event.get("ts"), str):
             event["ts"] = instant_text(ts)
     return found
+
+
+def segment_join(document: Json) -> tuple[str, str] | None:
+    """Anonymous visitor and user of an ``identify`` or ``alias`` call of Segment.
+
+    Examples
+    --------
+    >>> segment_join({"type": "identify", "anonymousId": "cookie", "userId": 17})
+    ('cookie', '17')
+    >>> segment_join({"type": "track", "anonymousId": "cookie", "userId": "u"})
+    """
+    before = {"identify": "anonymousId", "alias": "previousId"}.get(str(document.get("type")))
+    return None if before is None else _join(document, document.get(before), document.get("userId"))
+
+
+def posthog_join(document: Json) -> tuple[str, str] | None:
+    """Anonymous visitor and user of ``$identify`` or ``$create_alias`` of PostHog.
+
+    Examples
+    --------
+    >>> posthog_join({"event": "$identify", "distinct_id": "u", "properties": {"$anon_distinct_id": "cookie"}})
+    ('cookie', 'u')
+    """
+    before = {"$identify": "$anon_distinct_id", "$create_alias": "alias"}.get(str(document.get("event")))
+    inside = document.get("properties")
+    if before is None or not isinstance(inside, Mapping):
+        return None
+    return _join(document, inside.get(before), document.get("distinct_id"))
+
+
+def _join(document: Json, anonymous: Any, user: Any) -> tuple[str, str] | None:
+    ids = first_plain([anonymous]), first_plain([user])
+    if is_refused(document) or not all(one and len(one) <= MAX_ID_LENGTH for one in ids):
+        return None
+    return str(ids[0]), str(ids[1])
 
 
 def snowplow(document: Json) -> list[Json]:
@@ -127,8 +164,8 @@ def _through_door(own: Callable[[Json], Iterable[Json]]) -> Callable[[Json], Ite
     return lambda document: chain.from_iterable(own_events(event) for event in own(document))
 
 
-SEGMENT_SOURCE: Final = _exported("segment", SEGMENT, own_events, "messageId")
-POSTHOG_SOURCE: Final = _exported("posthog", POSTHOG, own_events, "distinct_id", "event")
+SEGMENT_SOURCE: Final = replace(_exported("segment", SEGMENT, own_events, "messageId"), joins=segment_join)
+POSTHOG_SOURCE: Final = replace(_exported("posthog", POSTHOG, own_events, "distinct_id", "event"), joins=posthog_join)
 RETAIL_SOURCE: Final = _exported("google_retail", RETAIL, own_events, "eventType", "visitorId")
 SNOWPLOW_SOURCE: Final = _exported("snowplow", SNOWPLOW, _through_door(snowplow), "collector_tstamp")
 MATOMO_SOURCE: Final = _exported("matomo", MATOMO, matomo, "actionDetails")

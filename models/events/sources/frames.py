@@ -95,6 +95,8 @@ class Source:
         Columns of a table (`columns`, if empty), and what makes a chunk with `columns` of them.
     separator, encoding
         Of the fields of a CSV file, None to go by its first line; of a text file.
+    joins
+        Anonymous visitor and user that a JSON document says are one, instead of being an event.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Source:
     own: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     separator: str | None = None
     encoding: str = "utf-8"
+    joins: Callable[[Json], tuple[str, str] | None] | None = None
 
 
 def by_document(width: int, rows: Callable[[Json], Sequence[tuple[Any, ...]]]) -> Callable[[Sequence[Json]], Flat]:
