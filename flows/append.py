@@ -25,7 +25,7 @@ from infra.store import events, identities
 from infra.store.engines import open_store
 from infra.store.errors import StoreUnavailable
 from infra.store.protocol import Store, Transaction
-from infra.store.statements.events import KNOWN_IDS
+from infra.store.statements.events import KNOWN_IDS, NEWEST_EVENT, NOTE_SOURCE
 from models.events.identity import partner_key, pseudonym
 from models.events.rejected import reduced, stand_in
 from models.events.sources import Mapped, Source, former_ids, in_plain_form, protect, replaced
@@ -133,7 +133,9 @@ def append_batch(store: Store, door: Door, batch: Batch) -> Counts:
     refused = [events.Refused(*whose, *row) for row in (*(masked(line, door.key) for line in batch.unreadable), *rows)]
 
     def work(transaction: Transaction) -> Counts:
+        ((newest,),) = transaction.read(NEWEST_EVENT)
         appended = events.append_events(transaction, good_events(mapped), door.partner, now_us)
+        transaction.execute(NOTE_SOURCE, (door.partner, door.file_name, newest))
         joined, not_joined = _join(transaction, door, batch.joins, now_us)
         events.quarantine(transaction, [*refused, *not_joined])
         door.reasons.update(row.reason for row in (*refused, *not_joined))

@@ -62,8 +62,32 @@ def sums(home: Path) -> list[dict[str, Any]]:
     ]
 
 
-def hold(home: Path, seqs: Sequence[int], visitor: str | None, reason: str) -> int:
-    """Hold events of the log back, by number or all that a visitor has sent so far, until a person decides otherwise.
+class Held(NamedTuple):
+    """Which events of the log shall be held back; one of the fields is set.
+
+    Attributes
+    ----------
+    seqs
+        Numbers of events.
+    visitor
+        All of a pseudonym so far.
+    source
+        All that came with a file of this name.
+    since_us
+        All that were received since an instant.
+    failed
+        All that validation holds back now: no later run of it lets them go.
+    """
+
+    seqs: Sequence[int] = ()
+    visitor: str | None = None
+    source: str | None = None
+    since_us: int | None = None
+    failed: bool = False
+
+
+def hold(home: Path, which: Held, reason: str) -> int:
+    """Hold events of the log back until a person decides otherwise.
 
     Returns
     -------
@@ -72,12 +96,22 @@ def hold(home: Path, seqs: Sequence[int], visitor: str | None, reason: str) -> i
     Raises
     ------
     ValueError
-        If nothing is named, or no such event is in the log.
+        If nothing is named, or in two ways, or no such event is in the log.
     """
     now_us = time.time_ns() // 1_000
-    statement, which = (sql.HOLD_VISITOR, visitor) if visitor else (sql.HOLD_EVENTS, _json(seqs))
+    asked: dict[str, Any] = {
+        sql.HOLD_EVENTS: _json(which.seqs) if which.seqs else None,
+        sql.HOLD_VISITOR: which.visitor,
+        sql.HOLD_SOURCE: which.source,
+        sql.HOLD_SINCE: which.since_us,
+        sql.HOLD_FAILED: 1 if which.failed else None,
+    }
+    chosen = [(statement, told) for statement, told in asked.items() if told is not None]
+    if len(chosen) != 1:
+        raise ValueError("say which events, in one way: numbers, --visitor, --source FILE, --since INSTANT or --failed")
+    ((statement, told),) = chosen
     with closing(open_store(home)) as store:
-        n_held = store.write(lambda transaction: transaction.execute(statement, (reason, now_us, which)))
+        n_held = store.write(lambda transaction: transaction.execute(statement, (reason, now_us, told)))
     if not n_held:
         raise ValueError(
             "no such event is in the log: name events by number, or a visitor as attune quarantine list shows them"

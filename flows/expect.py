@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pandas as pd
 
+from flows.local_pages import make_local
 from models.events.quality import MAX_PRICE_RATIO, MAX_SESSION_EVENTS
 from models.schema import CLOCK_SKEW_S, DEVICES, EVENT_TYPES, MAX_ID_LENGTH, MEASURES, REFERRERS
 from models.trust import RESERVED
@@ -176,6 +177,7 @@ class Checker:
             self._context.delete_data_docs_site(present)
         self._context.add_data_docs_site(site_name="pages", site_config=site)  # type: ignore[arg-type]
         self._context.build_data_docs(site_names=["pages"])
+        make_local(self.pages)
         return self.pages / "index.html"
 
 

@@ -36,7 +36,7 @@ from infra.store.statements.events import ANY_ITEM
 from infra.store.statements.materialization import EARLIEST_JOINED, EARLIEST_OF, EARLIEST_SINCE
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
-from models.schema import ITEMS_VIEW, VIEW_KEY
+from models.schema import CLOCK_SKEW_S, ITEMS_VIEW, VIEW_KEY
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -130,7 +130,10 @@ def write_tables(home: Path, as_of_us: int | None = None, folds: Folds = FOLDS) 
     ValueError
         As `materialize`.
     """
-    as_of_us = time.time_ns() // 1_000 if as_of_us is None else as_of_us
+    now_us = time.time_ns() // 1_000
+    as_of_us = now_us if as_of_us is None else as_of_us
+    if as_of_us > now_us + CLOCK_SKEW_S * 1_000_000:
+        raise ValueError("the instant lies in the future: later runs would bring nothing online; leave it out for now")
     folder = home / OFFLINE
     for left in reversed(range(TRIES)):
         with closing(open_log(home)) as log, _drafts(folder) as drafts:

@@ -1,5 +1,6 @@
 """Commands about rows that were refused or held back: look, decide, send again."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
@@ -57,11 +58,16 @@ def hold(
     reason: Annotated[str, typer.Option(help="Why; it is kept with the rows.")],
     events: Annotated[list[int] | None, typer.Argument(help="Events, by their number in the log.")] = None,
     visitor: Visitor = None,
+    source: Annotated[str | None, typer.Option(help="All that came with a file of this name (no folder).")] = None,
+    since: Annotated[datetime | None, typer.Option(help="All that were received since then (UTC).")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that validation holds back now.")] = False,
 ) -> None:
     """Hold events of the log back, until they are accepted."""
+    from flows.decide import Held
     from flows.decide import hold as held
 
-    print_json({"held": held(home(), events or [], visitor, reason)})
+    since_us = None if since is None else int(since.replace(tzinfo=UTC).timestamp() * 1e6)
+    print_json({"held": held(home(), Held(events or (), visitor, source, since_us, failed), reason)})
 
 
 @app.command()

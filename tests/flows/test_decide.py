@@ -1,12 +1,16 @@
 """What a person decides about rows of quarantine, and what may undo it."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from flows import decide
 from flows.append import ingest_file
-from flows.decide import Choice
+from flows.commands import app
+from flows.decide import Choice, Held
 from flows.quarantine import list_rows, replay
 from tests.stores import hold_anyway, quarantine_events, read_events
 
@@ -78,8 +82,8 @@ def test_what_is_dropped_is_not_asked_about_again_and_not_replayed(home: Path) -
 
 def test_a_visitor_is_held_back_until_somebody_decides(home: Path) -> None:
     visitor = decide.show(home, ids(home)[4])["visitor"]
-    assert decide.hold(home, [], visitor, "a scraper") == 2
-    assert decide.hold(home, [2], None, "looks odd") == 1
+    assert decide.hold(home, Held(visitor=visitor), "a scraper") == 2
+    assert decide.hold(home, Held([2]), "looks odd") == 1
     assert seqs(home) == []
     assert replay(home) == (1, 0, 1)  # what validation held back is released, what a person holds is not
     assert seqs(home) == [1]
@@ -95,4 +99,33 @@ def test_a_decision_says_which_rows_in_one_way(home: Path, choice: Choice) -> No
 
 def test_of_what_is_not_there_nothing_is_held_back(home: Path) -> None:
     with pytest.raises(ValueError, match="no such event"):
-        decide.hold(home, [77], None, "")
+        decide.hold(home, Held([77]), "")
+
+
+def said(home: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
+    monkeypatch.setenv("ATTUNE_HOME", str(home))
+    return CliRunner().invoke(app, ["quarantine", "hold", "--reason", "bad batch", *words])
+
+
+def test_a_files_events_are_held_back_by_its_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "b.csv").write_text("7,10,3,pv,1511544070\n7,11,3,pv,1511544071\n")
+    ingest_file(home / "b.csv", "taobao", home)
+    assert json.loads(said(home, monkeypatch, "--source", "b.csv").stdout) == {"held": 2}
+    assert seqs(home) == [2, 3]
+    assert said(home, monkeypatch, "--source", "c.csv").exit_code != 0
+
+
+def test_what_was_received_since_an_instant_is_held_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(said(home, monkeypatch, "--since", "2020-01-01T00:00:00").stdout) == {"held": 4}
+    assert seqs(home) == []
+
+
+def test_what_failed_stays_out_whatever_validation_says_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(said(home, monkeypatch, "--failed").stdout) == {"held": 2}
+    assert replay(home).accepted == 0
+    assert seqs(home) == [2, 3]
+
+
+def test_events_are_held_back_in_one_way(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "in one way" in str(said(home, monkeypatch, "--failed", "--visitor", "p").exception)
+    assert "in one way" in str(said(home, monkeypatch).exception)

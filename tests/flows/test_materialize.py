@@ -4,7 +4,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -98,6 +100,13 @@ def test_items_stand_at_the_end_of_their_hours_and_never_after_the_present(shop)
     items = table(shop[0], "item_features")
     minutes = (items["occurred_at"] - pd.Timestamp(T0_US, unit="us", tz="UTC")) / pd.Timedelta(1, "min")
     assert sorted(zip(items["item_id"], minutes, strict=True)) == [("hat", 60), ("shoe", 60), ("shoe", 100)]
+
+
+def test_an_instant_far_ahead_is_refused_when_the_flow_is_called_too(tmp_path: Path) -> None:
+    ahead_us = time.time_ns() // 1_000 + 2 * 86_400_000_000
+    for run in (lambda: materialize(tmp_path, ahead_us), lambda: write_offline.fn(str(tmp_path), ahead_us)):
+        with pytest.raises(ValueError, match="lies in the future"):
+            run()
 
 
 def test_the_online_store_holds_each_user_as_of_the_last_event(shop):

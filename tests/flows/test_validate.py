@@ -1,5 +1,7 @@
 """Validation: what is not believable is held back by name, and the rest goes on; a person is asked when most of it fails."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +57,10 @@ def test_the_result_is_written_as_pages_and_as_one_page_that_needs_no_network(tm
     append(tmp_path, views(3))
     validate(tmp_path)
     assert (tmp_path / "data_docs/events/index.html").is_file()
+    for page in [*tmp_path.rglob("data_docs/**/*.html"), *tmp_path.rglob("data_docs/**/*.css")]:
+        assert not re.search(
+            r"""(<(script|img)\b[^>]*src|<link\b[^>]*href)=["']https?:|@import[^;]*https?:""", page.read_text()
+        )
     page = (tmp_path / "reports/validation.html").read_text()
     assert "price_in_range" in page
     assert "http" not in page

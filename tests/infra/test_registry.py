@@ -230,6 +230,19 @@ def test_a_promotion_by_hand_says_so_in_the_audit(
     assert (row.action, row.actor, row.reason) == ("promote", "operator", "by hand")
 
 
+def test_all_newest_versions_are_promoted_by_a_name_and_for_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(tmp_path, "weights", 2)
+    monkeypatch.setenv("ATTUNE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["attune", "promote", "--all", "--by", "ada", "--reason", "the gate is too strict"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "weights: champion None -> 2\n"
+    assert [(row.actor, row.reason) for row in registry.audit(tmp_path)] == [("ada", "the gate is too strict")]
+
+
 def test_the_history_of_aliases_is_printed_and_its_chain_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

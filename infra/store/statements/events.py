@@ -35,6 +35,11 @@ _OF_PAGES: Final = (
 TOLD_BY_PAGES: Final = f"SELECT seq {_OF_PAGES}"
 # Which of some ids a partner's log has: (partner, ids as a JSON list).
 KNOWN_IDS: Final = f"SELECT event_id FROM events WHERE partner = ? AND event_id {one_of()}"
+# The events that a transaction has appended for a file: (partner, source, the newest before).
+NOTE_SOURCE: Final = (
+    "INSERT INTO ingested (partner, source, first_seq, last_seq) SELECT ?1, ?2, ?3 + 1, max(seq) FROM events "
+    "HAVING max(seq) > ?3"
+)
 NEWEST_EVENT: Final = "SELECT coalesce(max(seq), 0) FROM events"
 ANY_EVENT: Final = "SELECT 1 FROM events LIMIT 1"
 ANY_ITEM: Final = "SELECT 1 FROM events WHERE item_id IS NOT NULL LIMIT 1"

@@ -53,6 +53,15 @@ _HOLD_TOO: Final = (
 )
 HOLD_VISITOR: Final = f"{_HOLD} user_id = ? {_HOLD_TOO}"
 HOLD_EVENTS: Final = f"{_HOLD} seq {one_of()} {_HOLD_TOO}"
+# Those that came with a file (its name), that were received since an instant, or that validation holds back (no matter what).
+HOLD_SOURCE: Final = (
+    f"{_HOLD} EXISTS (SELECT 1 FROM ingested WHERE source = ? AND events.seq BETWEEN first_seq AND last_seq) {_HOLD_TOO}"
+)
+HOLD_SINCE: Final = f"{_HOLD} received_at_us >= ? {_HOLD_TOO}"
+HOLD_FAILED: Final = (
+    f"{_HOLD} ? IS NOT NULL AND seq IN (SELECT q.seq FROM quarantine AS q WHERE q.seq IS NOT NULL "
+    f"AND q.source = '{VALIDATION}' AND q.replayed_at_us IS NULL AND q.verdict IS NULL) {_HOLD_TOO}"
+)
 # Purchases that their order's server tells of itself stay out for good: (told_at_us, told_at_us, seqs as a JSON list).
 SUPERSEDE: Final = (
     "INSERT INTO quarantine (partner, source, format, seq, reason, content_key, quarantined_at_us, verdict, verdict_at_us) "
