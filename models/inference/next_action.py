@@ -1,9 +1,12 @@
 """Next action of a visitor and how long it takes: one curve of time per action, and one of the purchase that may come of it.
 
-Competing risks in discrete time. For each of `INTERVALS_S` two boosted classifiers over the session, user and item features say
-of a visitor who did nothing until its beginning which action comes before its end, or none; and of one who has not bought
-whether the purchase does. Their product is, per action, the probability that it is the next and comes within t seconds: never
-falling in t, for every t. Leaving is what is left: no event within t. Each classifier is calibrated on later, held-out rows.
+Competing risks in discrete time. For each of `INTERVALS_S` a boosted classifier over the session, user and item features says
+of a visitor who did nothing until its beginning which action comes before its end, or none. Their product is, per action, the
+probability that it is the next and comes within t seconds: never falling in t, for every t. Leaving is what is left: no event
+within t. The purchase goes the other way: one classifier says whether it comes by the end of the last interval, the others, of
+those that come by the end of the next one, whether they come by the end of theirs. Purchases are few, and of those who have not
+bought within minutes hardly any do: hazards would be learned from next to nothing. Each classifier is calibrated on later,
+held-out rows.
 
 Source: Tutz and Schmid, *Modeling Discrete Time-to-Event Data*, Springer, 2016, chapter 8 (cause-specific hazards).
 """
@@ -84,33 +87,18 @@ class Outlook(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The two classifiers of one interval, about those to whom it has not happened yet: next action (or none), purchase."""
+    """Classifiers of one interval.
+
+    Attributes
+    ----------
+    action
+        Next action of those who did nothing before it; leaving: nothing in it either.
+    purchase
+        Whether a purchase comes by its end, of those that come by the end of the next interval; for the last one, of all.
+    """
 
     action: Classifier
     purchase: Classifier
-
-
-class _Curve:
-    """Probabilities as time goes on, for one row (shapes ()) or many (shapes (n_rows,))."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.p_action = np.zeros((*shape, N_NEXT_ACTIONS))
-        self.p_action[..., LEAVE] = 1.0
-        self.p_none_bought = np.ones(shape)
-
-    def pass_by(self, p_action: Floats, p_purchase: Floats, share: float = 1.0) -> None:
-        """Let (a share of) an interval pass, its hazards constant throughout."""
-        quiet = self.p_action[..., LEAVE].copy()
-        stays = p_action[..., LEAVE] ** share
-        moved = np.maximum(1.0 - p_action[..., LEAVE], _TINY)
-        self.p_action += (quiet * (1.0 - stays) / moved)[..., None] * p_action
-        self.p_action[..., LEAVE] = quiet * stays
-        self.p_none_bought = self.p_none_bought * (1.0 - p_purchase) ** share
-
-    def outlook(self) -> Outlook:
-        p_event = 1.0 - self.p_action[..., LEAVE]
-        p_purchase = np.clip(1.0 - self.p_none_bought, self.p_action[..., EventType.PURCHASE], p_event)
-        return Outlook(self.p_action.copy(), np.asarray(p_purchase))
 
 
 @dataclass(frozen=True)
@@ -130,16 +118,18 @@ class NextActionModel:
 
     def predict(self, features: Features) -> dict[str, Outlook]:
         """Many rows: shape (n_rows, len(NEXT_ACTION_FEATURES)) in, an `Outlook` of n_rows per name in `HORIZONS_S` out."""
-        hazards = [(one.action.predict(features), one.purchase.predict(features)[:, 1]) for one in self.intervals]
-        return {name: _within(hazards, seconds) for name, seconds in HORIZONS_S.items()}
+        told = self._told(features)
+        return {name: told.within(seconds) for name, seconds in HORIZONS_S.items()}
 
     def predict_one(self, row: npt.NDArray[np.floating]) -> dict[str, Outlook]:
         """One row: shape (len(NEXT_ACTION_FEATURES),) in, an `Outlook` per horizon out; `p_purchase` has shape ().
 
         Meant for one thread per process, the event loop; other threads get the same answers, one after the other.
         """
-        hazards = [(one.action.predict_one(row), one.purchase.predict_one(row)[1]) for one in self.intervals]
-        return {name: _within(hazards, seconds) for name, seconds in HORIZONS_S.items()}
+        actions = [one.action.predict_one(row) for one in self.intervals]
+        purchases = [float(one.purchase.predict_one(row)[1]) for one in self.intervals]
+        told = _Curve(actions, np.array(purchases)[::-1].cumprod()[::-1])
+        return {name: told.within(seconds) for name, seconds in HORIZONS_S.items()}
 
     def curve(self, features: Features, seconds: Sequence[float]) -> list[Outlook]:
         """Many rows within any horizons: shape (n_rows, len(NEXT_ACTION_FEATURES)) in, an `Outlook` of n_rows per horizon out.
@@ -151,18 +141,46 @@ class NextActionModel:
         """
         if not all(0 <= each <= INTERVALS_S[-1] for each in seconds):
             raise ValueError(f"horizons must lie between 0 and {INTERVALS_S[-1]:.0f} s, got {list(seconds)}")
-        hazards = [(one.action.predict(features), one.purchase.predict(features)[:, 1]) for one in self.intervals]
-        return [_within(hazards, each) for each in seconds]
+        told = self._told(features)
+        return [told.within(each) for each in seconds]
+
+    def _told(self, features: Features) -> "_Curve":
+        purchases = np.array([one.purchase.predict(features)[:, 1] for one in self.intervals])
+        return _Curve([one.action.predict(features) for one in self.intervals], purchases[::-1].cumprod(axis=0)[::-1])
 
 
-def _within(hazards: Sequence[tuple[Floats, Any]], seconds: float) -> Outlook:
-    curve, begin = _Curve(np.shape(hazards[0][1])), 0.0
-    for (p_action, p_purchase), end in zip(hazards, INTERVALS_S, strict=True):
-        if seconds <= begin:
-            break
-        curve.pass_by(p_action, np.asarray(p_purchase), min((seconds - begin) / (end - begin), 1.0))
-        begin = end
-    return curve.outlook()
+class _Curve(NamedTuple):
+    """Probabilities as time goes on, of one row (shape ()) or many (shape (n_rows,)).
+
+    Attributes
+    ----------
+    actions
+        In each interval, shapes (…, n_next_actions), given that nothing happened before.
+    bought
+        By the end of each interval, shape (n_intervals, …).
+    """
+
+    actions: Sequence[Floats]
+    bought: Floats
+
+    def within(self, seconds: float) -> Outlook:
+        """Until an instant; the hazards are constant within an interval."""
+        p_action = np.zeros_like(self.actions[0])
+        p_action[..., LEAVE] = 1.0
+        p_bought, begin = np.zeros(p_action.shape[:-1]), 0.0
+        for step, by_its_end, end in zip(self.actions, self.bought, INTERVALS_S, strict=True):
+            if seconds <= begin:
+                break
+            share = min((seconds - begin) / (end - begin), 1.0)
+            quiet, stays = p_action[..., LEAVE], step[..., LEAVE] ** share
+            moves = quiet * (1.0 - stays) / np.maximum(1.0 - step[..., LEAVE], _TINY)
+            left = quiet * stays
+            p_action += moves[..., None] * step
+            p_action[..., LEAVE] = left
+            p_bought = 1.0 - (1.0 - p_bought) ** (1.0 - share) * (1.0 - by_its_end) ** share
+            begin = end
+        at_least, at_most = p_action[..., EventType.PURCHASE], 1.0 - p_action[..., LEAVE]
+        return Outlook(p_action, np.asarray(np.clip(p_bought, at_least, at_most)))
 
 
 def fit(
@@ -216,21 +234,24 @@ def actions_in(waits: Waits, k: int) -> tuple[Flags, Codes]:
     -------
     Of the rows, shape (n_rows,), and the target of those at risk, shape (n_at_risk,).
     """
-    at_risk, comes = _in_interval(waits.wait_us, waits.known_us, k)
-    return at_risk, np.where(comes, waits.kind[at_risk], LEAVE).astype(np.int64)
+    begin_us, end_us = (int(1e6 * (0.0, *INTERVALS_S)[place]) for place in (k, k + 1))
+    # Rows near the log's end are left out whole: kept only where something came, they would tell of too much to come.
+    at_risk = np.asarray((waits.known_us >= end_us) & ((waits.wait_us > begin_us) | (k == 0)))
+    return at_risk, np.where(waits.wait_us[at_risk] <= end_us, waits.kind[at_risk], LEAVE).astype(np.int64)
 
 
 def purchases_in(waits: Waits, k: int) -> tuple[Flags, Codes]:
-    """Rows whose visitor bought nothing before the k-th interval, and whether each bought in it (1); shapes as `actions_in`."""
-    at_risk, comes = _in_interval(waits.purchase_wait_us, waits.known_us, k)
-    return at_risk, comes.astype(np.int64)
+    """Rows whose purchase comes by the end of the interval after the k-th (all rows for the last), and whether by its own (1).
 
-
-def _in_interval(wait_us: Ints, known_us: Ints, k: int) -> tuple[Flags, Flags]:
-    begin_us, end_us = (int(1e6 * (0.0, *INTERVALS_S)[place]) for place in (k, k + 1))
-    # Rows near the log's end are left out whole: kept only where something came, they would tell of too much to come.
-    at_risk = np.asarray((known_us >= end_us) & (wait_us > begin_us)) if k else np.asarray(known_us >= end_us)
-    return at_risk, np.asarray(wait_us[at_risk] <= end_us)
+    Returns
+    -------
+    As `actions_in`.
+    """
+    end_us, among_us = (int(1e6 * INTERVALS_S[min(place, len(INTERVALS_S) - 1)]) for place in (k, k + 1))
+    among = np.asarray(waits.known_us >= among_us)
+    if k + 1 < len(INTERVALS_S):
+        among &= waits.purchase_wait_us <= among_us
+    return among, np.asarray(waits.purchase_wait_us[among] <= end_us).astype(np.int64)
 
 
 def _meta(intervals: Sequence[Interval], shape: tuple[int, ...], params: NextActionParams, seed: int) -> dict[str, Any]:
