@@ -255,3 +255,12 @@ def test_what_cannot_be_guessed_is_one_line(tmp_path: Path, text: str, says: str
     (path := tmp_path / "export").write_text(text)
     with pytest.raises(ValueError, match=says):
         guess(sample(path))
+
+
+def test_a_view_of_a_german_shop_is_a_view(tmp_path: Path) -> None:
+    file = tmp_path / "shop.csv"
+    told = [f"21.11.2023 10:0{n};4711;{action};A-1" for n, action in enumerate(("Produkt angesehen", "Artikel angesehen"))]
+    file.write_text(table("Zeitpunkt;Kunde;Aktion;Artikelnummer", *told))
+    found = guess(sample(file))
+    assert found.table is not None
+    assert set(found.table.events.values()) == {"item_view"}

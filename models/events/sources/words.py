@@ -200,6 +200,8 @@ _ACTION_WORDS: Final = {
         *(
             "ansehen",
             "produktansicht",
+            "produktangesehen",
+            "artikelangesehen",
             "vue",
             "visto",
             "vista",
