@@ -130,7 +130,7 @@ def measure(served: Service, sessions: Sequence[Sequence[Event]], n_changes: int
     """All tables."""
     scripts = {intent: list(scripted(sessions, intent)) for intent in INTENTS}
     repeated = [{tuple(served.listed(one, "dynamic", "r")) for _ in range(5)} for one in sessions[:10]]
-    goals = [served.ask(one, "dynamic", f"o-{k}")["goal"]["mixture"] for k, one in enumerate(sessions)]
+    goals = [served.ask(one, "dynamic", f"o-{k}")["goal"] for k, one in enumerate(sessions)]
     return {
         "n_sessions": len(sessions),
         "overlap_10": {"log": overlap(served, sessions), **{intent: overlap(served, scripts[intent]) for intent in INTENTS}},

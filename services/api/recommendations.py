@@ -173,9 +173,8 @@ def on_wire(found: Recommendation, decision: str, models: ModelSet) -> wire.Reco
     )
 
 
-def _goal(goal: Goal) -> wire.Goal:
-    shares = {} if goal.mixture is None else dict(zip(GOALS, goal.mixture.tolist(), strict=True))
-    return wire.Goal(goal.asked, shares)
+def _goal(goal: Goal) -> dict[str, float]:
+    return {} if goal.mixture is None else dict(zip(GOALS, goal.mixture.tolist(), strict=True))
 
 
 def on_record(

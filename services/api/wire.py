@@ -157,13 +157,6 @@ class Contribution(msgspec.Struct, gc=False, omit_defaults=True):
     relation: str | None = None
 
 
-class Goal(msgspec.Struct, gc=False):
-    """Goal that the items shall lead to, as asked, and each goal's share of the answer; none where weights know no goals."""
-
-    asked: str
-    mixture: dict[str, float]
-
-
 class RankedItem(msgspec.Struct, gc=False, omit_defaults=True):
     """One recommended item; `because` is there when the request says ``explain``."""
 
@@ -180,7 +173,10 @@ class Assignment(msgspec.Struct, gc=False):
 
 
 class Recommendation(msgspec.Struct):
-    """Items that go with the session. `degraded` names every fallback that was taken."""
+    """Items that go with the session. `degraded` names every fallback that was taken.
+
+    `goal` is each goal's share of the answer; they sum to 1. Empty where the weights that serve know no goals.
+    """
 
     decision_id: str
     intent: IntentEstimate
@@ -189,7 +185,7 @@ class Recommendation(msgspec.Struct):
     experiment: Assignment
     models: dict[str, int]
     degraded: list[str]
-    goal: Goal | None = None
+    goal: dict[str, float] = {}
 
 
 class IntentAnswer(msgspec.Struct):
