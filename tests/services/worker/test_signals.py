@@ -20,6 +20,7 @@ from infra.store.engines import open_store, open_writer
 from infra.store.errors import StoreBusy, StoreUnavailable
 from infra.store.statements.quarantine import QUARANTINE_EVENT
 from infra.store.statements.signals import PUT_POLICY
+from models.associations import model as associations
 from models.events.rules import to_row
 from models.inference.next_action import Outlook
 from models.model_set import ModelSet
@@ -29,6 +30,7 @@ from services.signals.catalog import CatalogItem, CatalogOffer
 from services.signals.policies import PolicyBody, QuietHours, Thresholds
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty, open_duty
+from tests.builders import encoded
 from tests.waiting import PATIENCE_S, until
 
 NOON_US = 1_790_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_000
@@ -296,6 +298,16 @@ def test_an_event_that_is_erased_meanwhile_causes_nothing(home: Path) -> None:
     duty(home, Shop(), next_action=Erasing(home)).step(NOON_US)
     assert [row[0] for row in table(home, SIGNALS)] == ["b"]
     assert table(home, "SELECT user_id FROM signal_users") == [("b",)]
+
+
+def test_products_are_those_of_the_partners_shop(home: Path) -> None:
+    theirs, ours = (
+        associations.build(encoded(["item_view"], [0]), np.ones(1, np.bool_), np.array([item], dtype=object))
+        for item in ("t", "o")
+    )
+    put(home, ("a", "item_view", 0), ("a", "wishlist_add", 1))
+    duty(home, associations=theirs.beside({"shop": ours})).step(NOON_US + 2)
+    assert [json.loads(payload)["item_ids"] for (payload,) in table(home, "SELECT payload FROM signals")] == [["o"]]
 
 
 def test_a_quarantined_event_causes_nothing(home: Path) -> None:
