@@ -37,14 +37,18 @@ class ModelSet:
     profiles: ProfileSet | None = None
     actions: ActionWeights | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
+    _asked: dict[str, "ModelSet"] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def of(self, partner: str) -> "ModelSet":
         """Models that answer a partner: what is learned of items is its shop's, all else is everybody's."""
+        found = self._asked.get(partner)
+        if found is not None:
+            return found
         store = self.associations.of(partner) if self.associations else None
         ranker = self.ranker.of(partner) if self.ranker else None
         if store is self.associations and ranker is self.ranker:
             return self
-        return replace(self, associations=store, ranker=ranker)
+        return self._asked.setdefault(partner, replace(self, associations=store, ranker=ranker))
 
 
 NO_MODELS = ModelSet()

@@ -121,7 +121,8 @@ class AliasedModels:
         if loaded or gone:
             versions = {name: version for name, version in before.items() if name not in gone}
             versions |= {name: now[name].version for name in loaded}
-            self.found = replace(self.found, **dict.fromkeys(gone), **loaded, versions=versions)
+            changed: dict[str, Any] = {**dict.fromkeys(gone), **loaded, "versions": versions}
+            self.found = replace(self.found, **changed)
             log.info("%ss are now %s", self._alias, versions)
         return self.found
 
