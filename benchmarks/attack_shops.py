@@ -41,17 +41,18 @@ Lists = dict[Key, list[str]]  # variant, then items
 
 
 class Seen(NamedTuple):
-    """Seen difference of a partner's lists, and by how many places what is pushed rose at most."""
+    """Seen difference of a partner's lists, and by how many places what is pushed rose."""
 
     n_lists: int
     n_other: int
     n_with_ghost: int
     rose: int
+    rose_on_average: float
 
     def __str__(self) -> str:
         return (
             f"{self.n_other} of {self.n_lists} lists are another; the ghost is in {self.n_with_ghost}, "
-            f"the pushed item rose by {self.rose} at most"
+            f"the pushed item rose by {self.rose} at most and {self.rose_on_average:.2f} on average"
         )
 
 
@@ -162,11 +163,13 @@ def _is_of(which: str, key: Key, found: list[str]) -> bool:
 
 
 def _seen(before: Lists, after: Lists, pushed: str) -> Seen:
+    rose = [_rank(before[key], pushed) - _rank(after[key], pushed) for key in before]
     return Seen(
         len(before),
         sum(before[key] != after[key] for key in before),
         sum(GHOST in after[key] for key in before),
-        max(_rank(before[key], pushed) - _rank(after[key], pushed) for key in before),
+        max(rose),
+        sum(rose) / len(rose),
     )
 
 
