@@ -1,11 +1,11 @@
 """Poisoning of one partner by another: what a partner sends with all its keys moves its own lists and nobody else's.
 
 An installation with a base that the operator ingested and two partners that sell the same items. The one pushes an item with
-its server key, as hard as it likes. The other's lists, and the base's, are looked at live, after a retraining whose models all
-serve, and after one that takes all partners for one shop.
+its server key, as hard as it likes. The other's lists, and the base's, are looked at live; after a retraining, with what the
+gate lets through; when all that it made serves, whatever the gate said; and when all partners are one shop.
 
-What is common to partners (intent, weights of event types) is learned from all of them and may put a list in another order. So
-the lists of static weights must be the same after a retraining, and those of associations where what is common is held still.
+What is common to partners (intent, weights of event types) is learned from all of them: where the gate is overruled, it may put
+a list in another order. Those of static weights must be the same even then.
 """
 
 import os
@@ -35,7 +35,7 @@ CONFIG: Final = ShopConfig(n_users=300, n_days=4, n_items=120)
 ATTACKER, OTHER = "shop", "other"
 N_ANCHORS: Final = 20
 USERS: Final = tuple(f"looks-{k}" for k in range(6))  # dealt to both variants
-EVERY, STATIC, PAIRS = "all lists", "the static lists", "the associations' lists"  # that must be the same
+EVERY, STATIC = "all lists", "the static lists"  # that must be the same
 Key = tuple[str, str, bool]  # item at hand, user, whether the ranker is asked
 Lists = dict[Key, list[str]]  # variant, then items
 
@@ -65,34 +65,37 @@ def run(home: Path, long: bool) -> Iterator[Outcome]:
             store.write(partial(append_events, frame=one, partner=name, received_at_us=_now_us()))
     known = told[OTHER]["item_id"].value_counts().index
     anchors, pushed = list(known[:N_ANCHORS]), str(known[-1])
-    _train(home)
+    _let_serve(home, _train(home))
     n = 10_000 if long else 1_000
     with service(home) as served:
         honest = _all_lists(served, anchors)
         sent = _push(served, n, anchors, pushed)
         time.sleep(FOLLOWED_S)
         yield from _compared(f"live, {sent} events", honest, _all_lists(served, anchors), pushed)
-    common = registry.champions(home)
-    _train(home)
+    versions = _train(home)
     with service(home) as served:
-        yield from _compared("trained anew", honest, _all_lists(served, anchors), pushed, STATIC)
-    held = {name: version for name, version in common.items() if name not in ("associations", "ranker")}
-    registry.set_alias(home, registry.CHAMPION, held, action="rollback", actor="attack", reason="what is common held still")
+        yield from _compared("trained anew, as the gate lets through", honest, _all_lists(served, anchors), pushed)
+    _let_serve(home, versions)
     with service(home) as served:
-        yield from _compared("trained anew, common models held", honest, _all_lists(served, anchors), pushed, PAIRS)
-    _train(home, one_shop=True)
+        yield from _compared("trained anew, all of it", honest, _all_lists(served, anchors), pushed, STATIC)
+    _let_serve(home, _train(home, one_shop=True))
     with service(home) as served:
         seen = _seen(honest[OTHER], _all_lists(served, anchors)[OTHER], pushed)
         yield Outcome("poison: as one shop, another partner", "the ghost is shared", str(seen), seen.n_with_ghost > 0)
 
 
-def _train(home: Path, *, one_shop: bool = False) -> None:
-    """Train, and let all that was learned serve, whatever the gate says of it."""
+def _train(home: Path, *, one_shop: bool = False) -> dict[str, int]:
+    """Train; the versions."""
     os.environ[f"{PREFIX}ONE_SHOP"] = str(one_shop)
     try:
-        versions = retrain.run(home)["versions"]
+        versions: dict[str, int] = retrain.run(home)["versions"]
     finally:
         del os.environ[f"{PREFIX}ONE_SHOP"]
+    return versions
+
+
+def _let_serve(home: Path, versions: dict[str, int]) -> None:
+    """Let versions serve, whatever the gate says of them."""
     registry.set_alias(home, registry.CHAMPION, versions, action="promote", actor="attack", reason="to serve")
 
 
@@ -159,7 +162,7 @@ def _compared(
 
 def _is_of(which: str, key: Key, found: list[str]) -> bool:
     *_, by_ranker = key
-    return which == EVERY or (not by_ranker and (which == PAIRS or found[0] == "static"))
+    return which == EVERY or (not by_ranker and found[0] == "static")
 
 
 def _seen(before: Lists, after: Lists, pushed: str) -> Seen:
