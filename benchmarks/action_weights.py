@@ -7,6 +7,9 @@ types but the purchase, whose effect is nothing; `effect_outside_checkout` leave
 well, through which everybody passes who has decided to buy, whatever they do to visitors who have not. `heuristic` is the
 correlation that the heuristic weights, the prior, have without any data; `unadjusted` that of plain rates.
 
+`cause` and `cause_unshrunk` are the correlations of the causes (`models.weights.causes`), `cause_covered` the share of the true
+effects within two standard errors of the unshrunk ones, up to a shift common to all. The causes were made on seeds 50 to 54.
+
 The second half asks the same of shops in which the heuristic is wrong: the true effects are dealt to the types at random.
 """
 
@@ -28,6 +31,7 @@ from models.simulator import Causes, ShopConfig, simulate
 from models.weight_profile import base_weights
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
+from models.weights import causes as action_causes
 from models.weights.actions import Counts
 
 CHECKOUT = (EventType.ADD_TO_CART, EventType.CART_VIEW, EventType.CHECKOUT_VIEW)
@@ -70,9 +74,22 @@ def measure(sessions: int, seed: int, causes: Causes) -> dict[str, float]:
     known = action_weights.posterior(learned(log))
     seconds = time.perf_counter() - began
     w = action_weights.weights(known)
+    began = time.perf_counter()
+    found = action_causes.fit(log)
+    if found is None:
+        raise SystemExit("too few purchases: simulate more sessions")
+    of_causes, raw = np.zeros((2, len(EVENT_TYPES)))
+    of_causes[action_causes.TYPES], raw[action_causes.TYPES] = found.mean, found.raw
+    apart = found.raw - true[action_causes.TYPES]
+    apart -= np.average(apart, weights=found.raw_se**-2)
     return {
         "effect": agreement(w, true),
         "effect_outside_checkout": agreement(w, true, OUTSIDE),
+        "cause": agreement(of_causes, true),
+        "cause_unshrunk": agreement(raw, true),
+        "cause_covered": round(float((np.abs(apart) < 2 * found.raw_se).mean()), 3),
+        "cause_decay": found.decay,
+        "cause_seconds": round(time.perf_counter() - began, 1),
         "heuristic": agreement(base_weights(), true),
         "unadjusted": agreement(followed(log), true),
         "n_sessions": int(log.starts.sum()),
@@ -90,7 +107,12 @@ def dealt_anew(seed: int) -> Causes:
 def summary(rows: list[dict[str, float]]) -> dict[str, Any]:
     """Means and worst over the seeds."""
     means = {name: round(float(np.mean([row[name] for row in rows])), 3) for name in rows[0]}
-    return {**means, "worst_effect": min(row["effect"] for row in rows), "seeds": len(rows)}
+    return {
+        **means,
+        "worst_effect": min(row["effect"] for row in rows),
+        "worst_cause": min(row["cause"] for row in rows),
+        "seeds": len(rows),
+    }
 
 
 def main() -> None:

@@ -129,18 +129,26 @@ def approve(
 def weights(
     context: typer.Context,
     sequences: Annotated[bool, typer.Option("--sequences", help="Chains of actions, their lift, removal effects.")] = False,
+    causes: Annotated[bool, typer.Option("--causes", help="What actions cause, apart from what they predict.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what each action counts, with posterior, interval and prior."""
+    """Show what each action predicts and so counts, with posterior, interval and prior; or what it causes."""
     if context.invoked_subcommand is not None:
         return
     from flows import weigh
 
-    found = weigh.sequences(_home()) if sequences else weigh.inspect(_home())
+    if sequences and causes:
+        raise ValueError("expected --sequences or --causes, got both")
+    look, lines = weigh.inspect, weigh.weight_lines
+    if sequences:
+        look, lines = weigh.sequences, weigh.sequence_lines
+    elif causes:
+        look, lines = weigh.causes, weigh.cause_lines
+    found = look(_home())
     if as_json:
         _print_json(found)
         return
-    for line in weigh.sequence_lines(found) if sequences else weigh.weight_lines(found):
+    for line in lines(found):
         typer.echo(line)
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
 
+from flows import trial
 from infra import layout, registry
 from infra.lock import held
 from infra.store.engines import open_store
@@ -22,6 +25,28 @@ from models.inference import examples, intent
 from models.tuning import profiles as profile_tuning
 
 NAME: Final = "profiles"
+
+
+@flow(name="tune")
+def tune_profiles(home: str) -> dict[str, Any]:
+    """Make a new set of profiles the challenger, unless one is still on trial: with new ones every week no trial would end.
+
+    Returns
+    -------
+    As `tune`; ``{"skipped": why}`` where there is nothing to do.
+    """
+    return learn_profiles(home)
+
+
+@task(name="learn profiles", cache_policy=NO_CACHE)
+def learn_profiles(home: str) -> dict[str, Any]:
+    """Learn profiles, where none are on trial and there is something to learn from."""
+    on_trial = trial.running(Path(home)).get(NAME)
+    if on_trial is not None and not trial.is_over(Path(home), NAME):
+        return {"skipped": f"version {on_trial} is still on trial"}
+    if "intent" not in registry.champions(Path(home)):
+        return {"skipped": "no intent model serves yet"}
+    return tune(Path(home))
 
 
 def tune(home: Path, as_of_us: int | None = None, seed: int = 0) -> dict[str, Any]:

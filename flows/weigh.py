@@ -1,4 +1,4 @@
-"""Look at the action weights and at the sequences of actions, and hold the weights still."""
+"""Look at the action weights, at what actions cause and at their sequences, and hold the weights still."""
 
 import json
 import time
@@ -14,11 +14,16 @@ from infra.store.engines import open_store
 from infra.store.events import read_events
 from infra.store.statements.action_weights import FREEZE, SERVING, THAW
 from models.inference import examples
+from models.inference.examples import Log
+from models.schema import EVENT_TYPES
+from models.weight_profile import base_weights
 from models.weights import action_report as action_weight_report
 from models.weights import actions as action_weights
+from models.weights import causes as action_causes
 from models.weights import markov, sequence_report
 
 _PAIRS: Final = "associations"
+MOST_EVENTS: Final = 300_000  # newest ones from which causes are learned
 SEED: Final = 0  # of the draws behind the intervals
 
 
@@ -58,13 +63,48 @@ def sequences(home: Path, at_most: int = 20) -> dict[str, Any]:
     ValueError
         If the log is empty.
     """
+    log = _log(home)
+    chain = markov.estimate(log.events["event_type"], log.starts)
+    return sequence_report.table(chain, int(log.starts.sum()), np.random.default_rng(SEED), at_most)
+
+
+def causes(home: Path) -> dict[str, Any]:
+    """Causes: what each action moves, as the newest sessions tell it; what it predicts is `inspect`'s.
+
+    Returns
+    -------
+    ``{"n_purchases", "n_sessions", "decay", "slope", "spread", "actions": [{"event_type", "cause", "sd", "unshrunk", "se",
+    "heuristic"}]}``, JSON-able, in log odds of deciding to buy (`models.weights.causes`); ``"actions"`` is empty, and the rest
+    None, where there are too few purchases.
+
+    Raises
+    ------
+    ValueError
+        If the log is empty.
+    """
+    log = _log(home)
+    if len(log.events) > MOST_EVENTS:
+        log = log.since(int(np.quantile(log.started_us, 1 - MOST_EVENTS / len(log.events))))
+    found = action_causes.fit(log)
+    told: dict[str, Any] = {"n_sessions": int(log.starts.sum())}
+    if found is None:
+        return {**told, "n_purchases": None, "decay": None, "slope": None, "spread": None, "actions": []}
+    columns = [part.tolist() for part in (found.mean, found.sd, found.raw, found.raw_se)]
+    base = base_weights()
+    rows = [
+        {"event_type": EVENT_TYPES[e], "cause": cause, "sd": sd, "unshrunk": raw, "se": se, "heuristic": float(base[e])}
+        for e, cause, sd, raw, se in zip(action_causes.TYPES, *columns, strict=True)
+    ]
+    parts = {"n_purchases": found.n_purchases, "decay": found.decay, "slope": found.slope, "spread": found.spread}
+    return {**told, **parts, "actions": rows}
+
+
+def _log(home: Path) -> Log:
     with closing(open_store(home)) as store:
         frame = read_events(store, believed=True)
     if frame.empty:
         raise ValueError("the event log is empty: bring events with attune ingest FILE, or start with attune up")
-    log, _ = examples.read_log(frame)
-    chain = markov.estimate(log.events["event_type"], log.starts)
-    return sequence_report.table(chain, int(log.starts.sum()), np.random.default_rng(SEED), at_most)
+    return examples.read_log(frame)[0]
 
 
 def freeze(home: Path) -> dict[str, Any]:
@@ -103,6 +143,19 @@ def weight_lines(found: dict[str, Any]) -> list[str]:
     if found["untouched"]:
         lines.append(f"touch nothing in this shop: {', '.join(found['untouched'])}")
     return [*lines, f"p: of a purchase within {found['horizon_s']:g} s; {state}, event {found['seq']}"]
+
+
+def cause_lines(found: dict[str, Any]) -> list[str]:
+    """Table of what `causes` tells, for people."""
+    if not found["actions"]:
+        return [f"too few purchases in {found['n_sessions']} sessions to tell what causes them"]
+    lines = [f"{'action':18}{'cause':>8}{'95 % interval':>19}{'unshrunk':>10}{'se':>7}{'heuristic':>11}"]
+    for row in found["actions"]:
+        interval = f"{row['cause'] - 1.96 * row['sd']:.2f} – {row['cause'] + 1.96 * row['sd']:.2f}"
+        numbers = f"{row['unshrunk']:10.2f}{row['se']:7.2f}{row['heuristic']:11.2f}"
+        lines.append(f"{row['event_type']:18}{row['cause']:8.2f}{interval:>19}{numbers}")
+    told = f"{found['n_purchases']} purchases in {found['n_sessions']} sessions"
+    return [*lines, f"cause: in log odds of deciding to buy, fading to {found['decay']} with each event; {told}"]
 
 
 def sequence_lines(found: dict[str, Any]) -> list[str]:

@@ -47,6 +47,7 @@ def test_the_declared_deployments_name_flows_of_ours_with_a_schedule_each(tmp_pa
         "flows.validate.validate_events",
         "flows.materialize.materialize_features",
         "flows.drift.watch",
+        "flows.tune.tune_profiles",
     }
     for one in found:
         assert one["parameters"] == {"home": str(tmp_path)}
