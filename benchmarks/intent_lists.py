@@ -7,7 +7,8 @@ FILE holds events as JSON lines, of the shop that is served. Everything is asked
 - ``overlap_10``: items that the first ten of the dynamic and of the static variant share, on sessions of the log and on
   scripted sessions of one intent each;
 - ``changes``: of so many sessions, those whose list (items and their order) another event of a type changes;
-- ``signs``: by intent, whether the weights of its scripted sessions lie on the side of the static ones that the design asks;
+- ``signs``: by intent, whether the mean weights of its scripted sessions lie on the side that the design asks, of those of all
+  four intents' sessions, and of the static weights (learned base weights differ from those by more than intent);
 - ``repeats``: different lists in five times the same request; ``without_mixture``: dynamic answers that tell no goals.
 """
 
@@ -115,27 +116,34 @@ def changes(served: Service, sessions: Sequence[Sequence[Event]], kind: str) -> 
     return n
 
 
-def signs(served: Service, sessions: Sequence[Sequence[Event]], intent: str) -> dict[str, Any]:
-    """Mean weights of scripted sessions against the static ones."""
-    told = [served.ask(one, "dynamic", f"g-{k}")["weights"] for k, one in enumerate(scripted(sessions, intent))]
-    static = served.ask(sessions[0], "static", "g")["weights"]
-    means = {kind: float(np.mean([one[kind] for one in told])) for kind in SIGNS[intent]}
-    return {
-        kind: {"weight": round(means[kind], 3), "static": static[kind], "right": sign * (means[kind] - static[kind]) > 0}
-        for kind, sign in SIGNS[intent].items()
-    }
+def weights(served: Service, scripts: Sequence[Sequence[Event]], variant: str = "dynamic") -> dict[str, float]:
+    """Mean weight of each event type in the answers to some sessions."""
+    told = [served.ask(one, variant, f"g-{k}")["weights"] for k, one in enumerate(scripts)]
+    return {kind: round(float(np.mean([one[kind] for one in told])), 3) for kind in EVENT_TYPES}
+
+
+def signs(told: Mapping[str, Mapping[str, float]], static: Mapping[str, float], intent: str) -> dict[str, Any]:
+    """Weights of one intent's sessions against those of all four, which differ by intent alone, and against the static ones."""
+    found = {}
+    for kind, sign in SIGNS[intent].items():
+        ours, usual = told[intent][kind], round(float(np.mean([one[kind] for one in told.values()])), 3)
+        sides = {"right": sign * (ours - usual) > 0, "right_against_static": sign * (ours - static[kind]) > 0}
+        found[kind] = {"weight": ours, "of_all_intents": usual, "static": static[kind], **sides}
+    return found
 
 
 def measure(served: Service, sessions: Sequence[Sequence[Event]], n_changes: int) -> dict[str, Any]:
     """All tables."""
     scripts = {intent: list(scripted(sessions, intent)) for intent in INTENTS}
+    told = {intent: weights(served, scripts[intent]) for intent in INTENTS}
+    static = weights(served, sessions[:1], "static")
     repeated = [{tuple(served.listed(one, "dynamic", "r")) for _ in range(5)} for one in sessions[:10]]
     goals = [served.ask(one, "dynamic", f"o-{k}")["goal"] for k, one in enumerate(sessions)]
     return {
         "n_sessions": len(sessions),
         "overlap_10": {"log": overlap(served, sessions), **{intent: overlap(served, scripts[intent]) for intent in INTENTS}},
         "changes": {"of": n_changes, **{kind: changes(served, sessions[:n_changes], kind) for kind in EVENT_TYPES}},
-        "signs": {intent: signs(served, sessions, intent) for intent in INTENTS},
+        "signs": {intent: signs(told, static, intent) for intent in INTENTS},
         "repeats": max(map(len, repeated)),
         "without_mixture": sum(not mixture for mixture in goals),
     }

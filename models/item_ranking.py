@@ -250,27 +250,30 @@ def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, t
     if known.recent is not None and not session.item_ids:
         told.append(degraded.RECENT_ITEMS)
     allowed, history = ALL_ALLOWED if known.allowed is None else known.allowed(model), earlier(session, known.history)
-    party = _party(session, model, history) if isinstance(model, AssociationStore) else _Party(model, {})
+    party = _party(session, model, history) if isinstance(model, AssociationStore) else _Party(model, {}, ())
     left_out = items_left_out(session, party, asked.item_id, asked.exclude_seen)
     query = query_of(session, party, asked.item_id, known.recent, all_touches=isinstance(model, AssociationStore))
-    return Inquiry(query, left_out, allowed, _past(session, party, history), tuple(party.guests))
+    return Inquiry(query, left_out, allowed, _past(session, party, history), party.guests)
 
 
 class _Party(NamedTuple):
-    """A model and the visitor's own items that it does not know."""
+    """A model, and the codes of the visitor's own items, looked up once: those that it does not know are guests."""
 
     model: ItemList
-    guests: dict[str, int]
+    codes: dict[str, int]
+    guests: tuple[str, ...]
 
     def code(self, item_id: str | None) -> int:
         """Code of an item, or of a guest."""
-        code = self.model.code(item_id)
-        return code if code != NO_CODE or item_id is None else self.guests.get(item_id, NO_CODE)
+        code = None if item_id is None else self.codes.get(item_id)
+        return self.model.code(item_id) if code is None else code
 
 
 def _party(session: LiveSession, model: ItemList, history: History) -> _Party:
-    unknown = [item for item in dict.fromkeys((*session.item_ids, *history.item_ids)) if model.code(item) == NO_CODE]
-    return _Party(model, {item: model.n_items + k for k, item in enumerate(unknown[:MOST_GUESTS])})
+    codes = {item: model.code(item) for item in dict.fromkeys((*session.item_ids, *history.item_ids))}
+    guests = [item for item, code in codes.items() if code == NO_CODE][:MOST_GUESTS]
+    codes.update((item, model.n_items + k) for k, item in enumerate(guests))
+    return _Party(model, codes, tuple(guests))
 
 
 def earlier(session: LiveSession, history: History | None) -> History:
@@ -280,7 +283,9 @@ def earlier(session: LiveSession, history: History | None) -> History:
     if not len(session.events):
         return history
     begins_us = int(session.events["occurred_at_us"][0])
-    n_since = sum(at_us >= begins_us for at_us in history.at_us)
+    n_since = next((k for k, at_us in enumerate(history.at_us) if at_us < begins_us), len(history.at_us))
+    if not n_since:
+        return history
     return History(history.item_ids[n_since:], history.types[n_since:], history.at_us[n_since:])
 
 
@@ -306,14 +311,15 @@ def query_of(
     all_touches
         Whether events without an item speak for theirs, as `models.associations.indirect` has it.
     """
-    events, item_ids, n = session.events, session.item_ids, len(session.events)
-    if all_touches and n and events["item"].min() < 0:
+    events, n = session.events, len(session.events)
+    item_ids: Sequence[str] = session.item_ids
+    items, types, at_us = events["item"], np.ascontiguousarray(events["event_type"]), events["occurred_at_us"]
+    if all_touches and n and items.min() < 0:
+        named, item_ids = indirect.with_categories(events, item_ids, session.categories)
         starts = np.arange(n) == 0
-        events, item_ids = indirect.with_categories(events, item_ids, session.categories)
-        events = indirect.touched(events, starts).events
-    at_us = events["occurred_at_us"]
-    codes = item_codes(model, item_ids)[events["item"]]
-    query = Query(codes, np.ascontiguousarray(events["event_type"]), (at_us[-1:] - at_us) / 1e6 if n else np.zeros(0))
+        rows, items = indirect.touches(np.ascontiguousarray(named["item"]), types, starts, np.ones(n, np.bool_))
+        types, at_us = types[rows], at_us[rows]
+    query = Query(item_codes(model, item_ids)[items], types, (at_us[-1:] - at_us) / 1e6 if n else np.zeros(0))
     if recent is not None and not session.item_ids:
         now_us = int(at_us[-1]) if len(events) else recent.at_us
         earlier = [model.code(i) for i in reversed(recent.item_ids)]

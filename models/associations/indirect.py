@@ -165,15 +165,16 @@ class Catalogue(NamedTuple):
     """Events whose category browses are about their category, and the text behind each item code, those of categories last."""
 
     events: EventArray
-    item_ids: list[str]
+    item_ids: Sequence[str]
 
 
 def with_categories(events: EventArray, item_ids: Sequence[str], categories: Sequence[str]) -> Catalogue:
     """Give each category that was browsed a code after the items'; what is in `events` is copied where anything changes."""
-    browse = (events["event_type"] == _BROWSE) & (events["item"] < 0)
-    browse &= (events["category"] >= 0) & (events["category"] < len(categories))
+    browse = events["event_type"] == _BROWSE
+    if browse.any():
+        browse &= (events["item"] < 0) & (events["category"] >= 0) & (events["category"] < len(categories))
     if not browse.any():
-        return Catalogue(events, list(item_ids))
+        return Catalogue(events, item_ids)
     codes, place = np.unique(events["category"][browse], return_inverse=True)
     found = events.copy()
     found["item"][browse] = len(item_ids) + place

@@ -5,9 +5,10 @@
 
 Changes are from the prior (`models.goal_prior`): static weights, and slopes that are the heuristic factors to a power. So the
 heuristic's direction stays in proportion to the evidence; what it says of an intent is weakened at most to `LEAST_OF_PRIOR`,
-never turned round. Levels that weights share (of each decay, of each class, of popularity) are free. The power and both
-penalties are chosen by the loss on users that did not teach, half by half; the prior's own slopes are the simpler choice. A
-goal that hardly anybody reached takes the weights of the goal that most did, and where there is none, the prior. L-BFGS-B.
+never turned round. As a source an event weighs what the table says, times the factor of intent; what is learned besides is all
+else. Levels that weights share (of each decay, of each class, of popularity) are free. The power and both penalties are chosen
+by the loss on users that did not teach, half by half; the prior's own slopes are the simpler choice. A goal that hardly anybody
+reached takes the weights of the goal that most did, and where there is none, the prior. L-BFGS-B.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -273,6 +274,7 @@ def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int,
         return float(each.mean() + penalty @ x**2), gradient + 2 * penalty * x
 
     x, bounds = np.zeros(at[-1]), np.tile([-np.inf, np.inf], (at[-1], 1))
+    bounds[at[2] + SOURCE : at[2] + TARGET] = 0.0
     if n:  # where the prior has a direction, it stays
         most = (LEAST_OF_PRIOR - 1.0) * around.slopes.ravel()
         bounds[slices[-1], 0] = np.where(around.slopes.ravel() > 0, most, -np.inf)

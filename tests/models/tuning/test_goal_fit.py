@@ -6,7 +6,20 @@ from scipy.optimize import check_grad
 
 from models import goal_prior
 from models.associations import model as associations
-from models.goal_weights import KINSHIP, N_DECAYS, N_GOALS, N_PARTS, N_TOLD, OWN, GoalWeights, goal_weights, one_goal, scale_of
+from models.goal_weights import (
+    KINSHIP,
+    N_DECAYS,
+    N_GOALS,
+    N_PARTS,
+    N_TOLD,
+    OWN,
+    SOURCE,
+    TARGET,
+    GoalWeights,
+    goal_weights,
+    one_goal,
+    scale_of,
+)
 from models.inference.examples import Log
 from models.model_set import ModelSet
 from models.questions import rest_of_session
@@ -58,6 +71,12 @@ def test_what_the_heuristic_says_of_an_intent_is_weakened_and_never_turned_round
     share = found.slopes[:, prior != 0] / prior[prior != 0]
     assert share.min() >= goal_fit.LEAST_OF_PRIOR - 1e-9
     assert abs(share - 1.0).max() > 0.01  # and it was free to move
+
+
+def test_without_intent_a_source_weighs_what_the_table_says(shop: "Shop") -> None:
+    _, _, found = shop
+    plain = found.base[:, SOURCE:TARGET] - found.slopes[:, SOURCE:TARGET] @ found.center
+    np.testing.assert_allclose(np.exp(plain), np.tile(STATIC.base, (N_GOALS, 1)))
 
 
 def test_without_lessons_the_prior_answers(shop: "Shop") -> None:
