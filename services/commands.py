@@ -78,6 +78,30 @@ def worker() -> None:
     run(_home())
 
 
+@app.command()
+def visitors(
+    rate: Annotated[float, typer.Option(min=0.01, max=100, help="New visitors a second.")] = 1.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long they come.")] = 3_600.0,
+    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than people they are.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same visitors.")] = 1,
+    url: Annotated[str | None, typer.Option(help="Of the service; the one of this home if not given.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="ATTUNE_KEY", help="A server key; that of this home if not given.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="A file for what is on their minds.")] = None,
+) -> None:
+    """Let simulated visitors use the shop through the API, until Ctrl-C; prints what they did and were told."""
+    from infra import layout
+    from services import visitors as simulated
+    from services.client import Attune
+    from services.up import local_key
+
+    home = _home()
+    if url is None and not (home / layout.SERVICE_URL).exists():
+        raise ValueError("no service of this home is known; start one with attune up, or give its --url and --key")
+    client = Attune(key or local_key(home), url or (home / layout.SERVICE_URL).read_text().strip(), attempts=1)
+    seen = simulated.run(client, rate, seconds, simulated.truth_file(truth), seed=seed, speed=speed)
+    typer.echo(msgspec.json.encode(seen._asdict()))
+
+
 @partner_app.command("add")
 def partner_add(
     name: str,
