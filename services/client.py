@@ -27,6 +27,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 MAX_BATCH: Final = 500  # events the service takes at once
 MAX_BYTES: Final = 1_000_000  # of them as JSON
+PURPOSE: Final = b"attune visitor token\n"
 TOLERANCE_S: Final = 300  # a webhook older or newer than this is not accepted
 WORTH_ZIPPING: Final = 4_096  # bytes
 AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -124,14 +125,8 @@ class Subscription(TypedDict):
 class AttuneError(Exception):
     """Error of a call that the service did not do.
 
-    Attributes
-    ----------
-    status
-        Of the answer; 0 where none came.
-    pointer
-        JSON pointer to the field at fault, if the service names one.
-    request_id
-        For the operator's log.
+    `status` is the answer's, 0 where none came; `pointer` a JSON pointer to the field at fault, if the service names one;
+    `request_id` is for the operator's log.
     """
 
     def __init__(self, status: int, detail: str, pointer: str | None = None, request_id: str | None = None) -> None:
@@ -161,15 +156,9 @@ class Attune:
     """
 
     def __init__(
-        self,
-        key: str,
-        url: str = "http://127.0.0.1:3000",
-        *,
-        timeout_s: float = 10.0,
-        attempts: int = 5,
-        tls: ssl.SSLContext | None = None,
-        wait: Callable[[float], None] = time.sleep,
-    ) -> None:
+        self, key: str, url: str = "http://127.0.0.1:3000", *, timeout_s: float = 10.0, attempts: int = 5,
+        tls: ssl.SSLContext | None = None, wait: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("url must be http(s)://host[:port]")
@@ -262,6 +251,13 @@ class Attune:
         """Signals behind a cursor, for those who cannot receive webhooks, and the next cursor. Keep it where it is safe."""
         page = self.call("GET", "/v1/signals", query={"after": after, "limit": limit})
         return page["signals"], page["next_cursor"]
+
+    def visitor_token(self, user_id: str, lifetime_s: int = 3_600) -> str:
+        """Token by which a page asks for this user's own items (`attune.identify`), for a day at most."""
+        until = int(time.time()) + min(lifetime_s, 86_400)
+        body = _plain64(json.dumps({"user_id": user_id, "until": until}).encode())
+        key = sha256(self._key.encode()).hexdigest().encode()
+        return f"{body}.{_plain64(hmac.digest(key, PURPOSE + body.encode(), sha256))}"
 
     def call(self, method: str, path: str, body: Json | None = None, query: Mapping[str, Any] | None = None) -> Json:
         """Make any call of the API, as often as it takes; an empty answer is an empty dictionary.
@@ -377,6 +373,10 @@ def _batches(events: Sequence[Json]) -> Iterator[list[Json]]:
         batch.append(event)
     if batch:
         yield batch
+
+
+def _plain64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 def _plain(value: object) -> str:

@@ -105,15 +105,21 @@ def visitors(
 @partner_app.command("add")
 def partner_add(
     name: str,
-    browser: Annotated[bool, typer.Option("--browser", help="A pk_ key that may only send events.")] = False,
+    browser: Annotated[bool, typer.Option("--browser", help="A pk_ key, which may stand in a page and send events.")] = False,
     origin: Annotated[list[str] | None, typer.Option(help="A shop's pages that may use the browser key; repeatable.")] = None,
+    recommend: Annotated[bool, typer.Option("--recommend", help="The browser key may also ask for items.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="As --recommend, with reasons and weights.")] = False,
     scope: Annotated[list[str] | None, typer.Option(help="What the key may do, if not everything; repeatable.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="A limit of this key's own.")] = None,
 ) -> None:
     """Create a partner's key and print it; it cannot be shown again."""
     from services.http import partners
 
+    if (recommend or explain) and not (browser and origin):
+        raise typer.BadParameter("--recommend and --explain need --browser and --origin")
+    asked = [partners.PAGE] * (recommend or explain) + [partners.EXPLAIN] * explain
     kind, origins, scopes = "pk" if browser else "sk", origin or (), scope or ()
+    scopes = [*(scopes or partners.BROWSER_SCOPES[:1]), *asked] if asked else scopes
     key = partners.add(
         _home(), name, _now_us(), kind, scopes=scopes, origins=origins, requests_per_minute=requests_per_minute
     )  # fmt: skip

@@ -30,6 +30,7 @@ from services.api import (
     identify,
     intent,
     messages,
+    page,
     policies,
     recommendations,
     signals,
@@ -58,7 +59,7 @@ from services.serving.shadow import Shadow
 from services.signals.catalog import Catalog
 
 MODULES: Final = (
-    recommendations, intent, engagement, events, identify, catalog, erasure, subscriptions, deliveries, policies, signals,
+    recommendations, page, intent, engagement, events, identify, catalog, erasure, subscriptions, deliveries, policies, signals,
     stream,
 )  # fmt: skip
 

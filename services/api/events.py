@@ -1,4 +1,7 @@
-"""``POST /v1/events``: a verdict for every event, and an acknowledgement only for what is on disk."""
+"""``POST /v1/events``: a verdict for every event, and an acknowledgement only for what is on disk.
+
+``POST /v1/visits`` is the same for pages: a browser asks no preflight, and can send it while the page ends.
+"""
 
 import asyncio
 from collections import Counter
@@ -22,6 +25,7 @@ from services.http.problems import Refusal, of_decoding
 MAX_EVENTS: Final = 500
 LARGE_BODY: Final = 64 * 1024  # bytes; judging more blocks for over five milliseconds
 BODY_LIMIT: Final = 1024 * 1024
+VISIT_LIMIT: Final = 64 * 1024  # bytes; browsers send no more while a page ends
 
 
 class EventsHandler:
@@ -88,7 +92,7 @@ def schemas(today: date) -> Schemas:
         {"type": "array", "items": {}},
         {"type": ["boolean", "null", "number", "string"]},
     ]
-    batch = {
+    batch: dict[str, Any] = {
         "type": "object",
         "description": "What the visitors of a shop did, in any order.",
         "required": ["events"],
@@ -98,7 +102,13 @@ def schemas(today: date) -> Schemas:
             | {"description": "The sender's clock when it sent the batch; where it differs from ours, every ts is corrected."},
         },
     }
-    return session | {"Event": event, "EventBatch": batch}
+    key = {"type": "string", "description": "A browser key."}
+    visits = batch | {
+        "description": "What a page saw its visitor do, in any order.",
+        "required": ["key", "events"],
+        "properties": {"key": key} | batch["properties"],
+    }
+    return session | {"Event": event, "EventBatch": batch, "VisitBatch": visits}
 
 
 def _event_schema(session_event: dict[str, Any]) -> dict[str, Any]:
@@ -128,11 +138,17 @@ def _event_schema(session_event: dict[str, Any]) -> dict[str, Any]:
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoint of the events."""
     ids = {"event_id": "e-1", "user_id": "u-1", "session_id": "s-81"}
+    handler = EventsHandler(shared.writes, shared.key, shared.observer.judged)
     event = {**ids, "type": "item_view", "item_id": "sku-9", "ts": "2025-11-21T10:00:07Z"}
     return {
         ("POST", "/v1/events"): Endpoint(
-            EventsHandler(shared.writes, shared.key, shared.observer.judged).receive, "events:write", "events",
+            handler.receive, "events:write", "events",
             "Transmit what visitors did; 202 means durable", request="EventBatch", answer=EventsAnswer,
             example={"events": [event]}, status=202, limit=BODY_LIMIT, headers=(wire.SEC_GPC,), schemas=schemas,
-        )
+        ),
+        ("POST", "/v1/visits"): Endpoint(
+            handler.receive, "events:write", "visits", "Transmit what a page saw, without a preflight",
+            request="VisitBatch", answer=EventsAnswer, example={"key": "pk_example", "events": [event]}, status=202,
+            limit=VISIT_LIMIT, headers=(wire.SEC_GPC,), schemas=schemas, from_pages=True,
+        ),
     }  # fmt: skip

@@ -28,7 +28,7 @@ from services.api.session_data import consents, parse
 from services.http import asgi
 from services.http.calls import WARM_UP, Call
 from services.http.endpoints import Endpoint, Endpoints
-from services.serving.decision_log import Decision, Failure
+from services.serving.decision_log import Decision, Failure, PageDecision
 from services.serving.reads import read_or_name
 from services.serving.shadow import TOP
 
@@ -47,6 +47,10 @@ class Question(NamedTuple):
         Whether the visitor may be recognized and the answer kept.
     user_id
         The visitor's pseudonym; `who` has the one by which is dealt, which is the first that was.
+    by_page
+        Whether a page asks, with a browser key.
+    is_recognized
+        Whether it is sure who the visitor is: what the stores know of anybody else is not read.
     """
 
     asked: Asked
@@ -55,6 +59,8 @@ class Question(NamedTuple):
     who: Who
     consent: bool
     user_id: str
+    by_page: bool = False
+    is_recognized: bool = True
 
 
 class RecommendationHandler:
@@ -72,8 +78,16 @@ class RecommendationHandler:
 
     async def answer(self, call: Call) -> wire.Recommendation:
         """``POST /v1/recommendations``."""
-        began_ns, now_us = time.perf_counter_ns(), call.received_at_us
-        question = self._question(call, *await parse(_REQUEST, call))
+        began_ns = time.perf_counter_ns()
+        request, session = await parse(_REQUEST, call)
+        user_id = self._shared.visitor(call.partner, request.user_id) if consents(call, request.session_data) else None
+        dealt_as = None if user_id is None else self._shared.dealt_as(user_id)
+        question = self.question(call, asked_of(request), (user_id, dealt_as), request.session_data, session)
+        return self.answered(call, question, began_ns)
+
+    def answered(self, call: Call, question: Question, began_ns: int) -> wire.Recommendation:
+        """Answer a question and put the decision on record."""
+        now_us = call.received_at_us
         models = self._shared.champions.current().of(call.partner)
         try:
             known, bandit = self._read(question, models, call.partner, now_us)
@@ -86,14 +100,25 @@ class RecommendationHandler:
         self._offer(call, question, known)
         return reply
 
-    def _question(self, call: Call, request: wire.RecommendationRequest, session: LiveSession) -> Question:
-        consent = consents(call, request.session_data)
+    def question(
+        self,
+        call: Call,
+        asked: Asked,
+        visitor: tuple[str | None, str | None],
+        data: wire.SessionData | None,
+        session: LiveSession,
+    ) -> Question:
+        """The question of a call.
+
+        Parameters
+        ----------
+        visitor
+            The pseudonym, and the one by which is dealt; None without consent: the variant is dealt anew for every request.
+        """
         decision = decision_id(call.received_at_us, self._noise.getrandbits(RANDOM_BITS))
-        # Without consent nobody is recognized: the variant is dealt anew for every request.
-        user_id = self._shared.visitor(call.partner, request.user_id) if consent else decision
-        session_id = request.session_data.session_id if request.session_data else None
-        who = Who(self._shared.dealt_as(user_id) if consent else decision, decision, session_id or began(session))
-        return Question(asked_of(request), session, session_id, who, consent, user_id)
+        session_id = data.session_id if data else None
+        who = Who(visitor[1] or decision, decision, session_id or began(session))
+        return Question(asked, session, session_id, who, visitor[0] is not None, visitor[0] or decision)
 
     def _read(self, question: Question, models: ModelSet, partner: str, now_us: int) -> tuple[Known, Bandit]:
         """Read what the stores know, and what the bandit believes."""
@@ -107,6 +132,8 @@ class RecommendationHandler:
     def _known(self, question: Question, now_us: int, *, has_goals: bool) -> Known:
         if not question.consent:
             return Known(missing=(degraded.NO_CONSENT,))
+        if not question.is_recognized:
+            return Known()
         missing: list[str] = []
         without_history: list[str] = []
         online, user_id, recent, history = self._shared.online.current(), question.user_id, None, None
@@ -120,17 +147,20 @@ class RecommendationHandler:
         if question.consent and call.caller is not WARM_UP:
             place = (call.partner, question.user_id, question.session_id, call.received_at_us)
             dealt_as = question.who.user_id if question.who.user_id != question.user_id else None
-            self._shared.decisions.append(on_record(found, reply, place, took_us)._replace(dealt_as=dealt_as))
+            decision = on_record(found, reply, place, took_us)._replace(dealt_as=dealt_as)
+            if question.by_page:
+                decision = decision._replace(context={**found.context, "door": "page"})
+            self._shared.decisions.append(PageDecision(decision, question.is_recognized) if question.by_page else decision)
 
     def _record_failure(self, call: Call, question: Question, models: ModelSet, error: Exception) -> None:
-        if question.consent and call.caller is not WARM_UP:
+        if question.consent and question.is_recognized and call.caller is not WARM_UP:
             assigned = assigned_to(question.asked, models, assign(DYNAMIC_VS_STATIC, question.who.user_id))
             failure = Failure(call.partner, question.user_id, call.received_at_us, *assigned, type(error).__name__)
             self._shared.decisions.append(failure)
 
     def _offer(self, call: Call, question: Question, known: Known) -> None:
         """Let a challenger answer too, where there is one."""
-        if call.caller is not WARM_UP and self._shared.shadow.wants():
+        if question.is_recognized and call.caller is not WARM_UP and self._shared.shadow.wants():
             asked, now_us = replace(question.asked, limit=TOP, explain=False), call.received_at_us
             again = partial(_again, asked, question, known, now_us, call.partner)
             self._shared.shadow.offer("recommendations", again)

@@ -16,6 +16,7 @@ from starlette.types import Receive, Send
 from services.http.problems import MEDIA_TYPE, Headers, Refusal
 
 JSON: Final = b"application/json"
+TEXT: Final = b"text/plain"
 BODY_LIMIT: Final = 4 * 1024 * 1024
 IGNORED_LIMIT: Final = 64 * 1024  # bytes of a body that nobody asked for
 GZIP_MEMBERS: Final = 100  # gzip files may be strung together
@@ -50,6 +51,21 @@ def is_gzip(headers: Fields) -> bool:
     if coding not in (b"identity", b"gzip"):
         raise Refusal(415, "send the body plain, or with Content-Encoding: gzip", headers=((b"accept-encoding", b"gzip"),))
     return coding == b"gzip"
+
+
+def require_text(headers: Fields) -> None:
+    """Refuse a page's body that is not what a browser sends without asking first: JSON that is said to be plain text.
+
+    JSON under its own name is read too, for programs.
+
+    Raises
+    ------
+    Refusal
+        415.
+    """
+    media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if media not in (TEXT, JSON) or headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        raise Refusal(415, "send the header Content-Type: text/plain, and the body plain")
 
 
 async def require_length(headers: Fields, receive: Receive, limit: int) -> None:

@@ -53,6 +53,8 @@ class Endpoint:
         Of the answer.
     schemas
         Schemas of which the structs' types do not tell the whole, as of a day.
+    from_pages
+        Whether pages of a shop call it, without a preflight: JSON as ``text/plain``, a browser key in its field ``key``.
     warm_up
         Bodies that the service asks itself before it says that it is ready.
     """
@@ -70,6 +72,7 @@ class Endpoint:
     headers: tuple[Parameter, ...] = ()
     media_type: str = "application/json"
     schemas: Callable[[date], Schemas] | None = None
+    from_pages: bool = False
     warm_up: tuple[dict[str, Any], ...] = ()
 
 

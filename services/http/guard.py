@@ -7,15 +7,17 @@ import asyncio
 import logging
 import time
 from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from services.http import asgi, cors
 from services.http.calls import Call, RequestHeaders, Stream, read_query
+from services.http.decoding import decode
 from services.http.idempotency import as_reply, encoded
-from services.http.partners import SCOPES, Caller
+from services.http.partners import BROWSER_SCOPES, SCOPES, Caller
 from services.http.problems import Headers, Refusal
 from services.http.rate_limits import BROWSER_LIMITS, MAX_VISITORS, WITHOUT_KEY, PeerLimiter, RateLimiter
 from services.http.request_ids import HEADER
@@ -24,6 +26,15 @@ from services.http.router import Match
 CHALLENGE: Final = ((b"www-authenticate", b"Bearer"),)
 SMALL_GZIP: Final = 8 * 1024  # bytes; expanding more is done in a thread
 log = logging.getLogger("attune.app")
+
+
+class _Keyed(msgspec.Struct):
+    """Body of a call of a page, as far as the guard reads it."""
+
+    key: str = ""
+
+
+_KEYED: Final = msgspec.json.Decoder(_Keyed)
 
 
 class Authenticator(Protocol):
@@ -38,15 +49,25 @@ class Authenticator(Protocol):
         """The caller, or None for a key that is not valid; `key` is empty where none was sent."""
         ...
 
+    def vouching(self, partner: str, now_s: float) -> Sequence[str]:
+        """Hashes of the partner's server keys by which it may vouch for a visitor."""
+        ...
+
 
 class AdmitAll:
     """Authenticator that admits everyone as the local partner: for tests and benchmarks."""
 
-    origins: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset({"https://shop.example"})
 
     def authenticate(self, key: str, now_s: float) -> Caller | None:
-        """Admit anyone to everything."""
+        """Admit anyone to everything that the kind of the key may do."""
+        if key.startswith("pk_"):
+            return Caller("local", frozenset(BROWSER_SCOPES), "pk", origins=self.origins)
         return Caller("local", frozenset(SCOPES), "sk")
+
+    def vouching(self, partner: str, now_s: float) -> Sequence[str]:
+        """No key vouches."""
+        return ()
 
 
 class Observer(Protocol):
@@ -127,28 +148,46 @@ class Guard:
         """Check a request, one thing after the other; what its answer must say is added to `headers` on the way."""
         endpoint = match.endpoint
         limit = endpoint.limit or asgi.IGNORED_LIMIT
+        now_us = self._now_us()
         if b"origin" in fields:
+            self._authenticator.authenticate("", now_us / 1e6)  # looks for new keys and origins
             headers += cors.allowing(fields, self._authenticator.origins)
         await asgi.require_length(fields, receive, limit)
-        now_us = self._now_us()
-        caller = self._authenticator.authenticate(asgi.bearer(fields), now_us / 1e6)
         peer = (scope.get("client") or ("",))[0]
+        body: bytes | None = None
+        if endpoint.from_pages:
+            asgi.require_text(fields)
+            body = await asgi.read_body(receive, limit)
+            key, place = self._key_in(body, peer, now_us), "in the body's field `key`"
+        else:
+            key, place = asgi.bearer(fields), "the header Authorization: Bearer with"
+        caller = self._authenticator.authenticate(key, now_us / 1e6)
         if caller is None:
             self._peers.take(peer, now_us)
-            raise Refusal(401, "send the header Authorization: Bearer with a valid key", headers=CHALLENGE)
+            raise Refusal(401, f"send {place} a valid key", headers=CHALLENGE)
+        if endpoint.from_pages and caller.kind != "pk":
+            raise Refusal(403, "pages use a browser key; a server key that stood in one must be rotated")
         if caller.kind == "pk":
             self._pages.take(peer, now_us, caller.key_id)  # first: who asks too often must not use up what others need
         headers += self._keys.take(caller, now_us)
         if endpoint.scope not in caller.scopes:
             raise Refusal(403, f"this needs a key with the scope {endpoint.scope}")
         cors.require_own_origin(fields, caller)
-        zipped = bool(endpoint.limit) and asgi.is_gzip(fields)
-        body = await asgi.read_body(receive, limit)
-        if zipped:
-            body = await _expanded(body, limit)
+        if body is None:
+            zipped = bool(endpoint.limit) and asgi.is_gzip(fields)
+            body = await asgi.read_body(receive, limit)
+            body = await _expanded(body, limit) if zipped else body
         address, request_id = f"{scope['method']} {scope['path']}", headers[0][1].decode()
         body = body.removeprefix(BOM_UTF8)  # RFC 8259 lets a reader pass over it
         return Call(caller, body, match.path, _query(scope), RequestHeaders(fields), now_us, address, request_id, peer)
+
+    def _key_in(self, body: bytes, peer: str, now_us: int) -> str:
+        """The key that a page sends in the body; a body that cannot be read counts as a try without a key."""
+        try:
+            return decode(_KEYED, body.removeprefix(BOM_UTF8)).key
+        except Refusal:
+            self._peers.take(peer, now_us)
+            raise
 
     async def preflight(self, scopes: Mapping[str, str], send: Send, fields: asgi.Fields, request_id: bytes) -> None:
         """Tell a browser whether its page may call an address.

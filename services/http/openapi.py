@@ -11,10 +11,11 @@ from services.http.problems import TITLES, Problem
 VERSION: Final = "1"
 _ABOUT: Final = """What a session is about, which items go with it, and whether a nudge is worth it.
 
-Every request needs `Authorization: Bearer` with a key. Every answer names its request in `X-Request-Id` (a sound one of yours
-is kept) and tells in `RateLimit` what is left of the key's quota. Writes take an `Idempotency-Key`: the same key with the same
-request gets the first answer again for 24 hours, with `Idempotent-Replayed: true`, and has no second effect. Bodies may come
-as gzip."""
+Every request needs `Authorization: Bearer` with a key; calls of web pages (`/v1/visits`, `/v1/page`) carry a browser key in
+the body's field `key` instead, and may say `Content-Type: text/plain`, so that a browser asks no preflight. Every answer
+names its request in `X-Request-Id` (a sound one of yours is kept) and tells in `RateLimit` what is left of the key's quota.
+Writes take an `Idempotency-Key`: the same key with the same request gets the first answer again for 24 hours, with
+`Idempotent-Replayed: true`, and has no second effect. Bodies may come as gzip."""
 _PAGES: Final = {
     "/livez": ("The process is alive", "application/json"),
     "/readyz": ("Models are loaded and warm", "application/json"),
@@ -32,8 +33,9 @@ _TAGS: Final = {
     "service": "How the service is, and what it offers.",
 }
 _TAG_OF: Final = {
-    "recommendations": "answers", "intent": "answers", "engagement": "answers", "offers": "catalog", "catalog": "catalog",
-    "subscriptions": "signals", "signals": "signals", "users": "privacy", "erasures": "privacy",
+    "recommendations": "answers", "page": "answers", "intent": "answers", "engagement": "answers",
+    "offers": "catalog", "catalog": "catalog", "subscriptions": "signals", "signals": "signals",
+    "users": "privacy", "erasures": "privacy",
 }  # fmt: skip
 _ALWAYS: Final = (401, 403, 405, 408, 413, 422, 429, 500, 503)
 _WITH_BODY: Final = (400, 415)
@@ -58,7 +60,7 @@ def document(endpoints: Endpoints, today: date, webhooks: Schemas | None = None)
         paths.setdefault(path, {})[method.lower()] = _operation(path, endpoint)
     for path, (summary, media) in _PAGES.items():
         paths[path] = {"get": _page(path, summary, media)}
-    key = {"type": "http", "scheme": "bearer", "description": "sk_ server key; pk_ browser key, which may only send events"}
+    key = {"type": "http", "scheme": "bearer", "description": "sk_ server key; pk_ browser key, for the pages of a shop"}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Attune", "version": VERSION, "description": _ABOUT, "license": _LICENSE},
@@ -88,7 +90,7 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
         "tags": [_tag(path)],
         "summary": endpoint.summary,
         "description": f"Needs the scope `{endpoint.scope}`.",
-        "security": [{"key": []}],
+        "security": [] if endpoint.from_pages else [{"key": []}],
         "responses": {
             str(endpoint.status): {"description": "Answered."} | _content(endpoint),
             **{str(code): {"description": f"{TITLES[code]}.", "content": problem} for code in sorted(refusals)},
@@ -98,7 +100,8 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
         operation["parameters"] = parameters
     if endpoint.request:
         content = {"schema": ref(_name(endpoint.request)), "example": endpoint.example}
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        media = (*(("text/plain",) if endpoint.from_pages else ()), "application/json")
+        operation["requestBody"] = {"required": True, "content": dict.fromkeys(media, content)}
     return operation
 
 

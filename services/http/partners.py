@@ -1,7 +1,8 @@
 """API keys of partners, their scopes and limits.
 
-A key is ``sk_…`` (server, scoped) or ``pk_…`` (browser, may only send events) with 256 random bits. Only its SHA-256 is kept: a
-fast hash is right for a secret that cannot be guessed. Unknown, revoked and expired keys are all answered alike.
+A key is ``sk_…`` (server, scoped) or ``pk_…`` (browser, may send events, and ask for items where it was made so) with 256
+random bits. Only its SHA-256 is kept: a fast hash is right for a secret that cannot be guessed. Unknown, revoked and expired
+keys are all answered alike.
 """
 
 import re
@@ -38,7 +39,9 @@ SCOPES: Final = (
     "models:read",
     "privacy:erase",
 )
-BROWSER_SCOPES: Final = ("events:write",)
+PAGE, EXPLAIN = "recommendations:page", "recommendations:explain"  # items for a page; their reasons and weights with them
+BROWSER_SCOPES: Final = ("events:write", PAGE, EXPLAIN)
+READS_USERS: Final = "recommendations:read"  # a server key with it may vouch for a visitor to a page
 ROTATION_OVERLAP_S: Final = 86_400
 _origin: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?").fullmatch
 
@@ -71,7 +74,7 @@ def add(
     kind
         ``sk`` for a server key, ``pk`` for a browser key.
     scopes
-        What the key may do; without any, all that its kind may.
+        What the key may do; without any, all that a server key may, and sending events with a browser key.
     origins
         Pages that a browser key may be used from.
     requests_per_minute
@@ -97,7 +100,15 @@ def add(
 
     def work(transaction: Transaction) -> None:
         transaction.execute(ADD_PARTNER, (name, now_us))
-        _insert_key(transaction, name, key, now_us, scopes or admitted, origins, requests_per_minute)
+        _insert_key(
+            transaction,
+            name,
+            key,
+            now_us,
+            scopes or (SCOPES if kind == "sk" else BROWSER_SCOPES[:1]),
+            origins,
+            requests_per_minute,
+        )
 
     open_store(home).write(work)
     return key
@@ -187,6 +198,7 @@ class Keys:
         self._store = closed_store(home, wait_ms=0)  # requests wait behind this
         self._watch = StoreWatch(self._store, "keys", check_s)
         self._callers: dict[str, tuple[Caller, int | None]] = {}
+        self._vouching: dict[str, list[tuple[str, int | None]]] = {}
         self.origins: frozenset[str] = frozenset()
 
     def authenticate(self, key: str, now_s: float) -> Caller | None:
@@ -201,10 +213,18 @@ class Keys:
         caller, expires_at_us = self._callers.get(key_hash(key), (None, None))
         return None if expires_at_us is not None and expires_at_us <= now_s * 1e6 else caller
 
+    def vouching(self, partner: str, now_s: float) -> list[str]:
+        """Hashes of a partner's valid server keys that may read what is known of users."""
+        self._watch.look(now_s, self._read)
+        return [hash_ for hash_, until_us in self._vouching.get(partner, ()) if until_us is None or until_us > now_s * 1e6]
+
     def _read(self) -> None:
         callers: dict[str, tuple[Caller, int | None]] = {}
+        vouching: dict[str, list[tuple[str, int | None]]] = {}
         for hash_, partner, scopes, kind, id_, origins, limit, expires_at_us in self._store.read(VALID_KEYS):
             allowed = frozenset(msgspec.json.decode(origins))
             callers[hash_] = Caller(partner, frozenset(scopes.split()), kind, id_, allowed, limit), expires_at_us
-        self._callers = callers
+            if kind == "sk" and READS_USERS in scopes.split():
+                vouching.setdefault(partner, []).append((hash_, expires_at_us))
+        self._callers, self._vouching = callers, vouching
         self.origins = frozenset().union(*(caller.origins for caller, _ in callers.values()))

@@ -16,7 +16,7 @@ TITLES: Final = {
     405: "This address does not know the method",
     408: "The body did not come in time",
     413: "The body is too large",
-    415: "The body must be JSON, plain or gzip",
+    415: "The body must be JSON, plain or gzip, under a type that is read here",
     422: "The request does not fit the contract",
     429: "Too many requests",
     500: "Something went wrong here",

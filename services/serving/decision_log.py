@@ -20,7 +20,9 @@ from infra.store.engines import closed_store
 from infra.store.errors import StoreUnavailable
 from infra.store.free_space import FreeSpace
 from infra.store.protocol import Transaction
-from infra.store.statements.decisions import LOG_DECISION, LOG_FAILURE
+from infra.store.statements.decisions import IS_PAGE_RECORDED, LOG_DECISION, LOG_FAILURE
+from models.schema import DAY_US
+from models.trust import PARAMS
 
 MAX_WAITING: Final = 20_000  # decisions, about 40 MB
 MAX_GROUP: Final = 2_000  # decisions in one commit
@@ -31,6 +33,7 @@ log = logging.getLogger("attune.decisions")
 LOGGED: Final = "logged"
 DROPPED: Final = "dropped"
 FAILED: Final = "failed"
+UNTRUSTED: Final = "untrusted"
 
 
 class Decision(NamedTuple):
@@ -72,6 +75,13 @@ class Decision(NamedTuple):
     dealt_as: str | None = None
 
 
+class PageDecision(NamedTuple):
+    """Decision that a page asked for; `is_recognized` where the partner's server vouched for the visitor."""
+
+    decision: Decision
+    is_recognized: bool
+
+
 class Failure(NamedTuple):
     """Failure: a request that ended in a fault of ours, in the order of `infra.store.statements.decisions.LOG_FAILURE`.
 
@@ -109,7 +119,8 @@ class DecisionLog:
     home
         Whose store to write.
     counted
-        Is told, from any thread, how many decisions were `LOGGED` or `DROPPED`, and how many requests `FAILED`.
+        Is told, from any thread, how many decisions were `LOGGED`, `DROPPED` or, of pages, `UNTRUSTED`, and how many requests
+        `FAILED`.
     gather_s
         Seconds between two commits.
     max_waiting
@@ -130,13 +141,13 @@ class DecisionLog:
         self._gather_s = gather_s
         self._max_waiting = max_waiting
         self._space = space or FreeSpace(home, 0)
-        self._waiting: deque[Decision | Failure] = deque()
+        self._waiting: deque[Decision | PageDecision | Failure] = deque()
         self._stopping = threading.Event()
         self._store = closed_store(home)  # of the thread
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
-    def append(self, decision: Decision | Failure) -> bool:
+    def append(self, decision: Decision | PageDecision | Failure) -> bool:
         """Hand over a decision or a failure; whether there was room for it. Never waits and never raises."""
         if len(self._waiting) >= self._max_waiting:
             self._counted(DROPPED, 1)
@@ -162,11 +173,12 @@ class DecisionLog:
         while self._waiting:
             group = [self._waiting[place] for place in range(min(len(self._waiting), MAX_GROUP))]
             decisions = [one for one in group if isinstance(one, Decision)]
+            pages = [one for one in group if isinstance(one, PageDecision)]
             failures = [one for one in group if isinstance(one, Failure)]
-            statuses = {LOGGED: len(decisions), FAILED: len(failures)}
             try:
                 self._space.require()
-                self._store.write(partial(_log, list(map(as_row, decisions)), failures))
+                n_left_out = self._store.write(partial(_log, list(map(as_row, decisions)), pages, failures))
+                statuses = {LOGGED: len(decisions) + len(pages) - n_left_out, UNTRUSTED: n_left_out, FAILED: len(failures)}
             except StoreUnavailable as error:
                 log.warning("decisions cannot be written: %s", error.kind)
                 return False
@@ -181,6 +193,18 @@ class DecisionLog:
         return True
 
 
-def _log(decisions: Sequence[tuple[Any, ...]], failures: Sequence[Failure], transaction: Transaction) -> None:
+def _log(
+    decisions: Sequence[tuple[Any, ...]], pages: Sequence[PageDecision], failures: Sequence[Failure], transaction: Transaction
+) -> int:
+    """Write a group; how many decisions of pages do not go on record."""
     transaction.executemany(LOG_DECISION, decisions)
     transaction.executemany(LOG_FAILURE, failures)
+    n_left_out = 0
+    for decision, is_recognized in pages:
+        day = decision.decided_at_us // DAY_US
+        asked = (decision.user_id, day * DAY_US, PARAMS.events_a_visitor, int(is_recognized), day)
+        ((recorded,),) = transaction.read(IS_PAGE_RECORDED, asked)
+        if recorded:
+            transaction.execute(LOG_DECISION, as_row(decision))
+        n_left_out += not recorded
+    return n_left_out

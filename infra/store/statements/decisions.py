@@ -35,6 +35,14 @@ LOG_DECISION: Final = (
     f"INSERT INTO decisions ({', '.join(DECISION_COLUMNS)}) VALUES ({', '.join('?' * len(DECISION_COLUMNS))}) "
     "ON CONFLICT (decision_id) DO NOTHING"
 )
+# Whether a decision that a page asked for goes on record: (user_id, from_us, most, is_recognized, utc_day). Each visitor has so
+# many a day. Unless the partner's server vouched for the visitor, it must not have spoken of that user (a page could take what
+# others earn), and the visitor must be one who counts today (`infra.store.trust`).
+IS_PAGE_RECORDED: Final = (
+    "SELECT (SELECT count(*) FROM decisions WHERE user_id = ?1 AND decided_at_us >= ?2) < ?3 AND (?4 OR "
+    "(EXISTS (SELECT 1 FROM trust_visitors WHERE user_id = ?1 AND utc_day = ?5) "
+    "AND NOT EXISTS (SELECT 1 FROM events WHERE user_id = ?1 AND browser = 0)))"
+)
 # (partner, user_id, failed_at_us, experiment, variant, error).
 LOG_FAILURE: Final = (
     "INSERT INTO failed_decisions (partner, user_id, failed_at_us, experiment, variant, error) VALUES (?, ?, ?, ?, ?, ?)"
