@@ -9,6 +9,7 @@ ASSOCIATIONS_MISSING: Final = "associations_missing"
 RANKER_MISSING: Final = "ranker_missing"
 UNKNOWN_ITEM: Final = "unknown_item"
 RECENT_ITEMS: Final = "recent_items"
+NO_ITEMS_YET: Final = "no_items_yet"
 FILLED_WITH_POPULAR: Final = "filled_with_popular"
 NEXT_ACTION_MODEL_MISSING: Final = "next_action_model_missing"
 ENGAGEMENT_BY_FORMULA: Final = "engagement_by_formula"
@@ -26,6 +27,7 @@ REASONS: Final = {
     RANKER_MISSING: "the ranker was asked for and none serves: the associations answer",
     UNKNOWN_ITEM: "the item asked about has never been seen",
     RECENT_ITEMS: "the session names no item: the user's items of before stand in",
+    NO_ITEMS_YET: "nothing has been learned yet of what this partner sells: no items",
     FILLED_WITH_POPULAR: "associations gave too few items: popular ones follow",
     NEXT_ACTION_MODEL_MISSING: "no next-action model serves: every next action is as likely, nothing is predicted",
     ENGAGEMENT_BY_FORMULA: "no engagement score was learned: a formula over recent events and the predicted purchase answers",

@@ -177,6 +177,9 @@ def rank_items(
         told.append(degraded.RANKER_MISSING)
     if store is None and (ranker is None or asked.explain):
         told.append(degraded.ASSOCIATIONS_MISSING)
+    answers = store if ranker is None else ranker
+    if answers is not None and not answers.n_items:
+        told.append(degraded.NO_ITEMS_YET)
     if ranker is not None:
         return _of_ranker(asked, session, ranker, store, known, weighing, told)
     return NO_ITEMS if store is None else _of_associations(asked, session, store, known, weighing, told)

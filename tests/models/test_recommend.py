@@ -123,6 +123,17 @@ def test_no_model_at_all_is_still_an_answer() -> None:
     assert answer.degraded == ["intent_by_rules", "weights_heuristic", "associations_missing"]
 
 
+@pytest.mark.parametrize("ranker", [False, True])
+def test_a_shop_of_which_nothing_was_learned_yet_gets_no_items_and_is_told_so(champions: ModelSet, ranker: bool) -> None:
+    models = replace(champions, ranker=ranker_of("a", "b"))
+    nothing = associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, np.bool_), np.zeros(0, object))
+    new = replace(models, associations=nothing, ranker=ranker_of())
+    answer = recommend(visit(("item_view", "a")), new, ranker=ranker)
+    assert answer.ranking.item_ids == []
+    assert "no_items_yet" in answer.degraded
+    assert "no_items_yet" not in recommend(visit(("item_view", "a")), models, ranker=ranker).degraded
+
+
 def test_the_ranker_answers_where_it_is_asked_for(champions: ModelSet) -> None:
     both = replace(
         champions, weights=HEURISTIC, ranker=ranker_of("c", "a", "new")
