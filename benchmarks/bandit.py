@@ -1,6 +1,6 @@
 """How fast does the bandit find the profile that earns most, for whom, and what does its correction for delay bring?
 
-    python -m benchmarks.bandit [--seeds 10] [--http MINUTES]
+    python -m benchmarks.bandit [--seeds 10] [--only PART] [--http MINUTES]
 
 In process (`benchmarks.bandit_worlds`): 20 visitors a second of the dynamic variant, 256 kinds of visitors, three profiles,
 rewards that take a median of 30 or 120 seconds, a window of one hour.
@@ -18,6 +18,7 @@ own. The bars: 80 % within five minutes, before and after; 90 % of the oracle. P
 import argparse
 import json
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -70,14 +71,19 @@ def main() -> None:
     """Measure, print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--only", choices=("found", "flip", "contexts", "alike"))
     parser.add_argument("--http", type=float, default=0.0, metavar="MINUTES")
     given = parser.parse_args()
     began, seeds = time.perf_counter(), range(FIRST_SEED, FIRST_SEED + given.seeds)
     told: dict[str, Any] = {"benchmark": "bandit", "seeds": [seeds.start, seeds.stop - 1]}
-    if given.seeds:
-        flip = World(worlds.flipped(300, WINNER, OTHER), seconds=600)
-        told |= {"found": found(seeds), "flip": shares(flip, 2, seeds), "contexts": contexts(seeds)}
-        told |= {"alike": shares(World(worlds.flat(0.1, 0.1, 0.1), seconds=300), 1, seeds)}
+    flip, alike = World(worlds.flipped(300, WINNER, OTHER), seconds=600), World(worlds.flat(0.1, 0.1, 0.1), seconds=300)
+    parts: dict[str, Callable[[], Any]] = {
+        "found": lambda: found(seeds),
+        "flip": lambda: shares(flip, 2, seeds),
+        "contexts": lambda: contexts(seeds),
+        "alike": lambda: shares(alike, 1, seeds),
+    }
+    told |= {name: part() for name, part in parts.items() if given.seeds and given.only in (None, name)}
     if given.http:
         told["http"] = bandit_over_http.run(given.http, rate=20.0, median_s=10.0)
     print(json.dumps(told | {"seconds": round(time.perf_counter() - began, 1)}))
