@@ -73,7 +73,8 @@ class Dealt(NamedTuple):
     snapshot: int | None = None
 
 
-def _content(weights: WeightProfile) -> bytes:
+def content(weights: WeightProfile) -> bytes:
+    """Bytes that are the same for the same weights, whatever they are called."""
     return b"".join(array.tobytes() for array in arrays_of(weights).values())
 
 
@@ -86,7 +87,7 @@ def arm_id(name: str, weights: WeightProfile) -> str:
     >>> arm_id("static", STATIC) == arm_id("static", STATIC._replace()), arm_id("static", STATIC) == arm_id("static", HEURISTIC)
     (True, False)
     """
-    return f"{name}@{blake2b(_content(weights), digest_size=4).hexdigest()}"
+    return f"{name}@{blake2b(content(weights), digest_size=4).hexdigest()}"
 
 
 STATIC_ARM: Final = Dealt(arm_id("static", STATIC), STATIC)
@@ -136,12 +137,12 @@ def arms_of(champion: Weighted, challenger: Weighted | None = None) -> Arms:
     found: dict[str, WeightProfile] = {}
     on_trial: set[str] = set()
     for place, (name, one) in enumerate([*named, *tried]):
-        if _content(one) not in ids:
-            own_id = ids[_content(one)] = arm_id(name, one)
+        if content(one) not in ids:
+            own_id = ids[content(one)] = arm_id(name, one)
             found[own_id] = one
             if place >= len(named):
                 on_trial.add(own_id)
-    return Arms(MappingProxyType(found), ids[_content(own)], frozenset(on_trial))
+    return Arms(MappingProxyType(found), ids[content(own)], frozenset(on_trial))
 
 
 def bandit_of(arms: Arms, snapshot: Snapshot | None) -> Bandit:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from infra import registry
 from infra.registry import CHALLENGER, CHAMPION
 from infra.settings import Settings
 from infra.store.engines import open_store
@@ -22,7 +23,7 @@ from infra.store.protocol import Store, Transaction
 from infra.store.statements import decisions as sql
 from infra.store.statements.decisions import STRETCH
 from infra.store.statements.events import FIRST_RECEIVED
-from models.bandit import arms
+from models.bandit import arms, prior, profiles
 from models.bandit import thompson as profile_bandit
 from models.bandit.arms import Arms
 from models.bandit.memory import Decided, Memory, Rewarded
@@ -30,6 +31,7 @@ from models.bandit.rewards import REWARD_OF, RewardParams
 from models.bandit.thompson import BanditParams, Snapshot
 from models.model_set import NO_MODELS, ModelSet
 from models.schema import SAME_CLOCK_S, TRANSIT_S
+from models.weight_profile import WeightProfile
 from services.serving.model_watch import AliasedModels
 from services.serving.profiles import WEIGHTED, newest_snapshot
 
@@ -74,13 +76,14 @@ class RewardDuty:
         params: RewardParams | None = None,
         bandit: BanditParams = profile_bandit.DEFAULT_PARAMS,
     ) -> None:
-        self._store = store
+        self._home, self._store = home, store
         self._tail = store.tail(CURSOR)
         self._params = params or RewardParams()
         self._bandit = bandit
         self._champion, self._challenger = (AliasedModels(home, alias, WEIGHTED) for alias in (CHAMPION, CHALLENGER))
         self._of: tuple[ModelSet, ModelSet] = (NO_MODELS, NO_MODELS)
         self._arms = arms.arms_of(NO_MODELS)
+        self._expected: dict[str, float] = {}  # log odds by arm, before it was dealt
         self._memory = Memory()
         self._newest: int | None = None  # decision that was read
         self._written: Snapshot | None = None
@@ -187,7 +190,7 @@ class RewardDuty:
         if is_like and now_us - self._written_at_us < REFRESH_US:
             return
         seen = self._memory.outcomes(names, self.seen_us(now_us), self._params.window_s)
-        now = profile_bandit.snapshot(0, seen, self._bandit, current.on_trial)
+        now = profile_bandit.snapshot(0, seen, self._bandit, current.on_trial, self._expected)
         self._written_at_us = now_us
         if known is not None and is_like and not moved(known, now):
             self._written = known
@@ -203,7 +206,24 @@ class RewardDuty:
         challenger = self._challenger.read(self._store.read) if self._bandit.trial > 0 else NO_MODELS
         if champion is not self._of[0] or challenger is not self._of[1]:
             self._of, self._arms = (champion, challenger), arms.arms_of(champion, challenger)
+            self._expected = prior.expected(self._replayed(champion))
         return self._arms
+
+    def _replayed(self, champion: ModelSet) -> dict[str, float]:
+        """Scores of the arms on replayed sessions, as the champions' training and tuning kept them."""
+        named: dict[str, WeightProfile] = dict(zip(profiles.DEFAULT.names, profiles.DEFAULT.profiles, strict=True))
+        if champion.profiles is not None:
+            kept = registry.versions(self._home, "profiles")
+            told = next(one.metrics for one in kept if one.version == champion.versions["profiles"])
+            named |= zip(champion.profiles.names, champion.profiles.profiles, strict=True)
+        elif champion.weights is not None:
+            told = registry.load(self._home, "weights", champion.versions["weights"]).meta.get("params", {})
+            named[told.get("chosen", "")] = champion.weights
+        else:
+            return {}
+        of = told.get("ndcg_20", {})
+        scores = {arms.content(profile): float(of[name]) for name, profile in named.items() if name in of}
+        return {arm: scores[key] for arm, one in self._arms.profiles.items() if (key := arms.content(one)) in scores}
 
 
 def moved(before: Snapshot, after: Snapshot) -> bool:

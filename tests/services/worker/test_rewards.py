@@ -16,7 +16,8 @@ from infra.store.protocol import Store
 from infra.store.statements.decisions import KEEP_SNAPSHOT, LOG_DECISION
 from infra.store.statements.events import APPEND_EVENT, NOTHING_SAID
 from models import weight_profile as weights
-from models.bandit import arms
+from models.bandit import arms, profiles
+from models.bandit.profiles import profile_set
 from models.bandit.rewards import RewardParams
 from models.bandit.thompson import BanditParams, Row
 from models.events.rules import to_row
@@ -289,6 +290,42 @@ def test_a_new_champion_brings_new_arms_and_those_that_stayed_keep_what_was_lear
     bandit = Profiles(home).current(ModelSet(weights=changed), 0.0)
     assert tuple(bandit.arms.profiles) == after.profiles
     assert bandit.snapshot == after
+
+
+def test_what_replayed_sessions_say_of_the_profiles_is_the_prior_until_outcomes_say_otherwise(tmp_path: Path) -> None:
+    learned = profile(HEURISTIC.base, HEURISTIC.factors * 1.5)
+    parts = weights.to_parts(learned)
+    told = {"chosen": "fitted", "ndcg_20": {"static": 0.1, "fitted": 0.3}}
+    registry.save(tmp_path, "weights", parts._replace(meta={**parts.meta, "params": told}), {})
+    registry.crown(tmp_path, {"weights": 1}, actor="test", reason="first")
+    shop, arm = Shop(tmp_path), arms.arm_id("learned", learned)
+    shop.work(0)
+    first = newest_snapshot(open_store(tmp_path).read)
+    assert first is not None
+    p = dict(zip(first.profiles, first.rows[""].p, strict=True))
+    assert p[arm] > 2 * p[STATIC_ARM]
+    assert p[STATIC_ARM] > 0.05  # not given up
+    with shop.connection:
+        for k in range(300):
+            shop.decide(f"d-{k}", k, "a", user_id=f"u-{k}", profile=(arm, STATIC_ARM)[k % 2])
+            if k % 8 == 1:
+                shop.event(f"e-{k}", "purchase", "a", k + 20, user=f"u-{k}")
+    shop.work(1000)
+    assert rows_of(shop)[""].p[places(shop)[1]] > 0.8
+
+
+def test_a_tuned_set_brings_its_own_prior(tmp_path: Path) -> None:
+    own = profile_set(("static", "tuned"), (FLAT_GOALS, profile(HEURISTIC.base, HEURISTIC.factors * 2)))
+    registry.save(tmp_path, "weights", weights.to_parts(HEURISTIC_GOALS), {})
+    registry.save(tmp_path, "profiles", profiles.to_parts(own), {}, {"ndcg_20": {"static": 0.3, "tuned": 0.1}})
+    registry.crown(tmp_path, {"weights": 1, "profiles": 1}, actor="test", reason="first")
+    shop = Shop(tmp_path)
+    shop.work(0)
+    now = newest_snapshot(open_store(tmp_path).read)
+    assert now is not None
+    p = dict(zip(now.profiles, now.rows[""].p, strict=True))
+    served = arms.arm_id("learned", HEURISTIC_GOALS)  # of which the replay says nothing
+    assert p[STATIC_ARM] > p[served] > p[arms.arm_id("tuned", own.profiles[1])]
 
 
 def test_a_replay_repeats_every_decision_and_finds_one_that_was_altered(shop: Shop) -> None:
