@@ -59,6 +59,7 @@ def log_decisions(
                 9,
                 "[]",
                 version,
+                None,
             )
             connection.execute(f"INSERT INTO decisions ({', '.join(DECISION_COLUMNS)}) VALUES ({marks})", row)
             if rng.random() < rates[name]:
