@@ -6,13 +6,15 @@ A field of `Settings` is all that a setting needs: its name in the environment, 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from infra import layout
+from models.engagement.silence import STEPS_S
 
+DAY_S: Final = 86_400
 PREFIX: Final = "ATTUNE_"
 TEST_PREFIX: Final = "ATTUNE_TEST_"  # where the tests find servers and data; no setting of ours
 
@@ -56,6 +58,8 @@ class Settings(BaseSettings):
         Whether an endpoint must repeat a challenge before the first message goes to its address.
     shadow_share
         Share of the requests that a challenger, where there is one, answers a second time, unseen.
+    silence_steps_s
+        After so many seconds of silence a visitor is looked at again: rising, at most a day; with commas between them.
     trial_share
         Probability with which the bandit deals each weight profile of a challenger, at least 1 %; 0 deals none.
 
@@ -93,6 +97,7 @@ class Settings(BaseSettings):
     webhook_consent: bool = False
     shadow_share: float = Field(default=0.05, ge=0, le=1)
     trial_share: float = Field(default=0.01, ge=0, le=0.5)
+    silence_steps_s: Annotated[tuple[int, ...], NoDecode] = Field(default=STEPS_S, max_length=10)
 
     def __init__(self, **values: Any) -> None:
         refuse_unknown(os.environ)
@@ -100,6 +105,18 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             raise ValueError(fault(error.errors()[0])) from None
+
+    @field_validator("silence_steps_s", mode="before")
+    @classmethod
+    def _listed(cls, steps: Any) -> Any:
+        return [one for one in steps.split(",") if one.strip()] if isinstance(steps, str) else steps
+
+    @field_validator("silence_steps_s")
+    @classmethod
+    def _rising(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= one for one, later in zip((0, *steps), (*steps, DAY_S + 1), strict=True)):
+            raise ValueError(f"must be rising seconds, from 1 to {DAY_S}")
+        return steps
 
     @field_validator("home")
     @classmethod

@@ -11,8 +11,9 @@ import numpy as np
 from models import degraded
 from models.arrays import Floats, Floats32
 from models.engagement import formula
+from models.engagement.silence import PRESENT, Silence, left_lying
 from models.events.encode import EventArray
-from models.features import items, users
+from models.features import items, sessions, users
 from models.inference.next_action import Outlook
 from models.item_ranking import Asked, rank_items, weigh
 from models.known import Known
@@ -35,13 +36,15 @@ class Assessment(NamedTuple):
         P(purchase within the hour) in all, by what the visitor does, and by the next-action model; without a learned engagement
         score the formulas of `models.engagement.formula`.
     features
-        Of the session, shape (n_session_features,).
+        Of the session at the moment, shape (n_session_features,).
     outlook
         Per horizon, or None where no model answers.
     product_ids
         What goes with the session, best first, at most `N_CANDIDATES`.
     cart_ids
         What lies in the cart, newest first.
+    silence
+        Of the visitor, and what she left lying.
     """
 
     score: float
@@ -52,6 +55,7 @@ class Assessment(NamedTuple):
     product_ids: list[str]
     cart_ids: list[str]
     degraded: list[str]
+    silence: Silence = PRESENT
 
     @property
     def p_next(self) -> Floats | None:
@@ -59,7 +63,9 @@ class Assessment(NamedTuple):
         return self.outlook["short_term"].p_action if self.outlook else None
 
 
-def assess(session: LiveSession, models: ModelSet, known: Known, item_id: str | None, now_us: int) -> Assessment:
+def assess(
+    session: LiveSession, models: ModelSet, known: Known, item_id: str | None, now_us: int, silent_s: float = 0.0
+) -> Assessment:
     """Assess a visitor.
 
     Parameters
@@ -68,16 +74,20 @@ def assess(session: LiveSession, models: ModelSet, known: Known, item_id: str | 
         The item the visitor looks at, if any.
     now_us
         Instant to which the user's features age where the session is empty, microseconds since 1970.
+    silent_s
+        Seconds since the session's last event in which nothing has happened: the moment is then at their end. What comes next
+        is asked of the event's features, as it was learned, given that nothing came until then.
     """
     told = list(known.missing)
-    features, p_intent = situate(session, models, told)
+    folded, p_intent = situate(session, models, told)
+    features = sessions.as_of(folded, silent_s) if silent_s > 0 else folded
     weighing = weigh(profile_of(models, told), models.actions, session.events, p_intent, now_us)
     at_us = int(session.events["occurred_at_us"][-1]) if len(session.events) else now_us
     outlook = None
     if models.next_action is None:
         told.append(degraded.NEXT_ACTION_MODEL_MISSING)
     else:
-        outlook = models.next_action.predict_one(next_action_row(features, known, at_us))
+        outlook = models.next_action.predict_one(next_action_row(folded, known, at_us), silent_s)
     predicted = float(outlook["medium_term"].p_purchase) if outlook else None
     if models.engagement is None:
         told.append(degraded.ENGAGEMENT_BY_FORMULA)
@@ -89,7 +99,8 @@ def assess(session: LiveSession, models: ModelSet, known: Known, item_id: str | 
     products: list[str] = []
     if models.associations is not None:
         products = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
-    return Assessment(score, immediate, predicted or 0.0, features, outlook, products, in_cart(session), told)
+    silence = Silence(silent_s, left_lying(session)) if silent_s > 0 else PRESENT
+    return Assessment(score, immediate, predicted or 0.0, features, outlook, products, in_cart(session), told, silence)
 
 
 def immediates(models: ModelSet, newest: EventArray, features: Floats32, p_intent: Floats, now_us: int = 0) -> Floats:

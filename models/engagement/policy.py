@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 from models.arrays import Floats, Floats32
 from models.engagement.signals import Shelf, Signal, SignalThresholds, choose
+from models.engagement.silence import PRESENT, Silence
 from models.experiments.assignment import Experiment, position
 from models.schema import SIGNAL_TYPES
 
@@ -138,16 +139,16 @@ class Nudge(NamedTuple):
 
 def nudge(
     score: float, p_next: Floats | None, features: Floats32, shelf: Shelf, policy: SignalPolicy, standing: Standing,
-    moment: Moment,
+    moment: Moment, silence: Silence = PRESENT,
 ) -> Nudge:  # fmt: skip
     """Choose the signal of a moment and say whether it may be sent: the one decision of the worker and of the API.
 
     Parameters
     ----------
-    score, p_next, features
+    score, p_next, features, silence
         As `models.engagement.signals.choose` takes them.
     """
-    chosen = choose(score, p_next, features, policy.thresholds, shelf, policy.signal_types)
+    chosen = choose(score, p_next, features, policy.thresholds, shelf, policy.signal_types, silence)
     if chosen["type"] == "no_action":
         return Nudge(chosen, None)
     return Nudge(chosen, withheld_because(policy, standing, moment))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple, TypedDict
 
 from models.arrays import Floats, Floats32
+from models.engagement.silence import PRESENT, Silence
 from models.schema import NEXT_ACTIONS, SESSION_FEATURES, SIGNAL_TYPES
 
 _COLUMN: Final = {name: at for at, name in enumerate(SESSION_FEATURES)}
@@ -24,7 +25,7 @@ _PROMPTS: Final = {
 
 @dataclass(frozen=True)
 class SignalThresholds:
-    """Where one partner's signals begin. Probabilities and scores are in [0, 1], counts are >= 1.
+    """Where one partner's signals begin. Probabilities and scores are in [0, 1], counts and seconds are >= 1.
 
     Raises
     ------
@@ -44,12 +45,16 @@ class SignalThresholds:
     n_search_refines_support: int = 4  # so many refinements: does not find it
     n_checkout_views_support: int = 3  # so many looks at the checkout without a purchase: something is in the way
     n_reading_events_content: int = 2  # reviews, comparisons and articles that make a reader
+    # So many seconds of silence make that something was left lying.
+    min_silence_cart_s: int = 300
+    min_silence_checkout_s: int = 300
+    min_silence_comparison_s: int = 1200
     max_items: int = 5  # in a payload
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if not (value >= 1 if each.name.startswith(("n_", "max_items")) else 0.0 <= value <= 1.0):
+            if not (value >= 1 if each.name.startswith(("n_", "max_items", "min_silence_")) else 0.0 <= value <= 1.0):
                 raise ValueError(f"{each.name} is out of range, got {value}")
 
 
@@ -141,6 +146,7 @@ def choose(
     thresholds: SignalThresholds,
     shelf: Shelf,
     allowed: Collection[str] = SIGNAL_TYPES,
+    silence: Silence = PRESENT,
 ) -> Signal:
     """Choose the signal of this moment; the first rule that holds, and whose signal is allowed, wins.
 
@@ -153,6 +159,9 @@ def choose(
     6. `no_action`.
 
     Who is about to buy anyway gets neither 2 nor 3, if engaged enough for 2.
+
+    In silence there is nobody to recommend anything to: 1; then 2 and 3, once a cart or checkout has been left lying for long
+    enough, for which there need be no model; then 3 with a comparison that was left lying. Payloads say how long it has been.
 
     Parameters
     ----------
@@ -181,9 +190,12 @@ def choose(
     if features.shape != _SHAPE or (p_next is not None and p_next.shape != (len(NEXT_ACTIONS),)):
         raise ValueError(f"features must have the shape {_SHAPE}, p_next {(len(NEXT_ACTIONS),)}, got {features.shape}")
     t = thresholds
-    obstacle = _obstacle(features, t)
-    if obstacle is not None and "proactive_support" in allowed and engagement >= t.min_score_support:
-        return Signal(type="proactive_support", payload={"reason": obstacle, "prompt": _PROMPTS[obstacle]})
+    if silence.seconds > 0:
+        chosen = _in_silence(engagement, p_next, features, t, shelf, allowed, silence)
+        return chosen or Signal(type="no_action", payload={})
+    supporting = _support(engagement, features, t, allowed)
+    if supporting is not None:
+        return supporting
     if p_next is not None and features[_COLUMN["cart_size"]] >= 1 and p_next[_LEAVE] >= t.min_p_leave:
         saving = _save_cart(engagement, float(p_next[_PURCHASE]), t, shelf, allowed)
         if saving is not None:
@@ -194,6 +206,43 @@ def choose(
     if shelf.product_ids and engagement >= t.min_score_product and "recommend_product" in allowed:
         return Signal(type="recommend_product", payload=_items(shelf.product_ids, shelf, t))
     return Signal(type="no_action", payload={})
+
+
+def _in_silence(
+    engagement: float, p_next: Floats | None, features: Floats32, t: SignalThresholds, shelf: Shelf, allowed: Collection[str],
+    silence: Silence,
+) -> Signal | None:  # fmt: skip
+    """What may bring a visitor back who went silent."""
+    left, found = silence.left, _support(engagement, features, t, allowed)
+    leaves = p_next is None or p_next[_LEAVE] >= t.min_p_leave
+    if found is None and left is not None and leaves and silence.seconds >= getattr(t, f"min_silence_{left.kind}_s"):
+        if left.kind == "comparison":
+            found = _remind_of_comparison(engagement, left.item_ids, t, shelf, allowed)
+        else:
+            p_purchase = 0.0 if p_next is None else float(p_next[_PURCHASE])
+            found = _save_cart(engagement, p_purchase, t, shelf, allowed)
+    if found is None:
+        return None
+    named = {} if left is None else {"left": left.kind}
+    return Signal(type=found["type"], payload=found["payload"] | named | {"silent_s": int(silence.seconds)})
+
+
+def _remind_of_comparison(
+    engagement: float, item_ids: Sequence[str], t: SignalThresholds, shelf: Shelf, allowed: Collection[str]
+) -> Signal | None:
+    if "start_workflow" not in allowed or engagement < t.min_score_workflow or not item_ids:
+        return None
+    return Signal(
+        type="start_workflow",
+        payload={"workflow": "comparison_reminder", "fields": {"item_ids": list(item_ids[: t.max_items])}},
+    )
+
+
+def _support(engagement: float, features: Floats32, t: SignalThresholds, allowed: Collection[str]) -> Signal | None:
+    obstacle = _obstacle(features, t)
+    if obstacle is None or "proactive_support" not in allowed or engagement < t.min_score_support:
+        return None
+    return Signal(type="proactive_support", payload={"reason": obstacle, "prompt": _PROMPTS[obstacle]})
 
 
 def _save_cart(

@@ -13,10 +13,12 @@ import pandas as pd
 from models.arrays import Features, writeable
 from models.events.encode import EventArray
 from models.features import kernel as session_kernel
-from models.features.kernel import STATE_DTYPE, StateArray
+from models.features.kernel import RECENT_HALF_LIFE_S, STATE_DTYPE, StateArray
 from models.schema import EVENT_TYPES, SESSION_FEATURES, SESSION_IDLE_S
 
 N_FEATURES: Final = len(SESSION_FEATURES)
+_RECENT: Final = np.array([name.startswith("recent_") and name != "recent_gap_s" for name in SESSION_FEATURES])
+_SINCE: Final = np.array([name.startswith("since_") or name == "session_age_s" for name in SESSION_FEATURES])
 _NO_STARTS: Final = np.zeros(0, dtype=np.bool_)
 _NOTHING_YET: Final = np.array(
     [-1.0 if name.startswith(("since_", "n_events_since_", "last_event", "previous_")) else 0.0 for name in SESSION_FEATURES],
@@ -64,6 +66,26 @@ def features_of(events: EventArray) -> Features:
     Shape (n_features,), in the order of `SESSION_FEATURES`, without NaN.
     """
     return step(new_state(), events) if len(events) else _NOTHING_YET.copy()
+
+
+def as_of(features: Features, silent_s: float) -> Features:
+    """Features of a session in which nothing has happened since its last event: counts fade and times since go on.
+
+    Parameters
+    ----------
+    features
+        After the last event, shape (n_features,).
+    silent_s
+        Seconds since then.
+
+    Returns
+    -------
+    Shape (n_features,). The hour and the gaps between events are those of the last event.
+    """
+    aged = features.copy()
+    aged[_RECENT] *= np.float32(0.5 ** (silent_s / RECENT_HALF_LIFE_S))
+    aged[_SINCE & (features >= 0)] += np.float32(silent_s)
+    return aged
 
 
 def fold(events: EventArray, starts: npt.NDArray[np.bool_]) -> Features:

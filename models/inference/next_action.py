@@ -121,15 +121,20 @@ class NextActionModel:
         told = self._told(features)
         return {name: told.within(seconds) for name, seconds in HORIZONS_S.items()}
 
-    def predict_one(self, row: npt.NDArray[np.floating]) -> dict[str, Outlook]:
+    def predict_one(self, row: npt.NDArray[np.floating], silent_s: float = 0.0) -> dict[str, Outlook]:
         """One row: shape (len(NEXT_ACTION_FEATURES),) in, an `Outlook` per horizon out; `p_purchase` has shape ().
 
         Meant for one thread per process, the event loop; other threads get the same answers, one after the other.
+
+        Parameters
+        ----------
+        silent_s
+            Seconds behind the event of the row in which nothing has happened: horizons begin at their end.
         """
         actions = [one.action.predict_one(row) for one in self.intervals]
         purchases = [float(one.purchase.predict_one(row)[1]) for one in self.intervals]
         told = _Curve(actions, np.array(purchases)[::-1].cumprod()[::-1])
-        return {name: told.within(seconds) for name, seconds in HORIZONS_S.items()}
+        return {name: told.within(seconds, silent_s) for name, seconds in HORIZONS_S.items()}
 
     def curve(self, features: Features, seconds: Sequence[float]) -> list[Outlook]:
         """Many rows within any horizons: shape (n_rows, len(NEXT_ACTION_FEATURES)) in, an `Outlook` of n_rows per horizon out.
@@ -163,24 +168,42 @@ class _Curve(NamedTuple):
     actions: Sequence[Floats]
     bought: Floats
 
-    def within(self, seconds: float) -> Outlook:
-        """Until an instant; the hazards are constant within an interval."""
+    def within(self, seconds: float, silent_s: float = 0.0) -> Outlook:
+        """Within a horizon that begins after a silence, given that silence.
+
+        The hazards are constant within an interval; behind the last one, its own go on.
+        """
+        until = silent_s + seconds
         p_action = np.zeros_like(self.actions[0])
         p_action[..., LEAVE] = 1.0
-        p_bought, begin = np.zeros(p_action.shape[:-1]), 0.0
-        for step, by_its_end, end in zip(self.actions, self.bought, INTERVALS_S, strict=True):
-            if seconds <= begin:
-                break
-            share = min((seconds - begin) / (end - begin), 1.0)
+        begin = 0.0
+        for step, end in zip(self.actions, INTERVALS_S, strict=True):
+            reach = until if end == INTERVALS_S[-1] else min(until, end)
+            share = (reach - max(begin, silent_s)) / (end - begin)
+            begin = end
+            if share <= 0:
+                continue
             quiet, stays = p_action[..., LEAVE], step[..., LEAVE] ** share
             moves = quiet * (1.0 - stays) / np.maximum(1.0 - step[..., LEAVE], _TINY)
             left = quiet * stays
             p_action += moves[..., None] * step
             p_action[..., LEAVE] = left
-            p_bought = 1.0 - (1.0 - p_bought) ** (1.0 - share) * (1.0 - by_its_end) ** share
-            begin = end
+        p_bought = self._bought_by(until)
+        if silent_s > 0:  # nor had they bought
+            p_bought = 1.0 - (1.0 - p_bought) / np.maximum(1.0 - self._bought_by(silent_s), _TINY)
         at_least, at_most = p_action[..., EventType.PURCHASE], 1.0 - p_action[..., LEAVE]
         return Outlook(p_action, np.asarray(np.clip(p_bought, at_least, at_most)))
+
+    def _bought_by(self, seconds: float) -> Floats:
+        p_bought, begin = np.zeros(self.actions[0].shape[:-1]), 0.0
+        for by_its_end, end in zip(self.bought, INTERVALS_S, strict=True):
+            if seconds <= begin:
+                break
+            reach = seconds if end == INTERVALS_S[-1] else min(seconds, end)
+            share = (reach - begin) / (end - begin)
+            p_bought = 1.0 - (1.0 - p_bought) ** (1.0 - share) * (1.0 - by_its_end) ** share
+            begin = end
+        return np.asarray(p_bought)
 
 
 def fit(

@@ -52,7 +52,7 @@ class Nudges:
         if not visitor.is_vouched and visitor.n_events is None:
             shelf = replace(shelf, offers=())  # one more visitor of a network than counts
         standing = standing_of(moment, read)
-        return signal_policy.nudge(found.score, found.p_next, found.features, shelf, policy, standing, moment)
+        return signal_policy.nudge(found.score, found.p_next, found.features, shelf, policy, standing, moment, found.silence)
 
     def policy_of(self, partner: str, read: Read) -> SignalPolicy:
         """Policy of a partner."""

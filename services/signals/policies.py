@@ -17,6 +17,7 @@ from models.engagement.signals import SignalThresholds
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1, le=1000)]
+Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 Money = Annotated[float, Meta(ge=0.0, le=1e10)]
 Sendable = Annotated[str, Meta(extra_json_schema={"enum": list(SENDABLE)})]  # for the document; who sets a policy checks it
 Types = Annotated[list[Sendable], Meta(max_length=len(SENDABLE))]
@@ -26,7 +27,7 @@ _T: Final = _DEFAULT.thresholds
 
 
 class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
-    """Where each signal begins: engagement scores and probabilities from 0 to 1, counts from 1."""
+    """Where each signal begins: engagement scores and probabilities from 0 to 1, counts and seconds from 1."""
 
     min_score_product: Share = _T.min_score_product
     min_score_content: Share = _T.min_score_content
@@ -38,6 +39,9 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
     n_search_refines_support: Count = _T.n_search_refines_support
     n_checkout_views_support: Count = _T.n_checkout_views_support
     n_reading_events_content: Count = _T.n_reading_events_content
+    min_silence_cart_s: Seconds = _T.min_silence_cart_s
+    min_silence_checkout_s: Seconds = _T.min_silence_checkout_s
+    min_silence_comparison_s: Seconds = _T.min_silence_comparison_s
     max_items: Annotated[int, Meta(ge=1, le=50)] = _T.max_items
 
 

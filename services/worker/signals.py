@@ -1,14 +1,15 @@
 """Signal duty: from new events to signals in the outbox.
 
-For every user with a fresh event it takes that event's session out of the log, assesses it as a request would be, lets the
-partner's policy decide, and writes the signal. Reading and thinking happen outside of any lock. Then one transaction holds
-everything: the cursor moved from where this step began, caps, budget and stock looked up as they stand, signals, promises and
-engagement. So a signal exists exactly once per cause whenever the process is killed, and two workers cannot act on one event.
+For every user with a fresh event, and for those who have gone silent (`services.worker.silences`), it takes the session out of
+the log, assesses it as a request would be, lets the partner's policy decide, and writes the signal. Reading and thinking happen
+outside of any lock. Then one transaction holds everything: the cursor moved from where this step began, or the timer from where
+it stood, caps, budget and stock looked up as they stand, signals, promises and engagement. So a signal exists exactly once per
+cause whenever the process is killed, and two workers cannot act on one event or one step of a silence.
 """
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from infra.settings import Settings
@@ -19,6 +20,7 @@ from infra.store.statements.events import BUSY_USERS, READ_CAUSES
 from infra.store.statements.trust import VISITOR
 from models.assess import Assessment, assess
 from models.engagement.policy import Moment, Nudge, after_signal
+from models.engagement.silence import SECOND_US, STEPS_S
 from models.known import NOTHING_KNOWN
 from models.live_session import EMPTY, LiveSession, last_item
 from models.model_set import ModelSet
@@ -33,6 +35,7 @@ from services.signals.catalog import Catalog
 from services.signals.nudges import Nudges, standing_of
 from services.signals.shelf import PartnerCatalogs
 from services.worker.sessions import sessions_at
+from services.worker.silences import Silences
 
 CURSOR: Final = "signals"
 POLL_S: Final = 0.1
@@ -43,7 +46,7 @@ SESSION_SPAN_US: Final = DAY_US  # how far back a live session may reach
 
 
 class Cause(NamedTuple):
-    """Cause of a signal: the newest event of a user in a step."""
+    """Cause of a signal: the newest event of a user in a step, or a step of the silence after it (0: the event itself)."""
 
     seq: int
     partner: str
@@ -51,10 +54,35 @@ class Cause(NamedTuple):
     occurred_at_us: int
     received_at_us: int
     utc_offset_min: int
+    silence_s: int = 0
+
+    @property
+    def since_us(self) -> int:
+        """When the event was; a clock that is ahead does not make it younger than its arrival."""
+        return min(self.occurred_at_us, self.received_at_us)
 
     def age_us(self, now_us: int) -> int:
-        """Age of a cause; a clock that is ahead does not make it younger than its arrival."""
-        return now_us - min(self.occurred_at_us, self.received_at_us)
+        """Age of a cause."""
+        return now_us - self.since_us - self.silence_s * SECOND_US
+
+
+class Stretch(NamedTuple):
+    """Stretch of the log.
+
+    Attributes
+    ----------
+    until
+        The last event's number.
+    causes
+        The last fresh event of each user.
+    newest
+        The latest event of each user after which something may happen yet.
+    """
+
+    until: int
+    n_events: int
+    causes: dict[str, Cause]
+    newest: dict[str, Cause]
 
 
 class Considered(NamedTuple):
@@ -76,6 +104,8 @@ class SignalDuty:
         Stopped when the duty ends.
     noise
         Source of random bits for signal ids.
+    silence_steps_s
+        After so many seconds of silence a visitor is looked at again, rising.
     """
 
     name = CURSOR
@@ -88,6 +118,7 @@ class SignalDuty:
         online: OnlineSource,
         catalogs: PartnerCatalogs,
         noise: random.Random,
+        silence_steps_s: Sequence[int] = STEPS_S,
     ) -> None:
         self._store = store
         self._tail = store.tail(CURSOR)
@@ -95,6 +126,7 @@ class SignalDuty:
         self._online = online
         self._noise = noise
         self._nudges = Nudges(catalogs)
+        self._silences = Silences(store, silence_steps_s)
 
     def champions(self) -> ModelSet:
         """Models that it decides with now."""
@@ -106,38 +138,71 @@ class SignalDuty:
         self._online.stop()
 
     def step(self, now_us: int) -> int:
-        """Decide about the next users, at most `USERS_A_STEP`.
+        """Decide about the next users, at most `USERS_A_STEP`, and about as many who have gone silent.
 
         Returns
         -------
-        How many events that were.
+        How many events and silences that were.
         """
+        return self._follow(now_us) + self._listen(now_us)
+
+    def _follow(self, now_us: int) -> int:
+        """Decide about the next events; how many they were."""
         position = self._tail.position() or 0
-        until, n_events, causes = self._causes(position, now_us)
+        until, n_events, fresh, newest = self._causes(position, now_us)
         if n_events == 0:
             return 0
-        considered = self._consider(causes, until, now_us)
+        considered = self._consider(fresh, until, now_us)
 
         def work(transaction: Transaction) -> None:
             if self._tail.move_from(transaction, position, until, now_us):  # else another worker has been faster
                 for each in considered:
                     self._decide(each, now_us, transaction)
+                for cause in newest.values():
+                    self._silences.begin(transaction, cause.seq, cause.since_us, now_us - self._max_age_us(cause.partner))
 
         self._store.write(work)
         return n_events
 
-    def _causes(self, position: int, now_us: int) -> tuple[int, int, dict[str, Cause]]:
-        """Where the step ends, how many events it has, and the newest fresh event of each user."""
+    def _listen(self, now_us: int) -> int:
+        """Decide about visitors who have gone silent; how many they were."""
+        position = self._tail.position() or 0
+        due = self._silences.due(position, now_us, USERS_A_STEP)
+        if not due:
+            return 0
+        causes = {
+            user: Cause(one.cause_seq, one.partner, user, one.since_us, one.since_us, one.utc_offset_min, step_s)
+            for user, (one, step_s) in due.items()
+        }
+        fresh = {user: cause for user, cause in causes.items() if cause.silence_s and self._is_fresh(cause, now_us)}
+        considered = {each.cause.user_id: each for each in self._consider(fresh, position, now_us)}
+
+        def work(transaction: Transaction) -> None:
+            for user, (one, _) in due.items():
+                goes_on = self._silences.go_on(transaction, one, position, now_us)  # else she has come back
+                if goes_on and user in considered and self._decide(considered[user], now_us, transaction):
+                    self._silences.end(transaction, user)
+
+        self._store.write(work)
+        return len(due)
+
+    def _causes(self, position: int, now_us: int) -> Stretch:
+        """The next stretch of the log."""
         until, n_events = position, 0
         causes: dict[str, Cause] = {}
+        newest: dict[str, Cause] = {}
         for row in self._store.read(READ_CAUSES, (position, EVENTS_A_STEP)):
             cause = Cause(*row)
-            if cause.user_id not in causes and len(causes) == USERS_A_STEP:
+            if cause.user_id not in newest and len(newest) == USERS_A_STEP:
                 break
             until, n_events = cause.seq, n_events + 1
-            if cause.age_us(now_us) <= self._max_age_us(cause.partner):
+            oldest_us = now_us - self._max_age_us(cause.partner)
+            is_fresh = cause.since_us >= oldest_us
+            if is_fresh:
                 causes[cause.user_id] = cause
-        return until, n_events, causes
+            if is_fresh or self._silences.may_come(cause.since_us, oldest_us):
+                newest[cause.user_id] = max(cause, newest.get(cause.user_id, cause), key=lambda one: one.since_us)
+        return Stretch(until, n_events, causes, newest)
 
     def _consider(self, causes: Mapping[str, Cause], until: int, now_us: int) -> list[Considered]:
         """Assess the visitors as they stand."""
@@ -148,34 +213,49 @@ class SignalDuty:
         for user, visit in sessions_at(self._store.read, wanted, until, now_us - SESSION_SPAN_US).items():
             session, item_id = visit.session, last_item(visit.session)
             read = engagement_features(online, user, item_id, bool(session.item_ids), now_us)
-            found = assess(session, champions.of(causes[user].partner), read, None, now_us)
-            considered.append(Considered(causes[user], visit.believed, found))
+            cause = causes[user]
+            silent_s = (now_us - cause.since_us) / SECOND_US if cause.silence_s else 0.0
+            found = assess(session, champions.of(cause.partner), read, None, now_us, silent_s)
+            considered.append(Considered(cause, visit.believed, found))
         return considered
 
-    def _max_age_us(self, partner: str) -> int:
-        return self._nudges.policy_of(partner, self._store.read).max_cause_age_s * 1_000_000
+    def _is_fresh(self, cause: Cause, now_us: int) -> bool:
+        return cause.age_us(now_us) <= self._max_age_us(cause.partner)
 
-    def _decide(self, each: Considered, now_us: int, transaction: Transaction) -> None:
-        """Write what follows from an assessment: engagement always, and a signal where the policy admits it."""
+    def _max_age_us(self, partner: str) -> int:
+        return self._nudges.policy_of(partner, self._store.read).max_cause_age_s * SECOND_US
+
+    def _decide(self, each: Considered, now_us: int, transaction: Transaction) -> bool:
+        """Write what follows from an assessment: engagement always, and a signal where the policy admits it.
+
+        Returns
+        -------
+        Whether a signal follows, sent or held out.
+        """
         cause, _, found = each
-        if not transaction.read(sql.IS_OPEN, (cause.seq,)):
-            return  # erased a moment ago, or the cursor was set back
+        if not transaction.read(sql.IS_OPEN, (cause.seq, cause.silence_s)):
+            return False  # erased a moment ago, or the cursor was set back
         moment = Moment(cause.partner, cause.user_id, now_us, cause.utc_offset_min)
         visitor = Visitor(*transaction.read(VISITOR, (cause.user_id, now_us // DAY_US))[0])
         nudge = self._nudges.decide(found, each.session, moment, transaction.read, visitor)
         standing = standing_of(moment, transaction.read)
-        if nudge.signal["type"] != "no_action" and nudge.withheld in (None, "held_out"):
+        follows = nudge.signal["type"] != "no_action" and nudge.withheld in (None, "held_out")
+        if follows:
             standing = after_signal(standing, moment, held_out=nudge.withheld is not None)
             self._write(each, nudge, visitor, standing.sequence, now_us, transaction)
         action = predicted_action(found)
         transaction.execute(sql.PUT_USER, (cause.partner, cause.user_id, found.score, action, now_us, *standing))
+        return follows
 
     def _write(
         self, each: Considered, nudge: Nudge, visitor: Visitor, sequence: int, now_us: int, transaction: Transaction
     ) -> None:
         cause, _, found = each
         payload = nudge.signal["payload"]
-        told = (nudge.signal["type"], json.dumps(payload), found.score, predicted_action(found), cause.seq, now_us)
+        told = (
+            *(nudge.signal["type"], json.dumps(payload), found.score, predicted_action(found)),
+            *(cause.seq, now_us, cause.silence_s),
+        )
         if nudge.withheld is not None:
             transaction.execute(sql.ADD_HELD_OUT, (cause.partner, cause.user_id, *told))
             return
@@ -198,4 +278,5 @@ def open_duty(settings: Settings) -> SignalDuty:
     champions.start()
     online.start()
     assess(EMPTY, champions.current(), NOTHING_KNOWN, None, 0)
-    return SignalDuty(open_store(settings.home), champions, online, Catalog(settings.home), random.SystemRandom())
+    catalog, steps_s = Catalog(settings.home), settings.silence_steps_s
+    return SignalDuty(open_store(settings.home), champions, online, catalog, random.SystemRandom(), steps_s)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.assess import Assessment, assess
+from models.engagement.silence import PRESENT
 from models.known import NOTHING_KNOWN, Known, UserFeatures
 from models.live_session import EMPTY, LiveSession
 from models.model_set import NO_MODELS, ModelSet
@@ -60,3 +61,16 @@ def test_the_learned_score_answers_with_a_probability_under_sampled_weights(fitt
     same, more = (engage(cart, replace(models, actions=actions)) for actions in (heuristic, louder))
     assert same.score == pytest.approx(busy.score)
     assert more.score != pytest.approx(busy.score)
+
+
+def test_in_silence_engagement_fades_and_what_was_left_lying_is_named(fitted: Fitted) -> None:
+    session = visit(("item_view", "a"), ("add_to_cart", "a"))
+    there, silent, longer = (assess(session, fitted.models, NOTHING_KNOWN, None, NOW_US, s) for s in (0.0, 300.0, 1200.0))
+    assert there.silence == PRESENT
+    assert silent.silence == (300.0, ("cart", ["a"]))
+    assert there.immediate >= silent.immediate >= longer.immediate
+    assert there.p_next is not None
+    assert silent.p_next is not None
+    leave = NEXT_ACTIONS.index("leave")
+    assert silent.p_next[leave] > there.p_next[leave]
+    assert silent.product_ids == there.product_ids

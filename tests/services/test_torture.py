@@ -228,7 +228,7 @@ def users_of(home: Path) -> set[str]:
 
 
 def check_signals(home: Path, receiver: Receiver) -> None:
-    made = connect(home).execute("SELECT signal_id, user_id, sequence, cause_seq FROM signals").fetchall()
+    made = connect(home).execute("SELECT signal_id, user_id, sequence, cause_seq || '/' || silence_s FROM signals").fetchall()
     assert len(made) > 10
     assert len({cause for *_, cause in made}) == len(made)
     arrived = {post.headers["webhook-id"]: json.loads(post.body)["data"]["signal_id"] for post in receiver.posts}

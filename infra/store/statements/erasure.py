@@ -39,6 +39,7 @@ ERASE: Final = tuple(
         ("identities", "user_id = ?1"),
         ("signal_users", "user_id = ?1"),
         ("signals", "user_id = ?1"),
+        ("silences", "user_id = ?1"),
         ("trust_visitors", "user_id = ?1"),
     )
 )

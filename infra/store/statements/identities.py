@@ -35,6 +35,12 @@ MOVE: Final = (
     "UPDATE failed_decisions SET user_id = ?2 WHERE user_id = ?1",
     "DELETE FROM action_observations WHERE user_id IN (?1, ?2)",
     "DELETE FROM action_due WHERE user_id IN (?1, ?2)",
+    # Of two silences the younger goes on.
+    "INSERT INTO silences (user_id, partner, cause_seq, since_us, utc_offset_min, due_at_us) SELECT ?2, partner, cause_seq, "
+    "since_us, utc_offset_min, due_at_us FROM silences WHERE user_id = ?1 ON CONFLICT (user_id) DO UPDATE SET "
+    "cause_seq = excluded.cause_seq, since_us = excluded.since_us, utc_offset_min = excluded.utc_offset_min, "
+    "due_at_us = excluded.due_at_us WHERE excluded.since_us >= silences.since_us",
+    "DELETE FROM silences WHERE user_id = ?1 AND user_id <> ?2",
     # A cap and a pause hold on: the user's next signal knows of those that the anonymous visitor was sent.
     "INSERT INTO signal_users (partner, user_id, score, predicted_action, scored_at_us, sequence, last_signal_at_us, "
     "local_day, n_that_day) SELECT partner, ?2, score, predicted_action, scored_at_us, 0, last_signal_at_us, local_day, "

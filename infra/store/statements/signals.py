@@ -75,12 +75,12 @@ PUT_USER: Final = (
     "sequence = excluded.sequence, last_signal_at_us = excluded.last_signal_at_us, local_day = excluded.local_day, "
     "n_that_day = excluded.n_that_day"
 )
-# (signal_id, partner, user_id, sequence, type, payload, score, predicted_action, cause_seq, created_at_us)
-ADD_SIGNAL: Final = f"INSERT INTO signals ({', '.join(SIGNAL_COLUMNS[1:])}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-# (partner, user_id, type, payload, score, predicted_action, cause_seq, created_at_us)
+# (signal_id, partner, user_id, sequence, type, payload, score, predicted_action, cause_seq, created_at_us, silence_s)
+ADD_SIGNAL: Final = f"INSERT INTO signals ({', '.join(SIGNAL_COLUMNS[1:])}, silence_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# (partner, user_id, type, payload, score, predicted_action, cause_seq, created_at_us, silence_s)
 ADD_HELD_OUT: Final = (
-    "INSERT INTO holdout (partner, user_id, type, payload, score, predicted_action, cause_seq, created_at_us) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO holdout (partner, user_id, type, payload, score, predicted_action, cause_seq, created_at_us, silence_s) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 # (partner, offer_id, utc_day, cents, cents of strangers)
 SPEND: Final = (
@@ -89,10 +89,10 @@ SPEND: Final = (
     "spent_cents = offer_spend.spent_cents + excluded.spent_cents, "
     "strangers_cents = offer_spend.strangers_cents + excluded.strangers_cents, n_signals = offer_spend.n_signals + 1"
 )
-# Whether an event is there and has caused nothing yet: (seq).
+# Whether an event is there and has caused nothing yet, or the step of the silence after it has not: (seq, silence_s).
 IS_OPEN: Final = (
-    "SELECT 1 FROM events WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM signals WHERE cause_seq = events.seq) "
-    "AND NOT EXISTS (SELECT 1 FROM holdout WHERE cause_seq = events.seq)"
+    "SELECT 1 FROM events WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM signals WHERE cause_seq = ?1 AND silence_s = ?2) "
+    "AND NOT EXISTS (SELECT 1 FROM holdout WHERE cause_seq = ?1 AND silence_s = ?2)"
 )
 NEWEST_SIGNAL: Final = "SELECT coalesce(max(seq), 0) FROM signals"
 SIGNAL_PARTNERS: Final = "SELECT partner FROM signals UNION SELECT partner FROM holdout ORDER BY partner"

@@ -18,6 +18,7 @@ from infra import layout
 from infra.store.embedded.connection import connect, found_revision, migrated
 from infra.store.embedded.migrate import FIRST_MARK, newest, revisions
 from infra.store.errors import NewerStore, PendingMigration
+from infra.store.statements.signals import ADD_SIGNAL
 from tests.waiting import PATIENCE_S
 
 NOBODY = 65_534
@@ -232,3 +233,21 @@ def test_a_home_that_may_only_be_read_opens_where_nothing_needs_to_be_migrated(o
 
 def test_a_pending_migration_is_an_os_error() -> None:
     assert issubclass(PendingMigration, OSError)
+
+
+def test_numbers_of_signals_that_are_gone_stay_spent(tmp_path: Path) -> None:
+    before = [revision for revision in revisions() if revision.name < "0015"]
+    with closing(apsw.Connection(str(tmp_path / layout.STORE))) as store:
+        for revision in before:
+            store.execute(revision.sql)
+        store.pragma("user_version", before[-1].number)
+        columns = "signal_id, partner, user_id, sequence, type, payload, score, predicted_action, cause_seq, created_at_us"
+        for n in (1, 2, 3):
+            store.execute(f"INSERT INTO signals ({columns}) VALUES (?1, 'p', 'u', ?1, 't', '{{}}', 0, 'leave', ?1, 0)", (n,))
+        store.execute("DELETE FROM signals WHERE seq > 1")
+    with closing(connect(tmp_path)) as store:
+        rows = store.execute("SELECT seq, signal_id, silence_s FROM signals").fetchall()
+        assert rows == [(1, "1", 0)]
+        told = ("later", "p", "u", 4, "t", "{}", 0, "leave", 1, 0, 300)
+        store.execute(ADD_SIGNAL, told)
+        assert store.execute("SELECT max(seq) FROM signals").fetchall() == [(4,)]

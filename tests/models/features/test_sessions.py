@@ -354,3 +354,20 @@ def test_an_empty_frame_has_no_sessions() -> None:
     assert len(empty) == 0
     assert sessions.starts(empty).tolist() == []
     assert sessions.fold(session(), np.zeros(0, dtype=bool)).shape == (0, len(SESSION_FEATURES))
+
+
+def test_features_in_silence_are_those_that_an_event_then_would_find() -> None:
+    events = np.zeros(4, dtype=EVENT_DTYPE)
+    events["event_type"] = [TYPE_CODE[kind] for kind in ("search", "add_to_cart", "item_view", "review_read")]
+    events["occurred_at_us"], events["category"] = [0, 20_000_000, 50_000_000, 350_000_000], NO_CODE
+    for name in MEASURES:
+        events[name] = np.nan
+    silent, then = sessions.as_of(sessions.features_of(events[:3]), 300.0), sessions.features_of(events)
+    fading = [
+        name for name in SESSION_FEATURES if name.startswith("recent_") and name not in ("recent_gap_s", "recent_review_read")
+    ]
+    for name in (*fading, "since_cart_s", "since_search_s", "session_age_s"):
+        assert silent[SESSION_FEATURES.index(name)] == pytest.approx(then[SESSION_FEATURES.index(name)]), name
+    assert silent[SESSION_FEATURES.index("n_add_to_cart")] == 1
+    nothing = sessions.as_of(sessions.features_of(events[:0]), 300.0)
+    assert nothing[SESSION_FEATURES.index("since_cart_s")] == -1

@@ -177,6 +177,23 @@ def test_actions_never_seen_have_probability_zero():
     assert found[:, seen].sum(axis=1) == pytest.approx(1.0)
 
 
+def test_what_comes_after_a_silence_is_the_curve_given_that_nothing_came_before():
+    x, waits = next_action_data()
+    model = next_action.fit(x, waits, PARAMS["next_action"])
+    leave = NEXT_ACTIONS.index("leave")
+    until, both = model.curve(x[:9], [200.0, 500.0])
+    for k in range(9):
+        after = model.predict_one(x[k], 200.0)["short_term"]
+        quiet = until.p_action[k, leave]
+        assert after.p_action[leave] == pytest.approx(both.p_action[k, leave] / quiet)
+        moved = (both.p_action[k] - until.p_action[k]) / quiet
+        assert np.delete(after.p_action, leave) == pytest.approx(np.delete(moved, leave), abs=1e-9)
+        assert after.p_action[EventType.PURCHASE] <= after.p_purchase <= 1 - after.p_action[leave]
+        late = model.predict_one(x[k], 3600.0)["medium_term"]  # behind the last interval
+        assert late.p_action.sum() == pytest.approx(1)
+        assert 0 <= late.p_purchase <= 1
+
+
 def test_rows_near_the_end_of_the_log_are_not_learned_from():
     x, waits = next_action_data()
     covered = np.arange(N) < 300

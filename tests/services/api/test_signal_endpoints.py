@@ -90,7 +90,7 @@ def emit(home: Path, partner: str, *names: str, user: str = "p1") -> list[int]:
     for name in names:
         ((sequence,),) = store.execute("SELECT count(*) + 1 FROM signals WHERE partner = ? AND user_id = ?", (partner, user))
         ((cause,),) = store.execute("SELECT coalesce(max(cause_seq), 0) + 1 FROM signals")
-        told = (name, json.dumps({"item_ids": ["a"]}), 0.5, "leave", cause, NOW_US)
+        told = (name, json.dumps({"item_ids": ["a"]}), 0.5, "leave", cause, NOW_US, 0)
         store.execute(ADD_SIGNAL, (f"sig_{partner}_{cause}", partner, user, sequence, *told))
         cursors.append(store.last_insert_rowid())
     return cursors

@@ -36,7 +36,7 @@ def emit(home: Path, n: int, partner: str = "shop") -> None:
     with store:
         for _ in range(n):
             ((seq,),) = store.execute("SELECT coalesce(max(seq), 0) + 1 FROM signals")
-            told = ("offer_discount", "{}", 0.5, "leave", seq, 0)
+            told = ("offer_discount", "{}", 0.5, "leave", seq, 0, 0)
             store.execute(ADD_SIGNAL, (f"sig_{seq}", partner, "p1", seq, *told))
 
 

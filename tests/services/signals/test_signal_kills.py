@@ -36,7 +36,7 @@ from infra.store.engines import open_store
 home, kills = Path(sys.argv[1]), int(sys.argv[2])
 
 class Leaving:
-    def predict_one(self, row):
+    def predict_one(self, row, silent_s=0.0):
         p = np.zeros(len(NEXT_ACTIONS))
         p[NEXT_ACTIONS.index("leave")] = 1
         return {name: Outlook(p, np.float64(0.1)) for name in ("short_term", "medium_term")}

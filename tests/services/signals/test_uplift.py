@@ -27,9 +27,9 @@ def home(tmp_path: Path) -> Path:
     store.execute(PUT_POLICY, ("shop", '{"holdout_share": 0.5}', 1))
     told = ("offer_discount", '{"offer_id": "two", "amount": 2.0}', 0.5, "leave")
     for n, user in enumerate(("s1", "s2", "s3", "both")):
-        store.execute(ADD_SIGNAL, (f"sig_{n}", "shop", user, 1, *told, n, T0_US))
+        store.execute(ADD_SIGNAL, (f"sig_{n}", "shop", user, 1, *told, n, T0_US, 0))
     for n, user in enumerate(("h1", "h2", "h3", "both")):
-        store.execute(ADD_HELD_OUT, ("shop", user, *told, n, T0_US))
+        store.execute(ADD_HELD_OUT, ("shop", user, *told, n, T0_US, 0))
     writer = open_writer(tmp_path, lambda: T0_US)
     for user, day, price in (("s1", 1, 10.0), ("s2", 2, 20.0), ("h1", 1, 12.0), ("h2", 8, 99.0), ("both", 1, 99.0)):
         ts = f"2026-09-{21 + day:02}T15:00:00Z"

@@ -42,7 +42,7 @@ EAGER = PolicyBody(
 class Leaving:
     """A next-action model that sees everybody leave without a purchase."""
 
-    def predict_one(self, row: Any) -> dict[str, Outlook]:
+    def predict_one(self, row: Any, silent_s: float = 0.0) -> dict[str, Outlook]:
         p = np.zeros(len(NEXT_ACTIONS))
         p[NEXT_ACTIONS.index("leave")] = 1
         return {name: Outlook(p, np.float64(0.1)) for name in ("short_term", "medium_term")}  # type: ignore[arg-type]
@@ -94,8 +94,9 @@ def put(home: Path, *events: tuple[str, str, int], at_us: int = NOON_US) -> None
 
 
 def duty(home: Path, catalogs: Any = None, **models: Any) -> SignalDuty:
+    """A duty that looks at new events only; silences are in `test_silences.py`."""
     online = OnlineSource(Settings(home=home), NoFeatures())
-    return SignalDuty(open_store(home), Models(**models), online, catalogs or NoCatalogs(), random.Random(0))
+    return SignalDuty(open_store(home), Models(**models), online, catalogs or NoCatalogs(), random.Random(0), ())
 
 
 def leaving(home: Path, budget: float | None = None) -> SignalDuty:
@@ -288,9 +289,9 @@ class Erasing(Leaving):
     def __init__(self, home: Path) -> None:
         self._home = home
 
-    def predict_one(self, row: Any) -> dict[str, Outlook]:
+    def predict_one(self, row: Any, silent_s: float = 0.0) -> dict[str, Outlook]:
         connect(self._home).execute("DELETE FROM events WHERE user_id = 'a'")
-        return super().predict_one(row)
+        return super().predict_one(row, silent_s)
 
 
 def test_an_event_that_is_erased_meanwhile_causes_nothing(home: Path) -> None:
