@@ -28,7 +28,7 @@ from models.bandit import thompson as profile_bandit
 from models.bandit.arms import Arms
 from models.bandit.memory import Decided, Memory, Rewarded
 from models.bandit.rewards import REWARD_OF, RewardParams
-from models.bandit.thompson import BanditParams, Snapshot
+from models.bandit.thompson import EVERYWHERE, BanditParams, Snapshot
 from models.model_set import NO_MODELS, ModelSet
 from models.schema import SAME_CLOCK_S, TRANSIT_S
 from models.weight_profile import WeightProfile
@@ -40,7 +40,8 @@ POLL_S: Final = 1.0
 EVENTS_A_STEP: Final = 5_000
 MEMORY: Final = 100_000  # decisions that the posteriors are made of: five half-lives
 REFRESH_US: Final = 5_000_000  # a snapshot at most so often, unless the arms changed
-MOVED: Final = 0.01  # a snapshot is worth writing when a probability moved by this much
+MOVED: Final = 0.01  # a snapshot is worth writing when probabilities moved by this much, all together or their mean
+MOVED_ALONE: Final = 0.1  # or those of a single context by this much
 NAMED_LATE_US: Final = TRANSIT_S * 1_000_000  # who names a decision had seen it, whatever the clock says
 CUT_US: Final = SAME_CLOCK_S * 1_000_000  # clocks are cut to seconds, as the readout of experiments allows
 _AHEAD_US: Final = 60_000_000  # an event received further in the future comes from a clock that was wrong
@@ -230,7 +231,8 @@ def moved(before: Snapshot, after: Snapshot) -> bool:
     """Whether profiles would be dealt noticeably otherwise."""
     if before.rows.keys() != after.rows.keys() or before.context != after.context:
         return True
-    return any(np.abs(np.subtract(before.rows[value].p, row.p)).max() > MOVED for value, row in after.rows.items())
+    apart = {value: float(np.abs(np.subtract(before.rows[value].p, row.p)).max()) for value, row in after.rows.items()}
+    return max(apart[EVERYWHERE], float(np.mean(list(apart.values())))) > MOVED or max(apart.values()) > MOVED_ALONE
 
 
 def open_duty(settings: Settings) -> RewardDuty:

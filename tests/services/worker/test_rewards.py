@@ -19,7 +19,7 @@ from models import weight_profile as weights
 from models.bandit import arms, profiles
 from models.bandit.profiles import profile_set
 from models.bandit.rewards import RewardParams
-from models.bandit.thompson import BanditParams, Row
+from models.bandit.thompson import BanditParams, Row, Snapshot
 from models.events.rules import to_row
 from models.experiments.assignment import INTERLEAVED
 from models.goal_prior import FLAT_GOALS, HEURISTIC_GOALS
@@ -27,7 +27,7 @@ from models.model_set import ModelSet
 from models.weight_profile import HEURISTIC, profile
 from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import Profiles, newest_snapshot, replay
-from services.worker.rewards import RewardDuty
+from services.worker.rewards import RewardDuty, moved
 
 S = 1_000_000
 T0 = 1_700_000_000 * S
@@ -326,6 +326,19 @@ def test_a_tuned_set_brings_its_own_prior(tmp_path: Path) -> None:
     p = dict(zip(now.profiles, now.rows[""].p, strict=True))
     served = arms.arm_id("learned", HEURISTIC_GOALS)  # of which the replay says nothing
     assert p[STATIC_ARM] > p[served] > p[arms.arm_id("tuned", own.profiles[1])]
+
+
+def test_a_snapshot_is_written_when_much_moved_and_not_for_one_of_many_contexts() -> None:
+    def of(everywhere: float, *contexts: float) -> Snapshot:
+        rows = {str(k or ""): Row((0.0, 0.0), (1.0, 1.0), (p, 1 - p)) for k, p in enumerate((everywhere, *contexts))}
+        return Snapshot(1, ("a", "b"), "device", rows)
+
+    before = of(0.5, *[0.5] * 20)
+    assert not moved(before, of(0.505, *[0.5] * 19, 0.59))
+    assert moved(before, of(0.52, *[0.5] * 20))
+    assert moved(before, of(0.5, *[0.52] * 20))
+    assert moved(before, of(0.5, *[0.5] * 19, 0.61))
+    assert moved(before, of(0.5, *[0.5] * 21))
 
 
 def test_a_replay_repeats_every_decision_and_finds_one_that_was_altered(shop: Shop) -> None:
