@@ -2,21 +2,29 @@
 
 A chosen signal is withheld in quiet hours, while the user cools down, and above the day's cap. A share of the users, the
 hold-out group, never gets any; what they would have got is kept, so that the readout compares users between whom only chance
-decided. Everything is a pure function of the policy, the user and the instant, so the worker and ``POST /v1/engagement`` say
-the same.
+decided. A signal that a moment of the session called for goes on within the dead band of its thresholds, so that noise around
+one does not flip it (hysteresis, as of a Schmitt trigger). Everything is a pure function of the policy, the user and the
+instant, so the worker and ``POST /v1/engagement`` say the same.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Final, Literal, NamedTuple
 
 from models.arrays import Floats, Floats32
 from models.engagement.signals import Shelf, Signal, SignalThresholds, choose
 from models.engagement.silence import PRESENT, Silence
 from models.experiments.assignment import Experiment, position
-from models.schema import SIGNAL_TYPES
+from models.schema import SESSION_IDLE_S, SIGNAL_TYPES
 
 MINUTE_US: Final = 60_000_000
 DAY_MIN: Final = 1440
+_BANDED: Final = {  # thresholds that must be reached, by signal
+    "recommend_product": ("min_score_product",),
+    "recommend_content": ("min_score_content",),
+    "offer_discount": ("min_score_discount", "min_p_leave"),
+    "proactive_support": ("min_score_support",),
+    "start_workflow": ("min_score_workflow", "min_p_leave"),
+}
 SENDABLE: Final = tuple(name for name in SIGNAL_TYPES if name != "no_action")
 Reason = Literal["quiet_hours", "cool_down", "frequency_cap", "held_out"]
 
@@ -102,12 +110,16 @@ class Standing(NamedTuple):
         Newest day on the user's clock with a signal, days since 1970.
     n_that_day
         Signals on it.
+    chosen, chosen_at_us
+        Signal that the newest moment called for, sent or not, and when that was.
     """
 
     sequence: int = 0
     last_signal_at_us: int | None = None
     local_day: int | None = None
     n_that_day: int = 0
+    chosen: str = "no_action"
+    chosen_at_us: int = 0
 
 
 NEWCOMER: Final = Standing()
@@ -148,10 +160,34 @@ def nudge(
     score, p_next, features, silence
         As `models.engagement.signals.choose` takes them.
     """
-    chosen = choose(score, p_next, features, policy.thresholds, shelf, policy.signal_types, silence)
+    thresholds = eased(policy.thresholds, standing, moment.now_us)
+    chosen = choose(score, p_next, features, thresholds, shelf, policy.signal_types, silence)
     if chosen["type"] == "no_action":
         return Nudge(chosen, None)
     return Nudge(chosen, withheld_because(policy, standing, moment))
+
+
+def eased(thresholds: SignalThresholds, standing: Standing, now_us: int) -> SignalThresholds:
+    """Thresholds within the dead band of the signal that the newest moment of the session called for.
+
+    What must be reached falls by the share `dead_band`, what must not be passed rises by it; counts only rise, and have none.
+
+    Examples
+    --------
+    >>> called = Standing(chosen="offer_discount", chosen_at_us=0)
+    >>> now = eased(SignalThresholds(dead_band=0.2), called, 60 * 1_000_000)
+    >>> round(now.min_p_leave, 9), now.min_score_product
+    (0.08, 0.1)
+    >>> eased(SignalThresholds(), called, 3_600 * 1_000_000) == SignalThresholds()  # another session
+    True
+    """
+    if standing.chosen not in _BANDED or now_us - standing.chosen_at_us > SESSION_IDLE_S * 1_000_000:
+        return thresholds
+    band = thresholds.dead_band
+    lower = {name: getattr(thresholds, name) * (1.0 - band) for name in _BANDED[standing.chosen]}
+    if standing.chosen == "offer_discount":
+        lower["max_p_purchase_discount"] = min(thresholds.max_p_purchase_discount * (1.0 + band), 1.0)
+    return replace(thresholds, **lower)
 
 
 def withheld_because(policy: SignalPolicy, standing: Standing, moment: Moment) -> Reason | None:
@@ -220,10 +256,10 @@ def after_signal(standing: Standing, moment: Moment, *, held_out: bool) -> Stand
     Examples
     --------
     >>> moment = Moment("shop", "p1", 5, 0)
-    >>> after_signal(Standing(3, 0, 0, 2), moment, held_out=False)
-    Standing(sequence=4, last_signal_at_us=5, local_day=0, n_that_day=3)
-    >>> after_signal(NEWCOMER, moment, held_out=True)
-    Standing(sequence=0, last_signal_at_us=5, local_day=0, n_that_day=1)
+    >>> after_signal(Standing(3, 0, 0, 2), moment, held_out=False)[:4]
+    (4, 5, 0, 3)
+    >>> after_signal(NEWCOMER, moment, held_out=True)[:4]
+    (0, 5, 0, 1)
     """
     day = local_day(moment.now_us, moment.utc_offset_min)
     newest = day if standing.local_day is None else max(day, standing.local_day)

@@ -50,6 +50,7 @@ class SignalThresholds:
     min_silence_checkout_s: int = 300
     min_silence_comparison_s: int = 1200
     max_items: int = 5  # in a payload
+    dead_band: float = 0.2  # share of a threshold by which the value must fall below it before a signal is called for no more
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -43,6 +43,7 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
     min_silence_checkout_s: Seconds = _T.min_silence_checkout_s
     min_silence_comparison_s: Seconds = _T.min_silence_comparison_s
     max_items: Annotated[int, Meta(ge=1, le=50)] = _T.max_items
+    dead_band: Share = _T.dead_band
 
 
 class QuietHours(msgspec.Struct, forbid_unknown_fields=True, rename={"begin": "from", "end": "to"}):

@@ -243,8 +243,8 @@ class SignalDuty:
         if follows:
             standing = after_signal(standing, moment, held_out=nudge.withheld is not None)
             self._write(each, nudge, visitor, standing.sequence, now_us, transaction)
-        action = predicted_action(found)
-        transaction.execute(sql.PUT_USER, (cause.partner, cause.user_id, found.score, action, now_us, *standing))
+        told = standing._replace(chosen=nudge.signal["type"], chosen_at_us=now_us)
+        transaction.execute(sql.PUT_USER, (cause.partner, cause.user_id, found.score, predicted_action(found), *told))
         return follows
 
     def _write(

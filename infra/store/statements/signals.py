@@ -60,7 +60,8 @@ CHANGE_SUBSCRIPTION: Final = (
 DELETE_SUBSCRIPTION: Final = "DELETE FROM subscriptions WHERE partner = ? AND id = ?"
 # `models.engagement.policy.Standing` of a user: (partner, user_id).
 READ_STANDING: Final = (
-    "SELECT sequence, last_signal_at_us, local_day, n_that_day FROM signal_users WHERE partner = ? AND user_id = ?"
+    "SELECT sequence, last_signal_at_us, local_day, n_that_day, chosen, scored_at_us FROM signal_users "
+    "WHERE partner = ? AND user_id = ?"
 )
 # What was promised, per offer: in all, and on a day; and the same of strangers (`models.trust`): (utc_day, partner).
 READ_SPENT: Final = (
@@ -68,12 +69,13 @@ READ_SPENT: Final = (
     "sum(strangers_cents), sum(CASE WHEN utc_day = ?1 THEN strangers_cents ELSE 0 END) FROM offer_spend "
     "WHERE partner = ?2 GROUP BY offer_id"
 )
-# (partner, user_id, score, predicted_action, scored_at_us, sequence, last_signal_at_us, local_day, n_that_day)
+# (partner, user_id, score, predicted_action, sequence, last_signal_at_us, local_day, n_that_day, chosen, scored_at_us)
 PUT_USER: Final = (
-    "INSERT INTO signal_users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partner, user_id) DO UPDATE SET "
+    "INSERT INTO signal_users (partner, user_id, score, predicted_action, sequence, last_signal_at_us, local_day, n_that_day, "
+    "chosen, scored_at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partner, user_id) DO UPDATE SET "
     "score = excluded.score, predicted_action = excluded.predicted_action, scored_at_us = excluded.scored_at_us, "
     "sequence = excluded.sequence, last_signal_at_us = excluded.last_signal_at_us, local_day = excluded.local_day, "
-    "n_that_day = excluded.n_that_day"
+    "n_that_day = excluded.n_that_day, chosen = excluded.chosen"
 )
 # (signal_id, partner, user_id, sequence, type, payload, score, predicted_action, cause_seq, created_at_us, silence_s)
 ADD_SIGNAL: Final = f"INSERT INTO signals ({', '.join(SIGNAL_COLUMNS[1:])}, silence_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

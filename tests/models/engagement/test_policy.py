@@ -1,5 +1,7 @@
 """Whether a signal may be sent now: hours, caps, groups."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from models.engagement.policy import (
     nudge,
     withheld_because,
 )
-from models.engagement.signals import Shelf
+from models.engagement.signals import Shelf, SignalThresholds
 from models.schema import SESSION_FEATURES
 
 ALL = SignalPolicy(holdout_share=0.0)
@@ -135,3 +137,29 @@ def test_the_same_moment_gets_the_same_answer() -> None:
 def test_a_policy_out_of_range_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
         SignalPolicy(**bad)  # type: ignore[arg-type]
+
+
+def kinds_of(scores: list[float], dead_band: float, minutes: float = 1.0) -> list[str]:
+    """Signals that scores call for, one after the other, each told of the one before."""
+    policy = SignalPolicy(SignalThresholds(min_score_product=0.1, dead_band=dead_band), holdout_share=0.0)
+    standing, quiet, found = NEWCOMER, np.zeros(len(SESSION_FEATURES), dtype=np.float32), []
+    for n, score in enumerate(scores):
+        moment = at(8 + n * minutes / 60)
+        chosen = nudge(score, None, quiet, Shelf(product_ids=["sku"]), policy, standing, moment).signal["type"]
+        standing = standing._replace(chosen=chosen, chosen_at_us=moment.now_us)
+        found.append(chosen)
+    return found
+
+
+def test_within_the_dead_band_a_signal_goes_on_and_none_begins() -> None:
+    on, off = "recommend_product", "no_action"
+    assert kinds_of([0.09, 0.1, 0.09, 0.081, 0.079, 0.09, 0.1], 0.2) == [off, on, on, on, off, off, on]
+    assert kinds_of([0.1, 0.09], 0.2, minutes=31) == [on, off]  # another session begins anew
+    assert kinds_of([0.1, 0.0999], 0.0) == [on, off]
+
+
+def test_noise_around_a_threshold_does_not_flip_it() -> None:
+    scores = (0.1 + np.random.default_rng(1).normal(0.0, 0.003, 500)).tolist()
+    flips = [sum(a != b for a, b in itertools.pairwise(kinds_of(scores, band))) for band in (0.0, 0.2)]
+    assert flips[0] > 200
+    assert flips[1] <= 1

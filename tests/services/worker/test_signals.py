@@ -136,6 +136,27 @@ def test_sequences_of_a_user_have_no_gap(home: Path) -> None:
     assert found == [(user, n) for user in "ab" for n in (1, 2, 3, 4)]
 
 
+class Wavering:
+    """A next-action model that sees visitors leave with the next of some probabilities."""
+
+    def __init__(self, *p_leave: float) -> None:
+        self._p_leave = iter(p_leave)
+
+    def predict_one(self, row: Any, silent_s: float = 0.0) -> dict[str, Outlook]:
+        p = np.zeros(len(NEXT_ACTIONS))
+        p[NEXT_ACTIONS.index("leave")] = next(self._p_leave)
+        return {name: Outlook(p, np.float64(0.1)) for name in ("short_term", "medium_term")}  # type: ignore[arg-type]
+
+
+def test_a_signal_goes_on_within_its_dead_band_whichever_worker_looks(home: Path) -> None:
+    allow(home, msgspec.structs.replace(EAGER, signal_types=["start_workflow"]))
+    wavering = Wavering(0.09, 0.11, 0.09, 0.07, 0.09)
+    for second in range(5):
+        put(home, ("a", "add_to_cart", second))
+        duty(home, next_action=wavering).step(NOON_US + second * 1_000_000)
+    assert [row[3] for row in table(home, SIGNALS)] == [2, 3]
+
+
 def test_a_stale_event_causes_nothing_but_is_passed(home: Path) -> None:
     put(home, ("a", "add_to_cart", 0))
     worker = leaving(home)
