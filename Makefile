@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: run test slow torture conformance attack soak setup lint bench lock clean
+.PHONY: run test slow torture conformance attack soak setup lint bench lock beacon clean
 
 run: setup
 	$(BIN)/attune up $(ARGS)
@@ -70,6 +70,10 @@ lock:
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra services \
 		--no-emit-index-url --no-annotate --no-header --no-emit-package attune -c requirements.lock \
 		-o requirements.services.lock pyproject.toml
+
+# The script of the pages, with Node; what is built is committed, and nothing else needs Node.
+beacon:
+	cd services/beacon/web && npm ci && npm run build
 
 clean:
 	rm -rf $(VENV) .attune .pytest_cache .mypy_cache .ruff_cache

@@ -27,10 +27,10 @@ def test_the_wheel_holds_the_floors_and_the_files_they_read(unpacked: Path) -> N
     inside = {p.name for p in unpacked.iterdir() if not p.name.endswith(".dist-info")}
     assert inside == {"models", "infra", "flows", "services", "feature_repo"}
     stores = ("feature_repo/feature_store.yaml", "feature_repo/scale/feature_store.yaml")
-    for file in ("flows/prefect.yaml", "flows/reports/base.html.j2", *stores):
+    for file in ("flows/prefect.yaml", "flows/reports/base.html.j2", "services/beacon/web/dist/attune.js", *stores):
         assert (unpacked / file).is_file(), file
     suffixes = {p.suffix for p in unpacked.rglob("*") if p.is_file() and ".dist-info" not in str(p)}
-    assert suffixes <= {".py", ".yaml", ".sql", ".j2", ""}
+    assert suffixes <= {".py", ".yaml", ".sql", ".j2", ".js", ".mjs", ".ts", ""}
 
 
 def test_the_commands_run_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from services.api import (
 )
 from services.api.collaborators import Collaborators, Observer, Unobserved
 from services.api.unknown_fields import told_of_unknown
+from services.beacon import files as beacon_files
 from services.delivery.seals import Seals
 from services.http import asgi, docs_page
 from services.http.access_log import access_log
@@ -84,6 +85,7 @@ class App:
             "/livez": Page(asgi.JSON, lambda: (200, b'{"status":"alive"}')),
             "/readyz": Page(asgi.JSON, self._readiness),
             "/openapi.json": Page(asgi.JSON, lambda: (200, documents.current().document)),
+            **beacon_files.pages(),
             **dict.fromkeys(("/docs", "/"), Page(docs_page.HTML, lambda: (200, documents.current().page))),
         }
         settings = shared.settings

@@ -174,9 +174,9 @@ def _too_large(limit: int) -> Refusal:
 async def reply(
     send: Send, status: int, body: bytes, media_type: bytes = JSON, headers: Headers = (), *, head: bool = False
 ) -> None:
-    """Send a whole answer; `head` leaves the body out, as HEAD wants it, and 204 has none."""
+    """Send a whole answer; `head` leaves the body out, as HEAD wants it; 204 and 304 have none."""
     fields = [*headers]
-    if status != 204:
+    if status not in (204, 304):
         fields += (b"content-type", media_type), (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": b"" if head else body})

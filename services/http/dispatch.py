@@ -9,7 +9,7 @@ from services.http import asgi, cors
 from services.http.access_log import ELSEWHERE, AccessLog
 from services.http.endpoints import Endpoints
 from services.http.guard import Guard
-from services.http.problems import Refusal
+from services.http.problems import Headers, Refusal
 from services.http.request_ids import HEADER, RequestIds
 from services.http.router import Router
 
@@ -21,10 +21,11 @@ ONCE: Final = frozenset(
 
 
 class Page(NamedTuple):
-    """Page to look at without a key: `render` gives status and body."""
+    """Page to look at without a key: `render` gives status and body; with an ``ETag`` among `headers` it is sent once."""
 
     media_type: bytes
     render: Callable[[], tuple[int, bytes]]
+    headers: Headers = ()
 
 
 class Dispatcher:
@@ -59,7 +60,7 @@ class Dispatcher:
         elif match is not None:
             await self._guard.answer(match, scope, receive, send, fields, request_id)
         elif (page := self._pages.get(path)) is not None:
-            await _show(page, method, send, request_id)
+            await _show(page, method, fields, send, request_id)
         elif methods := self._router.methods(path, raw_path):
             if cors.is_preflight(method, fields):
                 await self._guard.preflight(methods, send, fields, request_id)
@@ -83,12 +84,15 @@ def is_ambiguous(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     return len(seen) != len(set(seen))
 
 
-async def _show(page: Page, method: str, send: Send, request_id: bytes) -> None:
+async def _show(page: Page, method: str, fields: asgi.Fields, send: Send, request_id: bytes) -> None:
     if method not in ("GET", "HEAD"):
         await _refuse_method("GET, HEAD", send, request_id)
         return
     status, body = page.render()
-    await asgi.reply(send, status, body, page.media_type, ((HEADER, request_id),), head=method == "HEAD")
+    headers = ((HEADER, request_id), *page.headers)
+    if (known := fields.get(b"if-none-match")) is not None and (b"etag", known.removeprefix(b"W/")) in page.headers:
+        status, body = 304, b""
+    await asgi.reply(send, status, body, page.media_type, headers, head=method == "HEAD")
 
 
 async def _refuse_method(allowed: str, send: Send, request_id: bytes) -> None:

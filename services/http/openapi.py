@@ -22,6 +22,9 @@ _PAGES: Final = {
     "/metrics": ("Prometheus metrics", "text/plain"),
     "/openapi.json": ("This document", "application/json"),
     "/docs": ("This document, to read", "text/html"),
+    "/attune/attune.js": ("The beacon, for pages", "text/javascript"),
+    "/attune/attune.mjs": ("The beacon, as a module", "text/javascript"),
+    "/.well-known/gpc.json": ("Global Privacy Control is heeded", "application/json"),
 }
 _LICENSE: Final = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 _TAGS: Final = {
@@ -145,5 +148,5 @@ def _page(path: str, summary: str, media: str) -> dict[str, Any]:
         responses["503"] = {"description": "Not ready yet.", "content": {media: {}}}
     refused = {"application/problem+json": {"schema": ref("Problem")}}
     responses["405"] = {"description": f"{TITLES[405]}.", "content": refused}
-    name = path.strip("/").replace(".", "_")
+    name = re.sub(r"\W+", "_", path).strip("_")
     return {"operationId": name, "tags": ["service"], "summary": summary, "security": [], "responses": responses}

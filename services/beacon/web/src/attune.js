@@ -1,0 +1,183 @@
+/** The beacon: one object, `attune`, that is still until `init`. */
+import { makeAttention } from "./attention.js";
+import { capture, defined, ofPage } from "./capture.js";
+import { makeDelivery, post } from "./delivery.js";
+import { follow } from "./pages.js";
+import { makeSession, newId } from "./session.js";
+import { attempt, makeStore } from "./store.js";
+import { FIELDS } from "./vocabulary.js";
+import { define } from "./widget.js";
+
+/**
+ * @typedef {{ key: string, url?: string, consent?: string, ga4?: boolean | string, bots?: boolean | string, user?: string, token?: string }} Options
+ * @typedef {{ decision_id: string, items: { item_id: string, score: number }[], intent: unknown, degraded: string[] }} Answer
+ * @typedef {typeof attune} Attune
+ * @typedef {import("./capture.js").Seen} Seen
+ */
+const ROBOT = /bot|crawl|spider|headless/i;
+
+/** @type {{ name: string, listener: (what: any) => void }[]} */
+let listeners = [];
+/** @param {string} name @param {unknown} what */
+const tell = (name, what) => listeners.forEach((one) => one.name === name && attempt(() => one.listener(what)));
+
+/** @type {Options | undefined} */
+let options;
+let to = { url: "", key: "" };
+let state = "pending";
+/** @type {ReturnType<typeof makeSession>} */
+let session;
+/** @type {ReturnType<typeof makeStore>} */
+let store;
+/** @type {ReturnType<typeof makeDelivery>} */
+let delivery;
+/** @type {Seen | undefined} */
+let page;
+/** @type {string | undefined} */
+let draft;
+/** @type {AbortController} */
+let ended;
+const attention = makeAttention(() => measure(true));
+
+/** Whether an option is on; as an attribute it may be empty. @param {unknown} option */
+const isOn = (option) => (option ?? false) !== false;
+const isSilent = () => !options || state === "denied";
+
+/** @param {string} type @param {Record<string, unknown>} fields @param {string} [id] @param {boolean} [isDraft] */
+function put(type, fields, id, isDraft) {
+  const known = Object.fromEntries(FIELDS.map((name) => [name, fields[name]]));
+  const decision_id = fields.decision_id ?? session.decisionOf(fields.item_id);
+  const event = defined({ event_id: id ?? newId(), type, ts: new Date().toISOString(), ...session.fields(), ...known, decision_id });
+  session.add(event);
+  store.put(event, isDraft);
+  return event;
+}
+
+/** Tell how the page's item was looked at; while that goes on, under an id that stays. @param {boolean} isDraft */
+function measure(isDraft) {
+  if (isSilent() || !page?.item_id) return;
+  const measures = attention.measures();
+  if (measures.dwell_ms < 100) return;
+  const { item_id, category, price } = page;
+  const event = put("item_engagement", { item_id, category, price, ...measures }, (draft ??= newId()), isDraft);
+  if (isDraft) return;
+  draft = undefined;
+  tell("event", event);
+}
+
+/** Look at the page, a new one or one that is shown again. */
+function begin() {
+  if (isSilent()) return;
+  const { seen, element } = ofPage();
+  page = seen;
+  if (seen) attune.track(seen.type, seen);
+  watch(element);
+}
+
+/** @param {Element} [element] */
+function watch(element) {
+  if (document.visibilityState === "visible") attention.begin(element ?? document.querySelector("[data-attune-item]") ?? undefined);
+}
+
+function pause() {
+  attention.end();
+  measure(false);
+  if (!isSilent()) delivery.last();
+}
+
+export const attune = {
+  /** Begin. @param {Options} given */
+  init(given) {
+    if (options || ((navigator.webdriver || ROBOT.test(navigator.userAgent)) && !isOn(given.bots))) return;
+    options = given;
+    to = { url: (given.url ?? "").replace(/\/$/, ""), key: given.key };
+    store = makeStore((n) => tell("refused", { dropped: n }));
+    delivery = makeDelivery(to, store, tell);
+    session = makeSession(given.user);
+    attune.consent(given.consent ?? "granted");
+    const about = { page: () => page, enlarged: attention.enlarged, ga4: isOn(given.ga4) };
+    const start = () => {
+      begin();
+      ended = new AbortController();
+      attention.listen(ended.signal);
+      follow({ begin, pause, resume: watch }, ended.signal);
+      capture(heard, about, ended.signal);
+      define(attune);
+    };
+    document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();
+  },
+
+  /** Tell of something that the visitor did. @param {string} type @param {Record<string, unknown>} [fields] */
+  track(type, fields = {}) {
+    if (isSilent()) return;
+    tell("event", put(type, fields));
+    delivery.schedule();
+  },
+
+  /** Items for this page; undefined where there is no answer. @param {Record<string, any>} [asked] @returns {Promise<Answer | undefined>} */
+  async recommend({ signal, ...asked } = {}) {
+    if (isSilent() || !options) return undefined;
+    const body = { item_id: page?.item_id, ...asked, key: to.key, user_id: session.fields().user_id, visitor_token: options.token, session_data: session.data() };
+    try {
+      const reply = await post(to.url + "/v1/page", JSON.stringify(body), { signal });
+      const answer = await reply.json();
+      if (reply.ok) {
+        answer.items.forEach((/** @type {{ item_id: string }} */ item) => session.shown(item.item_id, answer.decision_id));
+        tell("answer", answer);
+        return answer;
+      }
+      if (answer.pointer === "/visitor_token" && options.token) {
+        options.token = undefined;
+        return attune.recommend({ signal, ...asked });
+      }
+      tell("refused", answer);
+    } catch {
+      // no answer: the page stays as it is
+    }
+    return undefined;
+  },
+
+  /** `session_data`, as the shop's server may hand it on. */
+  session: () => (isSilent() ? undefined : session.data()),
+
+  /** Say whether the visitor consents. @param {string} given granted, pending or denied */
+  consent(given) {
+    state = /** @type {any} */ (navigator).globalPrivacyControl ? "denied" : given;
+    if (!options) return;
+    const granted = state === "granted";
+    if (granted || state === "denied") [session, store].forEach((one) => one.persist(granted));
+    delivery.turn(granted);
+  },
+
+  /** Say, by a token of the shop's server, who the visitor is. @param {string} token */
+  identify(token) {
+    if (options) options.token = token;
+  },
+
+  /** Hear of `event`, `sent`, `refused` or `answer`. @param {string} name @param {(what: any) => void} listener @returns {() => unknown} */
+  on(name, listener) {
+    const one = { name, listener };
+    listeners.push(one);
+    return () => (listeners = listeners.filter((other) => other !== one));
+  },
+
+  /** Send now what waits. @returns {Promise<void>} */
+  flush: async () => (isSilent() ? undefined : delivery.flush()),
+
+  /** End; what waits is sent first. */
+  stop() {
+    if (!options) return;
+    pause();
+    ended?.abort();
+    delivery.turn(false);
+    options = undefined;
+  },
+};
+
+/** Take what the page's marks or its dataLayer say; the latter may name the page's item. @param {Seen} seen */
+function heard(seen) {
+  if (!page && seen.type === "item_view") page = seen;
+  attune.track(seen.type, seen);
+}
+
+export default attune;

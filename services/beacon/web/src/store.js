@@ -1,0 +1,131 @@
+/**
+ * Outbox in two tiers. localStorage is written at once, so that a fast navigation loses nothing; IndexedDB survives a killed
+ * browser, where localStorage forgets its last seconds. What is in either is there until the service has given its verdict.
+ *
+ * @typedef {{ event: Record<string, unknown>, at: number, draft?: boolean }} Kept  `at`: milliseconds, when it was written
+ */
+
+const WORD = "attune.o.";
+const MOST = 500;
+const LONGEST_MS = 7 * 864e5;
+const DRAFT_MS = 10_000;
+
+/** Call something that a browser may forbid. @template T @param {() => T} work @returns {T | undefined} */
+export function attempt(work) {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
+
+/** @returns {Promise<IDBDatabase | undefined>} undefined where there is no IndexedDB */
+function openDatabase() {
+  return new Promise((done) => {
+    const request = attempt(() => indexedDB.open("attune", 1));
+    if (!request) return done(undefined);
+    request.onupgradeneeded = () => request.result.createObjectStore("outbox");
+    request.onsuccess = () => {
+      const database = request.result;
+      database.onversionchange = () => database.close();
+      done(database);
+    };
+    request.onerror = request.onblocked = () => done(undefined);
+  });
+}
+
+/** @param {(n: number) => void} dropped is told how many events were thrown away */
+export function makeStore(dropped) {
+  /** @type {Map<string, Kept>} */
+  const memory = new Map();
+  let persistent = false;
+  const database = /** @type {{ _open?: Promise<IDBDatabase | undefined> }} */ ({});
+
+  /** @param {(outbox: IDBObjectStore) => void} work @returns {Promise<boolean>} whether it could begin */
+  async function inDatabase(work) {
+    const opened = await (database._open ??= openDatabase());
+    const begun = opened && attempt(() => {
+      work(opened.transaction("outbox", "readwrite", { durability: "relaxed" }).objectStore("outbox"));
+      return true;
+    });
+    return !!begun;
+  }
+
+  const words = () => attempt(() => Object.keys(localStorage).filter((name) => name.startsWith(WORD))) ?? [];
+
+  /** @param {string} id @param {Kept} kept */
+  function write(id, kept) {
+    attempt(() => localStorage.setItem(WORD + id, JSON.stringify(kept)));
+    inDatabase((outbox) => outbox.put(kept, id));
+  }
+
+  /** @param {string[]} ids */
+  function remove(ids) {
+    for (const id of ids) {
+      memory.delete(id);
+      attempt(() => localStorage.removeItem(WORD + id));
+    }
+    if (persistent && ids.length) inDatabase((outbox) => ids.forEach((id) => outbox.delete(id)));
+  }
+
+  /** @param {string[]} ids */
+  function drop(ids) {
+    remove(ids);
+    if (ids.length) dropped(ids.length);
+  }
+
+  /** Take over what other pages of the shop left behind. */
+  async function load() {
+    for (const word of words()) {
+      const kept = attempt(() => JSON.parse(localStorage.getItem(word) ?? ""));
+      if (kept) memory.set(word.slice(WORD.length), kept);
+    }
+    await inDatabaseAll((id, kept) => memory.has(id) || memory.set(id, kept));
+  }
+
+  /** @param {(id: string, kept: Kept) => void} found */
+  const inDatabaseAll = (found) =>
+    new Promise((/** @type {(nothing?: unknown) => void} */ done) => {
+      inDatabase((outbox) => {
+        const cursor = outbox.openCursor();
+        cursor.onerror = () => done();
+        cursor.onsuccess = () => {
+          const at = cursor.result;
+          if (!at) return done();
+          found(String(at.key), at.value);
+          at.continue();
+        };
+      }).then((begun) => (begun ? setTimeout(done, 1000) : done()));
+    });
+
+  return {
+    /** @param {Record<string, unknown>} event @param {boolean} [draft] whether it is still being measured */
+    put(event, draft) {
+      const id = String(event.event_id);
+      const kept = { event, at: Date.now(), ...(draft && { draft }) };
+      memory.delete(id);
+      memory.set(id, kept);
+      if (persistent) write(id, kept);
+      if (memory.size > MOST) {
+        drop([...memory.keys()].slice(0, memory.size - MOST));
+      }
+    },
+    remove,
+    load,
+    /** Events to send: all but the drafts that are written every second, and what has become too old. */
+    ready() {
+      const now = Date.now();
+      drop([...memory].filter(([, kept]) => now - kept.at > LONGEST_MS).map(([id]) => id));
+      return [...memory].filter(([, kept]) => !kept.draft || now - kept.at > DRAFT_MS).map(([, kept]) => kept.event);
+    },
+    /** @param {boolean} on whether anything may be kept on the visitor's machine; if not, what is there goes */
+    persist(on) {
+      persistent = on;
+      if (on) return memory.forEach((kept, id) => write(id, kept));
+      memory.clear();
+      words().forEach((word) => attempt(() => localStorage.removeItem(word)));
+      database._open = undefined;
+      attempt(() => indexedDB.deleteDatabase("attune"));
+    },
+  };
+}

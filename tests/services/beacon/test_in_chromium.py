@@ -1,0 +1,174 @@
+"""The beacon in a real browser: what a visitor does arrives, and the widget shows what goes with it."""
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from infra.settings import Settings
+from infra.store.embedded.connection import connect
+from services.api.app import App, build_app
+from services.http import partners
+from tests.services.beacon.chromium import Browser
+from tests.waiting import PATIENCE_S, free_port, until
+
+ITEM = """<!doctype html><title>shop</title>
+<main data-attune-page="item_view" data-attune-item="{item}" data-attune-category="shoes" data-attune-price="79">
+<button data-attune-event="add_to_cart">add</button>
+<form data-attune-search><input type=search value="canary-typed"></form></main>
+<attune-items limit="3"><template><a data-bind="item_id" href="/item?{item_id}"></a></template></attune-items>
+<script defer src="URL/attune/attune.js" data-key="KEY" data-bots MORE></script>"""
+
+KEPT = """new Promise((done) => {
+  const request = indexedDB.open("attune");
+  request.onsuccess = () => {
+    const keys = request.result.transaction("outbox").objectStore("outbox").getAllKeys();
+    keys.onsuccess = () => (request.result.close(), done(keys.result));
+  };
+})"""
+
+
+class Shop:
+    """A shop's pages on one port of loopback, the service on another."""
+
+    def __init__(self, home: Path, pages: Path) -> None:
+        self.home, self.pages = home, pages
+        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(pages))
+        handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=self.server.serve_forever).start()
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        scopes, now_us = ("events:write", partners.PAGE), time.time_ns() // 1000
+        self.key = partners.add(home, "shop", now_us, "pk", scopes=scopes, origins=[self.address])
+        self.port = free_port()
+        self.asked: list[tuple[str, str]] = []
+        self.running: tuple[uvicorn.Server, threading.Thread] | None = None
+
+    def page(self, name: str, more: str = "", text: str = ITEM, item: str = "sku-00001") -> str:
+        """Address of a new page."""
+        told = {"{item}": item, "URL": f"http://127.0.0.1:{self.port}", "KEY": self.key, "MORE": more}
+        for word, value in told.items():
+            text = text.replace(word, value)
+        (self.pages / name).write_text(text)
+        return f"{self.address}/{name}"
+
+    def serve(self) -> None:
+        """Start the service."""
+        app: App = build_app(Settings(home=self.home))
+
+        async def watched(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                self.asked.append((scope["method"], scope["path"]))
+            await app(scope, receive, send)
+
+        server = uvicorn.Server(uvicorn.Config(watched, "127.0.0.1", self.port, log_level="error"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        until(lambda: server.started, "the service does not start")
+        self.running = server, thread
+
+    def close(self) -> None:
+        """Stop both."""
+        self.server.shutdown()
+        self.server.server_close()
+        if self.running:
+            self.running[0].should_exit = True
+            self.running[1].join(PATIENCE_S)
+
+    def events(self, columns: str = "event_type") -> list[tuple[Any, ...]]:
+        """Browser events on record."""
+        return connect(self.home).execute(f"SELECT {columns} FROM events WHERE browser = 1 ORDER BY seq").fetchall()
+
+
+@pytest.fixture
+def shop(crowned: Path, tmp_path: Path) -> Iterator[Shop]:
+    home = Path(shutil.copytree(crowned, tmp_path / "home"))
+    (tmp_path / "pages").mkdir()
+    opened = Shop(home, tmp_path / "pages")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    opened = Browser(tmp_path / "profile")
+    yield opened
+    opened.close()
+
+
+def test_what_a_visitor_does_arrives_and_the_widget_shows_what_goes_with_it(browser: Browser, shop: Shop) -> None:
+    shop.serve()
+    browser.open(shop.page("item.html"))
+    until(lambda: browser.value("document.querySelectorAll('attune-items > a').length") == 3, "the widget shows nothing")
+    for step in range(20):
+        browser.mouse("mouseMoved", 100 + 5 * step, 300)
+    browser.click("[data-attune-event]")
+    shown = browser.value(
+        "[...document.querySelectorAll('attune-items > a')].map(a => [a.textContent, a.getAttribute('href')])"
+    )
+    assert all(href == f"/item?{item}" for item, href in shown)
+    until(lambda: browser.value("attune.session().events.find(e => e.dwell_ms > 900) !== undefined"), "no dwell")
+    browser.open("about:blank")
+    until(lambda: len(shop.events()) >= 3, "not all events arrive")
+    rows = shop.events("event_type, item_id, price, dwell_ms, cursor_distance_px, device")
+    kinds = {row[0]: row for row in rows}
+    assert sorted(kinds) == ["add_to_cart", "item_engagement", "item_view"]
+    assert {row[1:3] for row in rows} == {("sku-00001", 79.0)}
+    assert kinds["item_engagement"][3] >= 900
+    assert kinds["item_engagement"][4] > 50
+    methods = {method for method, path in shop.asked if path.startswith("/v1/")}
+    assert methods == {"POST"}  # no browser asked beforehand
+    assert "canary-typed" not in json.dumps(rows)
+    decided = connect(shop.home).execute("SELECT context FROM decisions").fetchall()
+    assert all(json.loads(context).get("door") == "page" for (context,) in decided)
+
+
+def test_who_does_not_consent_leaves_nothing_here_and_sends_nothing(browser: Browser, shop: Shop) -> None:
+    shop.serve()
+    kept = "[Object.keys(localStorage).length, Object.keys(sessionStorage).length]"
+    browser.open(shop.page("denied.html", "data-consent=denied"))
+    browser.click("[data-attune-event]")
+    browser.value("attune.flush()")
+    assert browser.value(kept) == [0, 0]
+    assert [path for _, path in shop.asked if path.startswith("/v1/")] == []
+    browser.open(shop.page("pending.html", "data-consent=pending"))
+    browser.click("[data-attune-event]")
+    assert browser.value(kept) == [0, 0]
+    assert [path for _, path in shop.asked if path == "/v1/visits"] == []
+    browser.value("attune.consent('granted')")
+    until(lambda: len(shop.events()) >= 2, "what waited for consent does not arrive")
+
+
+@pytest.mark.slow
+def test_a_killed_browser_loses_nothing_while_the_collector_is_down(shop: Shop, tmp_path: Path) -> None:
+    shop.serve()
+    text = ITEM.replace('src="URL/attune/attune.js"', f'src="{shop.address}/attune.js" data-url="URL"')
+    shutil.copy(Path(__file__).parents[3] / "services/beacon/web/dist/attune.js", shop.pages / "attune.js")
+    url = shop.page("item.html", text=text)
+    assert shop.running is not None
+    shop.running[0].should_exit = True
+    shop.running[1].join(PATIENCE_S)
+    sent: set[str] = set()
+    for _ in range(10):
+        browser = Browser(tmp_path / "profile")
+        try:
+            browser.open(url)
+            browser.click("[data-attune-event]")
+            until(lambda: len(set(browser.value(KEPT)) - sent) >= 2, "nothing is kept")  # noqa: B023
+            sent |= set(browser.value(KEPT))
+        finally:
+            browser.kill()
+    shop.serve()
+    browser = Browser(tmp_path / "profile")
+    browser.open(url)
+    until(lambda: {row[0].lstrip("\x1f") for row in shop.events("event_id")} >= sent, "events are lost")
+    browser.close()
+    assert sum(kind == "add_to_cart" for (kind,) in shop.events()) == 10
