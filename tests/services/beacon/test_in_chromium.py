@@ -120,7 +120,7 @@ def test_what_a_visitor_does_arrives_and_the_widget_shows_what_goes_with_it(brow
     until(lambda: len(shop.events()) >= 3, "not all events arrive")
     rows = shop.events("event_type, item_id, price, dwell_ms, cursor_distance_px, device")
     kinds = {row[0]: row for row in rows}
-    assert sorted(kinds) == ["add_to_cart", "item_engagement", "item_view"]
+    assert sorted(row[0] for row in rows) == ["add_to_cart", "item_engagement", "item_view"]
     assert {row[1:3] for row in rows} == {("sku-00001", 79.0)}
     assert kinds["item_engagement"][3] >= 900
     assert kinds["item_engagement"][4] > 50
@@ -142,9 +142,31 @@ def test_who_does_not_consent_leaves_nothing_here_and_sends_nothing(browser: Bro
     browser.open(shop.page("pending.html", "data-consent=pending"))
     browser.click("[data-attune-event]")
     assert browser.value(kept) == [0, 0]
-    assert [path for _, path in shop.asked if path == "/v1/visits"] == []
+    assert [path for _, path in shop.asked if path.startswith("/v1/")] == []
     browser.value("attune.consent('granted')")
     until(lambda: len(shop.events()) >= 2, "what waited for consent does not arrive")
+
+
+LD = """<!doctype html><script type="application/ld+json">{"@graph": [{"@type": "Product", "sku": "LD-1", "category": "boots",
+"offers": {"price": "12.5"}}]}</script><a id=on>on</a><script>
+dataLayer = ["view_item", "add_to_cart"].map((event, n) => ({event, ecommerce: {items: [{item_id: "GA-" + n}]}}))
+addEventListener("pageshow", (e) => { if (e.persisted) window.restored = true })
+</script><script defer src="URL/attune/attune.js" data-key="KEY" data-bots MORE></script>"""
+
+
+def test_a_page_has_one_source_and_each_time_it_is_shown_is_one_view(browser: Browser, shop: Shop) -> None:
+    shop.serve()
+    first = shop.page("ld.html", "data-ga4", LD)
+    browser.open(first)
+    until(lambda: len(shop.events()) >= 2, "JSON-LD and dataLayer are not read")
+    assert sorted(shop.events("event_type, item_id")) == [("add_to_cart", "GA-1"), ("item_view", "LD-1")]
+    assert shop.events("price, category")[0] == (12.5, "boots")
+    browser.value("history.pushState({}, '', '/ld.html?another'); history.pushState({}, '', '/ld.html?another#part')")
+    until(lambda: shop.events().count(("item_view",)) == 2, "another page of the same script is no view")
+    browser.open(shop.page("next.html", text="<title>next</title>"))
+    browser.value("history.back()")
+    until(lambda: browser.value("window.restored") is True, "the page does not come back from the cache")
+    until(lambda: shop.events().count(("item_view",)) == 3, "a page that is shown again is no view")
 
 
 @pytest.mark.slow

@@ -81,13 +81,13 @@ export function makeAttention(changed) {
       timer = setInterval(tick, 1000);
       soon();
     },
-    /** End the span. */
+    /** End the span; whether there was one. */
     end() {
       settle();
+      const was = running;
       running = false;
       clearInterval(timer);
-      cancelAnimationFrame(frame);
-      frame = 0;
+      return was;
     },
     /** @param {number} scale to which a picture was enlarged */
     enlarged(scale) {

@@ -58,8 +58,7 @@ function measure(isDraft) {
   if (isSilent() || !page?.item_id) return;
   const measures = attention.measures();
   if (measures.dwell_ms < 100) return;
-  const { item_id, category, price } = page;
-  const event = put("item_engagement", { item_id, category, price, ...measures }, (draft ??= newId()), isDraft);
+  const event = put("item_engagement", { ...page, ...measures }, (draft ??= newId()), isDraft);
   if (isDraft) return;
   draft = undefined;
   tell("event", event);
@@ -80,8 +79,7 @@ function watch(element) {
 }
 
 function pause() {
-  attention.end();
-  measure(false);
+  if (attention.end()) measure(false);
   if (!isSilent()) delivery.last();
 }
 
@@ -116,7 +114,7 @@ export const attune = {
 
   /** Items for this page; undefined where there is no answer. @param {Record<string, any>} [asked] @returns {Promise<Answer | undefined>} */
   async recommend({ signal, ...asked } = {}) {
-    if (isSilent() || !options) return undefined;
+    if (!options || state !== "granted") return undefined;
     const body = { item_id: page?.item_id, ...asked, key: to.key, user_id: session.fields().user_id, visitor_token: options.token, session_data: session.data() };
     try {
       const reply = await post(to.url + "/v1/page", JSON.stringify(body), { signal });

@@ -9,7 +9,7 @@ const MOST = 100;
 const WORD = "attune.v";
 const EVENTS = "attune.e";
 const SEARCH = /\b(google|bing|duckduckgo|yahoo|baidu|yandex)\./;
-const SOCIAL = /\b(facebook|instagram|t\.co|tiktok|pinterest|reddit|youtube)\b/;
+const SOCIAL = /\b(facebook|instagram|t\.co|tiktok|pinterest|reddit)\b/;
 
 export const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(36).padStart(2, "0")).join("");
 

@@ -19,6 +19,9 @@ export function attempt(work) {
   }
 }
 
+/** Whether nobody measures any more. @param {Kept | undefined} kept */
+const isReady = (kept) => kept && (!kept.draft || Date.now() - kept.at > DRAFT_MS);
+
 /** @returns {Promise<IDBDatabase | undefined>} undefined where there is no IndexedDB */
 function openDatabase() {
   return new Promise((done) => {
@@ -78,9 +81,9 @@ export function makeStore(dropped) {
   async function load() {
     for (const word of words()) {
       const kept = attempt(() => JSON.parse(localStorage.getItem(word) ?? ""));
-      if (kept) memory.set(word.slice(WORD.length), kept);
+      if (isReady(kept)) memory.set(word.slice(WORD.length), kept);
     }
-    await inDatabaseAll((id, kept) => memory.has(id) || memory.set(id, kept));
+    await inDatabaseAll((id, kept) => memory.has(id) || (isReady(kept) && memory.set(id, kept)));
   }
 
   /** @param {(id: string, kept: Kept) => void} found */
@@ -114,9 +117,8 @@ export function makeStore(dropped) {
     load,
     /** Events to send: all but the drafts that are written every second, and what has become too old. */
     ready() {
-      const now = Date.now();
-      drop([...memory].filter(([, kept]) => now - kept.at > LONGEST_MS).map(([id]) => id));
-      return [...memory].filter(([, kept]) => !kept.draft || now - kept.at > DRAFT_MS).map(([, kept]) => kept.event);
+      drop([...memory].filter(([, kept]) => Date.now() - kept.at > LONGEST_MS).map(([id]) => id));
+      return [...memory.values()].filter(isReady).map((kept) => kept.event);
     },
     /** @param {boolean} on whether anything may be kept on the visitor's machine; if not, what is there goes */
     persist(on) {
