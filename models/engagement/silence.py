@@ -57,6 +57,8 @@ def left_lying(session: LiveSession) -> Left | None:
     events = session.events[int(bought[-1]) + 1 :] if len(bought) else session.events
     kinds = events["event_type"]
     in_cart = cart_and_bought(events)[0]
+    if len(bought) and not in_cart:
+        return None  # a look at the order, or around, is nothing left lying
     if (kinds == EventType.CHECKOUT_VIEW).any() and (in_cart or not (kinds == EventType.REMOVE_FROM_CART).any()):
         return Left("checkout", _names(session, in_cart))
     if in_cart:
@@ -65,6 +67,18 @@ def left_lying(session: LiveSession) -> Left | None:
     if len(compared) >= LEAST_COMPARED:
         return Left("comparison", _names(session, list(dict.fromkeys(reversed(compared.tolist())))))
     return None
+
+
+def put_in_at_us(session: LiveSession) -> int:
+    """Instant of the newest thing put into the cart, else of the session's beginning: a purchase since then settles it.
+
+    Raises
+    ------
+    IndexError
+        If the session is empty.
+    """
+    put_in = np.flatnonzero(session.events["event_type"] == EventType.ADD_TO_CART)
+    return int(session.events["occurred_at_us"][put_in[-1] if len(put_in) else 0])
 
 
 def _names(session: LiveSession, items: Sequence[int]) -> list[str]:

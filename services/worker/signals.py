@@ -179,8 +179,11 @@ class SignalDuty:
 
         def work(transaction: Transaction) -> None:
             for user, (one, _) in due.items():
-                goes_on = self._silences.go_on(transaction, one, position, now_us)  # else she has come back
-                if goes_on and user in considered and self._decide(considered[user], now_us, transaction):
+                if not self._silences.go_on(transaction, one, position, now_us) or user not in considered:
+                    continue  # she has come back, or nothing may be decided about her
+                each = considered[user]
+                is_over = self._silences.is_settled(transaction, user, each.session)
+                if is_over or self._decide(each, now_us, transaction):
                     self._silences.end(transaction, user)
 
         self._store.write(work)

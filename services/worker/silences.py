@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from infra.store.protocol import Store, Transaction
 from infra.store.statements import silences as sql
-from models.engagement.silence import SECOND_US, newest_step_s, next_step_s
+from models.engagement.silence import SECOND_US, newest_step_s, next_step_s, put_in_at_us
+from models.live_session import LiveSession
 
 
 class Open(NamedTuple):
@@ -69,6 +70,10 @@ class Silences:
         if step_s is None:
             return transaction.execute(sql.END, found) == 1
         return transaction.execute(sql.GO_ON, (one.since_us + step_s * SECOND_US, *found)) == 1
+
+    def is_settled(self, transaction: Transaction, user_id: str, session: LiveSession) -> bool:
+        """Whether what lies there has been bought: shops tell of orders in sessions of their own, and late."""
+        return bool(transaction.read(sql.HAS_BOUGHT, (user_id, put_in_at_us(session))))
 
     def end(self, transaction: Transaction, user_id: str) -> None:
         """End a silence: one signal comes of it at most."""

@@ -12,6 +12,10 @@ BEGIN: Final = (
 _HAS_COME_BACK: Final = "SELECT 1 FROM events WHERE user_id = {} AND browser IN (0, 1) AND seq > ?"
 # Whether a visitor did anything behind an event of the log: (user_id, after_seq).
 HAS_COME_BACK: Final = f"{_HAS_COME_BACK.format('?')} LIMIT 1"
+# Whether a visitor has bought since an instant, in whatever session: (user_id, since_us).
+HAS_BOUGHT: Final = (
+    "SELECT 1 FROM events WHERE user_id = ? AND browser IN (0, 1) AND event_type = 'purchase' AND occurred_at_us >= ? LIMIT 1"
+)
 # Who is to be looked at again, without those who have come back, by when: (now_us, after_seq, limit).
 DUE: Final = (
     "SELECT user_id, partner, cause_seq, since_us, utc_offset_min, due_at_us FROM silences WHERE due_at_us <= ? "

@@ -123,6 +123,8 @@ def test_a_cart_left_lying_causes_one_reminder_when_it_has_lain_long_enough(home
         (["spec_compare"], []),
         (["add_to_cart", "remove_from_cart"], []),
         (["add_to_cart", "purchase"], []),
+        (["add_to_cart", "purchase", "checkout_view"], []),
+        (["purchase", *["spec_compare"] * 2], []),
         (["add_to_cart", "purchase", "add_to_cart"], [("start_workflow", 300)]),
         (["search_refine"] * 4, [("proactive_support", 60)]),
         (["item_view"] * 9, []),
@@ -180,6 +182,23 @@ def test_a_silence_that_the_worker_slept_through_is_passed_over(home: Path) -> N
     assert (len(table(home, SIGNALS)), table(home, TIMERS)) == (1, [])
 
 
+@pytest.mark.parametrize(("second", "settled"), [(2, True), (-5, False)])
+def test_an_order_that_the_server_tells_of_late_and_in_a_session_of_its_own_settles_the_cart(
+    home: Path, second: float, settled: bool
+) -> None:
+    put(home, ("a", "add_to_cart", 0), ("a", "item_view", 3))
+    worker = duty(home)
+    worker.step(at(4))
+    writer = open_writer(home, lambda: at(9))
+    ts = np.datetime64(at(second), "us").item().isoformat() + "Z"
+    order = {"event_id": "order", "type": "purchase", "item_id": "sku", "price": 20.0, "ts": ts}
+    writer.append("shop", [to_row(order, "a")]).result(PATIENCE_S)
+    writer.close()
+    for step in STEPS_S:
+        worker.step(at(step + 4))
+    assert (table(home, SIGNALS) == []) is settled
+
+
 def test_old_events_set_no_timer_and_a_late_one_does_not_hide_a_newer(home: Path) -> None:
     put(home, ("old", "add_to_cart", -5000), ("a", "add_to_cart", 0))
     put(home, ("a", "item_view", -50))
@@ -233,12 +252,12 @@ def test_the_silence_of_an_anonymous_visitor_is_the_users(home: Path) -> None:
 
 
 def test_many_silences_are_taken_a_few_at_a_time(home: Path) -> None:
-    put(home, *((f"u{n}", "add_to_cart", 0) for n in range(450)))
+    put(home, *((f"u{n}", "add_to_cart", 0) for n in range(250)))
     worker = duty(home, steps_s=(300,))
     while worker.step(at(1)):
         pass
-    assert [worker.step(at(300)) for _ in range(4)] == [200, 200, 50, 0]
-    assert len(table(home, SIGNALS)) == 450
+    assert [worker.step(at(300)) for _ in range(3)] == [200, 50, 0]
+    assert len(table(home, SIGNALS)) == 250
 
 
 # ---- a simulated shop ------------------------------------------------------------------------------------------------
@@ -267,9 +286,10 @@ def carts_left(frame: pd.DataFrame, idle_s: float) -> tuple[set[str], set[str]]:
     return left, bought
 
 
-def test_a_simulated_shops_carts_are_noticed_within_one_step_and_never_after_the_purchase(home: Path) -> None:
+@pytest.mark.parametrize("n_users", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_simulated_shops_carts_are_noticed_within_one_step_and_never_after_the_purchase(home: Path, n_users: int) -> None:
     allow(home, msgspec.structs.replace(PATIENT, signal_types=["start_workflow"]))
-    frame = one_visit_each(simulate(simulator.ShopConfig(n_users=400, n_items=60, n_days=1, seed=3)).events)
+    frame = one_visit_each(simulate(simulator.ShopConfig(n_users=n_users, n_items=60, n_days=1, seed=3)).events)
     frame["event_id"] = [f"e{n}" for n in range(len(frame))]
     worker, step_us = duty(home), 60_000_000
     begin, end = int(frame["occurred_at_us"].min()), int(frame["occurred_at_us"].max()) + 4_000_000_000
@@ -284,9 +304,9 @@ def test_a_simulated_shops_carts_are_noticed_within_one_step_and_never_after_the
     ids = dict(table(home, "SELECT seq, event_id FROM events"))
     reminded = {ids[seq] for _, kind, seq, silence in table(home, SIGNALS) if silence}
     left, bought = carts_left(frame, 300 + 60)
-    assert len(left) > 15
-    assert len(bought) > 15
-    assert len(left & reminded) >= 0.95 * len(left)
+    assert len(left) >= n_users / 40
+    assert len(bought) > 0
+    assert len(left & reminded) >= 0.95 * len(left), f"{len(left & reminded)} of {len(left)}"
     assert not bought & reminded
     late = "SELECT max(s.created_at_us - e.occurred_at_us) FROM signals s JOIN events e ON e.seq = s.cause_seq"
     assert table(home, late)[0][0] <= (1200 + 60) * 1_000_000
