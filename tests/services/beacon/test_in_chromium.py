@@ -145,6 +145,14 @@ def test_who_does_not_consent_leaves_nothing_here_and_sends_nothing(browser: Bro
     assert [path for _, path in shop.asked if path.startswith("/v1/")] == []
     browser.value("attune.consent('granted')")
     until(lambda: len(shop.events()) >= 2, "what waited for consent does not arrive")
+    signal = "Object.defineProperty(navigator, 'globalPrivacyControl', { value: true })"
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source=signal)
+    browser.open(shop.page("signal.html"))
+    browser.click("[data-attune-event]")
+    browser.value("attune.flush()")
+    assert browser.value(kept) == [0, 0]
+    assert browser.value("performance.getEntriesByType('resource').filter(e => e.name.includes('/v1/')).length") == 0
+    assert browser.value("attune.session()") is None
 
 
 LD = """<!doctype html><script type="application/ld+json">{"@graph": [{"@type": "Product", "sku": "LD-1", "category": "boots",

@@ -2,7 +2,7 @@
  * Delivery of events: in small batches, as plain text with the key in the body, so that a browser asks no preflight and lets
  * the last ones go while the page ends. An event is sent until there is a verdict on it; sent twice, it counts once.
  */
-import { attempt } from "./store.js";
+import { HELD_MS, attempt } from "./store.js";
 
 const PIECE = 30_000;
 const IN_FLIGHT = 60_000;
@@ -37,7 +37,6 @@ function inPieces(events) {
  */
 export function makeDelivery(to, store, tell) {
   const url = to.url + "/v1/visits";
-  const underWay = new Set();
   let bytes = 0;
   let failures = 0;
   let waiting = 0;
@@ -61,7 +60,7 @@ export function makeDelivery(to, store, tell) {
     const body = bodyOf(events);
     const size = body.length;
     bytes += size;
-    events.forEach((event) => underWay.add(event.event_id));
+    events.forEach((event) => store.put(event, true)); // held, so that the next page does not send it as well
     let after = 0;
     try {
       const reply = await post(url, body, { keepalive: bytes < IN_FLIGHT });
@@ -76,18 +75,16 @@ export function makeDelivery(to, store, tell) {
       // no answer: the events stay
     } finally {
       bytes -= size;
-      events.forEach((event) => underWay.delete(event.event_id));
     }
+    events.forEach((event) => store.put(event));
     const pause = Math.min(LONGEST_MS, 500 * 2 ** failures++) * (0.5 + Math.random());
     notBefore = Date.now() + Math.max(after, pause);
     return false;
   }
 
-  const ready = () => store.ready().filter((event) => !underWay.has(event.event_id));
-
   async function sendAll() {
     await store.load();
-    for (const piece of inPieces(ready())) if (!on || !(await send(piece))) break;
+    for (const piece of inPieces(store.ready())) if (!on || !(await send(piece))) break;
   }
 
   async function flush() {
@@ -97,7 +94,7 @@ export function makeDelivery(to, store, tell) {
     if (Date.now() < notBefore) return schedule();
     const alone = navigator.locks;
     await (alone ? alone.request("attune", { ifAvailable: true }, (lock) => lock && sendAll()) : sendAll());
-    if (ready().length) schedule();
+    if (store.ready().length) schedule();
   }
 
   function schedule() {
@@ -107,13 +104,13 @@ export function makeDelivery(to, store, tell) {
   return {
     flush,
     schedule() {
-      if (ready().length < MOST) return schedule();
+      if (store.ready().length < MOST) return schedule();
       flush();
     },
     /** Send what there is at once: the page may end. */
     last() {
       if (!on) return;
-      for (const piece of inPieces(ready())) {
+      for (const piece of inPieces(store.ready())) {
         if ("keepalive" in Request.prototype) send(piece);
         else attempt(() => navigator.sendBeacon(url, bodyOf(piece)));
       }
@@ -121,7 +118,7 @@ export function makeDelivery(to, store, tell) {
     /** @param {boolean} state */
     turn(state) {
       on = state;
-      if (on) flush();
+      if (on) flush().then(() => setTimeout(flush, HELD_MS)); // what another page held while it ended
     },
   };
 }

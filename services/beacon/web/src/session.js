@@ -39,14 +39,15 @@ export function makeSession(userId) {
   function current() {
     const now = Date.now();
     const kept = persistent && attempt(() => JSON.parse(localStorage.getItem(WORD) ?? ""));
-    ids = kept || ids || { v: newId(), s: newId(), at: now };
-    if (now - ids.at > IDLE_MS) {
-      ids.s = newId();
+    /** @type {{ v: string, s: string, at: number }} */
+    const found = (ids = kept || ids || { v: newId(), s: newId(), at: now });
+    if (now - found.at > IDLE_MS) {
+      found.s = newId();
       events = [];
     }
-    ids.at = now;
+    found.at = now;
     keep();
-    return ids;
+    return found;
   }
 
   function keep() {

@@ -2,13 +2,14 @@
  * Outbox in two tiers. localStorage is written at once, so that a fast navigation loses nothing; IndexedDB survives a killed
  * browser, where localStorage forgets its last seconds. What is in either is there until the service has given its verdict.
  *
- * @typedef {{ event: Record<string, unknown>, at: number, draft?: boolean }} Kept  `at`: milliseconds, when it was written
+ * @typedef {{ event: Record<string, unknown>, at: number, held?: boolean }} Kept  `at`: milliseconds, when it was written;
+ *   `held`: it is still measured or under way, unless that was long ago
  */
 
 const WORD = "attune.o.";
 const MOST = 500;
 const LONGEST_MS = 7 * 864e5;
-const DRAFT_MS = 10_000;
+export const HELD_MS = 10_000;
 
 /** Call something that a browser may forbid. @template T @param {() => T} work @returns {T | undefined} */
 export function attempt(work) {
@@ -19,8 +20,8 @@ export function attempt(work) {
   }
 }
 
-/** Whether nobody measures any more. @param {Kept | undefined} kept */
-const isReady = (kept) => kept && (!kept.draft || Date.now() - kept.at > DRAFT_MS);
+/** Whether nobody measures or sends it just now. @param {Kept | undefined} kept */
+const isReady = (kept) => kept && (!kept.held || Date.now() - kept.at > HELD_MS);
 
 /** @returns {Promise<IDBDatabase | undefined>} undefined where there is no IndexedDB */
 function openDatabase() {
@@ -79,11 +80,13 @@ export function makeStore(dropped) {
 
   /** Take over what other pages of the shop left behind. */
   async function load() {
-    for (const word of words()) {
+    const here = new Set(words());
+    for (const word of here) {
       const kept = attempt(() => JSON.parse(localStorage.getItem(word) ?? ""));
       if (isReady(kept)) memory.set(word.slice(WORD.length), kept);
     }
-    await inDatabaseAll((id, kept) => memory.has(id) || (isReady(kept) && memory.set(id, kept)));
+    // Where both have an event, the word is newer: a page that ends writes no more into the database.
+    await inDatabaseAll((id, kept) => here.has(WORD + id) || memory.has(id) || (isReady(kept) && memory.set(id, kept)));
   }
 
   /** @param {(id: string, kept: Kept) => void} found */
@@ -102,10 +105,10 @@ export function makeStore(dropped) {
     });
 
   return {
-    /** @param {Record<string, unknown>} event @param {boolean} [draft] whether it is still being measured */
-    put(event, draft) {
+    /** @param {Record<string, unknown>} event @param {boolean} [held] whether it is still measured, or under way */
+    put(event, held) {
       const id = String(event.event_id);
-      const kept = { event, at: Date.now(), ...(draft && { draft }) };
+      const kept = { event, at: Date.now(), held };
       memory.delete(id);
       memory.set(id, kept);
       if (persistent) write(id, kept);
@@ -115,9 +118,9 @@ export function makeStore(dropped) {
     },
     remove,
     load,
-    /** Events to send: all but the drafts that are written every second, and what has become too old. */
+    /** Events to send; what has become too old goes. */
     ready() {
-      drop([...memory].filter(([, kept]) => Date.now() - kept.at > LONGEST_MS).map(([id]) => id));
+      drop([...memory].filter(([, kept]) => Date.now() - Date.parse(String(kept.event.ts)) > LONGEST_MS).map(([id]) => id));
       return [...memory.values()].filter(isReady).map((kept) => kept.event);
     },
     /** @param {boolean} on whether anything may be kept on the visitor's machine; if not, what is there goes */
