@@ -14,6 +14,7 @@ from models.engagement import from_log as log_engagement
 from models.engagement import model as engagement_model
 from models.events.encode import encode
 from models.features import items, sessions, users
+from models.goal_prior import HEURISTIC_GOALS
 from models.inference import intent, labels, next_action
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
@@ -62,7 +63,7 @@ def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[s
         "intent": intent.to_parts(guess),
         "next_action": next_action.to_parts(foresight),
         "associations": associations.to_parts(associations.build(events, starts, item_ids)),
-        "weights": weights.to_parts(weights.HEURISTIC),
+        "weights": weights.to_parts(HEURISTIC_GOALS),
         "engagement": engagement_model.to_parts(_engagement(Log(events, starts, began_us, user_codes, []), features, valid)),
         "ranker": ranker.to_parts(log_ranker.fit(Log(events, starts, began_us, user_codes, list(item_ids)))),
     }

@@ -136,7 +136,7 @@ def test_one_visitor_without_consent_does_not_sink_the_others(service: Service) 
 def test_with_consent_features_are_read_and_the_decision_is_on_record(service: Service) -> None:
     answer = service.post("/v1/recommendations", {"user_id": "another", "session_data": {"context": {"consent": True}}}, {})
     assert "no_consent" not in answer["degraded"]
-    assert len(service.online.asked) == 1
+    assert len(set(service.online.asked)) == 1
     until(lambda: connect(service.home).execute("SELECT 1 FROM decisions").fetchall(), "the decision is not on record")
     assert connect(service.home).execute("SELECT decision_id FROM decisions").fetchall() == [(answer["decision_id"],)]
 
