@@ -5,7 +5,7 @@ and the page `reports/evaluation.html`.
 """
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +32,7 @@ from models.evaluation.per_model import Judged
 from models.inference import examples
 from models.inference.examples import ExampleParams, Log
 from models.model_set import ModelSet
-from models.model_specs import MODEL_NAMES, NEEDED_MODELS, SPEC, SPECS
+from models.model_specs import FAULTS, MODEL_NAMES, NEEDED_MODELS, SPEC, SPECS
 from models.weights import actions_from_log
 
 REPORT: Final = "evaluation.json"
@@ -121,11 +121,21 @@ def load_models(home: Path, versions: Mapping[str, int], log: Log, before_us: in
     return ModelSet(**models, actions=actions_from_log.ready_of(earlier, before_us), versions=dict(versions))
 
 
+def readable(home: Path, versions: Mapping[str, int]) -> dict[str, int]:
+    """Versions that this Attune can load: one of an older format, or damaged, is judged by nobody and stands in nobody's way."""
+    found = {}
+    for name, version in versions.items():
+        with suppress(*FAULTS):
+            SPEC[name].load(registry.load(home, name, version))
+            found[name] = version
+    return found
+
+
 @task(name="measure", cache_policy=NO_CACHE)
 def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
     """Measure candidate, champion and baselines on the held-out rows; the report."""
     of, meta, rng = load_held_out(Path(folder))
-    champion = registry.champions(Path(home))
+    champion = readable(Path(home), registry.champions(Path(home)))
 
     def measured(side: str, versions: Mapping[str, int], beside: Mapping[str, int] = NOTHING) -> dict[str, Any]:
         models = load_models(Path(home), {**beside, **versions}, of.log, of.from_us)

@@ -1,5 +1,6 @@
 """Promotion of each model by itself: on logs with hardly anything in them, and with one model spoiled on purpose."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -116,6 +117,15 @@ def test_one_spoiled_model_is_left_out_with_what_was_fitted_to_it_and_the_others
     assert not models["engagement"]["promote"]
     kept = {one.name: one.verdict for one in registry.versions(home) if one.version == 2}
     assert (kept["next_action"], kept["intent"]) == ("fail", "pass")
+
+
+def test_a_champion_that_cannot_be_read_is_judged_by_nobody(grown: tuple[Path, Path], tmp_path: Path) -> None:
+    home = Path(shutil.copytree(grown[0], tmp_path / "home"))
+    serves = registry.champions(home)
+    assert evaluate.readable(home, serves) == serves
+    sums = registry.folder_of(home, "next_action", registry.CHAMPION) / layout.SUMS_FILE
+    sums.write_text(sums.read_text().replace('"format": 2', '"format": 3'))
+    assert evaluate.readable(home, serves) == {name: v for name, v in serves.items() if name != "next_action"}
 
 
 def spoil(folder: Path) -> None:
