@@ -122,7 +122,7 @@ def load_models(home: Path, versions: Mapping[str, int], log: Log, before_us: in
 
 
 def readable(home: Path, versions: Mapping[str, int]) -> dict[str, int]:
-    """Versions that this Attune can load: one of an older format, or damaged, is judged by nobody and stands in nobody's way."""
+    """Versions that this Attune can load: one of another format, or damaged, is judged by nobody and in nobody's way."""
     found = {}
     for name, version in versions.items():
         with suppress(*FAULTS):
