@@ -15,16 +15,18 @@ from models import degraded
 from models.arrays import Floats, Floats32
 from models.bandit import arms
 from models.bandit.arms import STATIC_ARM, Bandit, Dealt
+from models.events.encode import EventArray
 from models.experiments import assignment
 from models.experiments.assignment import DYNAMIC_VS_STATIC
 from models.experiments.interleaving import FIRST, team_draft
 from models.features import sessions
 from models.goal_prior import HEURISTIC_GOALS
+from models.goal_weights import one_goal
 from models.inference import intent
-from models.item_ranking import AUTO, Asked, ItemRanking, earlier, rank_items, weigh
+from models.item_ranking import AUTO, Asked, ItemRanking, Weighing, earlier, rank_items, weigh
 from models.known import Known
 from models.live_session import LiveSession
-from models.model_set import ModelSet
+from models.model_set import ModelSet, required
 from models.schema import DEVICES, INTENTS, EventType
 from models.weight_profile import WeightProfile
 from models.weights.actions import ActionWeights
@@ -68,10 +70,13 @@ class Situation(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """Goal that was asked for, and the mixture that answered, shape (n_goals,); None where weights know of no goals."""
+    """Goal that was asked for, and the mixture of goals, shape (n_goals,), sums to 1.
+
+    The list is weighted by it; but for the static variant, whose list is one for all goals.
+    """
 
     asked: str
-    mixture: Floats | None
+    mixture: Floats
 
 
 class Recommendation(NamedTuple):
@@ -97,7 +102,7 @@ class Recommendation(NamedTuple):
     dealt: Dealt
     context: dict[str, Any]
     degraded: list[str]
-    goal: Goal = Goal(AUTO, None)
+    goal: Goal
 
     @property
     def label(self) -> str:
@@ -147,8 +152,18 @@ def recommend(
         ranking, context[assignment.TEAMS] = in_turns(ours, theirs, asked.limit, f"{who.dealt_by} {len(session.events)}")
     else:
         ranking = rank_items(replace(asked, ranker=True) if asked.interleave else asked, session, models, known, weighing, told)
-    goal = Goal(asked.goal, weighing.mixture)
+    goal = Goal(asked.goal, _mixture(asked.goal, weighing, models, session.events))
     return Recommendation(p_intent, weighing.shown, ranking, assigned, dealt, context, list(dict.fromkeys(told)), goal)
+
+
+def _mixture(goal: str, weighing: Weighing, models: ModelSet, events: EventArray) -> Floats:
+    """The mixture of goals that answered, or where weights know of none, that of the champion's."""
+    if weighing.mixture is not None:
+        return weighing.mixture
+    if goal != AUTO:
+        return one_goal(goal)
+    goals = (models.weights and models.weights.goals) or required(HEURISTIC_GOALS.goals, "goals")
+    return goals.mixture(events, weighing.p_intent)
 
 
 def situate(session: LiveSession, models: ModelSet, told: list[str]) -> Situation:

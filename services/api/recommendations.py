@@ -204,7 +204,7 @@ def on_wire(found: Recommendation, decision: str, models: ModelSet) -> wire.Reco
 
 
 def _goal(goal: Goal) -> dict[str, float]:
-    return {} if goal.mixture is None else dict(zip(GOALS, goal.mixture.tolist(), strict=True))
+    return dict(zip(GOALS, goal.mixture.tolist(), strict=True))
 
 
 def on_record(

@@ -175,7 +175,7 @@ class Assignment(msgspec.Struct, gc=False):
 class Recommendation(msgspec.Struct):
     """Items that go with the session. `degraded` names every fallback that was taken.
 
-    `goal` is each goal's share of the answer; they sum to 1. Empty where the weights that serve know no goals.
+    `goal` is each goal's share of the answer; they sum to 1. The static variant's list is one for all goals.
     """
 
     decision_id: str
@@ -185,7 +185,7 @@ class Recommendation(msgspec.Struct):
     experiment: Assignment
     models: dict[str, int]
     degraded: list[str]
-    goal: dict[str, float] = {}
+    goal: dict[str, float]
 
 
 class IntentAnswer(msgspec.Struct):

@@ -64,6 +64,18 @@ def test_a_recommendation_has_items_reasons_and_an_id_that_sorts_by_time(client:
     assert {k: v for k, v in first.items() if k != "decision_id"} == {k: v for k, v in second.items() if k != "decision_id"}
 
 
+def test_both_variants_tell_the_mixture_of_goals(client: TestClient) -> None:
+    variants = set()
+    for k in range(12):
+        answer = post(client, {"user_id": f"u-{k}", "session_data": {"events": [EVENT]}}).json()
+        variants.add(answer["experiment"]["variant"])
+        assert list(answer["goal"]) == ["view", "add_to_cart", "purchase"]
+        assert sum(answer["goal"].values()) == pytest.approx(1.0)
+        bought = post(client, {"user_id": f"u-{k}", "session_data": {"events": [EVENT]}, "goal": "purchase"}).json()
+        assert bought["goal"] == {"view": 0.0, "add_to_cart": 0.0, "purchase": 1.0}
+    assert variants == {"dynamic", "static"}
+
+
 def test_the_ranker_answers_a_request_that_asks_for_it(client: TestClient) -> None:
     asked = {"user_id": "u", "session_data": {"events": [EVENT]}, "limit": 7, "explain": True}
     by_pairs, by_ranker = (post(client, asked | {"ranker": wanted}).json() for wanted in (False, True))

@@ -249,7 +249,7 @@ def test_every_recorded_decision_comes_out_the_same_when_it_is_taken_again(visit
         assert set(row["items"]) <= set(GOODS) - {*SOLD_OUT, asked.item_id}
         seen.update({row["variant"], row["profile"].partition("@")[0], *again.degraded, *row["context"]})
         seen.update(one["via"] for because in again.ranking.because or [] for one in because if "via" in one)
-        seen.update({again.goal.asked} if again.goal.mixture is not None else {})
+        seen.update({again.goal.asked})
         seen.update({"explained": asked.explain, "ranked": asked.ranker and asked.limit > 1, "some": len(row["items"]) > 1})
     of_each_kind = (
         *("dynamic", "static", "interleaved", "heuristic", "learned", "action_weights", "explained", "ranked", "some"),
