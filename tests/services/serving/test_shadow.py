@@ -20,7 +20,7 @@ from models import weight_profile as weights
 from models.bandit.arms import STATIC_ARM
 from models.item_ranking import ItemRanking
 from models.model_set import ModelSet
-from models.recommend import Assignment, Recommendation
+from models.recommend import Assignment, Goal, Recommendation
 from models.schema import INTENTS
 from models.weight_profile import STATIC
 from services.api import recommendations, wire
@@ -60,7 +60,7 @@ def champions(home: Path) -> Iterator[ChampionWatcher]:
 def recommendation(label: str, *items: str) -> Recommendation:
     p = np.where(np.isin(INTENTS, label), 0.5, np.where(np.isin(INTENTS, ("exploratory", "research")), 0.25, 0.0))
     ranking = ItemRanking(list(items), [1.0] * len(items))
-    return Recommendation(p, STATIC.base, ranking, Assignment("e", "v"), STATIC_ARM, {}, [])
+    return Recommendation(p, STATIC.base, ranking, Assignment("e", "v"), STATIC_ARM, {}, [], Goal("auto", np.full(3, 1 / 3)))
 
 
 def test_answers_are_compared_by_label_items_and_probabilities() -> None:
