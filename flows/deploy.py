@@ -20,7 +20,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.server import Server, connected, running
+from flows.server import Server, bound, connected, running
 from infra import layout, release
 from infra.lock import held
 from infra.release import Release
@@ -46,6 +46,7 @@ def run(home: Path) -> Release:
     """
     home = prepare(home)
     require_checkout()
+    release.require_champions(home)  # said before a Prefect server is started
     server = None if running(home) else Server(home)
     try:
         with connected(home, server):
@@ -85,7 +86,7 @@ def deploy(home: str) -> dict[str, Any]:
         tag = build(at, context, packed.id)
         try:
             seen = smoke_test(at, tag, dict(packed.models), Path(scratch))
-        except Exception:
+        except BaseException:  # Ctrl-C too: what was not tried is not kept
             _bentoml(at, "delete", "--yes", tag)
             raise
     done = packed._replace(bento=tag, smoke=seen, made_at_us=time.time_ns() // 1000)
@@ -144,7 +145,9 @@ def smoke_test(home: Path, tag: str, models: dict[str, int], scratch: Path) -> d
     """
     empty = scratch / "home"
     key = _attune(empty, "partner", "add", "smoke")
-    port, log = _free_port(), scratch / "service.log"
+    with bound(0) as free:
+        port = int(free.getsockname()[1])
+    log = scratch / "service.log"
     url = f"http://127.0.0.1:{port}"
     started = time.monotonic()
     with log.open("wb") as out:
@@ -203,14 +206,6 @@ def _is_ready(url: str) -> bool:
             return bool(reply.status == 200)
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _environment(home: Path) -> dict[str, str]:

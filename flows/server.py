@@ -62,7 +62,7 @@ def running(home: Path) -> str | None:
     return url if url and healthy(url) else None
 
 
-def _bound(port: int) -> socket.socket:
+def bound(port: int) -> socket.socket:
     """A socket that holds a loopback port, any free one for 0; nobody else gets it while the server is starting."""
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,8 +94,8 @@ class Server:
 
     def __init__(self, home: Path, port: int = 0, *, full: bool = False) -> None:
         self.home = prepare(home)
-        bound = _bound(port)
-        self.port = int(bound.getsockname()[1])
+        held = bound(port)
+        self.port = int(held.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.secret = access.new_secret()
         self.log = self.home / layout.PREFECT / "server.log"
@@ -110,10 +110,10 @@ class Server:
             "PREFECT__SERVER_FINAL": "1",
             **access.server_environment(self.secret, self.port),
         }
-        with bound, self.log.open("ab") as log:
+        with held, self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server", str(bound.fileno()), "1" if full else "0"],
-                pass_fds=(bound.fileno(),),
+                [sys.executable, "-m", "flows.server", str(held.fileno()), "1" if full else "0"],
+                pass_fds=(held.fileno(),),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

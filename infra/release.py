@@ -54,9 +54,8 @@ def pack(home: Path, folder: Path) -> Release:
     ValueError
         If nothing serves.
     """
+    require_champions(home)
     serving = {one.name: one for one in registry.versions(home) if registry.CHAMPION in one.aliases}
-    if not serving:
-        raise ValueError("nothing serves yet, so there is nothing to deploy: attune retrain")
     models = {}
     for name, one in serving.items():
         shutil.copytree(home / one.artifact, folder / one.artifact)
@@ -67,6 +66,18 @@ def pack(home: Path, folder: Path) -> Release:
     identity = blake2b(json.dumps(named, sort_keys=True).encode(), digest_size=8).hexdigest()
     (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "id": identity, "models": models}), encoding="utf-8")
     return Release(identity, {name: one.version for name, one in serving.items()}, None, {}, 0)
+
+
+def require_champions(home: Path) -> None:
+    """Refuse to go on where nothing serves.
+
+    Raises
+    ------
+    ValueError
+        If nothing does.
+    """
+    if not registry.champions(home):
+        raise ValueError("nothing serves yet, so there is nothing to deploy: attune retrain")
 
 
 def take_over(folder: Path, home: Path, now_us: int) -> Release | None:

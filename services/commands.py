@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -98,7 +99,8 @@ def visitors(
     if url is None and not (home / layout.SERVICE_URL).exists():
         raise ValueError("no service of this home is known; start one with attune up, or give its --url and --key")
     client = Attune(key or local_key(home), url or (home / layout.SERVICE_URL).read_text().strip(), attempts=1)
-    seen = simulated.run(client, rate, seconds, simulated.truth_file(truth), seed=seed, speed=speed)
+    with truth.open("a", encoding="utf-8", buffering=1) if truth else nullcontext() as told:
+        seen = simulated.run(client, rate, seconds, told, seed=seed, speed=speed)
     typer.echo(msgspec.json.encode(seen._asdict()))
 
 

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
 import numpy as np
@@ -96,6 +95,11 @@ def run(
     Returns
     -------
     What was done until then, or until Ctrl-C; a call that fails is counted, and the visitors go on.
+
+    Raises
+    ------
+    ValueError
+        If the service does not take the key: nobody would ever get in.
     """
     config, rng = ShopConfig(n_users=2_000, seed=seed), np.random.default_rng([seed, 3])
     shop, names, categories = open_shop(config, rng), item_ids(config.n_items), category_names(config.n_categories)
@@ -158,7 +162,9 @@ def _step(
             answer = client.recommendations(walk.user_id, session_data=session, limit=SHOWN)
             walk.shown = {item["item_id"]: answer["decision_id"] for item in answer["items"]}
             seen = seen.plus(asked=1)
-    except AttuneError:
+    except AttuneError as error:
+        if error.status in (401, 403):
+            raise ValueError(f"{error}; give --key a server key of the service") from None
         seen = seen.plus(failed=1)
     return seen
 
@@ -172,8 +178,3 @@ def _event(row: Any, names: Any, categories: Any, now: float) -> Json:
     if row["category"] >= 0:
         event["category"] = str(categories[row["category"]])
     return event | {name: float(row[name]) for name in MEASURES if not np.isnan(row[name])}
-
-
-def truth_file(path: Path | None) -> TextIO | None:
-    """The open file for the truth, written line by line; None where nobody asks for it."""
-    return None if path is None else path.open("a", encoding="utf-8", buffering=1)

@@ -70,7 +70,7 @@ def _again(session: LiveSession, known: Known, item_id: str | None, now_us: int,
 def _state(told: wire.CurrentState | None) -> CurrentState:
     if told is None:
         return CurrentState()
-    return CurrentState(told.item_id, told.category, None if told.query is None else len(told.query))
+    return CurrentState(told.item_id, told.category, len(told.query) if told.query else None)
 
 
 def _utc_offset_min(session: LiveSession) -> int:

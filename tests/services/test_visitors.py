@@ -89,6 +89,16 @@ def test_a_service_that_refuses_is_counted_and_they_go_on(app: TestClient) -> No
     assert seen.failed == seen.events > 0
 
 
+def test_a_key_that_is_not_taken_is_said_at_once(app: TestClient) -> None:
+    class Locked(Through):
+        def call(self, method: str, path: str, body: Any = None, **_: Any) -> Any:
+            raise AttuneError(401, "the key is missing or not valid")
+
+    clock = Clock()
+    with pytest.raises(ValueError, match="401: the key is missing or not valid; give --key"):
+        visitors.run(Locked(app), 0.5, 20.0, clock=clock, wait=clock.wait)
+
+
 def test_ctrl_c_ends_with_what_was_seen(app: TestClient) -> None:
     clock = Clock()
 
