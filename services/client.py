@@ -51,7 +51,10 @@ class Item(TypedDict):
 
 
 class Recommendation(TypedDict):
-    """Items that go with a session. Send `decision_id` along with the events that follow, so that the choice can learn."""
+    """Items that go with a session. Send `decision_id` along with the events that follow, so that the choice can learn.
+
+    `goal` is the share of each goal in the answer; `degraded` names every fallback.
+    """
 
     decision_id: str
     intent: Intent
@@ -60,16 +63,18 @@ class Recommendation(TypedDict):
     experiment: Json
     models: dict[str, int]
     degraded: list[str]
+    goal: dict[str, float]
 
 
 class Engagement(TypedDict):
-    """Score, next action, and the signal that would be sent."""
+    """Score, next action, the signal that would be sent; P(purchase) within either horizon, None without a model."""
 
     engagement: dict[str, float]
     next_action: dict[str, dict[str, float]]
     signal: Json
     models: dict[str, int]
     degraded: list[str]
+    purchase: dict[str, float] | None
 
 
 class EventVerdict(TypedDict):
@@ -167,7 +172,7 @@ class Attune:
         self._prefix, self._local = parts.path.rstrip("/"), threading.local()
 
     def recommendations(self, user_id: str, **more: Any) -> Recommendation:
-        """Items for a user; `more`: item_id, session_data, limit, explain, exclude_seen, ranker."""
+        """Items for a user; `more`: item_id, session_data, limit, goal, explain, exclude_seen, ranker."""
         return cast(Recommendation, self.call("POST", "/v1/recommendations", {"user_id": user_id, **more}))
 
     def intent(self, session_data: Json) -> Json:
