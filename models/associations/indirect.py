@@ -4,7 +4,7 @@
   `MOST_IN_CART`.
 - A search, a refinement or an article without an id is something done at the item in hand, so that its associations lead to
   what is viewed next; before the first item, at the first.
-- A category browse is done on the category: an anchor of its own, under a name that no shop gives (`anchor_of`).
+- A category browse is done on the category: an anchor of its own, under a name that no item can have (`anchor_of`).
 
 Where a partner names the item, it stays. What is `source_only` leads somewhere and is never led to: categories and articles are
 not recommended, and where a search was made says nothing of the item itself.
@@ -18,10 +18,10 @@ import numpy as np
 from models.arrays import Bytes, Flags, Ints, Objects
 from models.events.encode import EventArray
 from models.kernels import ZERO, kernel
-from models.schema import EventType
+from models.schema import MAX_ID_LENGTH, EventType
 
 MOST_IN_CART: Final = 10
-_ANCHOR: Final = "\x1fcategory\x1f"
+_ANCHOR: Final = "category:".rjust(MAX_ID_LENGTH)  # with a name behind it, longer than any id that is let in
 _BROWSE, _SEARCH, _REFINE = int(EventType.CATEGORY_BROWSE), int(EventType.SEARCH), int(EventType.SEARCH_REFINE)
 _CONTENT, _CART, _CHECKOUT = int(EventType.CONTENT_VIEW), int(EventType.CART_VIEW), int(EventType.CHECKOUT_VIEW)
 _ADD, _REMOVE, _BUY = int(EventType.ADD_TO_CART), int(EventType.REMOVE_FROM_CART), int(EventType.PURCHASE)

@@ -63,11 +63,15 @@ def clear_gaps(path: Path, busy_ms: int) -> bool:
 
     Raises
     ------
+    ValueError
+        If the database vacuums itself, which those that we make do not.
     apsw.Error
         As any statement.
     """
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection, _opened(path) as file:
         connection.set_busy_timeout(busy_ms)
+        if connection.pragma("auto_vacuum"):  # then there are pages that begin like a table's and are none
+            raise ValueError(f"{path.name} vacuums itself, so no gap can be cleared; mend: PRAGMA auto_vacuum = NONE; VACUUM")
         size, n_pages = int(connection.pragma("page_size")), int(connection.pragma("page_count"))
         left = list(_unclean(connection, size, min(n_pages, MOST_PAGES)))
         for _ in range(TRIES):

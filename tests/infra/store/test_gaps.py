@@ -1,9 +1,11 @@
 """Gaps of pages: rows that were moved and then deleted are in no byte of the file, and those that stay are as they were."""
 
 import threading
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pytest
 
@@ -95,3 +97,11 @@ def test_a_page_that_waits_in_the_write_ahead_log_is_left_until_it_is_in_the_fil
     reader.execute("COMMIT")
     assert store.scrub_pages()
     assert n_left(tmp_path) == 0
+
+
+def test_a_database_that_vacuums_itself_has_pages_of_another_kind_and_is_left_alone(tmp_path: Path) -> None:
+    with closing(apsw.Connection(str(tmp_path / "other.db"))) as connection:
+        connection.pragma("auto_vacuum", 1)
+        connection.execute("CREATE TABLE t (x)")
+    with pytest.raises(ValueError, match="auto_vacuum = NONE"):
+        gaps.clear_gaps(tmp_path / "other.db", busy_ms=0)

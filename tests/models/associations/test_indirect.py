@@ -6,6 +6,7 @@ import pytest
 from models.associations import from_log, indirect
 from models.associations.model import AssociationStore
 from models.events.encode import EventArray
+from models.events.rules import event_problem
 from models.inference.examples import Log
 from models.item_ranking import query_of
 from models.live_session import cut
@@ -27,6 +28,20 @@ def of(*events: tuple[str, int]) -> EventArray:
 def about(*events: tuple[str, int]) -> list[int]:
     starts = np.arange(len(events)) == 0
     return indirect.touched(of(*events), starts).events["item"].tolist()
+
+
+def test_no_item_can_go_by_the_name_of_a_category() -> None:
+    posing = {
+        "event_id": "e",
+        "user_id": "u",
+        "type": "item_view",
+        "item_id": indirect.anchor_of("c"),
+        "ts": "2026-01-01T00:00:00Z",
+    }
+    problem = event_problem(posing, 2_000_000_000_000_000)
+    assert problem is not None
+    assert problem.pointer == "/item_id"
+    assert indirect.shown(indirect.anchor_of("c")) == "c"
 
 
 @pytest.mark.parametrize("kind", ["cart_view", "checkout_view"])
