@@ -51,10 +51,7 @@ class Item(TypedDict):
 
 
 class Recommendation(TypedDict):
-    """Items that go with a session. Send `decision_id` along with the events that follow, so that the choice can learn.
-
-    `goal` is the share of each goal in the answer; `degraded` names every fallback.
-    """
+    """Items that go with a session. Send `decision_id` along with the events that follow, so that the choice can learn."""
 
     decision_id: str
     intent: Intent
@@ -260,9 +257,8 @@ class Attune:
     def visitor_token(self, user_id: str, lifetime_s: int = 3_600) -> str:
         """Token by which a page asks for this user's own items (`attune.identify`), for a day at most."""
         until = int(time.time()) + min(lifetime_s, 86_400)
-        body = _plain64(json.dumps({"user_id": user_id, "until": until}).encode())
-        key = sha256(self._key.encode()).hexdigest().encode()
-        return f"{body}.{_plain64(hmac.digest(key, PURPOSE + body.encode(), sha256))}"
+        body, key = _plain64(json.dumps({"user_id": user_id, "until": until}).encode()), sha256(self._key.encode()).hexdigest()
+        return f"{body}.{_plain64(hmac.digest(key.encode(), PURPOSE + body.encode(), sha256))}"
 
     def call(self, method: str, path: str, body: Json | None = None, query: Mapping[str, Any] | None = None) -> Json:
         """Make any call of the API, as often as it takes; an empty answer is an empty dictionary.
@@ -273,13 +269,12 @@ class Attune:
             If the service refuses it, or cannot be reached.
         """
         headers = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
-        content = b""
-        if body is not None:
-            content = json.dumps(body, default=_plain).encode()
+        content = b"" if body is None else json.dumps(body, default=_plain).encode()
+        if content:
             headers["Content-Type"] = "application/json"
-            if len(content) > WORTH_ZIPPING:
-                content = gzip.compress(content, 1)
-                headers["Content-Encoding"] = "gzip"
+        if len(content) > WORTH_ZIPPING:
+            content = gzip.compress(content, 1)
+            headers["Content-Encoding"] = "gzip"
         if method != "GET":
             headers["Idempotency-Key"] = str(uuid.uuid4())
         address = self._prefix + path + (f"?{urlencode(query)}" if query else "")
