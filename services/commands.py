@@ -2,7 +2,6 @@
 
 import sys
 import time
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +10,12 @@ import msgspec
 import typer
 
 from models.schema import SOURCE_FORMATS
+from services.demo_commands import app as demo_app
 from services.home_commands import app as home_app
 
 app = typer.Typer()
 app.add_typer(home_app)
+app.add_typer(demo_app)
 partner_app = typer.Typer(help="Partners and their API keys.", no_args_is_help=True)
 app.add_typer(partner_app, name="partner")
 signals_app = typer.Typer(help="Signals: whether they are worth it.", no_args_is_help=True)
@@ -49,12 +50,15 @@ def up(
     workers: Workers = 1,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the documentation page in a browser.")] = True,
     once: Annotated[bool, typer.Option("--once", help="Stop after the first answer.")] = False,
+    shop: Annotated[bool, typer.Option("--shop/--no-shop", help="The demo shop, where the events are simulated.")] = True,
+    visitors: Annotated[bool, typer.Option("--visitors/--no-visitors", help="Simulated visitors who use that shop.")] = True,
 ) -> None:
     """Events to answered requests: ingest or simulate, retrain, promote, serve, and ask for one recommendation."""
     from services.up import Plan, run
 
     form = ("--map", str(map_file)) if map_file else ("--format", format or "attune")
-    plan = Plan(_home(), events, form, host, port, workers, open_page and not once, once, partner)
+    beside = frozenset(name for name, wanted in (("shop", shop), ("visitors", visitors)) if wanted)
+    plan = Plan(_home(), events, form, host, port, workers, open_page and not once, once, partner, beside)
     raise typer.Exit(run(plan))
 
 
@@ -77,31 +81,6 @@ def worker() -> None:
     from services.worker.process import run
 
     run(_home())
-
-
-@app.command()
-def visitors(
-    rate: Annotated[float, typer.Option(min=0.01, max=100, help="New visitors a second.")] = 1.0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long they come.")] = 3_600.0,
-    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than people they are.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same visitors.")] = 1,
-    url: Annotated[str | None, typer.Option(help="Of the service; the one of this home if not given.")] = None,
-    key: Annotated[str | None, typer.Option(envvar="ATTUNE_KEY", help="A server key; that of this home if not given.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="A file for what is on their minds.")] = None,
-) -> None:
-    """Let simulated visitors use the shop through the API, until Ctrl-C; prints what they did and were told."""
-    from infra import layout
-    from services import visitors as simulated
-    from services.client import Attune
-    from services.up import local_key
-
-    home = _home()
-    if url is None and not (home / layout.SERVICE_URL).exists():
-        raise ValueError("no service of this home is known; start one with attune up, or give its --url and --key")
-    client = Attune(key or local_key(home), url or (home / layout.SERVICE_URL).read_text().strip(), attempts=1)
-    with truth.open("a", encoding="utf-8", buffering=1) if truth else nullcontext() as told:
-        seen = simulated.run(client, rate, seconds, told, seed=seed, speed=speed)
-    typer.echo(msgspec.json.encode(seen._asdict()))
 
 
 @partner_app.command("add")

@@ -5,7 +5,6 @@ process does could be typed by hand.
 """
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,12 +24,14 @@ from infra import layout, registry
 from infra.store.engines import open_store
 from infra.store.statements.events import BUSY_VISITOR, NEWEST_OF_VISITOR, SHOWN_COLUMNS
 from models.schema import LOCAL_PARTNER
-from services.http import partners
+from services import companions
+from services.local_keys import local_key
 from services.processes import command, only_one, port_to_listen_on, require_no_service, spawn, stop
 
 MANY_REFUSED: Final = 3  # exit code of attune ingest where more than half of the rows were refused
 READY_S: Final = 180.0
 POLL_S: Final = 0.1
+SIMULATED: Final = "shop.jsonl"  # in a home, the events of the simulated shop
 SHOP_USERS: Final = 600  # of the simulated shop: enough to learn from in half a minute
 
 
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
     open_page: bool
     once: bool
     partner: str = LOCAL_PARTNER
+    beside: frozenset[str] = frozenset()  # of `services.companions.COMPANIONS`, those that start as well
 
 
 def run(plan: Plan) -> int:
@@ -90,11 +92,12 @@ class Crew:
         self._plan = plan
         self._compiler: subprocess.Popen[bytes] | None = None
         self.serving: list[subprocess.Popen[bytes]] = []
+        self.companions: list[subprocess.Popen[bytes]] = []
 
     @property
     def children(self) -> list[subprocess.Popen[bytes]]:
-        """All that must be stopped at the end."""
-        return [*self.serving, *([self._compiler] if self._compiler else [])]
+        """All that must be stopped at the end; first who uses the others."""
+        return [*self.companions, *self.serving, *([self._compiler] if self._compiler else [])]
 
     def compile_kernels(self) -> None:
         """Start to compile what a fresh machine has not compiled yet, seconds each; a no-op of a second elsewhere."""
@@ -115,6 +118,14 @@ class Crew:
     def work(self) -> None:
         """Start the worker."""
         self._spawn("worker")
+
+    def accompany(self, url: str) -> dict[str, str]:
+        """Start what goes beside, and go on without whatever of it ends; addresses by name, in the order to be told."""
+        plan, logs = self._plan, self._plan.home / layout.LOGS
+        is_simulated = plan.events is None and (plan.home / SIMULATED).exists()
+        wanted = plan.beside if is_simulated else plan.beside - companions.OF_SIMULATED
+        self.companions, addresses = companions.start(plan.home, logs, plan.port, url, wanted)
+        return addresses
 
     def _spawn(self, name: str, *words: str) -> None:
         logs = self._plan.home / layout.LOGS
@@ -145,7 +156,7 @@ def _bring_models(plan: Plan, crew: Crew) -> int:
             say(_about_gate(summary))
         return code
     crew.compile_kernels()
-    events, form = (plan.events, plan.form) if plan.events else (plan.home / "shop.jsonl", ("--format", "attune"))
+    events, form = (plan.events, plan.form) if plan.events else (plan.home / SIMULATED, ("--format", "attune"))
     if plan.events is None and not events.exists():
         code, _ = _step("simulate", "--users", str(SHOP_USERS), "--out", str(events))
         if code:
@@ -205,12 +216,13 @@ def _serve(plan: Plan, crew: Crew) -> int:
         say(f"the service did not become ready; see {plan.home / layout.LOGS}, or run: attune doctor")
         return 1
     key = local_key(plan.home, plan.partner)
-    _show(url, key, sample_request(plan.home))
+    addresses = {} if plan.once else crew.accompany(url)
+    _show(url, key, sample_request(plan.home), addresses)
     if plan.once:
         return 0
     crew.work()
     if plan.open_page and sys.stdout.isatty() and (sys.platform != "linux" or os.environ.get("DISPLAY")):
-        webbrowser.open(f"{url}/docs")
+        webbrowser.open(addresses.get("shop", f"{url}/docs"))
     say("serving until Ctrl-C")
     while all(child.poll() is None for child in children):
         time.sleep(0.5)
@@ -229,19 +241,6 @@ def _ready(url: str, children: list[subprocess.Popen[bytes]]) -> bool:
     return False
 
 
-def local_key(home: Path, partner: str = LOCAL_PARTNER) -> str:
-    """The key of a partner here; made on first use and kept beside the secret, so that a restart does not break scripts."""
-    path = home / layout.LOCAL_KEY
-    if partner != LOCAL_PARTNER:
-        path = path.with_name(f"{partner}.{path.name}")
-    if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(f"sk_{secrets.token_urlsafe(32)}")
-    key = path.read_text()
-    partners.keep(home, partner, key, time.time_ns() // 1000)
-    return key
-
-
 def sample_request(home: Path) -> dict[str, Any]:
     """A recommendation request made of a real session: the newest busy visitor of the log, at most 15 events."""
     read = open_store(home).read
@@ -257,7 +256,7 @@ def _public(row: dict[str, Any]) -> dict[str, Any]:
     return {"type": row.pop("event_type"), "ts": ts, **{name: value for name, value in row.items() if value is not None}}
 
 
-def _show(url: str, key: str, request: dict[str, Any]) -> None:
+def _show(url: str, key: str, request: dict[str, Any], addresses: Mapping[str, str]) -> None:
     call = urllib.request.Request(
         f"{url}/v1/recommendations",
         data=msgspec.json.encode(request),
@@ -268,5 +267,6 @@ def _show(url: str, key: str, request: dict[str, Any]) -> None:
     write = sys.stdout.write
     write(f"POST {url}/v1/recommendations\n{msgspec.json.format(msgspec.json.encode(request), indent=2).decode()}\n\n")
     write(f"{msgspec.json.format(answer, indent=2).decode()}\n\n")
+    write("".join(f"{name:<6} {address}\n" for name, address in addresses.items()))
     write(f"key    {key}\nask    {url}/v1/recommendations\ndocs   {url}/docs\nready  {url}/readyz\n")
     sys.stdout.flush()

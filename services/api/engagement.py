@@ -52,7 +52,9 @@ class EngagementHandler:
         if call.caller is not WARM_UP and self._shared.shadow.wants():
             again = partial(_again, session, known, state_item, now_us, call.partner)
             self._shared.shadow.offer("engagement", again)
-        return on_wire(found, models, signal)
+        answer = on_wire(found, models, signal)
+        answer.user = user_id if consent else None
+        return answer
 
     def _signal(self, found: Assessment, session: LiveSession, moment: Moment) -> wire.Signal:
         return signal_on_wire(self._nudges.decide(found, session, moment, self._shared.reader.rows))

@@ -234,7 +234,7 @@ class Signal(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class EngagementAnswer(msgspec.Struct):
-    """Score, next action and the signal that follows from them."""
+    """Score, next action and the signal that follows from them; `user` is the pseudonym by which signals name the visitor."""
 
     engagement: EngagementScore
     next_action: NextAction
@@ -242,6 +242,7 @@ class EngagementAnswer(msgspec.Struct):
     models: dict[str, int]
     degraded: list[str]
     purchase: Purchase | None = None
+    user: str | None = None
 
 
 # ---- beyond the types ----------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import pytest
 from infra.store.engines import open_writer
 from models.events.rules import event_problem, to_row
 from services.http import partners
-from services.up import Plan, local_key, run, sample_request
+from services.local_keys import local_key
+from services.up import Plan, run, sample_request
 from tests.waiting import PATIENCE_S
 
 

@@ -50,7 +50,9 @@ export function define(attune) {
       this._asked?.abort();
       const asked = (this._asked = new AbortController());
       const late = setTimeout(() => asked.abort(), TIMEOUT_MS);
-      const answer = await attune.recommend({ limit: Number(this.getAttribute("limit")) || 6, signal: asked.signal });
+      const answer = await attune.recommend({
+        limit: Number(this.getAttribute("limit")) || 6, explain: !!this.getAttribute("explain"), signal: asked.signal,
+      });
       clearTimeout(late);
       if (this._asked !== asked) return;
       this.hidden = !answer?.items.length;
