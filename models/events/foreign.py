@@ -152,15 +152,15 @@ def number_of(text: str) -> Any:
 
 
 def in_microseconds(unix: int) -> int:
-    """A Unix time of unknown unit: seconds, milliseconds or microseconds, whichever gives a time that can be.
+    """A Unix time of unknown unit: seconds, milliseconds, microseconds or nanoseconds, whichever gives a time that can be.
 
     Examples
     --------
-    >>> [in_microseconds(t) // 10**6 for t in (1_795_000_000, 1_795_000_000_000, 1_795_000_000_000_000, 5_000_000)]
-    [1795000000, 1795000000, 1795000000, 5]
+    >>> [in_microseconds(t) // 10**6 for t in (1_795_000_000, 1_795 * 10**9, 1_795 * 10**12, 1_795 * 10**15, 5_000_000)]
+    [1795000000, 1795000000, 1795000000, 1795000000, 5]
     """
     possible = (unix * step_us for step_us in (1, 1_000, 1_000_000) if EARLIEST_US <= unix * step_us < LATEST_US)
-    return next(possible, unix)
+    return next(possible, unix // 1_000 if unix // 1_000 >= EARLIEST_US else unix)
 
 
 def _instant(micros: int) -> Any:

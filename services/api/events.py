@@ -25,7 +25,8 @@ from services.http.problems import Refusal, of_decoding
 MAX_EVENTS: Final = 500
 LARGE_BODY: Final = 64 * 1024  # bytes; judging more blocks for over five milliseconds
 BODY_LIMIT: Final = 1024 * 1024
-VISIT_LIMIT: Final = 64 * 1024  # bytes; browsers send no more while a page ends
+MAX_VISIT: Final = 100  # events of a page's batch; the beacon sends 20, browsers 64 KiB while a page ends
+VISIT_LIMIT: Final = 256 * 1024
 
 
 class EventsHandler:
@@ -37,11 +38,18 @@ class EventsHandler:
         The pseudonym key of a partner.
     counted
         Is told how many events got each verdict.
+    most
+        Events that a batch may hold.
     """
 
     def __init__(
-        self, writes: Writes, key: Callable[[str], bytes], counted: Callable[[str, int], None] = lambda status, n: None
+        self,
+        writes: Writes,
+        key: Callable[[str], bytes],
+        counted: Callable[[str, int], None] = lambda status, n: None,
+        most: int = MAX_EVENTS,
     ) -> None:
+        self._most = most
         self._writes = writes
         self._counted = counted
         self._key = key
@@ -59,8 +67,8 @@ class EventsHandler:
             batch = self._decoder.decode(call.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             batch = await self._mended(call.body, error)
-        if len(batch.events) > MAX_EVENTS:
-            raise Refusal(422, f"a batch may hold {MAX_EVENTS} events at most", "/events")
+        if len(batch.events) > self._most:
+            raise Refusal(422, f"a batch may hold {self._most} events at most", "/events")
         large = len(call.body) > LARGE_BODY
         key = self._key(call.partner)
         judged = await asyncio.to_thread(judge, batch, call, key) if large else judge(batch, call, key)
@@ -106,7 +114,7 @@ def schemas(today: date) -> Schemas:
     visits = batch | {
         "description": "What a page saw its visitor do, in any order.",
         "required": ["key", "events"],
-        "properties": {"key": key} | batch["properties"],
+        "properties": {"key": key} | batch["properties"] | {"events": batch["properties"]["events"] | {"maxItems": MAX_VISIT}},
     }
     return session | {"Event": event, "EventBatch": batch, "VisitBatch": visits}
 
@@ -139,6 +147,7 @@ def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoint of the events."""
     ids = {"event_id": "e-1", "user_id": "u-1", "session_id": "s-81"}
     handler = EventsHandler(shared.writes, shared.key, shared.observer.judged)
+    of_pages = EventsHandler(shared.writes, shared.key, shared.observer.judged, MAX_VISIT)
     event = {**ids, "type": "item_view", "item_id": "sku-9", "ts": "2025-11-21T10:00:07Z"}
     return {
         ("POST", "/v1/events"): Endpoint(
@@ -147,7 +156,7 @@ def endpoints(shared: Collaborators) -> Endpoints:
             example={"events": [event]}, status=202, limit=BODY_LIMIT, headers=(wire.SEC_GPC,), schemas=schemas,
         ),
         ("POST", "/v1/visits"): Endpoint(
-            handler.receive, "events:write", "visits", "Transmit what a page saw, without a preflight",
+            of_pages.receive, "events:write", "visits", "Transmit what a page saw, without a preflight",
             request="VisitBatch", answer=EventsAnswer, example={"key": "pk_example", "events": [event]}, status=202,
             limit=VISIT_LIMIT, headers=(wire.SEC_GPC,), schemas=schemas, from_pages=True,
         ),

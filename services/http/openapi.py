@@ -104,7 +104,8 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.request:
         content = {"schema": ref(_name(endpoint.request)), "example": endpoint.example}
         media = (*(("text/plain",) if endpoint.from_pages else ()), "application/json")
-        operation["requestBody"] = {"required": True, "content": dict.fromkeys(media, content)}
+        about = f"At most {endpoint.limit} bytes."
+        operation["requestBody"] = {"required": True, "description": about, "content": dict.fromkeys(media, content)}
     return operation
 
 

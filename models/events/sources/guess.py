@@ -11,8 +11,10 @@ from typing import Any, Final, Literal, NamedTuple
 from models.events.plain import EARLIEST_US, LATEST_US, plain
 from models.events.rules import parse_instant_us
 from models.events.sources import SOURCES
+from models.events.sources.action_words import ACTIONS, CODES
 from models.events.sources.maps import AUTO, DAYS, UNITS, TableMap, number_in, time_text
-from models.events.sources.words import ACTIONS, CODES, COLUMN_WORDS
+from models.events.sources.order_columns import decimal_of, order_columns
+from models.events.sources.words import AMOUNTS, COLUMN_WORDS, ID_ENDINGS, SALE_WORDS, WHOLE_ORDER
 
 Container = Literal["csv", "jsonl", "parquet"]
 
@@ -23,6 +25,7 @@ _ORDER: Final = ("otto", "ga4", "matomo", "google_retail", "snowplow", "posthog"
 _PATTERNS: Final = (
     *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y"),
     *("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p", "%m/%d/%Y", "%d-%m-%Y %H:%M:%S"),
+    *("%d.%m.%y %H:%M", "%d.%m.%y", "%d/%m/%y %H:%M", "%d/%m/%y", "%m/%d/%y %H:%M", "%m/%d/%y"),
     *("%d-%m-%Y %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y%m%d%H%M%S", "%d %b %Y %H:%M:%S"),
     *("%d-%b-%Y %H:%M:%S", "%b %d, %Y %H:%M:%S", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z"),
 )
@@ -131,17 +134,19 @@ def _mapped(sample: Sample) -> Guess:
     kind, events = _action_column(values, taken)
     defaults: dict[str, str] = {}
     if kind is None:
-        defaults["type"] = "purchase" if any(_word(n) in COLUMN_WORDS["order"] for n in names) else "item_view"
+        defaults["type"] = "purchase" if any(SALE_WORDS & {_word(n), *_tokens(n)} for n in names) else "item_view"
         notes.append(f"no column says what visitors did: every row is taken for {defaults['type']}")
     else:
         columns["type"] = kind
         taken.add(kind)
+        if set(events.values()) == {"purchase"}:
+            defaults["type"] = "purchase"  # of rows that say nothing, as of an order's second
         unknown = sorted({v for v in values[kind]} - set(events))[:5]
         notes.append(f"action: {kind} ({len(events)} known{', unknown: ' + ', '.join(unknown) if unknown else ''})")
     by_place = {} if sample.header else _by_place([name for name in names if name not in taken])
     columns |= by_place
     notes += [f"no header: {target} is taken to be field {int(name) + 1}" for target, name in by_place.items()]
-    for target in ("user_id", "session_id", "item_id", "category", "price", "event_id", "query", "device", "referrer"):
+    for target in ("user_id", "session_id", "item_id", "category", "event_id", "query", "device", "referrer"):
         found = [name for name in _by_word(values, target) if name not in taken and _fits(target, values[name])]
         if not found:
             continue
@@ -149,14 +154,24 @@ def _mapped(sample: Sample) -> Guess:
         columns[target] = found if several and len(found) > 1 else found[0]
         taken.update(found if several else found[:1])
         notes.append(f"{target}: {', '.join(found) if several else found[0]}")
+    cells = {name: [plain(row.get(name, "")) for row in sample.rows] for name in names}
+    orders = order_columns(cells, lambda target: [name for name in _by_word(values, target) if name not in taken])
+    notes += orders.notes
+    for target, name in zip(orders._fields[:-1], orders[:-1], strict=True):
+        if name is not None:
+            columns[target] = name
+            notes.append(f"{target}: {name}")
     if "user_id" not in columns and "session_id" in columns:
         columns["user_id"] = columns["session_id"]
         notes.append(f"no column names the visitor: every {columns['session_id']} is taken for one")
+    if "user_id" not in columns and "order_id" in columns:
+        columns["user_id"] = columns["order_id"]
+        notes.append(f"no column names the visitor: every {columns['order_id']} is taken for one")
     if "user_id" not in columns:
         raise ValueError(f"no column seems to be the visitor among {', '.join(names[:20])}: write a map with [columns] user_id")
     if "item_id" not in columns:
         notes.append("no column seems to be the item: events about items will be refused")
-    decimal = _decimal([cell for name in _texts(columns.get("price")) for cell in values[name]])
+    decimal = decimal_of([cell for name in (orders.price, orders.revenue) if name for cell in cells[name]])
     separator = sample.separator if sample.container == "csv" and sample.separator != "," else None
     if sample.encoding != "utf-8":
         notes.append(f"letters are no UTF-8: {sample.encoding} is taken")
@@ -165,10 +180,6 @@ def _mapped(sample: Sample) -> Guess:
     if not any(_has_offset(cell) for cell in values[at]) and times not in UNITS:
         notes.append("times say no zone: UTC is taken; set zone in the map if that is wrong")
     return Guess(None, table, notes)
-
-
-def _texts(column: str | Sequence[str] | None) -> Sequence[str]:
-    return () if column is None else (column,) if isinstance(column, str) else column
 
 
 def _by_place(names: Sequence[str]) -> dict[str, str]:
@@ -181,17 +192,54 @@ def _word(name: str) -> str:
     return re.sub(r"[^0-9a-zà-öø-ÿ一-鿿]", "", name.casefold())
 
 
+def _tokens(name: str) -> list[str]:
+    """Words of a name, of which camel case is a mark too.
+
+    Examples
+    --------
+    >>> _tokens("Lineitem sku"), _tokens("customerUnique_ID")
+    (['lineitem', 'sku'], ['customer', 'unique', 'id'])
+    """
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return [word for part in re.split(r"[\W_]+", apart) if (word := _word(part))]
+
+
+def _parts(name: str, anywhere: bool) -> list[str]:
+    """What is left of a name when words are left out, the longest first: those before its last ones, or those in between.
+
+    Examples
+    --------
+    >>> _parts("customer_unique_key", anywhere=False)
+    ['customeruniqueid', 'uniquekey', 'customerkey', 'uniqueid', 'customerid', 'key']
+    >>> _parts("Purchase Price Per Unit", anywhere=False), _parts("qty_ordered", anywhere=True)
+    (['price'], ['qty', 'ordered'])
+    """
+    words = _tokens(name)
+    words = words[: words.index("per")] if "per" in words[1:] else words
+    n = len(words)
+    pieces = [words[start:end] for start in range(n) for end in range(start + 1, n + 1) if anywhere or end == n]
+    pieces += [[words[0], words[-1]]] if n > 2 else []
+    pieces += [[*piece[:-1], "id"] for piece in pieces if len(piece) > 1 and piece[-1] in ID_ENDINGS]
+    return ["".join(piece) for piece in sorted(pieces, key=len, reverse=True) if len(piece) < n or piece != words]
+
+
 def _by_word(values: Mapping[str, Sequence[str]], target: str) -> list[str]:
-    """Columns whose name is a word for a field, the best word first; only columns with values."""
-    words = COLUMN_WORDS[target]
-    ranks = {word: rank for rank, word in enumerate(words)}
-    found = []
-    for place, name in enumerate(values):
-        whole, last = _word(name), _word(re.split(r"[./]", name)[-1])
-        rank = min(ranks.get(whole, len(words)), ranks.get(last, len(words)))
-        if rank < len(words) and values[name]:
-            found.append((rank, place, name))
-    return [name for _, _, name in sorted(found)]
+    """Columns whose name is a word for a field, the best word first; where there is none, those in whose name one stands."""
+    ranks = {word: rank for rank, word in enumerate(COLUMN_WORDS[target])}
+
+    def best_first(ways: Callable[[str], Sequence[str]]) -> list[str]:
+        found = [(min(enumerate(ways(n)), key=lambda way: ranks.get(way[1], len(ranks)), default=(0, "")), n) for n in values]
+        return [n for (_, w), n in sorted(found, key=lambda f: (ranks.get(f[0][1], 0), f[0][0])) if w in ranks and values[n]]
+
+    whole = best_first(lambda name: (_word(name), _word(re.split(r"[./]", name)[-1])))
+    found = whole or best_first(lambda name: _parts(name, target in AMOUNTS))
+    return [name for name in found if target not in AMOUNTS or _is_amount(target, _tokens(name))]
+
+
+def _is_amount(target: str, words: Sequence[str]) -> bool:
+    """Whether a name can be one of an amount of a row: it is no id, and no revenue of a whole order."""
+    is_whole = target == "revenue" and not WHOLE_ORDER.isdisjoint(words) and {"item", "line", "row"}.isdisjoint(words)
+    return words[-1] != "id" and words[-1] not in ID_ENDINGS - {"code"} and not is_whole
 
 
 def _share(values: Sequence[str], holds: Callable[[str], bool]) -> float:
@@ -222,7 +270,7 @@ def _is_time(cell: str, times: str) -> bool:
 
 def _unit(cells: Sequence[str]) -> str:
     """Unit of Unix times in which most of them can be; `auto` for clocks."""
-    if _share(cells, lambda cell: isinstance(number_in(cell, "."), float)) < LEAST_SHARE:
+    if _share(cells, lambda cell: cell.isdecimal() or isinstance(number_in(cell, "."), float)) < LEAST_SHARE:
         return AUTO
     return max(UNITS, key=lambda unit: _share(cells, lambda cell: _is_time(cell, unit)))
 
@@ -259,13 +307,6 @@ def _meanings(column: str, different: set[str]) -> dict[str, str]:
 
 
 def _fits(target: str, cells: Sequence[str]) -> bool:
-    if target == "price":
-        return _share(cells, lambda cell: isinstance(number_in(cell, _decimal(cells)), float)) >= LEAST_SHARE
     if target == "event_id":
         return len(set(cells)) == len(cells)
     return True
-
-
-def _decimal(cells: Sequence[str]) -> str:
-    """A comma, if most numbers with one mark have it before one or two digits at the end."""
-    return "," if _share(cells, lambda cell: re.fullmatch(r"-?[\d.]*\d,\d{1,2}", cell) is not None) > 0.3 else "."

@@ -28,6 +28,7 @@ TARGETS: Final = (*OWN_FIELDS, *CONTEXT, QUERY)
 UNITS: Final = {"s": 1_000_000.0, "ms": 1_000.0, "us": 1.0, "ns": 0.001}
 AUTO: Final = "auto"
 DAYS: Final = "days"  # of a spreadsheet, since 30 December 1899
+_MOST_DIGITS: Final = 19  # of a Unix time, in nanoseconds
 _DAY_US: Final = 86_400_000_000
 _DAYS_TO_1970: Final = 25_569
 
@@ -209,8 +210,10 @@ def time_text(text: str, times: str, zone: str) -> str:
     '2023-12-24T18:30:00+01:00'
     >>> time_text("1700000000123", "auto", "UTC"), time_text("45291.5", "days", "UTC")
     ('2023-11-14T22:13:20.123000+00:00', '2023-12-31T12:00:00+00:00')
+    >>> {time_text(f"1700000000{rest}", "auto", "UTC") for rest in ("", "000", "000000", "000000000")}
+    {'2023-11-14T22:13:20+00:00'}
     """
-    number = number_of(text)
+    number = _unix(text)
     if times == DAYS and isinstance(number, float):
         wall = instant_text(round((number - _DAYS_TO_1970) * _DAY_US / 1_000) * 1_000)
         return instant_text(wall.removesuffix("+00:00"), zone)
@@ -225,6 +228,11 @@ def time_text(text: str, times: str, zone: str) -> str:
         exact = int(text) if text.isdecimal() else 0
         return instant_text(in_microseconds(exact) if exact else round(number * 1_000_000))
     return instant_text(text, zone)
+
+
+def _unix(text: str) -> Any:
+    """The number of a text, also one of as many digits as nanoseconds have; else the text."""
+    return float(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else number_of(text)
 
 
 def _microseconds(text: str, number: float, unit_us: float) -> int:

@@ -1,8 +1,8 @@
-"""Words for columns and actions, without case and punctuation, in the languages and tools that were met."""
+"""Words for columns, without case and punctuation, in the languages and tools that were met."""
 
 from typing import Final
 
-# Our field -> words for it, the best first. `order` says that a table is one of orders.
+# Our field -> words for it, the best first.
 COLUMN_WORDS: Final = {
     "ts": (
         *("occurredat", "eventtimestamp", "eventtime", "timestamp", "ts", "datetime", "eventdatetime", "time", "unixtime"),
@@ -40,7 +40,18 @@ COLUMN_WORDS: Final = {
             "fechahora",
             "data",
         ),
-        *("timeframe", "hitdatetime", "lastactiontimestamp", "reviewtime", "时间", "tijd"),
+        *(
+            "timeframe",
+            "hitdatetime",
+            "lastactiontimestamp",
+            "unixreviewtime",
+            "reviewtime",
+            "dt",
+            "dat",
+            "bestelldatum",
+            "时间",
+            "tijd",
+        ),
     ),
     "user_id": (
         *("userid", "customerid", "customer", "memberid", "accountid", "personid", "shopperid", "buyerid", "visitorid"),
@@ -73,6 +84,7 @@ COLUMN_WORDS: Final = {
             "useridhash",
         ),
         *("hasheduserid", "userhash", "msno", "loginid", "mcvisid", "userkey", "customerkey", "customernumber"),
+        *("householdid", "householdkey", "email", "emailaddress", "mail", "responseid", "panelistid", "subscriberid"),
     ),
     "session_id": (
         *("sessionid", "session", "usersession", "usersessionid", "visitid", "idvisit", "domainsessionid", "gasessionid"),
@@ -149,215 +161,98 @@ COLUMN_WORDS: Final = {
         ),
     ),
     "price": (
-        *("price", "unitprice", "itemprice", "productprice", "saleprice", "amount", "preis", "einzelpreis", "prix", "precio"),
-        *("preco", "prijs", "cost", "value", "revenue", "tiprice", "eventvalue"),
+        *("price", "unitprice", "itemprice", "productprice", "saleprice", "salesprice", "preis", "einzelpreis", "stückpreis"),
+        *(
+            "prix",
+            "precio",
+            "preco",
+            "prezzo",
+            "prijs",
+            "prixunitaire",
+            "preciounitario",
+            "itemcost",
+            "unitcost",
+            "cost",
+            "tiprice",
+        ),
     ),
+    # Of all pieces of a row; the price of a piece, where a table tells neither that nor how many.
+    "revenue": (
+        *(
+            "itemrevenue",
+            "linetotal",
+            "rowtotal",
+            "lineamount",
+            "linerevenue",
+            "itemtotal",
+            "totalprice",
+            "gesamtpreis",
+            "revenue",
+        ),
+        *(
+            "productrevenue",
+            "salesvalue",
+            "salesamount",
+            "purchaseamount",
+            "amount",
+            "value",
+            "eventvalue",
+            "sales",
+            "turnover",
+        ),
+        *("umsatz", "betrag", "montant", "importe", "importo", "total", "totalamount", "sum", "summe", "spend", "paid"),
+    ),
+    "quantity": (
+        *("quantity", "qty", "itemquantity", "productquantity", "quantityordered", "purchasequantity", "units", "unitssold"),
+        *(
+            "pieces",
+            "menge",
+            "anzahl",
+            "stückzahl",
+            "stück",
+            "quantité",
+            "quantite",
+            "cantidad",
+            "quantidade",
+            "quantità",
+            "aantal",
+        ),
+    ),
+    "currency": (
+        *(
+            "currency",
+            "currencycode",
+            "ordercurrency",
+            "währung",
+            "waehrung",
+            "währungscode",
+            "devise",
+            "moneda",
+            "moeda",
+            "valuta",
+        ),
+    ),
+    "order_id": (
+        *("orderid", "ordernumber", "orderno", "invoiceno", "invoiceid", "invoice", "invoicenumber", "transactionid", "order"),
+        *("basketid", "receiptid", "receiptnumber", "checkoutid", "purchaseid", "salesorder", "orderreference", "ordername"),
+        *("bestellnummer", "bestellnr", "bestellid", "auftragsnummer", "rechnungsnummer", "belegnummer", "bonnummer"),
+        *("numerocommande", "idcommande", "commande", "pedido", "idpedido", "numeropedido", "ordine", "bestelnummer"),
+    ),
+    "order_name": ("name",),  # Shopify's "#1001"
     "event_id": ("eventid", "messageid", "uuid", "insertid", "hitid", "eventuuid", "idlinkva", "logid"),
     "query": ("query", "searchterm", "searchquery", "searchkeyword", "keyword", "keywords", "suchbegriff", "sitesearchkeyword"),
     "device": ("device", "devicetype", "devicecategory", "geraet", "gerät", "dvcetype"),
     "referrer": ("referrer", "referrertype", "channel", "medium", "trafficmedium", "refrmedium"),
-    "order": ("orderid", "ordernumber", "invoice", "invoiceno", "invoicedate", "orderdate", "transactionid", "bestellnummer"),
 }
-
-_ACTION_WORDS: Final = {
-    "item_view": (
-        *(
-            "view",
-            "views",
-            "viewed",
-            "pv",
-            "itemview",
-            "viewitem",
-            "productview",
-            "productviewed",
-            "viewproduct",
-            "viewedproduct",
-        ),
-        *(
-            "detailpageview",
-            "productdetail",
-            "productdetailview",
-            "viewcontent",
-            "browse",
-            "browsed",
-            "click",
-            "clicks",
-            "clicked",
-        ),
-        *(
-            "viewdetail",
-            "seen",
-            "watch",
-            "watched",
-            "read",
-            "open",
-            "opened",
-            "pdpview",
-            "productpageview",
-            "ansicht",
-            "angesehen",
-        ),
-        *(
-            "ansehen",
-            "produktansicht",
-            "produktangesehen",
-            "artikelangesehen",
-            "vue",
-            "visto",
-            "vista",
-            "impressiondetail",
-            "detail",
-            "itemviewed",
-            "vieweditem",
-            "look",
-        ),
-        *("viewedproductpage", "clkitem", "viewitemdetails", "pageviewproduct", "bekeken", "visita"),
-    ),
-    "item_engagement": (
-        *("itemclick", "productclick", "productclicked", "selectitem", "zoom", "imageview", "clickitem", "productimageclick"),
-        *("listclick", "recclick", "itemengagement", "share", "shared", "video"),
-    ),
-    "detail_view": ("detailview", "moredetails", "showdetails", "expanddetails", "viewspecs"),
-    "review_read": ("reviewread", "readreview", "readreviews", "viewreviews", "reviewsviewed", "viewreview"),
-    "spec_compare": ("compare", "compared", "addtocompare", "speccompare", "productcompare", "comparison"),
-    "category_browse": (
-        *("categoryview", "viewcategory", "categorybrowse", "listview", "viewlist", "viewitemlist", "productlistviewed"),
-        *("categorypageview", "viewlisting", "listing", "plpview", "categorypage", "productlistview", "collectionview"),
-    ),
-    "search": (
-        *(
-            "search",
-            "searched",
-            "sitesearch",
-            "productsearch",
-            "productssearched",
-            "searchproduct",
-            "viewsearchresults",
-            "suche",
-        ),
-        *("searchquery", "searching", "recherche", "busqueda", "searchresult", "searchresults", "searchview"),
-    ),
-    "search_refine": ("searchrefine", "filter", "filtered", "filterapplied", "sort", "sorted", "productlistfiltered", "facet"),
-    "content_view": (
-        *(
-            "contentview",
-            "pageview",
-            "page",
-            "pagevisit",
-            "pageviewed",
-            "screenview",
-            "screen",
-            "home",
-            "homepageview",
-            "homepage",
-        ),
-        *("visitpage", "viewpage", "articleview", "blogview", "promotionview", "viewpromotion", "viewedpage", "seitenaufruf"),
-    ),
-    "wishlist_add": (
-        *(
-            "fav",
-            "favorite",
-            "favourite",
-            "favorites",
-            "wishlist",
-            "wishlistadd",
-            "addtowishlist",
-            "addtolist",
-            "like",
-            "liked",
-        ),
-        *("follow", "save", "saved", "bookmark", "addtofavorites", "addtofavourites", "addfavorite", "collect", "merkzettel"),
-        *("wunschliste", "addwishlist", "productaddedtowishlist", "tofavorites", "heart"),
-    ),
-    "add_to_cart": (
-        *("addtocart", "cart", "carts", "addcart", "cartadd", "addtobasket", "basket", "basketadd", "addbasket", "addtobag"),
-        *("productadded", "addedtocart", "addedtobasket", "atc", "add", "addproduct", "warenkorb", "inwarenkorb", "panier"),
-        *(
-            "ajoutpanier",
-            "carrito",
-            "addtocarts",
-            "itemaddedtocart",
-            "addtotrolley",
-            "tocart",
-            "cartadded",
-            "additem",
-            "indenkorb",
-        ),
-        *("indenwarenkorb", "addedproduct", "winkelwagen", "agregarcarrito"),
-    ),
-    "remove_from_cart": (
-        *(
-            "removefromcart",
-            "cartremove",
-            "removecart",
-            "removefrombasket",
-            "productremoved",
-            "removedfromcart",
-            "basketremove",
-        ),
-        *("deletefromcart", "remove", "removeitem", "ausdemwarenkorb", "removefrombag", "entfernt", "removedproduct"),
-    ),
-    "cart_view": (
-        "cartview",
-        "viewcart",
-        "cartviewed",
-        "basketview",
-        "viewbasket",
-        "shoppingcartpageview",
-        "viewbag",
-        "viewedcart",
-    ),
-    "checkout_view": (
-        *("checkout", "begincheckout", "checkoutstarted", "initiatecheckout", "startcheckout", "checkoutstart", "checkoutview"),
-        *(
-            "checkoutstep",
-            "addpaymentinfo",
-            "addshippinginfo",
-            "kasse",
-            "checkoutstepviewed",
-            "checkoutstepcompleted",
-            "startedcheckout",
-        ),
-    ),
-    "purchase": (
-        *("purchase", "purchased", "purchases", "buy", "buys", "bought", "order", "orders", "ordered", "transaction", "sale"),
-        *(
-            "transactions",
-            "ordercompleted",
-            "orderplaced",
-            "placedorder",
-            "placeorder",
-            "checkoutcompleted",
-            "purchasecomplete",
-        ),
-        *(
-            "conversion",
-            "ecommerceorder",
-            "kauf",
-            "gekauft",
-            "bestellung",
-            "bestellt",
-            "achat",
-            "compra",
-            "comprado",
-            "pay",
-            "paid",
-        ),
-        *(
-            "ordercomplete",
-            "completeorder",
-            "ecommercepurchase",
-            "orderedproduct",
-            "checkoutcomplete",
-            "inapppurchase",
-            "kaufen",
-        ),
-        *("checkoutsuccess", "payment", "aankoop", "deal"),
-    ),
-}
-ACTIONS: Final = {word: ours for ours, words in _ACTION_WORDS.items() for word in words}
-# Columns in which actions are numbers, and what those mean there (Tianchi's mobile data; the second also writes 1 as view).
-CODES: Final = {
-    "behaviortype": {"1": "item_view", "2": "wishlist_add", "3": "add_to_cart", "4": "purchase"},
-    "actiontype": {"0": "item_view", "1": "add_to_cart", "2": "purchase", "3": "wishlist_add"},
-}
+AMOUNTS: Final = ("price", "revenue", "quantity", "currency")  # their word may stand anywhere in a name
+ID_ENDINGS: Final = frozenset({"key", "no", "nr", "number", "num", "code", "ref", "reference"})  # say the same as "id"
+WHOLE_ORDER: Final = frozenset(
+    {"order", "invoice", "cart", "basket", "transaction", "checkout"}
+)  # what is said of all its rows
+# Words in the name of any column that make a table without actions one of purchases.
+SALE_WORDS: Final = frozenset(
+    {
+        *COLUMN_WORDS["order_id"], *COLUMN_WORDS["quantity"], "invoicedate", "orderdate", "bestelldatum", "orders", "sales",
+        "sale", "transaction", "transactions", "purchase", "basket", "shopping",
+    }
+)  # fmt: skip

@@ -119,7 +119,7 @@ def test_who_sends_no_valid_key_of_a_browser_is_refused_and_its_page_may_read_wh
         ({"key": page.plain, "events": {}}, {}, 422),
         ({"key": page.plain, "events": []}, {"content-type": "application/x-www-form-urlencoded"}, 415),
         ({"key": page.plain, "events": []}, {"content-encoding": "gzip"}, 415),
-        (b" " * 70_000, {}, 413),
+        (b" " * 300_000, {}, 413),
     ]
     for body, headers, status in wanted:
         answer = page.send("/v1/visits", body, **headers)

@@ -167,3 +167,50 @@ def test_patterns_are_regular_expressions_of_json_schema_too(document: Any) -> N
     text = json.dumps(document)
     assert json.dumps(INSTANT) in text
     assert r"\\Z" not in text
+
+
+def filled(document: Any, schema: Any, longest: str, path: str = "") -> Any:
+    """A value with every field of a schema; texts of 64 characters, and one list (`longest`) as long as it may be."""
+    while "$ref" in schema or "anyOf" in schema or "oneOf" in schema or "allOf" in schema:
+        option = next(
+            options for options in (schema.get("anyOf"), schema.get("oneOf"), schema.get("allOf"), [schema]) if options
+        )[0]
+        schema = document["components"]["schemas"][option["$ref"].rpartition("/")[2]] if "$ref" in option else option
+    if "properties" in schema:
+        return {name: filled(document, part, longest, f"{path}/{name}") for name, part in schema["properties"].items()}
+    if schema.get("type") == "array":
+        n = schema["maxItems"] if path == longest else 1
+        return [filled(document, schema["items"], longest, path)] * n
+    if schema.get("type") in ("number", "integer"):
+        return 123_456.78
+    return "x" * min(64, schema.get("maxLength", 64))
+
+
+def lists_of(document: Any, schema: Any, path: str = "") -> Iterator[str]:
+    """Addresses of the lists of a schema that say how long they may be."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if "maxItems" in schema:
+        yield path
+    for name, part in schema.get("properties", {}).items():
+        yield from lists_of(document, part, f"{path}/{name}")
+    for part in [
+        schema.get("items", {}),
+        *(part for options in ("anyOf", "oneOf", "allOf") for part in schema.get(options, [])),
+    ]:
+        yield from lists_of(document, part, path) if part else ()
+
+
+def test_a_body_with_a_list_as_long_as_the_document_admits_is_not_too_large(app: App, document: Any) -> None:
+    seen = set()
+    for (method, path), endpoint in app.endpoints.items():
+        if endpoint.request is None:
+            continue
+        body = document["paths"][path][method.lower()]["requestBody"]
+        assert body["description"] == f"At most {endpoint.limit} bytes."
+        told = body["content"]["application/json"]["schema"]
+        for longest in sorted(set(lists_of(document, told))):
+            size = len(json.dumps(filled(document, told, longest)))
+            assert size <= endpoint.limit, (path, longest, size)
+            seen.add((path, longest))
+    assert {("/v1/events", "/events"), ("/v1/visits", "/events"), ("/v1/offers", "/offers/item_ids")} <= seen
