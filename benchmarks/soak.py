@@ -1,8 +1,10 @@
 """Soak: a service and a worker under ordinary traffic for long; their memory must not grow.
 
 ``python -m benchmarks.soak [MINUTES]`` (`make soak`, 60 minutes) sends sessions of new visitors, who also look at items that
-nobody has seen, and asks for recommendations; it prints one JSON object. Growth is told by the medians of the first and the
-last fifth of the samples after a warm-up, so that one collection more or less does not count.
+nobody has seen, and asks for recommendations; it prints one JSON object. What processes keep of late has bounds (pairs and
+items of the live associations, decisions that the bandit learns of): traffic as fast as it goes first fills all of it, which
+at the usual pace takes hours. Growth is told by the medians of the first and the last fifth of the samples after a warm-up, so
+that one collection more or less does not count.
 """
 
 import json
@@ -13,7 +15,9 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -22,14 +26,20 @@ from typing import Any, Final
 import msgspec
 import psutil
 
-from benchmarks.attack_target import MIB, service
+from benchmarks.attack_store import DUTIES
+from benchmarks.attack_target import MIB, Service, service
 from benchmarks.load import Load, measure, post
 from benchmarks.serve import HOST, bodies, stop
 from benchmarks.simulated_home import make_champions
+from infra.store.engines import open_store
+from infra.store.statements.decisions import NEWEST_DECISION
 from models.simulator.config import ShopConfig
+from services.serving.associations import LET_GO
+from services.worker.rewards import MEMORY
 
 CONFIG: Final = ShopConfig(n_users=300, n_days=3, n_items=300)
 STRETCH_S: Final = 10.0  # between samples
+FILL_S: Final = 3_600.0  # at most
 WARM_UP: Final = 0.2  # share of the samples
 BATCH: Final = 40  # events of one request: four visitors
 FLAT: Final = 1.05
@@ -50,6 +60,33 @@ def sessions() -> Iterator[bytes]:
             for k in range(BATCH)
         ]
         yield msgspec.json.encode({"events": events})
+
+
+def fill(served: Service, batches: Iterator[bytes], asks: list[bytes]) -> float:
+    """Send and ask until all is full that processes keep of late, and the worker has come after; seconds that it took."""
+    began = time.monotonic()
+
+    def waits(what: str) -> None:
+        if time.monotonic() - began > FILL_S:
+            raise RuntimeError(f"after {FILL_S:g} s still {what}")
+
+    with closing(open_store(served.home)) as store:
+        while LET_GO not in readiness(served.port):
+            measure(HOST, served.port, [post("/v1/events", next(batches), served.server_key) for _ in range(500)], 2, 2.0)
+            waits("less has happened than is kept")
+        while store.read(NEWEST_DECISION)[0][0] < MEMORY:
+            measure(HOST, served.port, asks, 4, 5.0)
+            waits("fewer decisions than the bandit remembers")
+        while any((store.tail(name).position() or 0) < store.tail(name).end() for name in DUTIES):
+            time.sleep(1.0)
+            waits("a worker that has not caught up")
+    return time.monotonic() - began
+
+
+def readiness(port: int) -> str:
+    """What `/readyz` says."""
+    with urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=10) as answer:
+        return str(answer.read().decode())
 
 
 def memory_mib(process: psutil.Process) -> float:
@@ -83,26 +120,25 @@ def main(words: list[str]) -> int:
         try:
             with service(home) as served:
                 asks = [post("/v1/recommendations", body, served.server_key) for body in bodies(CONFIG, 100)]
-                found = soak(
-                    served.port,
-                    served.server_key,
-                    asks,
-                    minutes,
-                    {"service": served.process, "worker": psutil.Process(worker.pid)},
-                )
+                batches, watched = sessions(), {"service": served.process, "worker": psutil.Process(worker.pid)}
+                took_s = fill(served, batches, asks)
+                sys.stderr.write(f"all is full after {took_s:.0f} s\n")
+                found = {"fill_s": round(took_s), **soak(served.port, served.server_key, batches, asks, minutes, watched)}
         finally:
             stop(worker)
     print(json.dumps(found))
     return int(any(one > FLAT for one in found["grown"].values()) or set(found["statuses"]) != {"200", "202"})
 
 
-def soak(port: int, key: str, asks: list[bytes], minutes: float, watched: dict[str, psutil.Process]) -> dict[str, Any]:
+def soak(
+    port: int, key: str, batches: Iterator[bytes], asks: list[bytes], minutes: float, watched: dict[str, psutil.Process]
+) -> dict[str, Any]:
     """Send events and ask, and look at memory from time to time."""
-    batches, samples, statuses = sessions(), {name: list[float]() for name in watched}, dict[str, int]()
+    samples, statuses = {name: list[float]() for name in watched}, dict[str, int]()
     until = time.monotonic() + minutes * 60
 
     def write(loads: list[Load]) -> None:
-        loads.append(measure(HOST, port, [post("/v1/events", next(batches), key) for _ in range(20)], 1, 0.0))
+        loads.append(measure(HOST, port, [post("/v1/events", next(batches), key)], 1, 0.0))
 
     while time.monotonic() < until:
         loads: list[Load] = []

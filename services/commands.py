@@ -181,7 +181,7 @@ def signals_uplift(
 
 @decisions_app.command("replay")
 def decisions_replay(as_json: Json = False) -> None:
-    """Take every decision of the profile bandit once more; exit code 1 if one comes out otherwise."""
+    """Take the decisions of the profile bandit once more, as far as its snapshots reach; exit code 1 if one differs."""
     from services.serving.profiles import replay
 
     found = replay(_home())

@@ -5,6 +5,7 @@ among items met once the oldest go; then pairs, those of such items in the same 
 build, by their weight. Counts of the build's items are never let go, so whatever stays is normalised as before.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from models.arrays import Floats, Ints
 from models.associations.arrays import PAIR_BITS
 from models.associations.sums import ANCHOR_SHIFT, MOST_ITEMS, TARGET_SHIFT, Sums
+from models.shops import fair_shares
 
 _TARGET_MASK: Final = MOST_ITEMS - 1
 _TYPES_MASK: Final = (1 << PAIR_BITS) - 1
@@ -19,10 +21,25 @@ _KEPT: Final = 0.75  # of what is kept at most: an eviction makes room for many 
 
 
 class Bounds(NamedTuple):
-    """Bounds of what live associations keep beside the build."""
+    """Bounds of what live associations keep beside the build; a process that follows several shops shares them out."""
 
-    pairs: int = 2_000_000  # changed since the build; about 150 MB per process
-    items: int = 100_000  # that came after it; about 60 MB
+    pairs: int = 1_000_000  # changed since the build; about 200 MB per process with their rows
+    items: int = 50_000  # that came after it
+
+
+def for_each(kept: Sequence[Bounds], most: Bounds) -> Bounds:
+    """Bounds of each of several that together keep at most so much: where it is too much, those that keep most give way.
+
+    Examples
+    --------
+    >>> for_each([Bounds(900, 10), Bounds(300, 10)], Bounds(1_000, 50))
+    Bounds(pairs=700, items=50)
+    """
+    return Bounds(*(_level(n, limit) for n, limit in zip(zip(*kept, strict=True), most, strict=True)))
+
+
+def _level(n: Sequence[int], limit: int) -> int:
+    return limit if sum(n) <= limit else max(fair_shares({str(k): one for k, one in enumerate(n)}, limit).values())
 
 
 def kept_items(weight: Floats, n_built: int, most: int) -> Ints:

@@ -116,7 +116,7 @@ class LiveAssociations:
     view
         The newest state.
     n_evicted
-        Pairs that were let go since the build.
+        Pairs and items that were let go since the build.
 
     Raises
     ------
@@ -141,9 +141,16 @@ class LiveAssociations:
         self.view: AssociationStore = self._published()
 
     @property
-    def n_pairs(self) -> int:
-        """Pairs that have changed since the build: what memory and the cost of `settle` go by."""
-        return len(self._sums)
+    def kept(self) -> Bounds:
+        """Pairs that have changed since the build and items that came after it: what memory and the cost of `settle` go by."""
+        return Bounds(len(self._sums), len(self._slot) - self._store.n_items)
+
+    def bound(self, most: Bounds) -> None:
+        """Keep at most so much from now on."""
+        self._most = most
+        if self._is_too_much():
+            self._evict()
+            self.view = self._published()
 
     def fold(self, frame: pd.DataFrame, new: npt.NDArray[np.bool_]) -> AssociationStore:
         """Take in new events.
@@ -173,7 +180,7 @@ class LiveAssociations:
             moved = self._move_reference()
             touched = np.union1d(self._count(before, -1), self._count(after, 1))
             self._counts.damp(self._slot[touched], self._ledger.n_sessions_with, touched, self._params)
-            if len(self._sums) > self._most.pairs or len(self._slot) - self._store.n_items > self._most.items:
+            if self._is_too_much():
                 self._evict()
             else:
                 self._make(self._items[1:] if moved else touched)
@@ -240,6 +247,10 @@ class LiveAssociations:
             self._items = np.concatenate((self._items, unknown))
         return self._slot[items].astype(np.int64)
 
+    def _is_too_much(self) -> bool:
+        pairs, items = self.kept
+        return pairs > self._most.pairs or items > self._most.items
+
     def _evict(self) -> None:
         """Let go what says least; what stays gets new codes and rows, in arrays and names of its own."""
         n_built, items, sums, before = self._store.n_items, self._items[1:], self._sums.all(), len(self._sums)
@@ -251,7 +262,7 @@ class LiveAssociations:
         weight[:n_built] = np.inf
         self._sums = PairSums()
         self._sums.add(eviction.kept_sums(sums, place, weight, self._most.pairs))
-        self.n_evicted += before - len(self._sums)
+        self.n_evicted += before - len(self._sums) + len(weight) - len(kept)
         stays = np.flatnonzero(place[items] >= 0)
         self._items = np.concatenate((self._items[:1], place[items[stays]]))
         self._counts = self._counts.of(1 + stays)

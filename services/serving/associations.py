@@ -27,7 +27,7 @@ from infra.store.events import partners_of
 from infra.store.statements.erasure import N_ERASED
 from infra.store.statements.identities import N_SPLIT
 from infra.store.watch import StoreWatch
-from models.associations.eviction import Bounds
+from models.associations.eviction import Bounds, for_each
 from models.associations.live import rehearse
 from models.associations.model import AssociationStore
 from models.model_set import ModelSet
@@ -63,7 +63,7 @@ class LiveChampions:
     watcher
         Where the champions come from; started and stopped with this.
     most
-        What is kept beside a build.
+        What is kept beside a build, by all shops together.
     """
 
     def __init__(self, home: Path, watcher: ChampionWatcher, poll_s: float = POLL_S, most: Bounds = _MOST) -> None:
@@ -134,6 +134,9 @@ class LiveChampions:
                 return False
             self._begin(champion, self._tails)
             more = any([tail.step() for tail in self._tails.values()])
+            most = for_each([tail.live.kept for tail in self._tails.values()], self._most)
+            for tail in self._tails.values():
+                tail.live.bound(most)
         except StoreUnavailable:
             raise
         except (ValueError, KeyError, IndexError, TypeError) as error:

@@ -109,7 +109,10 @@ class Replay(NamedTuple):
 
 
 def replay(home: Path) -> Replay:
-    """Take every decision of the bandit once more, from whom it was dealt to, its context and the snapshot that it names."""
+    """Take the bandit's decisions once more, from whom each was dealt to, its context and the snapshot that it names.
+
+    Those of before the oldest snapshot that is kept (`services.worker.cleanup`) are not asked.
+    """
     read = open_store(home).read
     snapshots: dict[int, Snapshot] = {}
     n, after, different = 0, 0, []

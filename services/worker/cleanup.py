@@ -1,5 +1,8 @@
 """Cleanup duty: answers to repeated writes and the counters of trust go after a day, rejected events after a fortnight.
 
+Of the bandit's snapshots the newest `SNAPSHOTS_KEPT` stay. A decision keeps its propensity; without its snapshot it cannot be
+dealt once more to see that it comes out the same (`services.serving.profiles.replay`).
+
 A home that an early version made may hold texts of lines that were no rows, and secrets in clear; they go when the worker
 starts.
 """
@@ -13,6 +16,7 @@ from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.protocol import Store, Transaction
 from infra.store.statements import signals as signal_tables
+from infra.store.statements.decisions import FORGET_SNAPSHOTS
 from infra.store.statements.idempotency import FORGET_ANSWERS, IDEMPOTENT_HOURS
 from infra.store.statements.quarantine import FORGET_REJECTED, REJECTED_DAYS, REJECTED_SOURCE, WITH_TEXT, WITHOUT_TEXT
 from infra.store.statements.trust import FORGET, FORGET_ITEMS
@@ -24,6 +28,7 @@ from services.delivery.seals import Seals
 
 POLL_S: Final = 60.0
 ROWS_A_STEP: Final = 1_000
+SNAPSHOTS_KEPT: Final = 10_000  # one is written where probabilities have moved, at most every 5 s
 
 
 class CleanupDuty:
@@ -64,6 +69,7 @@ class CleanupDuty:
         for statement in FORGET:
             n_rows += transaction.execute(statement, (today - 1, ROWS_A_STEP))
         n_rows += transaction.execute(FORGET_ITEMS, (today - TRUST.unknown_days, ROWS_A_STEP))
+        n_rows += transaction.execute(FORGET_SNAPSHOTS, (SNAPSHOTS_KEPT, ROWS_A_STEP))
         return n_rows + transaction.execute(FORGET_REJECTED, (REJECTED_SOURCE, now_us - REJECTED_DAYS * DAY_US, ROWS_A_STEP))
 
     def _sealed(self, transaction: Transaction) -> int:

@@ -106,6 +106,11 @@ READ_SNAPSHOT: Final = "SELECT body FROM profile_snapshots WHERE version = ?"
 KEEP_SNAPSHOT: Final = (
     "INSERT INTO profile_snapshots (body, last_decision_seq, created_at_us) VALUES (?, ?, ?) RETURNING version"
 )
+# Of before the newest so many, some at a time: (n_kept, limit).
+FORGET_SNAPSHOTS: Final = (
+    "DELETE FROM profile_snapshots WHERE version IN (SELECT version FROM profile_snapshots "
+    "WHERE version <= (SELECT max(version) FROM profile_snapshots) - ? ORDER BY version LIMIT ?)"
+)
 _WINDOW, _TRIAL = "'$.params.window_s'", "'$.params.trial'"
 # Seconds after a decision within which the worker counts an event for it.
 REWARD_WINDOW: Final = f"SELECT {field('body', _WINDOW)} FROM profile_snapshots ORDER BY version DESC LIMIT 1"
@@ -117,8 +122,8 @@ JUDGED: Final = (
     f"FROM decisions LEFT JOIN rewards USING (decision_id) WHERE {_DEALT} AND decided_at_us <= ? "
     "ORDER BY seq DESC LIMIT ?"
 )
-# Decisions that the bandit took, for a replay: (after_seq, limit).
+# Decisions that the bandit took, for a replay, as far back as its snapshots reach: (after_seq, limit).
 BANDIT_DECISIONS: Final = (
     "SELECT seq, decision_id, snapshot, context, profile, propensity, coalesce(dealt_as, user_id) FROM decisions "
-    "WHERE snapshot IS NOT NULL AND seq > ? ORDER BY seq LIMIT ?"
+    "WHERE snapshot >= (SELECT min(version) FROM profile_snapshots) AND seq > ? ORDER BY seq LIMIT ?"
 )

@@ -300,9 +300,22 @@ def test_memory_is_flat_whatever_arrives():
     for first in range(0, 4000, 20):
         log = log_of(*visits_of(20, lambda k: (f"x{k}", "a"), first=100 + first))
         live.fold(log.assign(seq=log["seq"] + first), np.ones(len(log), np.bool_))
-        sizes.append((live.n_pairs, live.view.n_items, len(live.view.overlay.target), len(live.view.overlay.span)))
+        sizes.append((live.kept.pairs, live.view.n_items, len(live.view.overlay.target), len(live.view.overlay.span)))
     assert np.max(sizes, axis=0)[:2].tolist() <= [100 + 40, 8 + 50 + 20]
     assert np.max(sizes[100:], axis=0).tolist() <= np.max(sizes[:100], axis=0).tolist()
+
+
+def test_a_tighter_bound_lets_go_at_once_and_one_that_is_kept_changes_nothing():
+    flood = visits_of(100, lambda k: (f"x{k}", f"y{k}"), first=100)
+    log = log_of(*HONEST, *flood)
+    live = followed(built(log[: len(HONEST)]), log, len(HONEST), 10)
+    kept, view = live.kept, live.view
+    live.bound(kept)
+    assert live.view is view
+    live.bound(Bounds(kept.pairs, 40))
+    assert live.kept.items == 30
+    assert live.view.n_items == 8 + 30
+    assert view.n_items == 8 + kept.items  # who reads goes on with what it has
 
 
 def test_rows_leave_behind_what_newer_rows_replace():

@@ -19,6 +19,7 @@ from infra.store.events import newest_believed, partners_of
 from models.artifact import Parts
 from models.associations import from_log as log_associations
 from models.associations import model as associations
+from models.associations.eviction import Bounds
 from models.events.encode import NO_CODE
 from models.inference import examples, shops
 from models.inference.examples import Log
@@ -166,3 +167,29 @@ def test_a_set_of_models_that_is_held_stays_as_it_is(divided: Path, tmp_path: Pa
 
 def known(models: ModelSet) -> bool:
     return models.associations is not None and models.associations.code(GHOST) != NO_CODE
+
+
+def test_shops_share_one_bound_and_the_largest_gives_way(divided: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(divided, tmp_path / "home"))
+    source = LiveChampions(home, ChampionWatcher(home), poll_s=0.01, most=Bounds(items=100))
+    source.start()
+
+    def known_of(partner: str, marks: str) -> int:
+        found = source.current().associations
+        return 0 if found is None else sum(one.startswith(marks) for one in found.of(partner).item_ids)
+
+    def tell(partner: str, marks: str, n: int) -> None:
+        events = OURS.head(1).loc[[OURS.index[0]] * n].reset_index(drop=True)
+        names = [f"{marks}{k}" for k in range(n)]
+        append_events(home, events.assign(event_id=names, user_id=names, item_id=names, event_type="item_view"), partner)
+
+    try:
+        tell("b", "few-", 20)
+        until(lambda: known_of("b", "few-") == 20, "the tail is not followed")
+        tell("a", "many-", 300)
+        until(lambda: "associations" in source.problems(), "nothing was let go")
+        tell("b", "last-", 1)
+        until(lambda: known_of("b", "last-") == 1, "the tail is not followed any more")
+        assert (known_of("b", "few-"), known_of("a", "many-") <= 80) == (20, True)
+    finally:
+        source.stop()

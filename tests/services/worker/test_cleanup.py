@@ -4,11 +4,12 @@ from pathlib import Path
 
 from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
+from infra.store.statements.decisions import KEEP_SNAPSHOT
 from infra.store.statements.idempotency import KEEP_ANSWER
 from infra.store.statements.quarantine import QUARANTINE_ROW, REJECTED_SOURCE
 from infra.store.statements.trust import KEEP_ADMITTED, KEEP_ITEM, KEEP_VISITOR
 from models.events.rejected import stand_in
-from services.worker.cleanup import CleanupDuty
+from services.worker.cleanup import SNAPSHOTS_KEPT, CleanupDuty
 from tests.services.receivers import OLD_SECRET, SEALS, SECRET, subscribe
 
 DAY_US = 86_400_000_000
@@ -62,3 +63,12 @@ def test_secrets_that_were_kept_in_clear_are_sealed_and_leave_no_file(tmp_path: 
     ((now, before),) = connection.execute("SELECT secret, previous_secret FROM subscriptions").fetchall()
     assert (SEALS.opened("s", now), SEALS.opened("s", before)) == (SECRET, OLD_SECRET)
     assert not [path.name for path in tmp_path.iterdir() if SECRET.encode() in path.read_bytes()]
+
+
+def test_of_the_snapshots_of_the_bandit_the_newest_stay(tmp_path: Path) -> None:
+    connection = connect(tmp_path)
+    connection.executemany(KEEP_SNAPSHOT, [("{}", 0, NOW_US)] * (SNAPSHOTS_KEPT + 3)).fetchall()
+    cleanup = CleanupDuty(open_store(tmp_path), lambda _: bytes(32), SEALS)
+    assert [cleanup.step(NOW_US) for _ in range(2)] == [3, 0]
+    kept = connection.execute("SELECT min(version), max(version), count(*) FROM profile_snapshots").fetchall()
+    assert kept == [(4, SNAPSHOTS_KEPT + 3, SNAPSHOTS_KEPT)]

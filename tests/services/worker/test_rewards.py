@@ -13,7 +13,7 @@ from infra.store.embedded.store import EmbeddedStore
 from infra.store.engines import open_store
 from infra.store.errors import ConflictingWrite
 from infra.store.protocol import Store
-from infra.store.statements.decisions import KEEP_SNAPSHOT, LOG_DECISION
+from infra.store.statements.decisions import FORGET_SNAPSHOTS, KEEP_SNAPSHOT, LOG_DECISION
 from infra.store.statements.events import APPEND_EVENT, NOTHING_SAID
 from models import weight_profile as weights
 from models.bandit import arms, profiles
@@ -353,6 +353,9 @@ def test_a_replay_repeats_every_decision_and_finds_one_that_was_altered(shop: Sh
     assert replay(shop.home) == (50, [])
     shop.connection.execute("UPDATE decisions SET propensity = 0.9 WHERE decision_id = 'd-7'")
     assert replay(shop.home) == (50, ["d-7"])
+    shop.connection.execute("INSERT INTO profile_snapshots SELECT version + 1, body, 50, created_at_us FROM profile_snapshots")
+    shop.connection.execute(FORGET_SNAPSHOTS, (1, 10))
+    assert replay(shop.home) == (0, [])
 
 
 @pytest.mark.parametrize("body", ['{"snapshot": {"kind": "beta"}}', "[]", "{"])
