@@ -32,7 +32,7 @@ from models.ranker import neighbours
 from models.ranker import training as ranker_training
 from models.ranker.model import Ranker, SourceParams
 from models.ranker.neighbours import NeighbourParams
-from models.ranker.training import GrowParams
+from models.ranker.training import GrowParams, always
 from models.schema import N_EVENT_TYPES, EventType
 
 LIMIT = 20
@@ -197,7 +197,7 @@ def _trees(chooser: Chooser, sources: SourceParams) -> GrowParams:
     log, grow = chooser.log, GrowParams(n_trees=max(N_TREES))
     if not chooser.cases:
         return grow
-    model = ranker_training.fit(log.events, log.starts, log.item_ids, WEIGHTS, sources, grow)
+    model = ranker_training.fit(log.events, log.starts, log.item_ids, always(WEIGHTS), sources, grow)
     if model.trees is None:
         return grow
     trees = model.trees
@@ -278,7 +278,7 @@ def run(train: Path, test: Path) -> dict[str, Any]:
 
     def ranked() -> Answer:
         nonlocal fallback
-        model = ranker_training.fit(*whole, WEIGHTS, chosen.sources, chosen.grow)
+        model = ranker_training.fit(*whole, always(WEIGHTS), chosen.sources, chosen.grow)
         fallback = model.fallback
         return ranker_answers(model)
 

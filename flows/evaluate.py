@@ -31,6 +31,7 @@ from models.evaluation.held_out import HeldOut, held_out
 from models.evaluation.per_model import Judged
 from models.inference import examples
 from models.inference.examples import ExampleParams, Log
+from models.memo import Memo
 from models.model_set import ModelSet
 from models.model_specs import FAULTS, MODEL_NAMES, NEEDED_MODELS, SPEC, SPECS
 from models.weights import actions_from_log
@@ -111,14 +112,21 @@ def same_examples(home: str, versions: Mapping[str, int]) -> str:
     return prepare(home, until_us, one.lineage["examples"]["at_most"])
 
 
-def load_models(home: Path, versions: Mapping[str, int], log: Log, before_us: int) -> ModelSet:
-    """A set of models for judging: associations, ranker and action weights as they were before the held-out period."""
-    earlier = log.before(before_us)
+def load_models(home: Path, versions: Mapping[str, int], log: Log, before_us: int, memo: Memo) -> ModelSet:
+    """A set of models for judging: associations, ranker and action weights as they were before the held-out period.
+
+    Parameters
+    ----------
+    memo
+        Of the same log and instant: what does not hang on the versions is counted once for all sets.
+    """
+    earlier = memo("earlier", lambda: log.before(before_us))
     models: dict[str, Any] = {}
     for spec in SPECS:  # in an order in which a model finds those that it needs
         if spec.name in versions:
-            models[spec.name] = spec.judged(registry.load(home, spec.name, versions[spec.name]), earlier, models)
-    return ModelSet(**models, actions=actions_from_log.ready_of(earlier, before_us), versions=dict(versions))
+            models[spec.name] = spec.judged(registry.load(home, spec.name, versions[spec.name]), earlier, models, memo)
+    actions = memo("actions", lambda: actions_from_log.ready_of(earlier, before_us))
+    return ModelSet(**models, actions=actions, versions=dict(versions))
 
 
 def readable(home: Path, versions: Mapping[str, int]) -> dict[str, int]:
@@ -135,10 +143,10 @@ def readable(home: Path, versions: Mapping[str, int]) -> dict[str, int]:
 def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
     """Measure candidate, champion and baselines on the held-out rows; the report."""
     of, meta, rng = load_held_out(Path(folder))
-    champion = readable(Path(home), registry.champions(Path(home)))
+    champion, memo = readable(Path(home), registry.champions(Path(home))), Memo()
 
     def measured(side: str, versions: Mapping[str, int], beside: Mapping[str, int] = NOTHING) -> dict[str, Any]:
-        models = load_models(Path(home), {**beside, **versions}, of.log, of.from_us)
+        models = load_models(Path(home), {**beside, **versions}, of.log, of.from_us, memo)
         said = predictions.predict(models, of)
         write_parts(Path(folder) / PREDICTIONS / side, predictions.to_parts(said))  # the gate compares row by row
         if side == CANDIDATE:
@@ -193,7 +201,7 @@ def measure_fully(home: str, versions: dict[str, int], folder: str) -> dict[str,
     """The slower half of the report, about the candidate."""
     found, meta = load_examples(folder)
     log = examples.log_from_parts(read_parts(Path(folder) / LOG))
-    models = load_models(Path(home), versions, log, meta["test_from_us"])
+    models = load_models(Path(home), versions, log, meta["test_from_us"], Memo())
     return full_evaluation.tables(models, log, found, found.split(ExampleParams(**meta["params"])), SEED)
 
 

@@ -24,6 +24,7 @@ from models.evaluation.per_model import Evaluation
 from models.inference import intent, next_action
 from models.inference.examples import Examples, Log
 from models.inference.training import TrainingInput
+from models.memo import Memo
 from models.ranker import from_log as log_ranker
 from models.ranker import model as ranker
 from models.schema import FEATURE_SERVICES
@@ -49,8 +50,8 @@ class ModelSpec:
     beside_incumbent
         Whether its fit is given the version that serves.
     rebuild
-        The model as it would have been before the held-out period, from its parts, the earlier sessions and the models it
-        needs; None for a model that learned from no others, and is judged as it is.
+        The model as it would have been before the held-out period, from its parts, the earlier sessions, the models it needs
+        and a memo of what was made of the same sessions; None for a model that learned from no others, and is judged as it is.
     golden
         Rows that its `predict_one` is asked; some are kept as golden rows, and the gate takes its time with them. None for a
         model that is not asked row by row.
@@ -78,7 +79,7 @@ class ModelSpec:
     step: str
     needs: tuple[str, ...] = ()
     beside_incumbent: bool = False
-    rebuild: Callable[[Parts, Log, Mapping[str, Any]], Any] | None = None
+    rebuild: Callable[[Parts, Log, Mapping[str, Any], Memo], Any] | None = None
     golden: Callable[[Examples], Features] | None = None
     evaluation: Evaluation = per_model.NOT_JUDGED
     promoted_with: tuple[str, ...] = ()
@@ -93,9 +94,9 @@ class ModelSpec:
         """The feature service whose features it learns from."""
         return FEATURE_SERVICES.get(self.name)
 
-    def judged(self, parts: Parts, earlier: Log, models: Mapping[str, Any]) -> Any:
-        """The model as it may be judged on what came after `earlier`."""
-        return self.rebuild(parts, earlier, models) if self.rebuild else self.load(parts)
+    def judged(self, parts: Parts, earlier: Log, models: Mapping[str, Any], memo: Memo) -> Any:
+        """The model as it may be judged on what came after `earlier`, of which alone `memo` knows anything."""
+        return self.rebuild(parts, earlier, models, memo) if self.rebuild else self.load(parts)
 
 
 def _has_trees(classifier: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from models.associations.model import AssociationParams, AssociationStore
 from models.inference import shops
 from models.inference.examples import Log
 from models.inference.training import TrainingInput
+from models.memo import Memo
 
 
 def fit_on(data: TrainingInput) -> Parts:
@@ -30,6 +31,11 @@ def built(log: Log, params: Mapping[str, Any]) -> AssociationStore:
     return model.build(*found, np.array(item_ids, dtype=object), AssociationParams(**params))
 
 
-def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any]) -> AssociationStore:
+def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any], memo: Memo) -> AssociationStore:
     """The associations as they would have been before a period, built on the sessions that began earlier."""
-    return shops.rebuilt(parts, earlier, lambda one, log: built(log, one.meta["params"]))
+
+    def one(kept: Parts, log: Log, shop: str) -> AssociationStore:
+        params = kept.meta["params"]
+        return memo(("associations", shop, *sorted(params.items())), lambda: built(log, params))
+
+    return shops.rebuilt(parts, earlier, one)

@@ -64,7 +64,7 @@ def predict(models: ModelSet, on: HeldOut) -> Predictions:
         p_intent,
         {name: np.asarray(outlooks[name].p_action, dtype=np.float64) for name in HORIZONS_S},
         p_purchase,
-        tables.served_ranks(models, later(model, on.later, on.log), on.asked),
+        tables.served_ranks(models, later(model, on.later, on.log, on.asked.last), on.asked),
         p_engagement,
     )
 

@@ -34,16 +34,16 @@ def fit(log: Log, one: Callable[[Log], Parts]) -> Parts:
     return joined(one(log.of_shop(LOCAL_PARTNER)), {name: one(log.of_shop(name)) for name in with_their_own(log)})
 
 
-def rebuilt(parts: Parts, log: Log, one: Callable[[Parts, Log], Learned]) -> Learned:
+def rebuilt(parts: Parts, log: Log, one: Callable[[Parts, Log, str], Learned]) -> Learned:
     """A model of the same shops as some parts, made again from a log.
 
     Parameters
     ----------
     one
-        Makes one of them, with the parameters of its parts.
+        Makes that of a shop, with the parameters of its parts; "" is the shop that all are.
     """
     base, shops = apart(parts)
     if shops is None:
-        return one(base, log)
-    own = {name: one(kept, log.of_shop(name)) for name, kept in shops.items()}
-    return one(base, log.of_shop(LOCAL_PARTNER)).beside(own)
+        return one(base, log, "")
+    own = {name: one(kept, log.of_shop(name), name) for name, kept in shops.items()}
+    return one(base, log.of_shop(LOCAL_PARTNER), LOCAL_PARTNER).beside(own)

@@ -2,10 +2,13 @@
 
 from typing import NamedTuple
 
-from models.arrays import Floats
+import numpy as np
+
+from models.arrays import Floats, Ints
 from models.features import sessions
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
+from models.schema import N_INTENTS
 
 
 class Later(NamedTuple):
@@ -14,7 +17,7 @@ class Later(NamedTuple):
     Attributes
     ----------
     p_intent
-        Of the prefix that ends with each event, shape (n_events, n_intents).
+        Of the prefix that ends with each event, shape (n_events, n_intents); NaN where nobody asks.
     whole
         The log that they are part of, which tells what their visitors did before; None where these are all.
     """
@@ -24,6 +27,17 @@ class Later(NamedTuple):
     whole: Log | None = None
 
 
-def later(model: IntentModel, log: Log, whole: Log | None = None) -> Later:
-    """Sessions of a log with the intent inferred at each event, bit for bit as one session at a time has it inferred."""
-    return Later(log, model.predict(sessions.fold(log.events, log.starts)), whole)
+def later(model: IntentModel, log: Log, whole: Log | None = None, at: Ints | None = None) -> Later:
+    """Sessions of a log with the intent inferred at each event, bit for bit as one session at a time has it inferred.
+
+    Parameters
+    ----------
+    at
+        Only these events are asked about, all if None.
+    """
+    features = sessions.fold(log.events, log.starts)
+    if at is None:
+        return Later(log, model.predict(features), whole)
+    p_intent, asked = np.full((len(features), N_INTENTS), np.nan), np.unique(at)
+    p_intent[asked] = model.predict(features[asked])
+    return Later(log, p_intent, whole)

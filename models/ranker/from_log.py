@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Flags, Ints, Objects
 from models.artifact import Parts
 from models.events.encode import EventArray
 from models.features import sessions
@@ -18,10 +18,11 @@ from models.inference import shops
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
 from models.inference.training import TrainingInput
+from models.memo import Memo
 from models.ranker import model as ranker_model
 from models.ranker import training as ranker_training
-from models.ranker.model import Ranker, SourceParams, source_params
-from models.ranker.training import GrowParams
+from models.ranker.model import Ranker, SourceParams, Sources, build_sources, source_params
+from models.ranker.training import Build, GrowParams, Knowing, Known
 from models.weight_profile import STATIC, WeightProfile
 
 SOURCES: Final = SourceParams(n_dims=16)
@@ -30,7 +31,7 @@ GROW: Final = GrowParams(learn_share=0.5, n_blocks=2, n_questions=8_000, n_trees
 
 def fit(
     log: Log, params: Mapping[str, Any] | None = None, seed: int = 0,
-    model: IntentModel | None = None, weights: WeightProfile = STATIC,
+    model: IntentModel | None = None, weights: WeightProfile = STATIC, build: Build = build_sources,
 ) -> Ranker:  # fmt: skip
     """Fit the ranker to a log.
 
@@ -40,14 +41,24 @@ def fit(
         Of the sources, as a ranker's file holds them; this program's if not given.
     model, weights
         That will serve beside the ranker. Without the model it learns, and must be asked, without intents.
+    build
+        Makes the sources of the log up to some event.
     """
     events, starts = by_time(log)
     sources = SOURCES if params is None else source_params(params)
     ids = np.array(log.item_ids, dtype=object)
-    if model is None:
-        return ranker_training.fit(events, starts, ids, weights.base, sources, GROW, seed=seed)
-    p = model.predict(sessions.fold(events, starts))
-    return ranker_training.fit(events, starts, ids, weights.scaled(p), sources, GROW, p_intent=p, seed=seed)
+    knowing = ranker_training.always(weights.base) if model is None else _inferred(events, starts, model, weights)
+    return ranker_training.fit(events, starts, ids, knowing, sources, GROW, seed=seed, build=build)
+
+
+def _inferred(events: EventArray, starts: Flags, model: IntentModel, weights: WeightProfile) -> Knowing:
+    """What a request knows after an event, by models that serve beside the ranker."""
+
+    def knowing(rows: Ints) -> Known:
+        p = model.predict(sessions.fold(events, starts)[rows])
+        return Known(weights.scaled(p), p)
+
+    return knowing
 
 
 def fit_on(data: TrainingInput) -> Parts:
@@ -56,13 +67,21 @@ def fit_on(data: TrainingInput) -> Parts:
     return shops.fit(data.log, lambda log: ranker_model.to_parts(fit(log, **given)))
 
 
-def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any]) -> Ranker:
+def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any], memo: Memo) -> Ranker:
     """The ranker as it would have been before a period, fitted to the sessions that began earlier."""
     given = {"model": fitted["intent"], "weights": fitted["weights"]}
-    return shops.rebuilt(parts, earlier, lambda one, log: fit(log, one.meta["params"], **given))
+
+    def one(kept: Parts, log: Log, shop: str) -> Ranker:
+        def build(events: EventArray, starts: Flags, item_ids: Objects, params: SourceParams) -> Sources:
+            key = ("sources", shop, len(events), params)
+            return memo(key, lambda: build_sources(events, starts, item_ids, params))
+
+        return fit(log, kept.meta["params"], **given, build=build)
+
+    return shops.rebuilt(parts, earlier, one)
 
 
-def by_time(log: Log) -> tuple[EventArray, npt.NDArray[np.bool_]]:
+def by_time(log: Log) -> tuple[EventArray, Flags]:
     """Events, as `Log.of_items` has them, and session starts of a log, the oldest session first."""
     order = np.argsort(log.started_us, kind="stable")  # stable: of sessions that began at once, each stays whole
     return np.ascontiguousarray(log.of_items()[order]), np.ascontiguousarray(log.starts[order])

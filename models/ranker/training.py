@@ -18,11 +18,12 @@ from models.arrays import Flags, Floats, Floats32, Ints, Objects
 from models.events.encode import EventArray
 from models.learners.tree_walk import Trees, flatten, narrowed
 from models.ranker import kernels
-from models.ranker.model import Ranker, SourceParams, build_sources
-from models.schema import N_EVENT_TYPES, N_INTENTS
+from models.ranker.model import Ranker, SourceParams, Sources, build_sources
+from models.schema import N_INTENTS
 
 MIN_QUESTIONS: Final = 30  # with an answer among the candidates; fewer are too few to learn from
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
+Build = Callable[[EventArray, Flags, Objects, SourceParams], Sources]
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,19 @@ class GrowParams:
 
 
 class Known(NamedTuple):
-    """Session as a request would know it after each event, shapes (n_events, n_event_types) and (n_events, n_intents)."""
+    """Sessions as a request would know them after some events, shapes (n_asked, n_event_types) and (n_asked, n_intents)."""
 
     weights: Floats
     p_intent: Floats
+
+
+Knowing = Callable[[Ints], Known]  # from the rows of some events
+
+
+def always(weights: Floats, p_intent: Floats | None = None) -> Knowing:
+    """The same knowledge after every event: weights, shape (n_event_types,), and the intent, where anybody knows it."""
+    p = np.zeros(N_INTENTS) if p_intent is None else p_intent
+    return lambda rows: Known(np.tile(weights, (len(rows), 1)), np.tile(p, (len(rows), 1)))
 
 
 class Rows(NamedTuple):
@@ -86,9 +96,9 @@ class Rows(NamedTuple):
 
 
 def fit(
-    events: EventArray, starts: Flags, item_ids: Objects, weights: Floats,
+    events: EventArray, starts: Flags, item_ids: Objects, knowing: Knowing,
     sources: SourceParams | None = None, grow: GrowParams | None = None,
-    *, p_intent: Floats | None = None, seed: int = 0, progress: Progress | None = None,
+    *, seed: int = 0, progress: Progress | None = None, build: Build = build_sources,
 ) -> Ranker:  # fmt: skip
     """Learn trees from the newest sessions, and build the sources from all of them.
 
@@ -100,12 +110,12 @@ def fit(
         True at the first event of each session, shape (n_events,).
     item_ids
         Text of each item code, shape (n_items,).
-    weights
-        Weight of each event type, shape (n_event_types,), or after each event, shape (n_events, n_event_types).
-    p_intent
-        Probability of each intent after each event, shape (n_events, n_intents); None where nobody knows.
+    knowing
+        What a request would know after an event; asked for those that questions stand behind, and no others.
     progress
         Called after each block and now and then while trees grow.
+    build
+        Makes the sources.
 
     Raises
     ------
@@ -113,18 +123,15 @@ def fit(
         If the shapes disagree, or an item code has no text.
     """
     params, grow = sources or SourceParams(), grow or GrowParams()
-    known = Known(
-        np.broadcast_to(weights, (len(events), N_EVENT_TYPES)),
-        np.broadcast_to(np.zeros(N_INTENTS) if p_intent is None else p_intent, (len(events), N_INTENTS)),
-    )
-    rows = collect(events, starts, item_ids, known, params, grow, np.random.default_rng(seed), progress)
+    rows = collect(events, starts, item_ids, knowing, params, grow, np.random.default_rng(seed), progress, build)
     trees = None if len(rows.sizes) < MIN_QUESTIONS else _boost(rows, grow, seed, progress)
-    return Ranker(build_sources(events, starts, item_ids, params), trees, params, "" if trees else "too_few_questions")
+    return Ranker(build(events, starts, item_ids, params), trees, params, "" if trees else "too_few_questions")
 
 
 def collect(
-    events: EventArray, starts: Flags, item_ids: Objects, known: Known,
+    events: EventArray, starts: Flags, item_ids: Objects, knowing: Knowing,
     params: SourceParams, grow: GrowParams, rng: np.random.Generator, progress: Progress | None = None,
+    build: Build = build_sources,
 ) -> Rows:  # fmt: skip
     """Rows to learn from: block by block, against sources built from everything before the block."""
     begins = np.append(np.flatnonzero(starts), len(events))
@@ -134,14 +141,16 @@ def collect(
     if len(last) > grow.n_questions:
         drawn = np.sort(rng.choice(len(last), grow.n_questions, replace=False))
         first, last = first[drawn], last[drawn]
+    known = knowing(last - 1)
     features, sizes = [np.zeros((0, kernels.N_FEATURES), np.float32)], []
     for k, (begin, end) in enumerate(pairwise(edges)):
         upto = begins[begin]
         asked = (last >= upto) & (last < begins[end])
         if asked.any():
-            ranker = Ranker(build_sources(events[:upto], starts[:upto], item_ids, params), None, params)
-            for a, b in zip(first[asked], last[asked], strict=True):
-                found = _rows(ranker, events, a, b, known, grow.n_negatives, rng)
+            ranker = Ranker(build(events[:upto], starts[:upto], item_ids, params), None, params)
+            for nth in np.flatnonzero(asked):
+                seen = Known(known.weights[nth], known.p_intent[nth])
+                found = _rows(ranker, events, first[nth], last[nth], seen, grow.n_negatives, rng)
                 if found is not None:
                     features.append(found)
                     sizes.append(len(found))
@@ -177,11 +186,10 @@ def questions(events: EventArray, begins: Ints, first_session: int, moves_only: 
 
 
 def _rows(
-    ranker: Ranker, events: EventArray, first: int, wanted: int, known: Known, n_negatives: int, rng: np.random.Generator
+    ranker: Ranker, events: EventArray, first: int, wanted: int, seen: Known, n_negatives: int, rng: np.random.Generator
 ) -> Floats32 | None:
     prefix = events[first:wanted]
-    weights, p_intent = known.weights[wanted - 1], known.p_intent[wanted - 1]
-    codes, features, n = ranker.candidates(prefix["item"], prefix["event_type"], weights, p_intent)
+    codes, features, n = ranker.candidates(prefix["item"], prefix["event_type"], seen.weights, seen.p_intent)
     hit = codes[:n] == events["item"][wanted]
     others = np.flatnonzero(~hit)
     if len(others) == n or len(others) == 0:

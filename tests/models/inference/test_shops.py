@@ -89,11 +89,11 @@ def test_a_partner_with_few_events_has_the_base_unless_that_is_as_small() -> Non
 def test_what_is_judged_has_the_shops_of_what_serves() -> None:
     log = log_of(local=BASE, b=OURS, a=PUSHED)
     earlier = log.before(int(np.quantile(log.started_us, 0.5)))
-    judged = shops.rebuilt(shops.fit(log, _associations), earlier, lambda parts, part: log_associations.built(part, {}))
+    judged = shops.rebuilt(shops.fit(log, _associations), earlier, lambda parts, part, shop: log_associations.built(part, {}))
     assert set(judged.shops or {}) == {"a", "b"}
     assert as_bytes(associations.to_parts(judged.of("b"))) == as_bytes(_associations(earlier.of_shop("b")))
     assert (judged.of("a").code(NEW), judged.of("b").code(NEW), judged.code(NEW)) == (judged.of("a").code(NEW), -1, -1)
-    assert shops.rebuilt(_associations(log), earlier, lambda parts, part: log_associations.built(part, {})).shops is None
+    assert shops.rebuilt(_associations(log), earlier, lambda parts, part, shop: log_associations.built(part, {})).shops is None
 
 
 def test_a_log_as_files_knows_who_sent_what() -> None:

@@ -12,7 +12,7 @@ from models.ranker import kernels as ranker_kernels
 from models.ranker import model as ranker
 from models.ranker import training as ranker_training
 from models.ranker.model import SourceParams
-from models.ranker.training import GrowParams
+from models.ranker.training import GrowParams, Known, always
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
 
 WEIGHTS = np.eye(N_EVENT_TYPES)[0]
@@ -40,7 +40,7 @@ def back_to_the_first(n_sessions=400, n_items=30):
 
 @pytest.fixture(scope="module")
 def model():
-    return ranker_training.fit(*log(back_to_the_first()), names(30), WEIGHTS, grow=SMALL)
+    return ranker_training.fit(*log(back_to_the_first()), names(30), always(WEIGHTS), grow=SMALL)
 
 
 def rank(model, session, limit=5, exclude=None):
@@ -82,7 +82,7 @@ def test_two_answers_do_not_touch_each_other(model):
 
 
 def test_same_seed_same_ranker(model):
-    again = ranker_training.fit(*log(back_to_the_first()), names(30), WEIGHTS, grow=SMALL)
+    again = ranker_training.fit(*log(back_to_the_first()), names(30), always(WEIGHTS), grow=SMALL)
     assert all(np.array_equal(a, b) for a, b in zip(model.trees, again.trees, strict=True))
 
 
@@ -107,7 +107,7 @@ def test_other_features_are_refused(model):
 
 @pytest.mark.parametrize("sessions", [[], [[0]], [[0, 1]], [[0], [0], [0]], [[0, 1, 2]] * 3])
 def test_too_little_to_learn_from_is_a_named_fallback(sessions):
-    found = ranker_training.fit(*log(sessions), names(3), WEIGHTS)
+    found = ranker_training.fit(*log(sessions), names(3), always(WEIGHTS))
     assert found.fallback == "too_few_questions"
     assert found.trees is None
     assert set(rank(found, [0]).items.tolist()) <= {0, 1, 2}
@@ -116,14 +116,14 @@ def test_too_little_to_learn_from_is_a_named_fallback(sessions):
 
 
 def test_an_empty_catalogue_answers_nothing():
-    found = ranker_training.fit(*log([]), names(0), WEIGHTS)
+    found = ranker_training.fit(*log([]), names(0), always(WEIGHTS))
     assert len(rank(found, [0]).items) == 0
 
 
 def test_input_is_left_alone():
     events, starts = log(back_to_the_first(60))
     before = events.copy(), starts.copy()
-    ranker_training.fit(events, starts, names(30), WEIGHTS, grow=SMALL)
+    ranker_training.fit(events, starts, names(30), always(WEIGHTS), grow=SMALL)
     assert np.array_equal(events, before[0])
     assert np.array_equal(starts, before[1])
 
@@ -150,8 +150,7 @@ def test_questions_are_asked_of_sources_that_do_not_know_the_answer():
     sessions = [[0, 1]] * 20 + [[2, 3]] * 5  # the pair 2, 3 occurs in the learning part only
     grow = GrowParams(learn_share=0.2, n_blocks=1)
     events, starts = log(sessions)
-    known = ranker_training.Known(np.tile(WEIGHTS, (len(events), 1)), np.zeros((len(events), N_INTENTS)))
-    rows = ranker_training.collect(events, starts, names(4), known, SourceParams(), grow, np.random.default_rng(0))
+    rows = ranker_training.collect(events, starts, names(4), always(WEIGHTS), SourceParams(), grow, np.random.default_rng(0))
     assert rows.n_asked == 5
     assert len(rows.sizes) == 0
 
@@ -166,7 +165,9 @@ def test_intent_decides_where_nothing_else_tells():
     events, starts = log(sessions)
     events["category"] = events["item"] // 2
     p = np.eye(N_INTENTS)[np.repeat(intents, 3)]
-    known = ranker_training.fit(events, starts, names(30), WEIGHTS, grow=SMALL, p_intent=p)
+    known = ranker_training.fit(
+        events, starts, names(30), lambda rows: Known(np.tile(WEIGHTS, (len(rows), 1)), p[rows]), grow=SMALL
+    )
     asked = np.array([4, 8]), np.zeros(2, np.int8), WEIGHTS, 1, None
     assert [known.rank(*asked, np.eye(N_INTENTS)[z]).items[0] for z in (1, 0)] == [4, 9]
     with pytest.raises(ValueError, match="p_intent"):
