@@ -55,7 +55,9 @@ def _own_names(path: Path) -> TableMap:
     """The map of a CSV file with our own names: those that its header has."""
     try:
         header = {name.casefold() for name in sample(path).header}
-    except ValueError:
+    except ValueError as error:
+        if "two columns" in str(error):
+            raise
         header = set()
     if missing := [name for name in ("user_id", "type", "ts") if name not in header]:
         raise FormatError(

@@ -1,6 +1,8 @@
 """Sample of a file: its first rows, whatever holds them, for guesses about what it is."""
 
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -78,7 +80,9 @@ def _table_sample(name: str, text: str, encoding: str) -> Sample:
     width = len(rows[0]) if rows else 0
     if width < 2:
         raise ValueError(f"{name} is no table: expected a line of column names, separated by {', '.join(MARKS.values())}")
-    has_header = len(set(rows[0])) == width and not any(_is_number(cell) for cell in rows[0]) and rows[0][-1:] != [""]
+    has_header = not any(_is_number(cell) or _is_clock(cell) for cell in rows[0]) and rows[0][-1:] != [""]
+    if has_header and (twice := [column for column, n in Counter(rows[0]).items() if n > 1 and column]):
+        raise ValueError(f"{name} has two columns {twice[0]!r}: give each a name of its own")
     names = rows[0] if has_header else [str(i) for i in range(width)]
     found = [dict(zip(names, row, strict=True)) for row in rows[has_header:] if len(row) == width]
     return Sample("csv", mark, names if has_header else [], found, encoding=encoding)
@@ -96,6 +100,10 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_clock(cell: str) -> bool:
+    return re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:", cell) is not None
 
 
 def _iso(value: Any) -> Any:

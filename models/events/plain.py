@@ -15,7 +15,22 @@ import pandas as pd
 PLACEHOLDERS: Final = frozenset(
     {
         *("", "(not set)", "undefined", "null", "(null)", "[null]", "nan", "none", "nil", "nat", "n/a", "#n/a", "#na", "<na>"),
-        *("\\n", "[object object]", "00000000-0000-0000-0000-000000000000"),
+        *(
+            "\\n",
+            "[object object]",
+            "-",
+            "--",
+            "---",
+            "–",
+            "—",
+            "?",
+            ".",
+            "''",
+            '""',
+            "{}",
+            "[]",
+            "00000000-0000-0000-0000-000000000000",
+        ),
     }
 )
 NA: Final = "NA"  # R's word; in small letters it may be a name

@@ -191,6 +191,51 @@ SHAPES: dict[str, tuple[str, dict[str, int]]] = {
         table("ts_ms,uid,action,sku", "1698832800000,1,click,a", "1698832860000,1,buy,a").replace("ts_ms", "ts"),
         VIEW_AND_PURCHASE,
     ),
+    "microseconds": (table("ts,uid,action,sku", "1698832800000000,1,click,a", "1698832860000000,1,buy,a"), VIEW_AND_PURCHASE),
+    "nanoseconds": (
+        table("ts,uid,action,sku", "1698832800000000000,1,click,a", "1698832860000000000,1,buy,a"),
+        VIEW_AND_PURCHASE,
+    ),
+    "a spreadsheet's days": (
+        table("Datum;Kunde;Aktion;Artikel", "45231,5;1;Ansicht;A", "45231,75;1;Kauf;B"),
+        VIEW_AND_PURCHASE,
+    ),
+    "no header, a time first": (
+        table("user_000001\t2009-05-04T23:08:57Z\tf1b1\tone", "user_000001\t2009-05-04T13:54:10Z\ta7f7\ttwo"),
+        {"item_view": 2},
+    ),
+    "hashed names": (
+        table(
+            "session_id_hash,product_action,product_sku_hash,server_timestamp_epoch_ms",
+            "20c4,detail,d515,1550885213307",
+            "20c4,purchase,d515,1550885213400",
+        ),
+        VIEW_AND_PURCHASE,
+    ),
+    "mongodb": (
+        lines(
+            *(
+                {
+                    "userId": {"$numberLong": "7"},
+                    "itemId": "a",
+                    "event": name,
+                    "createdAt": {"$date": f"2023-11-01T10:0{n}:00Z"},
+                }
+                for n, name in enumerate(("view", "order"))
+            )
+        ),
+        VIEW_AND_PURCHASE,
+    ),
+    "half of the clocks": (
+        table("Date,Customer,Action,Product", "11/1/2023 3:05 PM,1,view,a", "11/13/2023 11:59 AM,1,purchase,a"),
+        VIEW_AND_PURCHASE,
+    ),
+    "sessions where nobody is known": (
+        table(
+            "sessionId;userId;timeframe;eventdate;ordernumber;itemId", "7;NA;1;2016-05-06;1;25911", "7;NA;2;2016-05-06;2;25912"
+        ),
+        {"purchase": 2},
+    ),
     "views and clicks": (
         table(
             "datetime,customer,event,item",
@@ -248,6 +293,7 @@ def test_a_guess_says_what_it_understood(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "no column seems to be the time among a, b"),
         ("time,b\n2023-11-01 10:00,2\n", "no column seems to be the visitor"),
         ("one\ntwo\n", "is no table"),
+        ("time,user,user,item\n2023-11-01 10:00,1,2,a\n", "has two columns 'user': give each a name of its own"),
         ("user_id,ts,type\n", "no rows"),
     ],
 )

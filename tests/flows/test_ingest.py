@@ -136,7 +136,7 @@ def test_each_bad_json_line_is_kept_with_its_number_and_reason(tmp_path):
     good = jsonl(event(1)).encode()
     bad = [b"{oops", b"[1, 2]", b'{"price": NaN}', b'"\xff"', b'{"a": "\\ud800"}', b"[" * 100_000]
     bad += [jsonl(event(9, price=-1)).encode().strip(), jsonl(event(9, item_id="x" * 300)).encode().strip()]
-    bad += [jsonl(event(9, price=10**400)).encode().strip(), jsonl(event(9, user_id=2**70)).encode().strip()]
+    bad += [jsonl(event(9, price=10**400)).encode().strip(), jsonl(event(9, user_id=[2**70])).encode().strip()]
     path = written(tmp_path, "e.jsonl", good + b"\n".join(bad) + b"\n\n" + jsonl(event(2)).encode())
     assert ingest_file(path, "attune", tmp_path) == (2, 0, 10)
     assert sorted(row["line"] for row in list_rows(tmp_path, 20)) == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]

@@ -10,23 +10,28 @@ import pandas as pd
 from models.arrays import Objects
 from models.events.consent import is_refused
 from models.events.encode import DEVICE_CODE, REFERRER_CODE
-from models.events.plain import without_placeholders
+from models.events.foreign import number_of
+from models.events.plain import text_of, without_placeholders
 from models.events.rules import event_problem, frame_problems, parse_instant_us, utc_offset_min
 from models.events.said import SAID_AT_TOP, said, said_problem
 from models.events.sources.columns import Reasons, blank_events, kept, object_array
 from models.events.sources.frames import Flat, Json, Mapped, Source
 from models.events.sources.tables import users
-from models.schema import EVENT_COLUMNS, EVENT_TYPES, MEASURES, SAID_COLUMNS, VISITOR_GROUPS
+from models.schema import EVENT_COLUMNS, EVENT_TYPES, MEASURES, MONEY, SAID_COLUMNS, VISITOR_GROUPS
 
 TEXTS: Final = ("event_id", "user_id", "session_id", "type", "item_id", "category")
 MAX_MEASURE: Final = max(high for _, high in MEASURES.values())
 FIELDS: Final = (*TEXTS, "ts", *MEASURES, *SAID_AT_TOP)
+_IDS: Final = ("event_id", "user_id", "session_id", "item_id", "category", "order_id", "decision_id")
+_NUMBERS: Final = (*MEASURES, *MONEY)
+_PLAIN: Final = frozenset({str, type(None)})
+_SHARED: Final = ("user_id", "session_id", "context")  # of a session, what it says of all its events
 CONTEXT: Final = ("device", "referrer", "timezone", *VISITOR_GROUPS)
 COLUMNS: Final = (*FIELDS, *CONTEXT)
 
 
 def flatten(documents: Sequence[Json]) -> Flat:
-    """One row per event; fields that we do not know stay behind, and events of visitors who do not consent.
+    """One row per event, of a batch or a session too; unknown fields stay behind, and events of visitors who do not consent.
 
     Examples
     --------
@@ -34,15 +39,48 @@ def flatten(documents: Sequence[Json]) -> Flat:
     >>> flat.columns[0], flat.columns[-6:-3]
     (['e'], [['mobile'], [None], [None]])
     """
-    n_rows = np.ones(len(documents), dtype=np.int64)
-    documents = [without_placeholders(document) for document in documents]
-    found = [document.get("context") for document in documents]
+    batches = [_events_of(document) for document in documents]
+    rows = [_typed(without_placeholders(event)) for batch in batches for event in batch]
+    n_rows = np.array([len(batch) for batch in batches], dtype=np.int64)
+    found = [document.get("context") for document in rows]
     contexts = [context if isinstance(context, dict) else {} for context in found]
     if any("consent" in context for context in contexts):
-        n_rows[[is_refused(document) for document in documents]] = 0
-        documents, contexts = list(compress(documents, n_rows)), list(compress(contexts, n_rows))
-    fields = [[document.get(name) for document in documents] for name in FIELDS]
+        consents = [not is_refused(row) for row in rows]
+        whose = np.repeat(np.arange(len(batches)), n_rows)
+        n_rows = np.bincount(whose, weights=consents, minlength=len(batches)).astype(np.int64)
+        rows, contexts = list(compress(rows, consents)), list(compress(contexts, consents))
+    fields = [[row.get(name) for row in rows] for name in FIELDS]
     return Flat([*fields, *([context.get(name) for context in contexts] for name in CONTEXT)], n_rows)
+
+
+def _events_of(document: Json) -> list[Json]:
+    """The events of a document: itself, or those of a batch or a session, each with what was said of all.
+
+    Examples
+    --------
+    >>> _events_of({"session_id": "s", "events": [{"type": "search"}, 7]})
+    [{'session_id': 's', 'type': 'search'}]
+    """
+    events = document.get("events")
+    if "type" in document or not isinstance(events, list) or not any(isinstance(event, dict) for event in events):
+        return [document]
+    shared: Json = {name: document[name] for name in _SHARED if name in document}
+    return [shared | event for event in events if isinstance(event, dict)]
+
+
+def _typed(event: Json) -> Json:
+    """The same event with numbers of ids as texts, and texts of measures as numbers; the door asks for them as they should be.
+
+    Examples
+    --------
+    >>> _typed({"user_id": 7, "item_id": 9.0, "price": "12.50", "type": True})
+    {'user_id': '7', 'item_id': '9', 'price': 12.5, 'type': True}
+    """
+    if {type(event.get(name)) for name in _IDS} <= _PLAIN and {type(event.get(name)) for name in _NUMBERS}.isdisjoint({str}):
+        return event
+    ids = {name: text_of(event[name]) for name in _IDS if type(event.get(name)) in (int, float)}
+    numbers = {name: number_of(event[name]) for name in _NUMBERS if isinstance(event.get(name), str)}
+    return event | ids | numbers
 
 
 def to_events(raw: pd.DataFrame, now_us: int) -> Mapped:

@@ -14,7 +14,7 @@ from models.events.sources import SOURCES
 from models.events.sources.action_words import ACTIONS, CODES
 from models.events.sources.maps import AUTO, DAYS, UNITS, TableMap, number_in, time_text
 from models.events.sources.order_columns import decimal_of, order_columns
-from models.events.sources.words import AMOUNTS, COLUMN_WORDS, ID_ENDINGS, SALE_WORDS, WHOLE_ORDER
+from models.events.sources.words import AMOUNTS, COLUMN_WORDS, ID_ENDINGS, NO_WORDS, SALE_WORDS, WHOLE_ORDER
 
 Container = Literal["csv", "jsonl", "parquet"]
 
@@ -155,6 +155,10 @@ def _mapped(sample: Sample) -> Guess:
         taken.update(found if several else found[:1])
         notes.append(f"{target}: {', '.join(found) if several else found[0]}")
     cells = {name: [plain(row.get(name, "")) for row in sample.rows] for name in names}
+    whose = _columns(columns.get("user_id", ()))
+    if "session_id" in columns and whose and not all(map(any, zip(*(cells[name] for name in whose), strict=True))):
+        columns["user_id"] = [*whose, *_columns(columns["session_id"])]
+        notes.append(f"where none names the visitor, every {columns['session_id']} is taken for one")
     orders = order_columns(cells, lambda target: [name for name in _by_word(values, target) if name not in taken])
     notes += orders.notes
     for target, name in zip(orders._fields[:-1], orders[:-1], strict=True):
@@ -182,6 +186,10 @@ def _mapped(sample: Sample) -> Guess:
     return Guess(None, table, notes)
 
 
+def _columns(column: str | Sequence[str]) -> Sequence[str]:
+    return (column,) if isinstance(column, str) else column
+
+
 def _by_place(names: Sequence[str]) -> dict[str, str]:
     """Fields of a table without a header, as its makers put them: who, what, and the kind of what."""
     return dict(zip(("user_id", "item_id", "category"), names, strict=False))
@@ -199,9 +207,14 @@ def _tokens(name: str) -> list[str]:
     --------
     >>> _tokens("Lineitem sku"), _tokens("customerUnique_ID")
     (['lineitem', 'sku'], ['customer', 'unique', 'id'])
+    >>> _tokens("server_timestamp_epoch_ms"), _tokens("created.$date")
+    (['server', 'timestamp'], ['created'])
     """
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return [word for part in re.split(r"[\W_]+", apart) if (word := _word(part))]
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\.\$\w+$", "", name))  # MongoDB writes types: created.$date
+    words = [word for part in re.split(r"[\W_]+", apart) if (word := _word(part))]
+    while len(words) > 1 and words[-1] in NO_WORDS:
+        words.pop()
+    return words
 
 
 def _parts(name: str, anywhere: bool) -> list[str]:
@@ -212,15 +225,17 @@ def _parts(name: str, anywhere: bool) -> list[str]:
     >>> _parts("customer_unique_key", anywhere=False)
     ['customeruniqueid', 'uniquekey', 'customerkey', 'uniqueid', 'customerid', 'key']
     >>> _parts("Purchase Price Per Unit", anywhere=False), _parts("qty_ordered", anywhere=True)
-    (['price'], ['qty', 'ordered'])
+    (['purchaseprice', 'price'], ['qty', 'ordered'])
     """
-    words = _tokens(name)
+    words = whole = _tokens(name)
     words = words[: words.index("per")] if "per" in words[1:] else words
     n = len(words)
     pieces = [words[start:end] for start in range(n) for end in range(start + 1, n + 1) if anywhere or end == n]
     pieces += [[words[0], words[-1]]] if n > 2 else []
     pieces += [[*piece[:-1], "id"] for piece in pieces if len(piece) > 1 and piece[-1] in ID_ENDINGS]
-    return ["".join(piece) for piece in sorted(pieces, key=len, reverse=True) if len(piece) < n or piece != words]
+    return [
+        "".join(piece) for piece in sorted(pieces, key=len, reverse=True) if piece != whole or "".join(whole) != _word(name)
+    ]
 
 
 def _by_word(values: Mapping[str, Sequence[str]], target: str) -> list[str]:
@@ -231,7 +246,7 @@ def _by_word(values: Mapping[str, Sequence[str]], target: str) -> list[str]:
         found = [(min(enumerate(ways(n)), key=lambda way: ranks.get(way[1], len(ranks)), default=(0, "")), n) for n in values]
         return [n for (_, w), n in sorted(found, key=lambda f: (ranks.get(f[0][1], 0), f[0][0])) if w in ranks and values[n]]
 
-    whole = best_first(lambda name: (_word(name), _word(re.split(r"[./]", name)[-1])))
+    whole = best_first(lambda name: (_word(name), _word(re.split(r"[./]", name)[-1]), "".join(_tokens(name))))
     found = whole or best_first(lambda name: _parts(name, target in AMOUNTS))
     return [name for name in found if target not in AMOUNTS or _is_amount(target, _tokens(name))]
 

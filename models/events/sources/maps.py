@@ -213,7 +213,7 @@ def time_text(text: str, times: str, zone: str) -> str:
     >>> {time_text(f"1700000000{rest}", "auto", "UTC") for rest in ("", "000", "000000", "000000000")}
     {'2023-11-14T22:13:20+00:00'}
     """
-    number = _unix(text)
+    number = _unix(text.replace(",", ".") if times == DAYS else text)
     if times == DAYS and isinstance(number, float):
         wall = instant_text(round((number - _DAYS_TO_1970) * _DAY_US / 1_000) * 1_000)
         return instant_text(wall.removesuffix("+00:00"), zone)

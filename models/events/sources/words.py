@@ -244,6 +244,13 @@ COLUMN_WORDS: Final = {
     "device": ("device", "devicetype", "devicecategory", "geraet", "gerät", "dvcetype"),
     "referrer": ("referrer", "referrertype", "channel", "medium", "trafficmedium", "refrmedium"),
 }
+# Words at the end of a name that say how a value is written, not what it is.
+NO_WORDS: Final = frozenset(
+    {
+        *("hash", "hashed", "md5", "sha1", "sha256", "epoch", "ms", "utc", "gmt", "raw", "anon", "encoded"),
+        *("idx", "index", "str", "string"),
+    }
+)
 AMOUNTS: Final = ("price", "revenue", "quantity", "currency")  # their word may stand anywhere in a name
 ID_ENDINGS: Final = frozenset({"key", "no", "nr", "number", "num", "code", "ref", "reference"})  # say the same as "id"
 WHOLE_ORDER: Final = frozenset(

@@ -174,11 +174,10 @@ def test_our_own_form_reads_its_context():
         ({"price": "cheap"}, "price"),
         ({"price": True}, "price"),
         ({"price": 10**400}, "price"),
-        ({"item_id": 5}, "item_id"),
+        ({"item_id": True}, "item_id"),
         ({"item_id": ["x"]}, "item_id"),
         ({"item_id": "x" * 257}, "item_id"),
         ({"user_id": "x" * 257}, "user_id"),
-        ({"user_id": 7}, "user_id"),
         ({"user_id": {"a": 1}}, "user_id"),
         ({"user_id": ""}, "user_id"),
         ({"user_id": None}, "user_id"),
@@ -191,6 +190,24 @@ def test_our_own_form_refuses_what_the_door_refuses(change, column):
     names = {"type": "(type|event_type)"}
     assert re.match(names.get(column, column) + ": ", reason[0])
     assert reason[1] is None
+
+
+def test_a_file_of_our_own_form_may_have_numbers_for_ids_and_texts_for_numbers():
+    found = mapped("attune", EVENT | {"user_id": 7, "item_id": 9.0, "session_id": 5, "price": "12.50", "quantity": "2"})
+    assert found.reasons.tolist() == [None]
+    assert found.events.loc[0, ["item_id", "session_id", "price", "quantity"]].tolist() == ["9", "5", 12.5, 2.0]
+
+
+def test_a_batch_or_a_session_in_a_line_is_its_events():
+    said = {
+        "session_id": "s",
+        "user_id": "u",
+        "context": {"device": "mobile"},
+        "events": [EVENT, {**EVENT, "event_id": "e2"}, 7],
+    }
+    found = mapped("attune", said)
+    assert found.reasons.tolist() == [None, None]
+    assert found.events["device"].tolist() == ["mobile", "mobile"]
 
 
 @pytest.mark.parametrize(
