@@ -20,13 +20,25 @@ from services.http.guard import AdmitAll
 from services.serving.features import NoFeatures
 
 NATURAL = """
-import type { components, webhooks } from "./api";
+import type { components, paths, webhooks } from "./api";
 type Named = components["schemas"];
+type Asked<P extends keyof paths> =
+  paths[P] extends { post: { requestBody: { content: { "application/json": infer B } } } } ? B : never;
 type Sent = webhooks["signal"]["post"]["requestBody"]["content"]["application/json"];
 export const ask: Named["RecommendationRequest"] =
   { user_id: "u", session_data: { events: [{ type: "search", ts: "2026-11-21T10:00:00Z", query_length: 3 }] } };
 export const batch: Named["EventBatch"] =
   { events: [{ event_id: "e", user_id: "u", type: "item_view", ts: "2026-11-21T10:00:00Z", item_id: "a" }] };
+const seen = { event_id: "e", user_id: "u", type: "item_view" as const, ts: "2026-11-21T10:00:00Z", item_id: "a" };
+export const visits: Asked<"/v1/visits"> = { key: "pk_1", events: [seen] };
+export const page: Asked<"/v1/page"> = { key: "pk_1", item_id: "a", limit: 6, goal: "add_to_cart" };
+export const joined: Asked<"/v1/identify"> = { anonymous_id: "cookie", user_id: "u" };
+export const state: Asked<"/v1/engagement"> = { user_id: "u", current_state: { category: "shoes", query: "red" } };
+export const bought: Asked<"/v1/events"> =
+  { events: [{ ...seen, type: "purchase", order_id: "o", quantity: 2, currency: "EUR", revenue: 20 }] };
+export const soon = (told: Named["EngagementAnswer"]): number =>
+  (told.purchase?.short_term ?? 0) + told.next_action.medium_term["leave"];
+export const wanted = (told: Named["Recommendation"]): number => told.goal["purchase"];
 export const offers: Named["OffersPut"] = { offers: [{ offer_id: "o", percent: 5 }] };
 export const again: Named["ReplayRequest"] = { signal_ids: ["sig_1"] };
 export const policy: Named["PolicyBody"] = { max_per_day: 2 };
@@ -83,7 +95,22 @@ def test_a_generated_python_client_asks_and_is_answered(app: App, document: Path
 
 async def asked(app: App) -> Any:
     made, models = importlib.import_module("made"), importlib.import_module("made.models")
-    call = importlib.import_module("made.api.answers.recommendations")
-    arguments = {"transport": httpx.ASGITransport(app)}
-    client = made.AuthenticatedClient(base_url="http://attune.test", token="sk", httpx_args=arguments)
-    return await call.asyncio(client=client, body=models.RecommendationRequest(user_id="u"))
+    origin, through = {"origin": "https://shop.example"}, {"transport": httpx.ASGITransport(app)}
+    client = made.AuthenticatedClient(base_url="http://attune.test", token="sk", httpx_args=through)
+    page = made.Client(base_url="http://attune.test", headers=origin, httpx_args=through)
+
+    async def call(name: str, body: Any) -> Any:
+        whose = page if name in ("events.visits", "answers.page") else client
+        return await importlib.import_module(f"made.api.{name}").asyncio(client=whose, body=body)
+
+    event = models.Event(
+        event_id="e", user_id="u", type_=models.EventType("purchase"), ts="2025-11-21T10:00:00Z", item_id="a", order_id="o"
+    )
+    assert (await call("events.events", models.EventBatch(events=[event]))).accepted == 0  # it is a year old
+    assert (await call("events.visits", models.VisitBatch(key="pk_1", events=[]))).accepted == 0
+    assert (await call("events.identify", models.Identity(anonymous_id="cookie", user_id="u"))).status == "joined"
+    assert (await call("answers.page", models.PageRequest(key="pk_1"))).items == []
+    engaged = await call("answers.engagement", models.EngagementRequest(user_id="u"))
+    assert engaged.next_action.short_term["leave"] > 0
+    assert not engaged.purchase  # without a model nobody knows
+    return await call("answers.recommendations", models.RecommendationRequest(user_id="u", limit=3))
