@@ -305,7 +305,7 @@ def test_what_cannot_be_guessed_is_one_line(tmp_path: Path, text: str, says: str
 
 def test_a_view_of_a_german_shop_is_a_view(tmp_path: Path) -> None:
     file = tmp_path / "shop.csv"
-    told = [f"21.11.2023 10:0{n};4711;{action};A-1" for n, action in enumerate(("Produkt angesehen", "Artikel angesehen"))]
+    told = [f"21.11.2023 10:0{n};4711;{action};A-1" for n, action in enumerate(("Produkt angesehen", "Artikelansicht"))]
     file.write_text(table("Zeitpunkt;Kunde;Aktion;Artikelnummer", *told))
     found = guess(sample(file))
     assert found.table is not None

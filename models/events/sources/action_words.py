@@ -1,5 +1,6 @@
 """Words for what visitors do, without case and punctuation, in the languages and tools that were met."""
 
+import re
 from typing import Final
 
 _ACTION_WORDS: Final = {
@@ -204,3 +205,51 @@ CODES: Final = {
     "behaviortype": {"1": "item_view", "2": "wishlist_add", "3": "add_to_cart", "4": "purchase"},
     "actiontype": {"0": "item_view", "1": "add_to_cart", "2": "purchase", "3": "wishlist_add"},
 }
+
+
+def word(name: str) -> str:
+    """A name without case and punctuation.
+
+    Examples
+    --------
+    >>> word("Add-to-Cart"), word("In den Warenkorb")
+    ('addtocart', 'indenwarenkorb')
+    """
+    return re.sub(r"[^0-9a-zà-öø-ÿ一-鿿]", "", name.casefold())
+
+
+_STEMS: Final = {
+    "wishlist_add": ("wish", "favo", "merkzettel", "wunsch"),
+    "remove_from_cart": ("remov", "delet", "entfern", "lösch", "supprim", "eliminar", "verwijder"),
+    "checkout_view": ("checkout", "kasse", "payment"),
+    "add_to_cart": ("cart", "basket", "warenkorb", "panier", "carrito", "carrinho", "winkelwagen", "trolley"),
+    "purchase": ("purchas", "order", "bought", "kauf", "bestell", "achat", "commande", "compra", "pedido", "transaction"),
+    "search": ("search", "suche", "recherche", "busqueda", "búsqueda"),
+    "item_view": (
+        "view",
+        "ansicht",
+        "angesehen",
+        "aufruf",
+        "anzeige",
+        "visit",
+        "besuch",
+        "consult",
+        "bekek",
+        "visto",
+        "visualiz",
+    ),
+}
+
+
+def by_stem(name: str) -> str | None:
+    """Our type for an action in whose name one stem of a known word stands, and no stem of another kind.
+
+    Examples
+    --------
+    >>> by_stem("Artikelansicht"), by_stem("ProductAddedToBasketV2"), by_stem("order viewed"), by_stem("login")
+    ('item_view', 'add_to_cart', None, None)
+    """
+    plain = word(name)
+    found = [ours for ours, stems in _STEMS.items() if any(stem in plain for stem in stems)]
+    taken_out = found == ["remove_from_cart", "add_to_cart"]
+    return "remove_from_cart" if taken_out else found[0] if len(found) == 1 and found != ["remove_from_cart"] else None

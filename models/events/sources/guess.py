@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 from models.events.plain import EARLIEST_US, LATEST_US, plain
 from models.events.rules import parse_instant_us
 from models.events.sources import SOURCES
-from models.events.sources.action_words import ACTIONS, CODES
+from models.events.sources.action_words import ACTIONS, CODES, by_stem, word
 from models.events.sources.maps import AUTO, DAYS, UNITS, TableMap, number_in, time_text
 from models.events.sources.order_columns import decimal_of, order_columns
 from models.events.sources.words import AMOUNTS, COLUMN_WORDS, ID_ENDINGS, NO_WORDS, SALE_WORDS, WHOLE_ORDER
@@ -134,7 +134,7 @@ def _mapped(sample: Sample) -> Guess:
     kind, events = _action_column(values, taken)
     defaults: dict[str, str] = {}
     if kind is None:
-        defaults["type"] = "purchase" if any(SALE_WORDS & {_word(n), *_tokens(n)} for n in names) else "item_view"
+        defaults["type"] = "purchase" if any(SALE_WORDS & {word(n), *_tokens(n)} for n in names) else "item_view"
         notes.append(f"no column says what visitors did: every row is taken for {defaults['type']}")
     else:
         columns["type"] = kind
@@ -195,11 +195,6 @@ def _by_place(names: Sequence[str]) -> dict[str, str]:
     return dict(zip(("user_id", "item_id", "category"), names, strict=False))
 
 
-def _word(name: str) -> str:
-    """A name without case and punctuation; of a path its last part too means the same."""
-    return re.sub(r"[^0-9a-zà-öø-ÿ一-鿿]", "", name.casefold())
-
-
 def _tokens(name: str) -> list[str]:
     """Words of a name, of which camel case is a mark too.
 
@@ -211,7 +206,7 @@ def _tokens(name: str) -> list[str]:
     (['server', 'timestamp'], ['created'])
     """
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\.\$\w+$", "", name))  # MongoDB writes types: created.$date
-    words = [word for part in re.split(r"[\W_]+", apart) if (word := _word(part))]
+    words = [found for part in re.split(r"[\W_]+", apart) if (found := word(part))]
     while len(words) > 1 and words[-1] in NO_WORDS:
         words.pop()
     return words
@@ -233,20 +228,18 @@ def _parts(name: str, anywhere: bool) -> list[str]:
     pieces = [words[start:end] for start in range(n) for end in range(start + 1, n + 1) if anywhere or end == n]
     pieces += [[words[0], words[-1]]] if n > 2 else []
     pieces += [[*piece[:-1], "id"] for piece in pieces if len(piece) > 1 and piece[-1] in ID_ENDINGS]
-    return [
-        "".join(piece) for piece in sorted(pieces, key=len, reverse=True) if piece != whole or "".join(whole) != _word(name)
-    ]
+    return ["".join(piece) for piece in sorted(pieces, key=len, reverse=True) if piece != whole or "".join(whole) != word(name)]
 
 
 def _by_word(values: Mapping[str, Sequence[str]], target: str) -> list[str]:
     """Columns whose name is a word for a field, the best word first; where there is none, those in whose name one stands."""
-    ranks = {word: rank for rank, word in enumerate(COLUMN_WORDS[target])}
+    ranks = {name: rank for rank, name in enumerate(COLUMN_WORDS[target])}
 
     def best_first(ways: Callable[[str], Sequence[str]]) -> list[str]:
         found = [(min(enumerate(ways(n)), key=lambda way: ranks.get(way[1], len(ranks)), default=(0, "")), n) for n in values]
         return [n for (_, w), n in sorted(found, key=lambda f: (ranks.get(f[0][1], 0), f[0][0])) if w in ranks and values[n]]
 
-    whole = best_first(lambda name: (_word(name), _word(re.split(r"[./]", name)[-1]), "".join(_tokens(name))))
+    whole = best_first(lambda name: (word(name), word(re.split(r"[./]", name)[-1]), "".join(_tokens(name))))
     found = whole or best_first(lambda name: _parts(name, target in AMOUNTS))
     return [name for name in found if target not in AMOUNTS or _is_amount(target, _tokens(name))]
 
@@ -312,12 +305,12 @@ def _action_column(values: Mapping[str, Sequence[str]], taken: set[str]) -> tupl
 
 def _meanings(column: str, different: set[str]) -> dict[str, str]:
     """What the values of a column of actions mean, as far as they are known."""
-    codes = CODES.get(_word(column))
+    codes = CODES.get(word(column))
     if codes and different <= set(codes):
         return {value: codes[value] for value in sorted(different)}
-    found = {value: ours for value in sorted(different) if (ours := ACTIONS.get(_word(value)))}
-    if "item_view" in {ours for value, ours in found.items() if not _word(value).startswith("click")}:
-        found |= {value: "item_engagement" for value in found if _word(value) in ("click", "clicks", "clicked")}
+    found = {value: ours for value in sorted(different) if (ours := ACTIONS.get(word(value)) or by_stem(value))}
+    if "item_view" in {ours for value, ours in found.items() if not word(value).startswith("click")}:
+        found |= {value: "item_engagement" for value in found if word(value) in ("click", "clicks", "clicked")}
     return found
 
 

@@ -17,6 +17,7 @@ from models.arrays import Objects
 from models.events.foreign import in_microseconds, number_of
 from models.events.plain import plain, text_of
 from models.events.rules import instant_text
+from models.events.sources.action_words import ACTIONS, word
 from models.events.sources.attune import ATTUNE, COLUMNS, CONTEXT
 from models.events.sources.attune import FIELDS as OWN_FIELDS
 from models.events.sources.columns import object_array
@@ -180,9 +181,23 @@ def _each(cells: Objects, change: Any) -> Objects:
 
 
 def event_type_of(events: Mapping[str, str]) -> Any:
-    """Function from what a table calls an action to our type; small and large letters are the same, and our own names stay."""
+    """Function from what a table calls an action to our type; small and large letters are the same, and our own names stay.
+
+    An action that the map does not name is what its word says: a sample need not have met it.
+
+    Examples
+    --------
+    >>> list(map(event_type_of({"A": "item_view"}), ("a", "add-to-cart", "purchase", "order", "refund")))
+    ['item_view', 'add_to_cart', 'purchase', 'purchase', 'refund']
+    """
     small = {name.strip().casefold(): ours for name, ours in events.items()}
-    return lambda text: events.get(text) or small.get(text.casefold()) or text
+    own = frozenset(EVENT_TYPES)
+
+    def found(text: str) -> str:
+        ours = events.get(text) or small.get(text.casefold())
+        return ours or (text if text in own else ACTIONS.get(word(text), text))
+
+    return found
 
 
 def number_in(text: str, decimal: str) -> Any:
