@@ -17,7 +17,7 @@ from models.arrays import ALL_ALLOWED, Flags, Floats, Ints
 from models.associations import goals as by_goals
 from models.associations import indirect
 from models.associations.goal_query import MOST_GUESTS, Past
-from models.associations.goals import NO_PAST, Told
+from models.associations.goals import NO_PAST, NONE_NAMED, Told
 from models.associations.model import AssociationStore, Contribution, Ranked
 from models.events.encode import NO_CODE, EventArray
 from models.events.touches import History
@@ -65,11 +65,15 @@ class Asked:
 
 
 class Query(NamedTuple):
-    """Query to a model, oldest event first, shape (n_events,) each: item codes, event types, seconds ago."""
+    """Query to a model, oldest event first, shape (n_events,) each: item codes, event types, seconds ago.
+
+    `named` are codes of the categories that the events name, -1 for none; empty where a model does not know any.
+    """
 
     items: Ints
     types: npt.NDArray[np.int8]
     ages_s: Floats
+    named: Ints = NONE_NAMED
 
 
 class Inquiry(NamedTuple):
@@ -92,7 +96,7 @@ class Inquiry(NamedTuple):
     @property
     def told(self) -> Told:
         """As the associations take it under goal weights."""
-        return Told(*self.query, self.past, len(self.guests))
+        return Told(*self.query[:3], self.past, len(self.guests), self.query.named)
 
 
 class Weighing(NamedTuple):
@@ -198,7 +202,7 @@ def _of_associations(
 
 def _reasons(store: AssociationStore, ranked: Ranked, inquiry: Inquiry, weighing: Weighing) -> list[list[Contribution]]:
     if weighing.scale is None:
-        return store.explain(ranked, *inquiry.query, *weighing[:2])
+        return store.explain(ranked, *inquiry.query[:3], *weighing[:2])
     return by_goals.explain(store, ranked, inquiry.told, weighing.scale, inquiry.left_out, inquiry.guests)
 
 
@@ -237,12 +241,12 @@ def by_associations(store: AssociationStore, inquiry: Inquiry, weighing: Weighin
         return by_goals.recommend(
             store, inquiry.told, weighing.scale, weighing.weights, limit, inquiry.left_out, inquiry.allowed
         )  # fmt: skip
-    return store.recommend(*inquiry.query, weighing.weights, limit, inquiry.left_out, weighing.relation, inquiry.allowed)
+    return store.recommend(*inquiry.query[:3], weighing.weights, limit, inquiry.left_out, weighing.relation, inquiry.allowed)
 
 
 def by_ranker(ranker: Ranker, inquiry: Inquiry, weighing: Weighing, limit: int) -> RankedByTrees:
     """Answer of the ranker; it is told the intent itself."""
-    items, types, _ = inquiry.query
+    items, types = inquiry.query[:2]
     return ranker.rank(items, types, weighing.weights, limit, inquiry.left_out, weighing.p_intent, inquiry.allowed)
 
 
@@ -255,7 +259,7 @@ def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, t
     allowed, history = ALL_ALLOWED if known.allowed is None else known.allowed(model), earlier(session, known.history)
     party = _party(session, model, history) if isinstance(model, AssociationStore) else _Party(model, {}, ())
     left_out = items_left_out(session, party, asked.item_id, asked.exclude_seen)
-    query = query_of(session, party, asked.item_id, known.recent, all_touches=isinstance(model, AssociationStore))
+    query = query_of(session, party, asked.item_id, known.recent, model if isinstance(model, AssociationStore) else None)
     return Inquiry(query, left_out, allowed, _past(session, party, history), party.guests)
 
 
@@ -303,7 +307,7 @@ def _past(session: LiveSession, model: ItemCodes, history: History) -> Past:
 
 
 def query_of(
-    session: LiveSession, model: ItemCodes, item_id: str | None, recent: RecentItems | None, *, all_touches: bool = True
+    session: LiveSession, model: ItemCodes, item_id: str | None, recent: RecentItems | None, store: AssociationStore | None
 ) -> Query:
     """Put together what is asked: items of before where the session names none, the session, the item on screen.
 
@@ -311,18 +315,21 @@ def query_of(
 
     Parameters
     ----------
-    all_touches
-        Whether events without an item speak for theirs, as `models.associations.indirect` has it.
+    store
+        Lets events without an item speak for theirs, as `models.associations.indirect` has it, and knows categories.
     """
     events, n = session.events, len(session.events)
     item_ids: Sequence[str] = session.item_ids
     items, types, at_us = events["item"], np.ascontiguousarray(events["event_type"]), events["occurred_at_us"]
-    if all_touches and n and items.min() < 0:
+    category = events["category"]
+    if store is not None and n and items.min() < 0:
         named, item_ids = indirect.with_categories(events, item_ids, session.categories)
         starts = np.arange(n) == 0
         rows, items = indirect.touches(np.ascontiguousarray(named["item"]), types, starts, np.ones(n, np.bool_))
-        types, at_us = types[rows], at_us[rows]
+        types, at_us, category = types[rows], at_us[rows], category[rows]
     query = Query(item_codes(model, item_ids)[items], types, (at_us[-1:] - at_us) / 1e6 if n else np.zeros(0))
+    if store is not None and store.category_names and session.categories:
+        query = query._replace(named=store.category_codes(session.categories)[category])
     if recent is not None and not session.item_ids:
         now_us = int(at_us[-1]) if len(events) else recent.at_us
         earlier = [model.code(i) for i in reversed(recent.item_ids)]
@@ -335,9 +342,11 @@ def query_of(
 def _extended(query: Query, codes: list[int], age_s: float, *, first: bool) -> Query:
     """A query with more viewed items of one age, before or after what is there."""
     n = len(codes)
-    more = Query(np.array(codes, np.int64), np.full(n, EventType.ITEM_VIEW, np.int8), np.full(n, age_s))
+    named = np.full(n if len(query.named) else 0, NO_CODE)
+    more = Query(np.array(codes, np.int64), np.full(n, EventType.ITEM_VIEW, np.int8), np.full(n, age_s), named)
     a, b = (more, query) if first else (query, more)
-    return Query(np.concatenate((a.items, b.items)), np.concatenate((a.types, b.types)), np.concatenate((a.ages_s, b.ages_s)))
+    items, types = np.concatenate((a.items, b.items)), np.concatenate((a.types, b.types))
+    return Query(items, types, np.concatenate((a.ages_s, b.ages_s)), np.concatenate((a.named, b.named)))
 
 
 def items_left_out(session: LiveSession, model: ItemCodes, item_id: str | None, seen: bool = False) -> Ints:

@@ -180,7 +180,7 @@ USER_FEATURES: Final = (
 USER_RECENT_ITEMS: Final = "recent_item_ids"  # newest first, at most N_RECENT_ITEMS
 N_RECENT_ITEMS: Final = 10
 USER_RECENT_EVENTS: Final = "recent_events"  # on items, newest first, each item and type once: `models.events.touches`
-N_RECENT_EVENTS: Final = 40
+N_RECENT_EVENTS: Final = 100
 LAST_EVENT_AT: Final = "last_event_at_us"  # int64, the instant the user features stand at
 RECENT_ITEMS_AT: Final = "recent_items_at_us"  # int64, the same of the recent items
 

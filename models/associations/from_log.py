@@ -28,7 +28,7 @@ def built(log: Log, params: Mapping[str, Any]) -> AssociationStore:
     """The associations of a log, with parameters as a model file holds them; events without an item speak for theirs."""
     events, item_ids = indirect.with_categories(log.of_items(), log.item_ids, log.categories)
     found = indirect.touched(events, log.starts, log.counted)
-    return model.build(*found, np.array(item_ids, dtype=object), AssociationParams(**params))
+    return model.build(*found, np.array(item_ids, dtype=object), AssociationParams(**params), log.categories)
 
 
 def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any], memo: Memo) -> AssociationStore:

@@ -37,7 +37,7 @@ from models.kernels import ZERO, kernel
 from models.schema import N_EVENT_TYPES
 
 MOST_GUESTS: Final = 64
-MOST_OWN: Final = 200  # of the session's newest events that speak for their items
+MOST_OWN: Final = 500  # of the session's newest events that speak for their items
 OWN_FROM: Final = len(CLASSES) * N_EVENT_TYPES * N_EVENT_TYPES  # kinds of evidence: associations, own events, popularity
 POPULAR_AT: Final = OWN_FROM + N_OWN
 _PER_HALF_HOUR, _PER_DAY = (float(np.log(2) / half_life_s) for half_life_s in HALF_LIVES_S)
@@ -64,7 +64,8 @@ class Evidence(NamedTuple):
     """Evidence of one moment: items, and by entry the place of its item among them, its kind, how much, and what it came from.
 
     Kinds below `OWN_FROM` are associations (class, source and target type, in this order of digits), those from there on own
-    events (type, when, decay), the last is popularity within a category; `anchor` is an item code.
+    events (type, when, decay), the last is popularity within a category; `anchor` is an item code, or where an event without
+    an item named a category, `n_items` + `MOST_GUESTS` + its code.
     """
 
     items: Ints
@@ -125,34 +126,53 @@ def _add_own(session: Session, past: Past, scale: Scale, n_known: int, scratch: 
 
 
 @kernel
-def _shares(category: Ints32, categories: Categories, item: Ints, recency: Floats) -> Floats:
-    """The anchors' shares of the session, each category's all with its newest anchor; 0 where none is known."""
-    total, out = 0.0, np.zeros(len(item))
-    for a in range(len(item)):
-        total += recency[a]
-    for a in range(len(item)):
-        own = _category(category, item[a])
-        if own < 0 or own + 1 >= len(categories.offsets):
+def _shares(category: Ints32, categories: Categories, session: Session, named: Ints) -> tuple[Ints, Floats, Ints]:
+    """The session's newest categories, their shares of what it was about, and for each the newest event that is of it.
+
+    An event is of the category that it names (`named`, shape (n_events,), -1 for none, or empty), else of its item's.
+    """
+    about, own = np.empty(session.max_anchors, np.int64), np.empty(session.max_anchors, np.int64)
+    share, newest, total, n, m = np.zeros(session.max_anchors), np.empty(session.max_anchors, np.int64), 0.0, 0, ZERO
+    for i in range(len(session.item) - 1, -1, -1):
+        item = session.item[i]
+        one = named[i] if len(named) else -1
+        if one < 0 and item >= 0:
+            one = _category(category, item)
+        key = item if item >= 0 else -2 - one
+        at = 0
+        while at < n and about[at] != key:
+            at += 1
+        if at < n or (item < 0 and one < 0):
             continue
-        first = 0
-        while _category(category, item[first]) != own:
-            first += 1
-        out[first] += recency[a] / total
-    return out
+        if n == len(about):
+            break
+        about[n] = key
+        recency = session.rank_decay**n / (1.0 + max(session.age_s[i], 0.0) / session.age_scale_s)
+        total += recency
+        n += 1
+        if one < 0 or one + 1 >= len(categories.offsets):
+            continue
+        at = 0
+        while at < m and own[at] != one:
+            at += 1
+        if at == m:
+            own[m], newest[m] = one, i
+            m += 1
+        share[at] += recency
+    return own[:m], share[:m] / max(total, 1e-300), newest[:m]
 
 
 @kernel
 def _add_popular(
-    category: Ints32, categories: Categories, weight: float, item: Ints, recency: Floats, number: float, n: int,
+    category: Ints32, categories: Categories, weight: float, session: Session, named: Ints, number: float, n: int,
     scratch: Scratch,
 ) -> int:  # fmt: skip
     """Add what is popular within the session's categories."""
-    share, sums, touched = _shares(category, categories, item, recency), scratch.sums, scratch.touched
-    for a in range(len(item)):
-        if share[a] > 0.0:
-            own = _category(category, item[a])
-            for e in range(categories.offsets[own], categories.offsets[own + 1]):
-                n = _put(sums, touched, categories.item[e], weight * share[a] * categories.share[e], number, n)
+    own, share, _ = _shares(category, categories, session, named)
+    sums, touched = scratch.sums, scratch.touched
+    for c in range(len(own)):
+        for e in range(categories.offsets[own[c]], categories.offsets[own[c] + 1]):
+            n = _put(sums, touched, categories.item[e], weight * share[c] * categories.share[e], number, n)
     return n
 
 
@@ -183,8 +203,8 @@ def _add_pairs(
 
 @kernel
 def recommend(
-    index: Index, overlay: Overlay, categories: Categories, session: Session, past: Past, scale: Scale, n_guests: int,
-    exclude: Ints, allowed: Flags, limit: int, scratch: Scratch,
+    index: Index, overlay: Overlay, categories: Categories, session: Session, named: Ints, past: Past, n_guests: int,
+    scale: Scale, exclude: Ints, allowed: Flags, limit: int, scratch: Scratch,
 ) -> tuple[Ints, Floats, int]:  # fmt: skip
     """Items, scores and how many of them something speaks for; the rest are popular ones, with lower scores."""
     n_items = _n_items(index, overlay)
@@ -195,7 +215,7 @@ def recommend(
     number = _next_request(scratch, exclude)
     n = _add_own(session, past, scale, n_items + n_guests, scratch, number)
     n = _add_pairs(index, overlay, scale.pairs, session.unmatched, item, done, recency, number, n, scratch)
-    n = _add_popular(index.category, categories, scale.popular[0], item, recency, number, n, scratch)
+    n = _add_popular(index.category, categories, scale.popular[0], session, named, number, n, scratch)
     items, scores = _best(scratch, _allowed(allowed, scratch.touched, n), limit)
     found = len(items)
     if found == limit:
@@ -217,14 +237,13 @@ def _placed(place_of: Ints, items: Ints, code: int, n: int) -> int:
 
 
 @kernel
-def _room(index: Index, overlay: Overlay, categories: Categories, item: Ints, n_own: int) -> int:
+def _room(index: Index, overlay: Overlay, categories: Categories, item: Ints, own: Ints, n_own: int) -> int:
     room = N_DECAYS * n_own
     for a in range(len(item)):
         first, last, _ = _row(index, overlay, item[a])
-        own = _category(index.category, item[a])
         room += last - first
-        if 0 <= own < len(categories.offsets) - 1:
-            room += categories.offsets[own + 1] - categories.offsets[own]
+    for one in own:
+        room += categories.offsets[one + 1] - categories.offsets[one]
     return room
 
 
@@ -279,33 +298,34 @@ def _tell_pairs(
 
 @kernel
 def evidence(
-    index: Index, overlay: Overlay, categories: Categories, session: Session, past: Past, n_guests: int, exclude: Ints,
-    place_of: Ints,
+    index: Index, overlay: Overlay, categories: Categories, session: Session, named: Ints, past: Past, n_guests: int,
+    exclude: Ints, place_of: Ints,
 ) -> tuple[Ints, Ints32, Ints32, Floats, Ints]:  # fmt: skip
     """The `Evidence` of a moment; `place_of`, shape (n_items + `MOST_GUESTS`,), holds -1 before and after."""
-    n_items, category = _n_items(index, overlay), index.category
+    n_items = _n_items(index, overlay)
     anchors, done = np.empty(session.max_anchors, np.int64), np.zeros(session.max_anchors, np.int64)
     recency = np.empty(session.max_anchors)
     n_anchors = last_items(session, n_items, anchors, done, recency)
-    room = _room(index, overlay, categories, anchors[:n_anchors], len(session.item) + len(past.item))
+    own, share, newest = _shares(index.category, categories, session, named)
+    room = _room(index, overlay, categories, anchors[:n_anchors], own, len(session.item) + len(past.item))
     items = np.empty(room, np.int64)
     entries = Entries(np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room), np.empty(room, np.int64))
     shut = exclude[(exclude >= 0) & (exclude < n_items + n_guests)]
     place_of[shut] = _SHUT
     n, m = _tell_own(session, past, n_items + n_guests, place_of, items, entries)
     n_met = n
-    share = _shares(category, categories, anchors[:n_anchors], recency[:n_anchors])
     for a in range(n_anchors):
         n, m = _tell_pairs(
             index, overlay, anchors[a], done[a], recency[a], session.unmatched, n_met, n, m, place_of, items, entries
         )
-        if share[a] > 0.0:
-            at_home = _category(category, anchors[a])
-            for e in range(categories.offsets[at_home], categories.offsets[at_home + 1]):
-                code = int(categories.item[e])
-                if place_of[code] != _SHUT:
-                    n = _placed(place_of, items, code, n)
-                    m = _tell(entries, m, place_of[code], POPULAR_AT, share[a] * categories.share[e], anchors[a])
+    for c in range(len(own)):
+        item = session.item[newest[c]]
+        anchor = item if item >= 0 else n_items + MOST_GUESTS + own[c]
+        for e in range(categories.offsets[own[c]], categories.offsets[own[c] + 1]):
+            code = int(categories.item[e])
+            if place_of[code] != _SHUT:
+                n = _placed(place_of, items, code, n)
+                m = _tell(entries, m, place_of[code], POPULAR_AT, share[c] * categories.share[e], anchor)
     place_of[items[:n]] = -1
     place_of[shut] = -1
     return items[:n], entries.place[:m], entries.kind[:m], entries.amount[:m], entries.anchor[:m]

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from models.arrays import Bytes, Flags, Floats, Ints, Ints32
+from models.arrays import Bytes, Flags, Floats, Ints, Ints32, writeable
 from models.associations import goal_query, indirect
 from models.associations.goal_query import MOST_GUESTS, OWN_FROM, POPULAR_AT, Evidence, Past
 from models.associations.model import AssociationStore, Contribution, Ranked, _codes, _flags, _limit
@@ -14,18 +14,23 @@ from models.goal_weights import CLASSES, N_DECAYS, WHEN, Scale
 from models.schema import EVENT_TYPES, N_EVENT_TYPES
 
 VIA: Final = ("session", "history", "category")
+NONE_NAMED: Final[Ints] = np.zeros(0, np.int64)
 NO_PAST: Final = Past(np.zeros(0, np.int64), np.zeros(0, np.int8), np.zeros(0))
 _NO_WEIGHTS: Final = np.zeros(N_EVENT_TYPES)
 
 
 class Told(NamedTuple):
-    """Deeds of a visitor: the session, oldest event first, shape (n_events,) each, and before it; how many items are guests."""
+    """Deeds of a visitor: the session, oldest event first, shape (n_events,) each, and before it; how many items are guests.
+
+    `named` are codes of the categories that events name themselves, -1 for none; empty where none does.
+    """
 
     items: Ints
     types: Bytes
     ages_s: Floats
     past: Past = NO_PAST
     n_guests: int = 0
+    named: Ints = NONE_NAMED
 
 
 def recommend(
@@ -42,8 +47,8 @@ def recommend(
         As `AssociationStore.recommend` has them; a guest is allowed where all are.
     """
     session = store._session(told.items, told.types, told.ages_s, weights, None)
-    given = store.index, store.overlay, store.categories, session, told.past, scale, told.n_guests
-    items, scores, n = goal_query.recommend(*given, _codes(exclude), _flags(allowed), _limit(limit), store._scratch())
+    given = store.index, store.overlay, store.categories, session, writeable(told.named, np.int64), told.past, told.n_guests
+    items, scores, n = goal_query.recommend(*given, scale, _codes(exclude), _flags(allowed), _limit(limit), store._scratch())
     return Ranked(items, scores, n)
 
 
@@ -53,7 +58,7 @@ def evidence(store: AssociationStore, told: Told, exclude: Ints | None = None) -
     if place_of is None or len(place_of) < store.n_items + MOST_GUESTS:
         place_of = store._local.place_of = np.full(store.n_items + store.n_items // 4 + 2 * MOST_GUESTS, -1)
     session = store._session(told.items, told.types, told.ages_s, _NO_WEIGHTS, None)
-    given = store.index, store.overlay, store.categories, session, told.past, told.n_guests
+    given = store.index, store.overlay, store.categories, session, writeable(told.named, np.int64), told.past, told.n_guests
     return Evidence(*goal_query.evidence(*given, _codes(exclude), place_of))
 
 
@@ -71,10 +76,11 @@ def explain(
     place[ranked.items[: ranked.n_associated]] = np.arange(ranked.n_associated)
     rows = np.flatnonzero(place[found.items[found.place]] >= 0)
     row, kind, anchor = place[found.items[found.place[rows]]], _reason(found.kind[rows]), found.anchor[rows]
-    keys, which = np.unique((row * len(place) + anchor) * (POPULAR_AT + 1) + kind, return_inverse=True)
+    width = store.n_items + MOST_GUESTS + len(store.categories.offsets)
+    keys, which = np.unique((row * width + anchor) * (POPULAR_AT + 1) + kind, return_inverse=True)
     sums = np.bincount(which, weights=found.amount[rows] * weights_of(scale)[found.kind[rows]])
     rest, kinds = np.divmod(keys, POPULAR_AT + 1)
-    rows_of, anchors = np.divmod(rest, len(place))
+    rows_of, anchors = np.divmod(rest, width)
     total = np.bincount(rows_of, weights=sums, minlength=ranked.n_associated)
     because: list[list[Contribution]] = [[] for _ in ranked.items]
     for k in np.lexsort((-sums, rows_of)).tolist():
@@ -95,7 +101,11 @@ def _contribution(
     store: AssociationStore, key: tuple[int, int], told: Told, guests: Sequence[str], share: float
 ) -> Contribution:  # fmt: skip
     anchor, kind = key
-    item_id = indirect.shown(store.item_ids[anchor]) if anchor < store.n_items else guests[anchor - store.n_items]
+    category = anchor - store.n_items - MOST_GUESTS  # of an event without an item
+    if category >= 0:
+        item_id = store.category_names[category]
+    else:
+        item_id = indirect.shown(store.item_ids[anchor]) if anchor < store.n_items else guests[anchor - store.n_items]
     if kind < OWN_FROM:
         (kin, pair) = divmod(kind, N_EVENT_TYPES * N_EVENT_TYPES)
         source, target = divmod(pair, N_EVENT_TYPES)
@@ -104,7 +114,7 @@ def _contribution(
         source, when = divmod((kind - OWN_FROM) // N_DECAYS, len(WHEN))
         target, via, relation = source, VIA[when], CLASSES[0]
     else:
-        source = int(told.types[np.flatnonzero(told.items == anchor)[-1]])
+        source = int(told.types[np.flatnonzero(told.named == category if category >= 0 else told.items == anchor)[-1]])
         target, via, relation = source, VIA[2], CLASSES[1]
     return Contribution(
         item_id=item_id, source_event=EVENT_TYPES[source], target_event=EVENT_TYPES[target], share=share, via=via,

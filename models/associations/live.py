@@ -77,7 +77,10 @@ class View(AssociationStore):
 
     def __init__(self, store: AssociationStore, index: query.Index, overlay: query.Overlay, names: Names, to: tuple[int, int]):
         values = {
-            **{name: getattr(store, name) for name in ("params", "ledger", "as_of_us", "categories")},
+            **{
+                name: getattr(store, name)
+                for name in ("params", "ledger", "as_of_us", "categories", "category_names", "_category_codes")
+            },
             **{"index": index, "overlay": overlay, "item_ids": names.item_ids, "built_to_us": to[0], "built_to_seq": to[1]},
             **{"_codes": names.codes, "_local": names.local},
         }

@@ -118,6 +118,8 @@ class AssociationStore(ByShop):
         Which events of the log are in it: up to this number, and to this instant if one was given.
     categories
         Popular items of each category, as of the build.
+    category_names
+        Text of each category code; empty where nobody told.
     """
 
     index: query.Index
@@ -128,12 +130,15 @@ class AssociationStore(ByShop):
     built_to_seq: int = 0
     as_of_us: int | None = None
     categories: Categories = NO_CATEGORIES
+    category_names: Sequence[str] = ()
     overlay: query.Overlay = field(default_factory=query.no_overlay, repr=False)
     _codes: dict[str, int] = field(init=False, repr=False)
+    _category_codes: dict[str, int] = field(init=False, repr=False)
     _local: threading.local = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_codes", {item_id: code for code, item_id in enumerate(self.item_ids)})
+        object.__setattr__(self, "_category_codes", {name: code for code, name in enumerate(self.category_names)})
         object.__setattr__(self, "_local", threading.local())
         if len(self._codes) != len(self.item_ids):
             raise ValueError(f"item ids must differ, got {len(self.item_ids)} with {len(self._codes)} different ones")
@@ -152,6 +157,10 @@ class AssociationStore(ByShop):
     def code(self, item_id: str | None) -> int:
         """Code of an item, `NO_CODE` if unknown."""
         return NO_CODE if item_id is None else self._codes.get(item_id, NO_CODE)
+
+    def category_codes(self, names: Sequence[str]) -> Ints:
+        """Codes of some categories, `NO_CODE` for what the build did not know, and one more that stands for none."""
+        return np.array([*(self._category_codes.get(name, NO_CODE) for name in names), NO_CODE], np.int64)
 
     def recommend(
         self, item_codes: Ints, event_types: npt.NDArray[np.int8], ages_s: Floats, weights: Floats, limit: int,
@@ -274,7 +283,7 @@ def _limit(limit: int) -> int:
 
 def build(
     events: EventArray, starts: npt.NDArray[np.bool_], item_ids: npt.NDArray[np.object_],
-    params: AssociationParams | None = None,
+    params: AssociationParams | None = None, categories: Sequence[str] = (),
 ) -> AssociationStore:  # fmt: skip
     """Count, gate and normalise the typed pairs of a log.
 
@@ -286,6 +295,8 @@ def build(
         True at the first event of each session, shape (n_events,).
     item_ids
         Text of each item code, shape (n_items,), different from each other.
+    categories
+        Text of each category code.
 
     Raises
     ------
@@ -308,15 +319,14 @@ def build(
     ledger = Ledger(support, n_sessions_with, decayed, np.array([totals.n_sessions]))
     ids = [str(item_id) for item_id in item_ids]
     return AssociationStore(
-        frozen(index), ids, params, newest, frozen(ledger), categories=_categories_of(category, decayed)
+        frozen(index), ids, params, newest, frozen(ledger), categories=_categories_of(category, decayed),
+        category_names=tuple(categories),
     )  # fmt: skip
 
 
 def to_parts(store: AssociationStore) -> Parts:
     """The store as a model file holds it; ids as UTF-8 bytes and offsets, which can be mapped and stay small."""
-    texts = [item_id.encode("utf-8", "surrogatepass") for item_id in store.item_ids]
-    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    ids: Arrays = {"item_id_bytes": np.frombuffer(b"".join(texts), np.uint8), "item_id_offsets": ends}
+    ids = {**_written("item_id", store.item_ids), **_written("category_name", store.category_names)}
     meta = {
         "params": asdict(store.params),
         "event_types": list(EVENT_TYPES),
@@ -326,6 +336,20 @@ def to_parts(store: AssociationStore) -> Parts:
         "as_of_us": store.as_of_us,
     }
     return Parts(meta, {**store.index._asdict(), **(store.ledger._asdict() if store.ledger else {}), **ids})
+
+
+def _written(name: str, texts: Sequence[str]) -> Arrays:
+    coded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    ends = np.cumsum([0, *map(len, coded)], dtype=np.int64)
+    return {f"{name}_bytes": np.frombuffer(b"".join(coded), np.uint8), f"{name}_offsets": ends}
+
+
+def _texts(name: str, arrays: Arrays) -> list[str]:
+    """Texts of a model file; none where it has no such ones."""
+    if f"{name}_bytes" not in arrays:
+        return []
+    blob, ends = bytes(arrays[f"{name}_bytes"]), arrays[f"{name}_offsets"].tolist()
+    return [blob[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends)]
 
 
 def _packed_anew(arrays: Mapping[str, Any], bits: int) -> Arrays:
@@ -355,8 +379,7 @@ def from_parts(parts: Parts) -> AssociationStore:
     if known != list(EVENT_TYPES[: len(known)]):
         raise ValueError(f"associations were made for the event types {known}")
     arrays: dict[str, Any] = dict(parts.arrays)
-    blob, ends = bytes(arrays["item_id_bytes"]), arrays["item_id_offsets"].tolist()
-    ids = [blob[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends)]
+    ids, names = _texts("item_id", arrays), _texts("category_name", arrays)
     arrays.setdefault("category", np.zeros(0, np.int32))  # files of before have none
     arrays |= _packed_anew(arrays, int(parts.meta.get("type_bits", _FIRST_BITS)))
     index = query.Index(*(arrays[name] for name in query.Index._fields))
@@ -365,4 +388,5 @@ def from_parts(parts: Parts) -> AssociationStore:
     meta, params = parts.meta, AssociationParams(**parts.meta["params"])
     seq, as_of_us = int(meta.get("built_to_seq", 0)), meta.get("as_of_us")
     categories = _categories_of(index.category, ledger.popularity) if ledger else NO_CATEGORIES
-    return AssociationStore(frozen(index), ids, params, int(meta["built_to_us"]), ledger, seq, as_of_us, categories)
+    built = int(meta["built_to_us"]), ledger, seq, as_of_us
+    return AssociationStore(frozen(index), ids, params, *built, categories, tuple(names))

@@ -22,7 +22,7 @@ def store() -> AssociationStore:
     events = encoded(["item_view"] * 40, [0, 1] * 10 + [2, 3] * 10)
     events["category"] = np.where(events["item"] == 3, 1, 0)
     ids = np.array(["a", "b", "c", "d"], dtype=object)
-    return associations.build(events, np.arange(40) % 2 == 0, ids, AssociationParams(min_llr=0.0))
+    return associations.build(events, np.arange(40) % 2 == 0, ids, AssociationParams(min_llr=0.0), ("shoes", "hats"))
 
 
 def scale(pairs: float = 0.0, own: float = 0.0, popular: float = 0.0) -> Scale:
@@ -52,6 +52,27 @@ def test_what_speaks_for_an_item_adds_up_to_its_score(store: AssociationStore) -
 def test_own_items_come_back_newest_first_and_those_of_before_after_them(store: AssociationStore) -> None:
     ranked = goals.recommend(store, told(0, 1, 2, past=(3,)), scale(own=1.0), ONES, 4, np.array([2]))
     assert ranked.items[: ranked.n_associated].tolist() == [1, 0, 3]
+
+
+@pytest.mark.parametrize(("item", "anchor"), [(4, "new"), (-1, "hats")])
+def test_an_event_speaks_for_what_is_popular_in_the_category_that_it_names(
+    store: AssociationStore, item: int, anchor: str
+) -> None:
+    asked = told(item, n_guests=1)._replace(named=store.category_codes(["hats"])[:1])
+    weights = scale(popular=1.0)
+    ranked = goals.recommend(store, asked, weights, ONES, 4, np.array([4]))
+    assert ranked.items[: ranked.n_associated].tolist() == [3]
+    (reason,) = goals.explain(store, ranked, asked, weights, np.array([4]), ["new"])[0]
+    assert (reason["item_id"], reason["via"], reason["share"]) == (anchor, "category", 1.0)
+
+
+def test_a_category_that_the_build_did_not_know_says_nothing(store: AssociationStore) -> None:
+    asked = told(-1)._replace(named=store.category_codes(["socks"])[:1])
+    assert goals.recommend(store, asked, scale(popular=1.0), ONES, 4).n_associated == 0
+
+
+def test_the_names_of_the_categories_are_kept(store: AssociationStore) -> None:
+    assert associations.from_parts(associations.to_parts(store)).category_codes(["hats", "socks"]).tolist() == [1, -1, -1]
 
 
 def test_a_guest_may_come_back_as_long_as_all_items_may(store: AssociationStore) -> None:

@@ -116,8 +116,8 @@ def test_every_type_of_event_changes_what_a_session_is_answered(shop: tuple[Asso
     def scores(*events: tuple[str, int]) -> dict[int, float]:
         session = of(*events)
         session["category"] = 1
-        query = query_of(cut(session, log.item_ids, log.categories), store, None, None)
-        ranked = store.recommend(*query, STATIC.base, 12)
+        query = query_of(cut(session, log.item_ids, log.categories), store, None, None, store)
+        ranked = store.recommend(*query[:3], STATIC.base, 12)
         return dict(zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True))
 
     before = ("add_to_cart", 1), ("item_view", 2)
