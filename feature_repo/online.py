@@ -97,9 +97,8 @@ class ClusteredSqliteOnlineStore(SqliteOnlineStore):
         with self._writing(config):
             for name in names:
                 connection.execute(_TABLE.format(table=_quote_id(name)))
-            super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
-            for name in names:
-                connection.execute(f"DROP INDEX IF EXISTS {_quote_id(f'{name}_ek')}")
+            for view in tables_to_delete:
+                connection.execute(f"DROP TABLE IF EXISTS {_quote_id(self._table(config, view))}")
 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: Rows, progress: Callable[[int], Any] | None

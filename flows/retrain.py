@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from models.schema import LOCAL_PARTNER
 
 STEPS: Final = ("start", "ingest", "validate", "materialize", "train", "evaluate", "promote")
 DEPLOY: Final = "deploy"  # the step that follows where it is asked for
+LATER: Final = ("lightgbm", "feature_repo", "feast", "great_expectations.expectations", "flows.materialize", "flows.promote")
 
 
 def run(
@@ -115,7 +117,8 @@ def _get_ready() -> None:
     compiled = Path(getattr(config, "CACHE_DIR", "") or Path(layout.__file__).parent)
     if not any(compiled.rglob("*.nbi")):
         subprocess.Popen([sys.executable, "-m", "models.warm_up"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    import lightgbm  # noqa: F401
+    for module in LATER:
+        import_module(module)
 
 
 @flow(name="retrain")

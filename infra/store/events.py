@@ -21,6 +21,7 @@ from infra.store.statements.events import (
     BELIEVED_OF_PARTNER,
     BELIEVED_WITHIN,
     COUNT_BY_PARTNER,
+    LEARNED_COLUMNS,
     LOG_COLUMNS,
     NEXT_PARTNER,
     NTH_NEWEST,
@@ -158,7 +159,7 @@ def event_chunks(
 
 
 def newest_believed(store: Store, n_events: int, until_us: int | None = None) -> pd.DataFrame:
-    """Read the newest events that count for others, about so many, as `read_events` does; all, where the log has fewer.
+    """Read the newest events that count for others, about so many, in log order; all, where the log has fewer.
 
     Each partner has a fair share, so that none can push another's out. Partners come one after the other; the rows of each
     begin at one instant: a session that had begun before is cut there.
@@ -166,7 +167,7 @@ def newest_believed(store: Store, n_events: int, until_us: int | None = None) ->
     last_us = 2**62 if until_us is None else until_us
     found = store.read(NTH_NEWEST, (last_us, n_events))
     if not found:
-        return read_events(store, until_us=until_us, believed=True)
+        return believed_within(store, [(-(2**62), last_us)])
     shares = fair_shares(dict(store.read(COUNT_BY_PARTNER)), n_events)
     if len(shares) == 1:
         return believed_within(store, [(found[0][0], last_us)])
@@ -180,7 +181,7 @@ def _newest_of(store: Store, partner: str, n_events: int, until_us: int) -> Iter
 
 
 def believed_within(store: Store, spans: Iterable[tuple[int, int]]) -> pd.DataFrame:
-    """Read the events that count for others and occurred within spans, as `read_events` does, and look at no others.
+    """Read the events that count for others and occurred within spans, and look at no others; the columns `LEARNED_COLUMNS`.
 
     Parameters
     ----------
@@ -194,8 +195,8 @@ def _believed(rows: Iterator[tuple[Any, ...]]) -> pd.DataFrame:
     shared: dict[Any, Any] = {}
     with collector_off():
         chunks = iter(lambda: list(islice(rows, READ_ROWS)), [])
-        frames = [frame_of(chunk, BELIEVED_COLUMNS, share=shared.setdefault) for chunk in chunks]
-    return pd.concat(frames, ignore_index=True) if frames else frame_of([], BELIEVED_COLUMNS)
+        frames = [frame_of(chunk, LEARNED_COLUMNS, share=shared.setdefault) for chunk in chunks]
+    return pd.concat(frames, ignore_index=True) if frames else frame_of([], LEARNED_COLUMNS)
 
 
 def partners_of(store: Store) -> list[str]:

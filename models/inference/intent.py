@@ -141,7 +141,8 @@ def by_rules(features: Features) -> Floats:
     def of(name: str) -> Floats:
         return np.nan_to_num(np.asarray(features[:, column[name]], dtype=np.float64))
 
-    votes = np.column_stack([of(f"recent_{name}") for name in EVENT_TYPES]) @ intent_rules.KIND_VOTES
+    recent = features[:, [column[f"recent_{name}"] for name in EVENT_TYPES]].astype(np.float64)
+    votes = np.nan_to_num(recent, copy=False) @ intent_rules.KIND_VOTES
     n_further_items = np.maximum(of("n_items") - 1, 0)
     n_switches = np.minimum(of("n_category_switches"), n_further_items)
     votes += n_switches[:, None] * intent_rules.RELATION_VOTES[label_kernels.OTHER_CATEGORY]

@@ -100,15 +100,21 @@ def _next_purchase(at: Ints, bought: Flags, user: Ints) -> Ints:
 
 def _is_late(user: Ints, day: Ints, most_days: int) -> Flags:
     """Whether a row is of one of the visitor's latest days."""
-    pairs, which = np.unique(np.stack((user, day)), axis=1, return_inverse=True)
-    last = np.searchsorted(pairs[0], pairs[0], side="right")
-    late = last - np.arange(pairs.shape[1]) <= most_days
-    return np.asarray(late[which.reshape(-1)])
+    pair, first, which = _visitor_days(user, day)
+    owner = user[first]
+    late = np.searchsorted(owner, owner, side="right") - np.arange(len(pair)) <= most_days
+    return np.asarray(late[which])
+
+
+def _visitor_days(user: Ints, day: Ints) -> tuple[Ints, Ints, Ints]:
+    """Pairs of visitor and day in their order, each as one number; a row of each, and the place of each row's pair."""
+    days = day - day.min(initial=NEVER)
+    return np.unique(user * (days.max(initial=0) + 1) + days, return_index=True, return_inverse=True)
 
 
 def _added(user: Ints, day: Ints, kind: Ints, code: Ints, browser: Ints, rewarded: Flags, due: Ints) -> Observations:
     """Rows of visitor, day, type, context and sender, each type's day adding up to one observation."""
-    owner = np.unique(np.stack((user, day)), axis=1, return_inverse=True)[1].reshape(-1) * N_EVENT_TYPES + kind
+    owner = _visitor_days(user, day)[2] * N_EVENT_TYPES + kind
     clicks = np.bincount(owner)[owner] if len(owner) else owner
     _, first, which = np.unique((owner * N_CONTEXTS + code) * 2 + browser, return_index=True, return_inverse=True)
     trials = SCALE * np.bincount(which, minlength=len(first)) // clicks[first]

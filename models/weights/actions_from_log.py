@@ -1,6 +1,7 @@
 """Action weights of an event log, as an instant knows the outcomes of its actions."""
 
 import numpy as np
+import pandas as pd
 
 from models.arrays import Floats
 from models.inference.examples import Log
@@ -10,7 +11,7 @@ from models.weights.actions import ActionWeights, Posterior
 
 def posterior_of(log: Log, clock_us: int) -> Posterior:
     """Posterior of a log's actions."""
-    user = np.unique(log.user_codes, return_inverse=True)[1].astype(np.int64)
+    user = pd.factorize(log.user_codes, sort=True)[0].astype(np.int64)
     seen = action_outcomes.fold(log.events, log.starts, user, clock_us)
     server = np.zeros_like(seen.day)
     counts = actions.faded(seen.day, seen.event_type, seen.context, server, seen.trials, seen.rewards)

@@ -50,14 +50,16 @@ _VALID: Final = f"FROM events WHERE seq > ? AND occurred_at_us <= ? AND seq NOT 
 READ_EVENTS: Final = f"SELECT {_SEQ_AND_LOG} {_VALID} ORDER BY seq LIMIT ?"
 # The same without what is not believed, and with 1 for what a browser key told: for whatever is learned for others.
 READ_BELIEVED: Final = f"SELECT {_SEQ_AND_LOG}, browser {_VALID} AND believed = 1 ORDER BY seq LIMIT ?"
+# What is learned from of those: all but what tells one event from another.
+LEARNED_COLUMNS: Final = ("seq", *(name for name in LOG_COLUMNS if name not in ("event_id", "received_at_us")), "browser")
 # The same of a span of time: (since_us, until_us).
 BELIEVED_WITHIN: Final = (
-    f"SELECT {_SEQ_AND_LOG}, browser FROM events WHERE occurred_at_us >= ? AND occurred_at_us <= ? "
+    f"SELECT {', '.join(LEARNED_COLUMNS)} FROM events WHERE occurred_at_us >= ? AND occurred_at_us <= ? "
     f"AND seq NOT IN ({_HELD_BACK}) AND believed = 1 ORDER BY seq"
 )
 # The same of a partner: (partner, since_us, until_us).
 BELIEVED_OF_PARTNER: Final = (
-    f"SELECT {_SEQ_AND_LOG}, browser FROM events WHERE partner = ? AND occurred_at_us >= ? AND occurred_at_us <= ? "
+    f"SELECT {', '.join(LEARNED_COLUMNS)} FROM events WHERE partner = ? AND occurred_at_us >= ? AND occurred_at_us <= ? "
     f"AND seq NOT IN ({_HELD_BACK}) AND believed = 1 ORDER BY seq"
 )
 # Instant of the event that a number of newer ones follow: (until_us, number).
