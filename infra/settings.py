@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         After so many seconds of silence a visitor is looked at again: rising, at most a day; with commas between them.
     trial_share
         Probability with which the bandit deals each weight profile of a challenger, at least 1 %; 0 deals none.
+    console_user_header
+        Header in which a proxy in front of the console names the operator whom it has made sure of; whoever reaches the console
+        past the proxy can write it too, so it is for a console that only the proxy reaches.
 
     Raises
     ------
@@ -97,6 +100,7 @@ class Settings(BaseSettings):
     webhook_consent: bool = False
     shadow_share: float = Field(default=0.05, ge=0, le=1)
     trial_share: float = Field(default=0.01, ge=0, le=0.5)
+    console_user_header: str | None = Field(default=None, min_length=1, max_length=64)
     silence_steps_s: Annotated[tuple[int, ...], NoDecode] = Field(default=STEPS_S, max_length=10)
 
     def __init__(self, **values: Any) -> None:

@@ -10,12 +10,14 @@ import msgspec
 import typer
 
 from models.schema import SOURCE_FORMATS
+from services.console_commands import app as console_app
 from services.demo_commands import app as demo_app
 from services.home_commands import app as home_app
 
 app = typer.Typer()
 app.add_typer(home_app)
 app.add_typer(demo_app)
+app.add_typer(console_app)
 partner_app = typer.Typer(help="Partners and their API keys.", no_args_is_help=True)
 app.add_typer(partner_app, name="partner")
 signals_app = typer.Typer(help="Signals: whether they are worth it.", no_args_is_help=True)
@@ -52,12 +54,13 @@ def up(
     once: Annotated[bool, typer.Option("--once", help="Stop after the first answer.")] = False,
     shop: Annotated[bool, typer.Option("--shop/--no-shop", help="The demo shop, where the events are simulated.")] = True,
     visitors: Annotated[bool, typer.Option("--visitors/--no-visitors", help="Simulated visitors who use that shop.")] = True,
+    console: Annotated[bool, typer.Option("--console/--no-console", help="The console, for people.")] = True,
 ) -> None:
     """Events to answered requests: ingest or simulate, retrain, promote, serve, and ask for one recommendation."""
     from services.up import Plan, run
 
     form = ("--map", str(map_file)) if map_file else ("--format", format or "attune")
-    beside = frozenset(name for name, wanted in (("shop", shop), ("visitors", visitors)) if wanted)
+    beside = frozenset(name for name, wanted in (("shop", shop), ("visitors", visitors), ("console", console)) if wanted)
     plan = Plan(_home(), events, form, host, port, workers, open_page and not once, once, partner, beside)
     raise typer.Exit(run(plan))
 

@@ -6,18 +6,21 @@ They listen on loopback only. Nothing depends on them: one that ends is missed b
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from services.console import access
 from services.local_keys import DEMO, local_key
 from services.processes import spawn
 
-SHOP, VISITORS = "shop", "visitors"
-COMPANIONS: Final = (SHOP, VISITORS)
+SHOP, VISITORS, CONSOLE = "shop", "visitors", "console"
+COMPANIONS: Final = (SHOP, CONSOLE, VISITORS)
 OF_SIMULATED: Final = frozenset({SHOP, VISITORS})  # in a shop of one's own they have nothing to do
+ADMINISTRATOR: Final = "local"  # who may enter by the link that is printed
 HOST: Final = "127.0.0.1"
-ABOVE: Final = {SHOP: 2}  # port, above that of the service
+ABOVE: Final = {CONSOLE: 1, SHOP: 2}  # port, above that of the service
 ANY_LONG_S: Final = 10.0 * 365 * 86_400
 
 
@@ -30,11 +33,14 @@ def start(
     environment = {"ATTUNE_HOME": str(home), "SHOP_KEY": local_key(home, DEMO)} if wanted else {}
     addresses: dict[str, str] = {}
     words: dict[str, tuple[str, ...]] = {VISITORS: ("--rate", "1", "--seconds", str(ANY_LONG_S), "--url", url)}
+    for name in (one for one in (SHOP, CONSOLE) if one in wanted):
+        at = _port(port + ABOVE[name])
+        addresses[name], words[name] = f"http://{HOST}:{at}", ("--port", str(at))
     if SHOP in wanted:
-        at = _port(port + ABOVE[SHOP])
-        addresses[SHOP] = f"http://{HOST}:{at}"
-        words[SHOP] = ("--port", str(at), "--url", url)
+        words[SHOP] += ("--url", url, *(("--console", addresses[CONSOLE]) if CONSOLE in wanted else ()))
     children = [spawn((name, *words[name]), environment, logs / f"{name}.log") for name in COMPANIONS if name in wanted]
+    if CONSOLE in wanted:
+        addresses[CONSOLE] += f"/enter/{access.add(home, ADMINISTRATOR, access.ADMIN, time.time_ns() // 1000)}"
     return children, addresses
 
 

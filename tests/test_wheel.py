@@ -27,7 +27,13 @@ def test_the_wheel_holds_the_floors_and_the_files_they_read(unpacked: Path) -> N
     inside = {p.name for p in unpacked.iterdir() if not p.name.endswith(".dist-info")}
     assert inside == {"models", "infra", "flows", "services", "feature_repo"}
     stores = ("feature_repo/feature_store.yaml", "feature_repo/scale/feature_store.yaml")
-    for file in ("flows/prefect.yaml", "flows/reports/base.html.j2", "services/beacon/web/dist/attune.js", *stores):
+    for file in (
+        "flows/prefect.yaml",
+        "flows/reports/base.html.j2",
+        "services/beacon/web/dist/attune.js",
+        "services/console/static/console.css",
+        *stores,
+    ):
         assert (unpacked / file).is_file(), file
     suffixes = {p.suffix for p in unpacked.rglob("*") if p.is_file() and ".dist-info" not in str(p)}
     assert suffixes <= {".py", ".yaml", ".sql", ".j2", ".js", ".mjs", ".ts", ".css", ""}

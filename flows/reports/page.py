@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from flows.reports import plots
+from infra.looks import TOKENS
 
 Row = Sequence[object]
 _NUMBER: Final = re.compile(r"[+-]?[\d.,]+( ?%)?( (to|\(|\[).*)?")
@@ -120,4 +122,4 @@ TEMPLATES: Final = Environment(
 )
 TEMPLATES.filters |= {"at": at, "cell": cell, "having": having, "rows": rows}
 TEMPLATES.filters |= {"sections": sections, "slug": slug, "tick": plots.tick}
-TEMPLATES.globals |= {"columns": columns, "plots": plots}
+TEMPLATES.globals |= {"columns": columns, "plots": plots, "tokens": Markup(TOKENS)}

@@ -30,11 +30,17 @@ def open_store(home: Path, *, wait_ms: int = WAIT_MS, bulk: bool = False) -> Sto
     return store
 
 
-def closed_store(home: Path, *, wait_ms: int = WAIT_MS, bulk: bool = False) -> Store:
-    """The same store, not opened before its first use: for who must begin while it cannot be opened."""
+def closed_store(home: Path, *, wait_ms: int = WAIT_MS, bulk: bool = False, only_read: bool = False) -> Store:
+    """The same store, not opened before its first use: for who must begin while it cannot be opened.
+
+    Parameters
+    ----------
+    only_read
+        Whether every statement that would write is refused.
+    """
     from infra.store.embedded.store import EmbeddedStore
 
-    return EmbeddedStore(home, wait_ms, bulk=bulk)
+    return EmbeddedStore(home, wait_ms, bulk=bulk, only_read=only_read)
 
 
 def open_writer(home: Path, now_us: Callable[[], int], space: FreeSpace | None = None) -> Writer:

@@ -18,7 +18,7 @@ BULK_CACHE_KIB: Final = 65_536  # the index over event ids is hit at random plac
 BULK_CHECKPOINT_PAGES: Final = 4_000  # 16 MiB: fewer, longer checkpoints
 
 
-def connect(home: Path, busy_ms: int = BUSY_MS, *, bulk: bool = False) -> apsw.Connection:
+def connect(home: Path, busy_ms: int = BUSY_MS, *, bulk: bool = False, only_read: bool = False) -> apsw.Connection:
     """Open the store of a home, creating or migrating it where need be. A home that may only be read is opened for reading.
 
     Parameters
@@ -27,6 +27,8 @@ def connect(home: Path, busy_ms: int = BUSY_MS, *, bulk: bool = False) -> apsw.C
         How long a statement waits for another connection's lock, milliseconds.
     bulk
         Whether rows will be appended by the million.
+    only_read
+        Refuse every statement that would write.
 
     Raises
     ------
@@ -39,6 +41,8 @@ def connect(home: Path, busy_ms: int = BUSY_MS, *, bulk: bool = False) -> apsw.C
     if bulk:
         connection.pragma("cache_size", -BULK_CACHE_KIB)
         connection.pragma("wal_autocheckpoint", BULK_CHECKPOINT_PAGES)
+    if only_read:
+        connection.pragma("query_only", 1)
     return connection
 
 

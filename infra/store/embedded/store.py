@@ -65,12 +65,15 @@ class EmbeddedStore:
         How long a statement waits for another connection's lock, milliseconds.
     bulk
         Whether rows will be appended by the million.
+    only_read
+        Whether writing is refused.
     """
 
-    def __init__(self, home: Path, wait_ms: int = BUSY_MS, *, bulk: bool = False) -> None:
+    def __init__(self, home: Path, wait_ms: int = BUSY_MS, *, bulk: bool = False, only_read: bool = False) -> None:
         self._home = home
         self._wait_ms = wait_ms
         self._bulk = bulk
+        self._only_read = only_read
         self._connection: apsw.Connection | None = None
         self._n_opened = 0
         self._leases: dict[str, tuple[int, int]] = {}  # by name: the lock's file descriptor, and the epoch
@@ -79,7 +82,7 @@ class EmbeddedStore:
     def connection(self) -> apsw.Connection:
         """The engine's own connection: for whoever sits in this folder."""
         if self._connection is None:
-            self._connection = connect(self._home, self._wait_ms, bulk=self._bulk)
+            self._connection = connect(self._home, self._wait_ms, bulk=self._bulk, only_read=self._only_read)
             self._n_opened += 1
         return self._connection
 
