@@ -126,7 +126,7 @@ class Seen(NamedTuple):
     Attributes
     ----------
     compared, over_baseline
-        Of what has a champion, with that; of what has none, with its baseline.
+        Of what has a champion, with that; of what has none, and of what is optional, with its baseline.
     latency_ms
         By side and model.
     lineages
@@ -222,7 +222,7 @@ def _evidence(
 def _measured(
     folder: Path, of: HeldOut, rng: np.random.Generator, versions: Mapping[str, int], champion: Mapping[str, int]
 ) -> tuple[list[comparison.Comparison], list[comparison.Comparison], list[comparison.Calibration]]:
-    """What `evaluate` noted, compared: with the champion, or with the baseline where there is none; and calibrations."""
+    """What `evaluate` noted, compared: with the champion; with the baseline, where there is none or it serves; calibrations."""
     came = comparison.truth(of)
 
     def said(side: str) -> predictions.Predictions:
@@ -231,10 +231,11 @@ def _measured(
     ours = said(CANDIDATE)
     theirs = said(CANDIDATE if champion == versions else CHAMPION) if champion else None
     compared = comparison.compare(ours, theirs, came, rng) if theirs else []
-    over = comparison.compare(ours, said(BASELINE), came, rng) if not set(versions) <= set(champion) else []
+    beside = set(versions) - set(champion) | comparison.OPTIONAL
+    over = comparison.compare(ours, said(BASELINE), came, rng) if beside & set(versions) else []
     return (
         [one for one in compared if set(one.about) & set(champion)],
-        [one for one in over if one.part == comparison.OVERALL and not set(one.about) & set(champion)],
+        [one for one in over if one.part == comparison.OVERALL and set(one.about) <= beside],
         comparison.calibrations(ours, came, rng),
     )
 

@@ -15,15 +15,11 @@ from infra.store.events import read_events
 from infra.store.statements.action_weights import FREEZE, SERVING, THAW
 from models.inference import examples
 from models.inference.examples import Log
-from models.schema import EVENT_TYPES
-from models.weight_profile import base_weights
 from models.weights import action_report as action_weight_report
 from models.weights import actions as action_weights
-from models.weights import causes as action_causes
-from models.weights import markov, sequence_report
+from models.weights import cause_report, markov, sequence_report
 
 _PAIRS: Final = "associations"
-MOST_EVENTS: Final = 300_000  # newest ones from which causes are learned
 SEED: Final = 0  # of the draws behind the intervals
 
 
@@ -73,30 +69,14 @@ def causes(home: Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``{"n_purchases", "n_sessions", "decay", "slope", "spread", "actions": [{"event_type", "cause", "sd", "unshrunk", "se",
-    "heuristic"}]}``, JSON-able, in log odds of deciding to buy (`models.weights.causes`); ``"actions"`` is empty, and the rest
-    None, where there are too few purchases.
+    As `models.weights.cause_report.table`.
 
     Raises
     ------
     ValueError
         If the log is empty.
     """
-    log = _log(home)
-    if len(log.events) > MOST_EVENTS:
-        log = log.since(int(np.quantile(log.started_us, 1 - MOST_EVENTS / len(log.events))))
-    found = action_causes.fit(log)
-    told: dict[str, Any] = {"n_sessions": int(log.starts.sum())}
-    if found is None:
-        return {**told, "n_purchases": None, "decay": None, "slope": None, "spread": None, "actions": []}
-    columns = [part.tolist() for part in (found.mean, found.sd, found.raw, found.raw_se)]
-    base = base_weights()
-    rows = [
-        {"event_type": EVENT_TYPES[e], "cause": cause, "sd": sd, "unshrunk": raw, "se": se, "heuristic": float(base[e])}
-        for e, cause, sd, raw, se in zip(action_causes.TYPES, *columns, strict=True)
-    ]
-    parts = {"n_purchases": found.n_purchases, "decay": found.decay, "slope": found.slope, "spread": found.spread}
-    return {**told, **parts, "actions": rows}
+    return cause_report.table(_log(home))
 
 
 def _log(home: Path) -> Log:

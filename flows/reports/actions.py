@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from flows.reports.structs import Spanned
+from flows.reports.structs import Interval, Spanned
 
 
 class Weight(Struct, frozen=True):
@@ -71,3 +71,29 @@ class Actions(Struct, frozen=True):
     horizon_s: float
     weights: Sequence[Weight]
     sequences: Sequences
+    causes: "Causes | None" = None
+
+
+class Cause(Struct, frozen=True):
+    """By how much one action moves a visitor to decide to buy, in log odds, shrunk and alone, with standard errors."""
+
+    event_type: str
+    cause: float
+    sd: float
+    unshrunk: float
+    se: float
+    heuristic: float
+
+    @property
+    def interval(self) -> Interval:
+        """The cause with its 95 % interval."""
+        return Interval(mean=self.cause, low=self.cause - 1.96 * self.sd, high=self.cause + 1.96 * self.sd)
+
+
+class Causes(Struct, frozen=True):
+    """Causes of purchases by action; no actions where there were too few purchases."""
+
+    n_sessions: int
+    n_purchases: int | None
+    decay: float | None
+    actions: Sequence[Cause]

@@ -136,6 +136,34 @@ class FullHorizon(Struct, frozen=True):
         return {name: gain for name, gain in gains.items() if gain.bounds}
 
 
+class EarlyPoint(Struct, frozen=True):
+    """Purchase within the hour, foreseen at some moments of sessions; F1 at a threshold of earlier sessions."""
+
+    n_rows: int
+    f1: float | None = None
+    roc_auc: float | None = None
+    base_rate: float | None = None
+
+
+class Goal(Struct, frozen=True):
+    """Goal: its share of the mixture, what each class of an association counts over "other", and what is popular."""
+
+    goal: str
+    share: float
+    met: float
+    same_category: float
+    other: float
+    popular: float
+
+
+class Goals(Struct, frozen=True):
+    """Goal weights that serve; own events by goal, and the factors of each intent, by event type."""
+
+    goals: Sequence[Goal] = ()
+    own: Sequence[Mapping[str, str | float]] = ()
+    intents: Sequence[Mapping[str, str | float]] = ()
+
+
 class Full(Struct, frozen=True):
     """The slower half, of ``attune evaluate`` only."""
 
@@ -144,6 +172,18 @@ class Full(Struct, frozen=True):
     next_action: Mapping[str, FullHorizon]
     actions: Actions
     off_policy: OffPolicy
+    early_purchase: Mapping[str, Mapping[str, EarlyPoint]] = {}
+    goals: Goals = Goals()
+
+    def soon(self, measure: str) -> dict[str, dict[str, float | None]]:
+        """By method, a measure of the purchase by events seen."""
+        curves = ((method, points) for method, points in self.early_purchase.items())
+        return {
+            NAMES.get(method, method): {
+                name.split()[1]: at(one, measure) for name, one in points.items() if name[:6] == "after "
+            }
+            for method, points in curves
+        }
 
 
 class EvaluationReport(Struct, frozen=True):

@@ -28,6 +28,7 @@ ITEM_MEASURES: Final = {  # by method: name of the measure, and the models that 
     "dynamic": ("next item MRR@20", ("associations", "weights")),
     "ranker": ("next item MRR@20, ranker", ("ranker",)),
 }
+OPTIONAL: Final = frozenset(("ranker",))  # the lists of the associations would be served instead
 SAYS_P: Final = frozenset(("intent", "next_action", "engagement"))  # whose probabilities must be safe
 _TINY: Final = 1e-12
 

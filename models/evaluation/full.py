@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Flags, Floats, Ints
-from models.evaluation import ablation
+from models.evaluation import ablation, early, goal_report
 from models.evaluation import classification as report
 from models.evaluation import tables as evaluation
 from models.evaluation.ablation import AblationParams
+from models.evaluation.predictions import MEDIUM
 from models.events.encode import NO_CODE
 from models.inference import intent, second_rules
 from models.inference.examples import Examples, Log
@@ -31,7 +32,7 @@ from models.statistics import bootstrap, logistic
 from models.statistics.split import Split
 from models.tuning import from_log as log_weights
 from models.weights import action_report as action_weight_report
-from models.weights import actions_from_log, markov, sequence_report
+from models.weights import actions_from_log, cause_report, markov, sequence_report
 
 BEHAVIOUR: Final = ("dwell", "scroll", "zoom", "cursor")  # in the names of the features that come from the browser's measures
 N_PREFIXES: Final = 10_000
@@ -44,6 +45,8 @@ def tables(models: ModelSet, log: Log, found: Examples, split: Split, seed: int)
         "ablation": ablation_table(models, log, split, seed),
         "intent": intent_tables(models, log, found, split, seed),
         "next_action": next_action_tables(models, found, split.test, seed),
+        "early_purchase": early_purchase(models, found, split, seed),
+        "goals": goal_table(models, log, split),
         "actions": action_tables(log, seed),
     }
 
@@ -56,6 +59,7 @@ def action_tables(log: Log, seed: int) -> dict[str, Any]:
         "horizon_s": known.params.horizon_s,
         "weights": [asdict(row) for row in action_weight_report.table(known)],
         "sequences": sequence_report.table(chain, int(log.starts.sum()), np.random.default_rng(seed)),
+        "causes": cause_report.table(log),
     }
 
 
@@ -78,6 +82,19 @@ def ablation_table(models: ModelSet, log: Log, split: Split, seed: int) -> dict[
     others = {} if models.ranker is None else {"ranker": by_ranker}
     table = ablation.compare(models, later, arms, popularity, rng, asked, controls=("served",), others=others)
     return {**table, "untouched": store.untouched(), "learner": {"chosen": learned.chosen, "ndcg_20": learned.ndcg_20}}
+
+
+def goal_table(models: ModelSet, log: Log, split: Split) -> dict[str, Any]:
+    """Goal weights that serve, and the mixture of goals at the ends of held-out sessions; nothing where they are none."""
+    goals = profile_of(models, []).goals
+    if goals is None:
+        return {}
+    later = later_sessions(required(models.intent, "an intent model"), log.since(split.test_from_us), log)
+    first = np.flatnonzero(later.log.starts)
+    last = np.append(first[1:], len(later.log.events)) - 1
+    spans = list(zip(first.tolist(), last.tolist(), strict=True))[:N_PREFIXES]
+    mixtures = [goals.mixture(later.log.events[a : b + 1], later.p_intent[b]) for a, b in spans]
+    return goal_report.table(goals, np.array(mixtures).reshape(len(spans), -1), np.unique(log.events["event_type"]).tolist())
 
 
 def intent_tables(models: ModelSet, log: Log, found: Examples, split: Split, seed: int) -> dict[str, Any]:
@@ -160,6 +177,27 @@ def next_action_tables(models: ModelSet, found: Examples, held: Flags, seed: int
             "pr_auc_over_logistic": {**_finite(pr), "verdict": bootstrap.verdict(pr, "model", "logistic_on_counts")},
         }
     return tables
+
+
+def early_purchase(models: ModelSet, found: Examples, split: Split, seed: int) -> dict[str, Any]:
+    """Early-purchase curve of the model and of logistic regression on counts, within the hour (`models.evaluation.early`)."""
+    k, counts = list(HORIZONS_S).index(MEDIUM), np.asarray(found.session_features[:, :N_EVENT_TYPES])
+    covered, bought = np.asarray(found.covered[:, k]), np.asarray(found.purchase[:, k])
+    before, after = np.flatnonzero(covered & split.valid), np.flatnonzero(covered & split.test)
+    learn = _some(np.flatnonzero(covered & ~split.test & ~split.valid), seed)
+    if not (len(before) and len(after) and len(learn)):
+        return {}
+    model, features = required(models.next_action, "a next-action model"), found.next_action_features()
+    regression = logistic.fit(logistic.log_counts(counts[learn]), bought[learn])
+
+    def said(rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+        p = np.asarray(model.predict(features[rows])[MEDIUM].p_purchase, dtype=np.float64)
+        return p, regression.predict(logistic.log_counts(counts[rows]))
+
+    position = report.positions(found.starts)
+    parts = [early.moments(position[rows], counts[rows], bought[rows]) for rows in (before, after)]
+    columns = dict(zip(("model", "logistic_on_counts"), zip(said(before), said(after), strict=True), strict=True))
+    return early.curve(columns, *parts)
 
 
 def _finite(interval: Any) -> dict[str, float | None]:

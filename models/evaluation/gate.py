@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from scipy.special import ndtri
 
-from models.evaluation.comparison import EARLY, OVERALL, Calibration, Comparison
+from models.evaluation.comparison import EARLY, OPTIONAL, OVERALL, Calibration, Comparison
 from models.statistics.metrics import Interval
 from models.statistics.verdict import FAIL as FAIL
 from models.statistics.verdict import PASS as PASS
@@ -172,7 +172,9 @@ def _placed(one: Comparison) -> str:
 
 
 def over_baseline(found: Sequence[Comparison], params: GateParams) -> list[Rule]:
-    """A shop's first models beside their baselines: fails where one is surely worse, passes where surely better.
+    """Models beside their baselines: fails where one is surely worse, passes where surely better.
+
+    What another model answers as well without it (`OPTIONAL`) fails as soon as it is worse on average.
 
     Examples
     --------
@@ -190,7 +192,8 @@ def _over_baseline(one: Comparison, params: GateParams, n_comparisons: int) -> R
         says = _few(name, one.n_sessions, params.min_groups)
         return Rule(name, THIN, None, wanted, True, one.about, says)
     sure = stretched(one.gain, n_comparisons, params.level)
-    verdict: Verdict = FAIL if sure.high < 0 else PASS if low > 0 else THIN
+    fails = sure.high < 0 or (one.gain.mean < 0 and bool(OPTIONAL & set(one.about)))
+    verdict: Verdict = FAIL if fails else PASS if low > 0 else THIN
     return Rule(name, verdict, one.candidate, wanted, True, one.about, f"{_placed(one)} than the baseline has it")
 
 

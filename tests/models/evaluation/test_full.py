@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from flows.reports import evaluation as evaluation_page
 from models.evaluation import full as full_evaluation
 from models.evaluation import tables as evaluation
+from models.goal_prior import HEURISTIC_GOALS
 from models.inference import second_rules
 from models.inference.examples import ExampleParams
 from models.schema import NEXT_ACTIONS
@@ -19,6 +21,7 @@ def world(fitted):
 def test_full_report_names_a_winner_or_says_no_difference_and_makes_a_page(world):
     models, log, found, split = world
     full = full_evaluation.tables(models, log, found, split, seed=0)
+    full["goals"] = full_evaluation.goal_table(replace(models, weights=HEURISTIC_GOALS), log, split)
     assert set(full["ablation"]["winner"].values()) <= {"no difference", *full["ablation"]["arms"]} - {
         "served"
     }  # nor the ranker
@@ -53,6 +56,10 @@ def test_full_report_names_a_winner_or_says_no_difference_and_makes_a_page(world
     assert "PR-AUC of each action" in text
     assert "Removal effect: " in text
     assert "| removal effect |" in markdown
+    for heading in ("Early purchase", "Goals", "What actions cause"):
+        assert f"<h2>{heading}</h2>" in text
+    assert full["early_purchase"]["model"]["before the first cart"]["n_rows"] > 0
+    assert sum(row["share"] for row in full["goals"]["goals"]) == pytest.approx(1.0, abs=1e-3)
     view, paths = full["actions"]["weights"][0], full["actions"]["sequences"]
     assert view["low"] < view["p"] < view["high"]
     assert paths["n_sessions"] == int(log.starts.sum())

@@ -59,6 +59,12 @@ def test_a_retrained_equal_is_hardly_ever_failed_by_chance() -> None:
     assert n_failed < 0.05 * 300
 
 
+@pytest.mark.parametrize(("about", "verdict"), [(("ranker",), "fail"), (("intent",), "not_enough_data")])
+def test_what_nobody_needs_must_not_be_worse_on_average(about: tuple[str, ...], verdict: str) -> None:
+    one = compared(-0.2, 0.1)._replace(about=about)
+    assert gate.over_baseline([one], DEFAULT_PARAMS)[0].verdict == verdict
+
+
 @pytest.mark.parametrize(
     ("low", "high", "n_sessions", "verdict"),
     [
