@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from feature_repo.features import KEYS, ONLINE_VIEWS, TABLE
+from feature_repo.parts import written
 from models.schema import SESSIONS_VIEW, VIEW_KEY
 
 if TYPE_CHECKING:  # Feast takes seconds to import
@@ -109,7 +110,10 @@ def _without(
         if not hits:
             return Counter()
         draft = path.with_suffix(DRAFT)
-        with pq.ParquetFile(path) as source, pq.ParquetWriter(draft, source.schema_arrow, compression="zstd") as writer:
+        with (
+            pq.ParquetFile(path) as source,
+            pq.ParquetWriter(draft, source.schema_arrow, **written(source.schema_arrow)) as writer,
+        ):
             for group in range(source.num_row_groups):
                 rows = source.read_row_group(group)
                 writer.write_table(_kept(rows, column, users) if group in hits else rows)

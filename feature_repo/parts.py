@@ -12,7 +12,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pyarrow import Schema
 
 LIST: Final = "tables.json"
 FORMAT: Final = 1
@@ -131,3 +134,12 @@ def sweep(folder: Path, tables: Tables) -> None:
     for state in folder.glob(item_state(folder, 0).name.replace("000000", "*")):
         if state != item_state(folder, tables.generation):
             shutil.rmtree(state)
+
+
+def written(schema: "Schema") -> dict[str, Any]:
+    """How Parquet files of a schema are written: numbers without a dictionary, which would take longer and more room."""
+    import pyarrow as pa
+
+    texts = [one.name for one in schema if pa.types.is_string(one.type)]
+    has_lists = any(pa.types.is_list(one.type) for one in schema)
+    return {"compression": "zstd", "use_dictionary": has_lists or texts}

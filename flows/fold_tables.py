@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 import pandas as pd
 
-from feature_repo.parts import Tables, read
+from feature_repo.parts import Tables, read, written
 from flows import fold_items
 from flows.fold_items import ItemEvents, ItemsOf
 from infra.store.events import READ_COLUMNS, collector_off, frame_of, visitor_ranges
@@ -142,7 +142,7 @@ class Parts:
         folder = self._drafts / f"{view}.parquet"
         folder.mkdir(exist_ok=True)
         name = f"{self.generation:06d}-{len(self.rows[view]):05d}.parquet"
-        pq.write_table(rows, folder / name, compression="zstd")
+        pq.write_table(rows, folder / name, **written(rows.schema))
         self.rows[view][name] = rows.num_rows
         return name
 

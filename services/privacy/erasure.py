@@ -15,6 +15,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -137,12 +138,13 @@ class Completion:
         waiting, last_flow = self._store.read(erasure_tables.UNFINISHED, (before_us, USERS_A_PASS)), self._last_flow()
         if not waiting or last_flow is None:
             return 0
-        users = [user_id for user_id, _, _ in waiting]
-        late, offline = self._forget_late(users), None
-        if self._store.scrub_pages() and self._forget_online(users):
-            lock = self._home / layout.OFFLINE_LOCK
-            offline = forget_offline(self._home / layout.OFFLINE, users, lambda: exclusive(lock))
-        is_complete = offline is not None and self._last_flow() == last_flow
+        users, lock = [user_id for user_id, _, _ in waiting], self._home / layout.OFFLINE_LOCK
+        late = self._forget_late(users)
+        with ThreadPoolExecutor(1) as beside:
+            tables = beside.submit(forget_offline, self._home / layout.OFFLINE, users, lambda: exclusive(lock))
+            is_clear = self._store.scrub_pages() and self._forget_online(users)
+            offline = tables.result()
+        is_complete = is_clear and offline is not None and self._last_flow() == last_flow
         self._keep(waiting, late, offline or Counter(), now_us if is_complete else None)
         return len(waiting) if is_complete else 0
 

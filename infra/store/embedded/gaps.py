@@ -13,7 +13,8 @@ copy of a page back, since
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,8 @@ HEAD: Final = struct.Struct(">BHHH")  # kind, first freed room, rows, where the 
 MOST_PAGES: Final = 2 * 2**24 - 1  # in a larger file, 137 GB, other pages may begin with such a byte
 LOG_HEAD, FRAME_HEAD = 32, 24  # bytes of the write-ahead log, and of each page in it
 PAGES_A_READ: Final = 256
-PAGES_A_WRITE: Final = 200
+HOLD_S: Final = 0.05  # for so long a transaction keeps others from writing
+PAUSE_S: Final = 0.01  # for them, in between
 TRIES: Final = 5  # at pages that others have just written
 DATABASE, LOG = 0, 1  # which file `apsw.Connection.read` reads
 
@@ -47,8 +49,8 @@ def gap(page: bytes | memoryview) -> tuple[int, int]:
     return (begins, rows_at) if kind in POINTERS_AT and begins < rows_at <= len(page) else (0, 0)
 
 
-def clear_gaps(path: Path, busy_ms: int) -> bool:
-    """Clear the gaps that hold anything as of now, a few pages a transaction; all rows deleted before are then in no page.
+def clear_gaps(path: Path, busy_ms: int, empty_log: Callable[[], bool]) -> bool:
+    """Clear the gaps that hold anything as of now, some pages a transaction; all rows deleted before are then in no page.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def clear_gaps(path: Path, busy_ms: int) -> bool:
         A database with a write-ahead log that was just brought into the file.
     busy_ms
         How long a step waits for another connection's lock, milliseconds.
+    empty_log
+        Brings the write-ahead log into the file; False where somebody still reads a state of before.
 
     Returns
     -------
@@ -72,14 +76,14 @@ def clear_gaps(path: Path, busy_ms: int) -> bool:
         connection.set_busy_timeout(busy_ms)
         if connection.pragma("auto_vacuum"):  # then there are pages that begin like a table's and are none
             raise ValueError(f"{path.name} vacuums itself, so no gap can be cleared; mend: PRAGMA auto_vacuum = NONE; VACUUM")
+        connection.pragma("synchronous", "NORMAL")  # a change of the counter that is lost takes no row with it
         size, n_pages = int(connection.pragma("page_size")), int(connection.pragma("page_count"))
         left = list(_unclean(connection, size, min(n_pages, MOST_PAGES)))
         for _ in range(TRIES):
-            portions = [left[at : at + PAGES_A_WRITE] for at in range(0, len(left), PAGES_A_WRITE)]
-            left = [page for some in portions for page in _cleared(connection, file, path, size, some)]
-            if not left:
+            left = _waiting(connection, file, path, size, left)
+            if not left or not empty_log():
                 break
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        file.xSync(apsw.SQLITE_SYNC_NORMAL)
         return not left
 
 
@@ -96,17 +100,23 @@ def _unclean(connection: apsw.Connection, size: int, n_pages: int) -> Iterator[i
                 yield first + nth
 
 
-def _cleared(connection: apsw.Connection, file: apsw.VFSFile, path: Path, size: int, pages: Sequence[int]) -> list[int]:
-    """Clear the gaps of some pages in one transaction; those that must wait until the write-ahead log is in the file."""
-    with immediate(connection):
-        waiting = _in_log(connection, path, size)
-        for page in pages:
-            if page not in waiting:
-                begins, ends = gap(connection.read("main", DATABASE, page * size, size)[1])
-                file.xWrite(bytes(ends - begins), page * size + begins)
-        file.xSync(apsw.SQLITE_SYNC_NORMAL)
-        connection.pragma("user_version", connection.pragma("user_version"))
-    return [page for page in pages if page in waiting]
+def _waiting(connection: apsw.Connection, file: apsw.VFSFile, path: Path, size: int, pages: Sequence[int]) -> list[int]:
+    """Clear the gaps of pages; those that must wait until the write-ahead log is in the file."""
+    waiting, left = list[int](), iter(pages)
+    page = next(left, None)
+    while page is not None:
+        with immediate(connection):
+            until, in_log = time.monotonic() + HOLD_S, _in_log(connection, path, size)
+            while page is not None and time.monotonic() < until:
+                if page in in_log:
+                    waiting.append(page)
+                else:
+                    begins, ends = gap(connection.read("main", DATABASE, page * size, size)[1])
+                    file.xWrite(bytes(ends - begins), page * size + begins)
+                page = next(left, None)
+            connection.pragma("user_version", connection.pragma("user_version"))
+        time.sleep(PAUSE_S)
+    return waiting
 
 
 @contextmanager

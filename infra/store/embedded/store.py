@@ -22,6 +22,7 @@ from infra.store.transaction import Bindings, Row
 Result = TypeVar("Result")
 ANY_TIME_US: Final = 2**62
 SCRUB_MS: Final = 200  # nobody else can write while it waits for readers
+PATIENCE_S: Final = 5.0  # with readers who come one after the other
 
 
 class EmbeddedTransaction:
@@ -172,13 +173,21 @@ class EmbeddedStore:
         return not is_busy
 
     def scrub_pages(self) -> bool:
-        """As `scrub`, and clear the gaps of pages: `infra.store.embedded.gaps`."""
-        if not self.scrub():
+        """As `scrub`, as soon as nobody reads for a moment, and clear the gaps of pages: `infra.store.embedded.gaps`."""
+        if not self._scrub_soon():
             return False
         try:
-            return clear_gaps(self._home / layout.STORE, self._wait_ms) and self.scrub()
+            return clear_gaps(self._home / layout.STORE, self._wait_ms, self._scrub_soon) and self._scrub_soon()
         except apsw.Error as error:
             raise self._failed(error) from error
+
+    def _scrub_soon(self) -> bool:
+        until = time.monotonic() + PATIENCE_S
+        while not self.scrub():
+            if time.monotonic() > until:
+                return False
+            time.sleep(SCRUB_MS / 1_000)  # who waited to write may
+        return True
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -92,7 +92,7 @@ def test_a_page_that_waits_in_the_write_ahead_log_is_left_until_it_is_in_the_fil
     reader.execute("BEGIN")
     kept = reader.execute(EVERY_ROW).fetchall()  # from now on the log cannot be emptied
     store.write(lambda transaction: transaction.execute("UPDATE tried SET filler = filler || 'y'"))
-    assert not gaps.clear_gaps(tmp_path / layout.STORE, busy_ms=0)
+    assert not gaps.clear_gaps(tmp_path / layout.STORE, 0, store.scrub)
     assert reader.execute(EVERY_ROW).fetchall() == kept
     reader.execute("COMMIT")
     assert store.scrub_pages()
@@ -104,4 +104,4 @@ def test_a_database_that_vacuums_itself_has_pages_of_another_kind_and_is_left_al
         connection.pragma("auto_vacuum", 1)
         connection.execute("CREATE TABLE t (x)")
     with pytest.raises(ValueError, match="auto_vacuum = NONE"):
-        gaps.clear_gaps(tmp_path / "other.db", busy_ms=0)
+        gaps.clear_gaps(tmp_path / "other.db", 0, lambda: True)
