@@ -137,7 +137,7 @@ def sweep(folder: Path, tables: Tables) -> None:
 
 
 def written(schema: "Schema") -> dict[str, Any]:
-    """How Parquet files of a schema are written: numbers without a dictionary, which would take longer and more room."""
+    """Settings for writing files of a schema: no dictionary of numbers, which would take longer and more room."""
     import pyarrow as pa
 
     texts = [one.name for one in schema if pa.types.is_string(one.type)]
