@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple
 from models.arrays import Floats, Floats32
 from models.engagement.signals import Shelf, Signal, SignalThresholds, choose
 from models.engagement.silence import PRESENT, Silence
+from models.engagement.workflows import Workflow
 from models.experiments.assignment import Experiment, position
 from models.schema import SESSION_IDLE_S, SIGNAL_TYPES
 
@@ -52,6 +53,8 @@ class SignalPolicy:
         Changing it deals the users anew.
     max_cause_age_s
         An event that is older when the worker reads it causes nothing any more: the visitor is gone. 1 to 86 400.
+    workflows
+        Of the partner's own, in the order in which they are tried.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class SignalPolicy:
     holdout_share: float = 0.05
     holdout_salt: str = "1"
     max_cause_age_s: int = 300
+    workflows: tuple[Workflow, ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.signal_types:
@@ -161,7 +165,8 @@ def nudge(
         As `models.engagement.signals.choose` takes them.
     """
     thresholds = eased(policy.thresholds, standing, moment.now_us)
-    chosen = choose(score, p_next, features, thresholds, shelf, policy.signal_types, silence)
+    band = thresholds.dead_band if thresholds is not policy.thresholds and standing.chosen == "start_workflow" else 0.0
+    chosen = choose(score, p_next, features, thresholds, shelf, policy.signal_types, silence, policy.workflows, band)
     if chosen["type"] == "no_action":
         return Nudge(chosen, None)
     return Nudge(chosen, withheld_because(policy, standing, moment))

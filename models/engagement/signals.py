@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypedDict
 
 from models.arrays import Floats, Floats32
 from models.engagement.silence import PRESENT, Silence
+from models.engagement.workflows import CART_REMINDER, Workflow, filled, first_that_holds, moment_values
 from models.schema import NEXT_ACTIONS, SESSION_FEATURES, SIGNAL_TYPES
 
 _COLUMN: Final = {name: at for at, name in enumerate(SESSION_FEATURES)}
@@ -94,6 +95,8 @@ class Shelf:
         What the catalogue tells about an item, by id.
     cart_cents
         Value of what lies in the cart, or None where a price is not known.
+    category, item_id
+        Where the visitor is, as far as it is known.
     """
 
     product_ids: Sequence[str] = ()
@@ -102,6 +105,8 @@ class Shelf:
     offers: Sequence[Offer] = ()
     cart_cents: int | None = None
     details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    category: str | None = None
+    item_id: str | None = None
 
 
 class Signal(TypedDict):
@@ -148,13 +153,16 @@ def choose(
     shelf: Shelf,
     allowed: Collection[str] = SIGNAL_TYPES,
     silence: Silence = PRESENT,
+    workflows: Sequence[Workflow] = (),
+    band: float = 0.0,
 ) -> Signal:
     """Choose the signal of this moment; the first rule that holds, and whose signal is allowed, wins.
 
     1. `proactive_support`: searches refined, or the checkout looked at, again and again, and nothing bought;
     2. `offer_discount`: a cart, about to leave, engaged enough to be worth it, not about to buy anyway, and an offer that can
        be paid;
-    3. `start_workflow`: a cart and about to leave: a reminder can follow;
+    3. `start_workflow`: the first of the partner's workflows that begins here; else, with a cart and about to leave, the
+       reminder of the cart, unless the partner has one of that name;
     4. `recommend_content`: a reader, if there is content;
     5. `recommend_product`: engaged, if there are products;
     6. `no_action`.
@@ -173,6 +181,8 @@ def choose(
         None where no model answers: the rules that need it then stay silent.
     features
         Session features after the last event, shape (n_session_features,).
+    workflows, band
+        Of the partner, and the share by which their thresholds of estimates are eased.
 
     Raises
     ------
@@ -190,17 +200,20 @@ def choose(
         raise ValueError(f"engagement must be in [0, 1], got {engagement}")
     if features.shape != _SHAPE or (p_next is not None and p_next.shape != (len(NEXT_ACTIONS),)):
         raise ValueError(f"features must have the shape {_SHAPE}, p_next {(len(NEXT_ACTIONS),)}, got {features.shape}")
-    t = thresholds
+    t, own = thresholds, _Own(workflows if "start_workflow" in allowed else (), band)
     if silence.seconds > 0:
-        chosen = _in_silence(engagement, p_next, features, t, shelf, allowed, silence)
+        chosen = _in_silence(engagement, p_next, features, t, shelf, allowed, silence, own)
         return chosen or Signal(type="no_action", payload={})
     supporting = _support(engagement, features, t, allowed)
     if supporting is not None:
         return supporting
+    saving = None
     if p_next is not None and features[_COLUMN["cart_size"]] >= 1 and p_next[_LEAVE] >= t.min_p_leave:
-        saving = _save_cart(engagement, float(p_next[_PURCHASE]), t, shelf, allowed)
-        if saving is not None:
-            return saving
+        saving = _save_cart(engagement, float(p_next[_PURCHASE]), t, shelf, allowed, own)
+    if saving is None or saving["type"] != "offer_discount":
+        saving = own.begun(engagement, p_next, features, silence, shelf, t) or saving
+    if saving is not None:
+        return saving
     reads = engagement >= t.min_score_content and _n_reading(features) >= t.n_reading_events_content
     if reads and shelf.content_ids and "recommend_content" in allowed:
         return Signal(type="recommend_content", payload=_items(shelf.content_ids, shelf, t))
@@ -211,7 +224,7 @@ def choose(
 
 def _in_silence(
     engagement: float, p_next: Floats | None, features: Floats32, t: SignalThresholds, shelf: Shelf, allowed: Collection[str],
-    silence: Silence,
+    silence: Silence, own: "_Own",
 ) -> Signal | None:  # fmt: skip
     """What may bring a visitor back who went silent."""
     left, found = silence.left, _support(engagement, features, t, allowed)
@@ -221,7 +234,9 @@ def _in_silence(
             found = _remind_of_comparison(engagement, left.item_ids, t, shelf, allowed)
         else:
             p_purchase = 0.0 if p_next is None else float(p_next[_PURCHASE])
-            found = _save_cart(engagement, p_purchase, t, shelf, allowed)
+            found = _save_cart(engagement, p_purchase, t, shelf, allowed, own)
+    if found is None or found["type"] == "start_workflow":
+        found = own.begun(engagement, p_next, features, silence, shelf, t) or found
     if found is None:
         return None
     named = {} if left is None else {"left": left.kind}
@@ -246,8 +261,39 @@ def _support(engagement: float, features: Floats32, t: SignalThresholds, allowed
     return Signal(type="proactive_support", payload={"reason": obstacle, "prompt": _PROMPTS[obstacle]})
 
 
+class _Own(NamedTuple):
+    """Workflows of the partner, and the share by which their thresholds are eased."""
+
+    workflows: Sequence[Workflow]
+    band: float
+
+    def has(self, name: str) -> bool:
+        """Whether the partner says itself when a workflow begins."""
+        return any(one.name == name for one in self.workflows)
+
+    def begun(
+        self, engagement: float, p_next: Floats | None, features: Floats32, silence: Silence, shelf: Shelf, t: SignalThresholds
+    ) -> Signal | None:
+        """The first that begins, with its fields."""
+        if not self.workflows:
+            return None
+        told = {
+            "category": shelf.category,
+            "item_id": shelf.item_id,
+            "cart_value": None if shelf.cart_cents is None else shelf.cart_cents / 100,
+            "cart_item_ids": shelf.cart_ids,
+            "product_ids": shelf.product_ids,
+            "content_ids": shelf.content_ids,
+        }
+        values = moment_values(engagement, p_next, features, silence, told)
+        found = first_that_holds(self.workflows, values, self.band)
+        if found is None:
+            return None
+        return Signal(type="start_workflow", payload={"workflow": found.name, "fields": filled(found, values, t.max_items)})
+
+
 def _save_cart(
-    engagement: float, p_purchase: float, t: SignalThresholds, shelf: Shelf, allowed: Collection[str]
+    engagement: float, p_purchase: float, t: SignalThresholds, shelf: Shelf, allowed: Collection[str], own: _Own
 ) -> Signal | None:
     """What may keep a visitor who is about to leave with a cart."""
     if engagement >= t.min_score_discount:
@@ -258,10 +304,10 @@ def _save_cart(
             offer = {"offer_id": discount.offer.offer_id, "amount": discount.cents / 100, **discount.offer.terms}
             cart = {"cart_item_ids": list(shelf.cart_ids[: t.max_items])}
             return Signal(type="offer_discount", payload={"reason": "cart_at_risk", **offer, **cart})
-    if "start_workflow" in allowed and engagement >= t.min_score_workflow:
+    if "start_workflow" in allowed and engagement >= t.min_score_workflow and not own.has(CART_REMINDER):
         value = {} if shelf.cart_cents is None else {"cart_value": shelf.cart_cents / 100}
         prefilled = {"cart_item_ids": list(shelf.cart_ids[: t.max_items]), "n_items": len(shelf.cart_ids), **value}
-        return Signal(type="start_workflow", payload={"workflow": "cart_reminder", "fields": prefilled})
+        return Signal(type="start_workflow", payload={"workflow": CART_REMINDER, "fields": prefilled})
     return None
 
 

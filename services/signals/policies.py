@@ -5,15 +5,28 @@ set a policy has the default one.
 """
 
 import re
-from typing import Annotated, Final
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from infra.store.protocol import Read
 from infra.store.statements.signals import READ_POLICY
+from models.engagement.expressions import MOST_CHARACTERS, ExpressionError, parse
 from models.engagement.policy import DAY_MIN, SENDABLE, SignalPolicy
 from models.engagement.signals import SignalThresholds
+from models.engagement.workflows import (
+    MOST_FIELDS,
+    MOST_TEXT,
+    MOST_WORKFLOWS,
+    NAMES,
+    TemplateError,
+    Workflow,
+    check_template,
+    workflow,
+)
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1, le=1000)]
@@ -24,6 +37,12 @@ Types = Annotated[list[Sendable], Meta(max_length=len(SENDABLE))]
 TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
 _DEFAULT: Final = SignalPolicy()
 _T: Final = _DEFAULT.thresholds
+
+
+FieldName = Annotated[str, Meta(min_length=1, max_length=64)]
+Template = Annotated[str, Meta(max_length=MOST_TEXT, extra_json_schema={"pattern": "^[^{}]*$"})]
+# For the document: who sets a policy reads the whole language.
+_SIMPLE: Final = r"^(score|p_leave|p_purchase|silence_s|cart_size) (>|>=) 0\.[1-9]( (and|or) (score|p_leave) (>|>=) 0\.[1-9])?$"
 
 
 class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,6 +79,18 @@ class DiscountBudget(msgspec.Struct, forbid_unknown_fields=True):
     total: Money | None = None
 
 
+class WorkflowBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A workflow of yours: it begins where `when` holds, and is told `fields`, in which `{name}` stands for a value.
+
+    `when` compares `score`, `p_leave` and the other actions, `silence_s`, `left`, `category`, `item_id`, `cart_value` and
+    counts of the session, such as `cart_size`: ``p_leave >= 0.2 and cart_size >= 1``.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*\Z")]
+    when: Annotated[str, Meta(min_length=1, max_length=MOST_CHARACTERS, extra_json_schema={"pattern": _SIMPLE})]
+    fields: Annotated[dict[FieldName, Template], Meta(max_length=MOST_FIELDS)] = {}
+
+
 class PolicyBody(msgspec.Struct, forbid_unknown_fields=True):
     """A partner's policy. What a request leaves out is set to its default."""
 
@@ -72,6 +103,7 @@ class PolicyBody(msgspec.Struct, forbid_unknown_fields=True):
     holdout_share: Share = _DEFAULT.holdout_share
     holdout_salt: Annotated[str, Meta(min_length=1, max_length=64)] = _DEFAULT.holdout_salt
     max_cause_age_s: Annotated[int, Meta(ge=1, le=86_400)] = _DEFAULT.max_cause_age_s
+    workflows: Annotated[list[WorkflowBody], Meta(max_length=MOST_WORKFLOWS)] = []
 
 
 DEFAULT_BODY: Final = PolicyBody()
@@ -106,7 +138,57 @@ def to_policy(body: PolicyBody) -> SignalPolicy:
         holdout_share=body.holdout_share,
         holdout_salt=body.holdout_salt,
         max_cause_age_s=body.max_cause_age_s,
+        workflows=tuple(_workflows(body)),
     )
+
+
+def _workflows(body: PolicyBody) -> Iterator[Workflow]:
+    """Workflows of a policy; one that names what an earlier version had is left out."""
+    for one in body.workflows:
+        with suppress(ExpressionError, TemplateError):
+            yield workflow(one.name, one.when, one.fields)
+
+
+class Contradiction(NamedTuple):
+    """Place in a policy that cannot be followed, as a JSON pointer, and why."""
+
+    pointer: str
+    reason: str
+
+
+def contradiction(body: PolicyBody) -> Contradiction | None:
+    """The first thing in a policy that contradicts the rest of it, or that nobody could follow.
+
+    Examples
+    --------
+    >>> contradiction(PolicyBody(workflows=[WorkflowBody("call", "score > 2")]))
+    Contradiction(pointer='/workflows/0/when', reason='it can never hold: score is from 0 to 1')
+    >>> contradiction(PolicyBody(signal_types=["recommend_product"], discount_budget=DiscountBudget(per_day=5))).pointer
+    '/discount_budget'
+    """
+    unknown = [place for place, name in enumerate(body.signal_types) if name not in SENDABLE]
+    if unknown:
+        return Contradiction(f"/signal_types/{unknown[0]}", f"a signal type must be one of {', '.join(SENDABLE)}")
+    if body.workflows and "start_workflow" not in body.signal_types:
+        return Contradiction("/workflows", "signal_types leaves out start_workflow, so none of these could ever begin")
+    if body.discount_budget != DiscountBudget() and "offer_discount" not in body.signal_types:
+        return Contradiction("/discount_budget", "signal_types leaves out offer_discount, so nothing could ever be spent")
+    for place, one in enumerate(body.workflows):
+        try:
+            parse(one.when, NAMES)
+        except ExpressionError as error:
+            return Contradiction(f"/workflows/{place}/when", str(error))
+        for name, template in one.fields.items():
+            try:
+                check_template(template)
+            except TemplateError as error:
+                return Contradiction(f"/workflows/{place}/fields/{_escaped(name)}", str(error))
+    return None
+
+
+def _escaped(name: str) -> str:
+    """A part of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _minute(clock: str) -> int:

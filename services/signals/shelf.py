@@ -10,9 +10,10 @@ from itertools import chain, islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from models.assess import Assessment
+from models.engagement.pacing import allowed_cents
 from models.engagement.policy import SignalPolicy, smallest
 from models.engagement.signals import Offer, Shelf
-from models.live_session import LiveSession
+from models.live_session import LiveSession, last_item
 from models.trust import PARAMS as TRUST
 from services.signals.catalog import CatalogItem, CatalogOffer
 
@@ -91,6 +92,7 @@ def fill(
     products = tuple(islice((item_id for item_id in found.product_ids if _is_for_sale(catalogs, partner, item_id)), most))
     named = {item_id: catalogs.item(partner, item_id) for item_id in products}
     shown = {item_id: item for item_id, item in named.items() if item is not None} | {a.item_id: a for a in articles}
+    codes = session.events["category"]
     cart = [_Line(item_id, *_known(item_id, session, catalogs, partner)) for item_id in found.cart_ids]
     return Shelf(
         product_ids=products,
@@ -99,6 +101,8 @@ def fill(
         offers=tuple(_offers(catalogs.offers(partner), cart, policy, spent, strangers, now_us)) if cart else (),
         cart_cents=_sum(cart),
         details={item_id: _details(item) for item_id, item in shown.items()},
+        category=session.categories[int(codes[codes >= 0][-1])] if (codes >= 0).any() else None,
+        item_id=last_item(session),
     )
 
 
@@ -153,21 +157,22 @@ def _offers(
         lines = [line for line in cart if _holds(offer, line)]
         if not lines or not _is_valid(offer, now_us):
             continue
-        base, left = _sum(lines), _left(offer, policy, spent, 1.0)
+        base, left = _sum(lines), _left(offer, policy, spent, 1.0, now_us)
         if strangers is not None:
             if base is None:
                 continue  # of what nobody but a page has named a price
-            left = smallest(left, _left(offer, policy, strangers, TRUST.budget_share))
+            left = smallest(left, _left(offer, policy, strangers, TRUST.budget_share, now_us))
         amount = None if offer.amount is None else math.floor(offer.amount * 100 + 0.5)
         terms = {name: value for name in ("title", "code", "currency") if (value := getattr(offer, name)) is not None}
         yield Offer(offer.offer_id, base, offer.percent, amount, left, terms)
 
 
-def _left(offer: CatalogOffer, policy: SignalPolicy, spent: Spent, share: float) -> int | None:
-    """What may still be promised of an offer, within a share of each budget; None: no limit."""
+def _left(offer: CatalogOffer, policy: SignalPolicy, spent: Spent, share: float, now_us: int) -> int | None:
+    """What may still be promised of an offer at an instant, within a share of each budget; None: no limit."""
+    per_day = policy.max_discount_cents_per_day
     budget = None if offer.budget is None else math.floor(offer.budget * 100 + 0.5)
     limits = (
-        (policy.max_discount_cents_per_day, spent.today),
+        (None if per_day is None else allowed_cents(per_day, now_us), spent.today),
         (policy.max_discount_cents, spent.total),
         (budget, spent.by_offer.get(offer.offer_id, 0)),
     )

@@ -211,11 +211,26 @@ def test_a_policy_is_set_shown_and_followed_by_engagement(shop: Partner) -> None
         ({"signal_types": ["sing"]}, "/signal_types/0"),
         ({"discount_budget": {"per_day": -1}}, "/discount_budget/per_day"),
         ({"holdout": 0.5}, ""),
+        ({"workflows": [{"name": "call", "when": "score >"}]}, "/workflows/0/when"),
+        ({"workflows": [{"name": "call", "when": "score > 0.5 and score < 0.4"}]}, "/workflows/0/when"),
+        ({"workflows": [{"name": "call", "when": "score > 0.5", "fields": {"a/b": "{nobody}"}}]}, "/workflows/0/fields/a~1b"),
+        ({"workflows": [{"name": "call", "when": "1 < 2"}], "signal_types": ["recommend_content"]}, "/workflows"),
+        ({"discount_budget": {"per_day": 5}, "signal_types": ["recommend_content"]}, "/discount_budget"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused_with_a_pointer(shop: Partner, body: dict[str, Any], pointer: str) -> None:
     refused = shop.ask("PUT", "/v1/signals/policy", body)
     assert (refused.status_code, refused.json().get("pointer", "")) == (422, pointer)
+    assert shop.ask("GET", "/v1/signals/policy").json()["workflows"] == []
+    assert "nobody" not in refused.text
+
+
+def test_a_workflow_of_the_partner_begins_with_its_fields(shop: Partner) -> None:
+    call = {"name": "call", "when": "n_search_refine >= 2", "fields": {"text": "{n_search_refine} searches"}}
+    assert shop.ask("PUT", "/v1/signals/policy", {"holdout_share": 0.0, "workflows": [call]}).json()["workflows"] == [call]
+    events = [{"type": "search_refine", "ts": "2026-11-21T11:59:00Z"}] * 3
+    answer = shop.ask("POST", "/v1/engagement", {"user_id": "u", "session_data": {"events": events}}).json()
+    assert answer["signal"] == {"type": "start_workflow", "payload": {"workflow": "call", "fields": {"text": "3 searches"}}}
 
 
 # ---- pull ----------------------------------------------------------------------------------------------------------

@@ -126,8 +126,9 @@ def test_a_price_that_nobody_knows_leaves_the_value_open(catalog: Catalog) -> No
         (SignalPolicy(), Spent({"all": 320}, 320, 320), [180, None]),
         (SignalPolicy(), Spent({"all": 900}, 900, 900), [0, None]),  # the budget was made smaller meanwhile
         (SignalPolicy(max_discount_cents=1_000), Spent({"gone": 700}, 0, 700), [300, 300]),
-        (SignalPolicy(max_discount_cents_per_day=600), Spent({"all": 450}, 450, 450), [50, 150]),
-        (SignalPolicy(max_discount_cents_per_day=600), Spent({"all": 450}, 0, 450), [50, 600]),  # another day
+        # It is 14:13: of a day's 1,000 may 613 have been spent.
+        (SignalPolicy(max_discount_cents_per_day=1_000), Spent({"all": 450}, 450, 450), [50, 163]),
+        (SignalPolicy(max_discount_cents_per_day=1_000), Spent({"all": 450}, 0, 450), [50, 613]),  # another day
     ],
 )
 def test_what_is_left_is_the_smallest_of_all_budgets(
