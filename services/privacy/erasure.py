@@ -158,7 +158,8 @@ class Completion:
     def _forget_late(self, users: Sequence[str]) -> dict[str, Counter[str]]:
         """Remove what a step under way wrote after an erasure, and rejected texts; rows by table, by user."""
         gone: dict[str, Counter[str]] = {user_id: Counter() for user_id in users}
-        for some in _portions(users):
+        left = [user_id for (user_id,) in self._store.read(erasure_tables.LEFT_BEHIND, (json.dumps(list(users)),))]
+        for some in _portions(left):
 
             def work(transaction: Transaction, some: Sequence[str] = some) -> list[dict[str, int]]:
                 return [_late(transaction, user_id) for user_id in some]
@@ -190,12 +191,14 @@ class Completion:
         for some in _portions(waiting):
 
             def work(transaction: Transaction, some: Sequence[Row] = some) -> None:
+                receipts = []
                 for user_id, receipt_id, removed in some:
                     total = Counter(json.loads(removed)) + late[user_id] + Counter(offline_features=offline[user_id])
-                    kept = transaction.execute(erasure_tables.KEEP_RECEIPT, (json.dumps(total), completed_at_us, receipt_id))
-                    if kept and completed_at_us is not None:
-                        transaction.execute(erasure_tables.COMPLETE_EARLIER, (completed_at_us, user_id))
-                    # else erased again meanwhile: that erasure completes this one too
+                    receipts.append((json.dumps(total), completed_at_us, receipt_id))
+                transaction.executemany(erasure_tables.KEEP_RECEIPT, receipts)
+                if completed_at_us is not None:  # who was erased again meanwhile is completed by that erasure
+                    users = json.dumps([user_id for user_id, _, _ in some])
+                    transaction.execute(erasure_tables.COMPLETE_EARLIER, (completed_at_us, users))
 
             self._store.write(work)
 

@@ -23,6 +23,7 @@ from services.worker.runner import REST_S, duties, follow_all, log, store_failur
 LEASE: Final = "worker"
 LEASE_S: Final = 5.0
 ASK_S: Final = 1.0  # how often the lease is kept, or asked for
+SWITCH_S: Final = 0.001  # a duty that makes many small calls to the store must not wait 5 ms after each for one that computes
 
 
 def run(home: Path, stopped: threading.Event | None = None) -> None:
@@ -39,6 +40,7 @@ def run(home: Path, stopped: threading.Event | None = None) -> None:
         If the store is of a revision that is not known here.
     """
     os.umask(OWNER_ONLY)
+    sys.setswitchinterval(SWITCH_S)
     stopped = stopped or _until_signal()
     settings = Settings(home=home)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -14,8 +14,9 @@ copy of a page back, since
 
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -28,13 +29,14 @@ HEAD: Final = struct.Struct(">BHHH")  # kind, first freed room, rows, where the 
 MOST_PAGES: Final = 2 * 2**24 - 1  # in a larger file, 137 GB, other pages may begin with such a byte
 LOG_HEAD, FRAME_HEAD = 32, 24  # bytes of the write-ahead log, and of each page in it
 PAGES_A_READ: Final = 256
+MOST_BYTES: Final = 65_536  # of a write, each of which may have to wait for another thread; SQLite takes less than 128 KiB
 HOLD_S: Final = 0.05  # for so long a transaction keeps others from writing
 PAUSE_S: Final = 0.01  # for them, in between
 TRIES: Final = 5  # at pages that others have just written
 DATABASE, LOG = 0, 1  # which file `apsw.Connection.read` reads
 
 
-def gap(page: bytes | memoryview) -> tuple[int, int]:
+def gap(page: bytes | bytearray | memoryview) -> tuple[int, int]:
     """Where the gap of a page begins and ends; an empty one for pages of other kinds.
 
     Examples
@@ -102,21 +104,48 @@ def _unclean(connection: apsw.Connection, size: int, n_pages: int) -> Iterator[i
 
 def _waiting(connection: apsw.Connection, file: apsw.VFSFile, path: Path, size: int, pages: Sequence[int]) -> list[int]:
     """Clear the gaps of pages; those that must wait until the write-ahead log is in the file."""
-    waiting, left = list[int](), iter(pages)
-    page = next(left, None)
-    while page is not None:
+    waiting, left = list[int](), (list(some) for _, some in groupby(pages, lambda page: page // PAGES_A_READ))
+    near = next(left, None)
+    while near is not None:
         with immediate(connection):
             until, in_log = time.monotonic() + HOLD_S, _in_log(connection, path, size)
-            while page is not None and time.monotonic() < until:
-                if page in in_log:
-                    waiting.append(page)
-                else:
-                    begins, ends = gap(connection.read("main", DATABASE, page * size, size)[1])
-                    file.xWrite(bytes(ends - begins), page * size + begins)
-                page = next(left, None)
+            while near is not None and time.monotonic() < until:
+                waiting += [page for page in near if page in in_log]
+                for some in _together([page for page in near if page not in in_log], in_log, MOST_BYTES // size):
+                    _clear(connection, file, size, some)
+                near = next(left, None)
             connection.pragma("user_version", connection.pragma("user_version"))
         time.sleep(PAUSE_S)
     return waiting
+
+
+def _together(pages: Sequence[int], in_log: Collection[int], most: int) -> Iterator[list[int]]:
+    """Pages that are written at once: among so many that follow each other, none of which is in the write-ahead log.
+
+    Examples
+    --------
+    >>> list(_together([1, 2, 5, 9, 90], {7}, 8))
+    [[1, 2, 5], [9], [90]]
+    """
+    some = list[int]()
+    for page in pages:
+        if some and (page - some[0] >= most or any(between in in_log for between in range(some[-1], page))):
+            yield some
+            some = []
+        some.append(page)
+    if some:
+        yield some
+
+
+def _clear(connection: apsw.Connection, file: apsw.VFSFile, size: int, pages: Sequence[int]) -> None:
+    """Clear the gaps of pages in one stretch of the file, in which nobody else can write now; all else stays as it is."""
+    first, n = pages[0], pages[-1] - pages[0] + 1
+    found = bytearray(connection.read("main", DATABASE, first * size, n * size)[1])
+    for page in pages:
+        at = (page - first) * size
+        begins, ends = gap(found[at : at + size])
+        found[at + begins : at + ends] = bytes(ends - begins)
+    file.xWrite(found, first * size)
 
 
 @contextmanager

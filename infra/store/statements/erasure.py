@@ -13,7 +13,11 @@ KEEP_EARLIER: Final = (
     "INSERT INTO earlier_receipts (receipt_id, tombstone, partner, erased_at_us, completed_at_us, removed) "
     "SELECT receipt_id, user_id, partner, erased_at_us, completed_at_us, removed FROM tombstones WHERE user_id = ?"
 )
-COMPLETE_EARLIER: Final = "UPDATE earlier_receipts SET completed_at_us = ? WHERE tombstone = ? AND completed_at_us IS NULL"
+# The receipts of before, of users whose newest is complete: (completed_at_us, user_ids as a JSON list).
+COMPLETE_EARLIER: Final = (
+    f"UPDATE earlier_receipts SET completed_at_us = ? WHERE completed_at_us IS NULL AND tombstone {one_of()} "
+    "AND EXISTS (SELECT 1 FROM tombstones WHERE user_id = tombstone AND tombstones.completed_at_us IS NOT NULL)"
+)
 # (user_id, partner, receipt_id, erased_at_us); who is erased again gets a new receipt.
 BURY: Final = (
     "INSERT INTO tombstones (user_id, partner, receipt_id, erased_at_us, removed) VALUES (?, ?, ?, ?, '{}') "
@@ -42,6 +46,17 @@ ERASE: Final = tuple(
         ("silences", "user_id = ?1"),
         ("trust_visitors", "user_id = ?1"),
     )
+)
+# Who is erased, has not come back and left something all the same, which a step under way had read: (user_ids as a JSON list).
+LEFT_BEHIND: Final = (
+    f"SELECT user_id FROM tombstones AS gone WHERE user_id {one_of()} "
+    "AND NOT EXISTS (SELECT 1 FROM events WHERE events.user_id = gone.user_id) AND ("
+    + " OR ".join(
+        f"EXISTS (SELECT 1 FROM {table} WHERE {table}.user_id = gone.user_id)"
+        for table, statement in ERASE
+        if table != "events" and statement.endswith("WHERE user_id = ?1")
+    )
+    + ")"
 )
 KEEP_RECEIPT: Final = "UPDATE tombstones SET removed = ?, completed_at_us = ? WHERE receipt_id = ?"
 # (receipt_id, partner)
