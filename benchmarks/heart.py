@@ -11,7 +11,7 @@ known at each moment. Differences in NDCG@20 are by kind of target, with interva
 - ``intent_adds``: learned, against the same without what intent adds (the slopes of the goal weights set to 0);
 - ``exclude_seen``: learned against static where nothing of the session may come back.
 
-``reachable`` is the share of targets for which anything speaks, by each side.
+``reachable`` is the share of targets for which anything speaks: no weights can find the others.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from models.arrays import Flags, Floats, Ints
 from models.associations import from_log as log_associations
 from models.features import sessions
 from models.inference import examples, intent, labels
+from models.inference.intent import IntentModel
 from models.item_ranking import AUTO, Asked
 from models.learners import boosting
 from models.model_set import ModelSet
@@ -79,14 +80,21 @@ def mean(values: Floats) -> float:
     return round(float(values.mean()), 4)
 
 
-def measure(log: Log, at_most: int) -> dict[str, Any]:
-    """Learn and judge one log."""
+def inferred(log: Log) -> IntentModel:
+    """The intent model as the first part of the time teaches it."""
+    fit = log.started_us < np.quantile(log.started_us, EARLY)
+    weak = labels.intent_probabilities(log.events[fit], log.starts[fit])
+    features = sessions.fold(log.events[fit], log.starts[fit])
+    return intent.fit(features, weak, valid=boosting.later_rows(log.started_us[fit], 0.2))
+
+
+def measure(log: Log, at_most: int, p_intent: Floats | None = None) -> dict[str, Any]:
+    """Learn and judge one log, with the intents inferred, or with those given, shape (n_events, n_intents)."""
     early, later = np.quantile(log.started_us, [EARLY, LATER])
     fit, before = log.started_us < early, log.started_us < later
-    features = sessions.fold(log.events, log.starts)
-    weak = labels.intent_probabilities(log.events[fit], log.starts[fit])
-    model = intent.fit(features[fit], weak, valid=boosting.later_rows(log.started_us[fit], 0.2))
-    p_intent, texts = model.predict(features), [str(item) for item in log.item_ids]
+    if p_intent is None:
+        p_intent = inferred(log).predict(sessions.fold(log.events, log.starts))
+    texts = [str(item) for item in log.item_ids]
     names = [str(category) for category in log.categories]
     whole = examples.Log(log.events, log.starts, log.started_us, log.user, texts, None, names)
 
@@ -124,13 +132,16 @@ def judge(models: ModelSet, later: Later, learned: WeightProfile, at_most: int) 
     case = Case(replay(models, later, asked.first, asked.last), asked, draws)
     unseen = Case(replay(models, later, asked.first, asked.last, Asked(limit=LIMIT, exclude_seen=True)), asked, draws)
     found: dict[str, Any] = {}
+    reachable = case.asks.reachable(asked)
     for kind, goal in enumerate(GOALS):
+        wants = reachable[asked.kind == kind]
         ours, static = (learned, goal), (STATIC, AUTO)
         found[goal] = {
             "learned": case.gain(kind, ours, static),
             "auto": case.gain(kind, (learned, AUTO), static),
             "intent_adds": case.gain(kind, ours, (plain, goal)),
             "exclude_seen": unseen.gain(kind, ours, static),
+            "reachable": round(float(wants.mean()), 4) if len(wants) else None,
         }
     return {
         "n_prefixes": len(asked.last),

@@ -95,7 +95,11 @@ def frame_of(path: Path, format: str) -> pd.DataFrame:
 
 def read(path: Path, format: str) -> Log:
     """Read a file as sessions; see `frame_of`."""
-    frame = sessions.sessionize(frame_of(path, format))
+    return as_log(sessions.sessionize(frame_of(path, format)))
+
+
+def as_log(frame: pd.DataFrame) -> Log:
+    """Log of an event frame that is cut into sessions."""
     starts, encoded = sessions.starts(frame), encode(frame)
     started_us = split.session_starts_us(np.ascontiguousarray(encoded.events["occurred_at_us"]), starts)
     user, ids = pd.factorize(frame["user_id"])
