@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.serve [HOME]``. The same requests follow with the ranker asked for. Beside it, in the same run, a plain
 uvicorn application that only decodes and encodes the same bodies: the floor that no service of this kind goes below. With a
-home (one that `attune up` made), its champions and features serve; otherwise a simulated shop is trained first.
+home (one that `attune up` made), its champions and features serve; otherwise a simulated shop is trained first, whose visitors
+come back: their history is read from the online store. `attune_strangers` are visitors that nobody has seen before.
 """
 
 import json
@@ -55,11 +56,16 @@ _DECODER = msgspec.json.Decoder(wire.RecommendationRequest)
 _ANSWERS: list[wire.Recommendation] = []
 
 
+def set_answer(sample: bytes) -> None:
+    """Let the floor answer this."""
+    _ANSWERS.append(msgspec.json.decode(sample, type=wire.Recommendation))
+
+
 def serve_plain(port: int, sample: Path) -> None:
     """Run the floor."""
     import uvicorn
 
-    _ANSWERS.append(msgspec.json.decode(sample.read_bytes(), type=wire.Recommendation))
+    set_answer(sample.read_bytes())
     uvicorn.run(plain, host=HOST, port=port, access_log=False, log_level="warning", lifespan="off")
 
 
@@ -85,16 +91,18 @@ def wait_until_ready(port: int, path: str, child: "subprocess.Popen[bytes]", sec
 
 
 def bodies(config: Any, n: int) -> list[bytes]:
-    """Requests made of the first events of simulated sessions that have at least `N_EVENTS`."""
+    """Requests made of the first events of simulated sessions that have at least `N_EVENTS`, each visitor's last such one."""
     from models.features.sessions import sessionize
     from models.schema import MEASURES
     from models.simulator.simulation import simulate
 
     frame = sessionize(simulate(config).events)
+    last: dict[str, list[Any]] = {}
+    for _, rows in ((k, list(g)) for k, g in groupby(frame.to_dict("records"), lambda r: r["session_id"])):
+        if len(rows) >= N_EVENTS:
+            last[rows[0]["user_id"]] = rows
     found: list[bytes] = []
-    for _, rows in islice(((k, list(g)) for k, g in groupby(frame.to_dict("records"), lambda r: r["session_id"])), 20 * n):
-        if len(rows) < N_EVENTS or len(found) == n:
-            continue
+    for user_id, rows in islice(last.items(), n):
         events = []
         for row in rows[:N_EVENTS]:
             ts = datetime.fromtimestamp(row["occurred_at_us"] / 1e6, UTC).isoformat().replace("+00:00", "Z")
@@ -102,7 +110,7 @@ def bodies(config: Any, n: int) -> list[bytes]:
             events.append({"type": row["event_type"], "ts": ts} | {k: v for k, v in values.items() if v is not None and v == v})
         context = {"device": "mobile", "timezone": "Europe/Berlin", "referrer": "search"}
         session = {"session_id": rows[0]["session_id"][:200], "context": context, "events": events}
-        found.append(msgspec.json.encode({"user_id": rows[0]["user_id"], "session_data": session, "limit": 20}))
+        found.append(msgspec.json.encode({"user_id": user_id, "session_data": session, "limit": 20}))
     return found
 
 
@@ -129,17 +137,18 @@ def stop(child: "subprocess.Popen[bytes]") -> None:
 
 def main(words: list[str]) -> None:
     """Measure service and floor, print one JSON object."""
-    from benchmarks.simulated_home import make_champions
-    from models.simulator.config import ShopConfig
+    from benchmarks.simulated_home import make_home
+    from models.simulator.config import ShopConfig, ending_at
 
-    config = ShopConfig(n_users=1500, n_days=5, n_items=2000)
+    config = ending_at(ShopConfig(n_users=1500, n_days=5, n_items=2000), time.time_ns() // 1000 - 60_000_000)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(words[0]) if words else Path(folder) / "home"
         if not words:
-            make_champions(home, config)
+            make_home(home, config, "local")
         key = partners.add(home, "local", time.time_ns() // 1000)
         sessions = bodies(config, N_SESSIONS)
         requests = [post(PATH, body, key) for body in sessions]
+        strangers = [post(PATH, body.replace(b'{"user_id":"', b'{"user_id":"new-'), key) for body in sessions]
         by_ranker = [post(PATH, with_ranker(body), key) for body in sessions]
         users = [msgspec.json.decode(body)["user_id"] for body in sessions]
         empty = [post(PATH, msgspec.json.encode({"user_id": user}), key) for user in users]  # these read Feast
@@ -156,6 +165,7 @@ def main(words: list[str]) -> None:
                 "request_bytes": len(sessions[0]),
                 "answer_bytes": sample.stat().st_size,
                 "attune": under_load(port, requests, child.pid),
+                "attune_strangers": under_load(port, strangers, child.pid),
                 "attune_ranker": under_load(port, by_ranker, child.pid),
                 "ranker_degraded": msgspec.json.decode(ask(port, with_ranker(sessions[0]), key))["degraded"],
                 "attune_without_session": measure(HOST, port, empty, 1, SECONDS / 2)._asdict(),

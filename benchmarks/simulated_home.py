@@ -1,11 +1,17 @@
 """Homes of a simulated shop whose models are trained and serve: what benchmarks of the service, and tests, start from."""
 
-import dataclasses
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from infra import registry
+from infra.secret import secret
+from infra.store.engines import open_store
+from infra.store.events import append_events
+from infra.store.statements.events import NEWEST_EVENT
 from models import weight_profile as weights
 from models.arrays import Flags, Floats32
 from models.artifact import Golden, flat
@@ -13,6 +19,7 @@ from models.associations import model as associations
 from models.engagement import from_log as log_engagement
 from models.engagement import model as engagement_model
 from models.events.encode import encode
+from models.events.identity import partner_key, pseudonym
 from models.features import items, sessions, users
 from models.goal_prior import HEURISTIC_GOALS
 from models.inference import intent, labels, next_action
@@ -27,10 +34,15 @@ from models.simulator.config import ShopConfig
 from models.simulator.simulation import simulate
 
 
-def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[str, int]:
+def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60, built_to_seq: int = 0) -> dict[str, int]:
     """Train all models on a simulated shop, save them and make them champions.
 
     The next-action model sees users and items without history: good enough to serve, not to judge.
+
+    Parameters
+    ----------
+    built_to_seq
+        Of the home's log, which events the associations know already.
 
     Returns
     -------
@@ -50,7 +62,7 @@ def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[s
     waits = Waits(*labels.following(events, user_codes), at_us.max() - at_us)
     few = NextActionParams(
         *(
-            dataclasses.replace(part, n_rounds=min(part.n_rounds, n_rounds))
+            replace(part, n_rounds=min(part.n_rounds, n_rounds))
             for part in (NextActionParams().action, NextActionParams().purchase)
         )
     )
@@ -62,7 +74,7 @@ def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[s
     parts = {
         "intent": intent.to_parts(guess),
         "next_action": next_action.to_parts(foresight),
-        "associations": associations.to_parts(associations.build(events, starts, item_ids)),
+        "associations": associations.to_parts(replace(associations.build(events, starts, item_ids), built_to_seq=built_to_seq)),
         "weights": weights.to_parts(HEURISTIC_GOALS),
         "engagement": engagement_model.to_parts(_engagement(Log(events, starts, began_us, user_codes, []), features, valid)),
         "ranker": ranker.to_parts(log_ranker.fit(Log(events, starts, began_us, user_codes, list(item_ids)))),
@@ -75,6 +87,20 @@ def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60) -> dict[s
         versions[name] = registry.save(home, name, parts[name], {}, golden=golden)
     registry.set_alias(home, registry.CHAMPION, versions, action="promote", actor="benchmark", reason="to serve")
     return versions
+
+
+def make_home(home: Path, config: ShopConfig, partner: str) -> None:
+    """Make champions, and the log of a simulated shop with its features online, under the pseudonyms of a partner."""
+    from flows.materialize import materialize
+
+    events, key = simulate(config).events, partner_key(secret(home), partner)
+    known = {user: pseudonym(key, user) for user in events["user_id"].unique()}
+    frame = events.assign(user_id=events["user_id"].map(known))
+    with closing(open_store(home, bulk=True)) as store:
+        store.write(partial(append_events, frame=frame, partner=partner, received_at_us=config.end_us))
+        ((newest,),) = store.read(NEWEST_EVENT)
+    make_champions(home, config, built_to_seq=newest)
+    materialize(home)
 
 
 def _engagement(log: Log, features: Floats32, valid: Flags) -> engagement_model.EngagementModel | None:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from models.arrays import Floats, read_only
+from models.arrays import Floats, Records, read_only, writeable
 from models.events.encode import EventArray
 from models.kernels import kernel
 from models.schema import GOALS, N_EVENT_TYPES, N_INTENTS
@@ -71,9 +71,7 @@ class GoalWeights(NamedTuple):
         events
             The session so far, shape (n_events,).
         """
-        logits = self.chances @ told_of(events, p_intent)
-        p = np.exp(logits - logits.max())
-        return np.asarray(p / p.sum())
+        return _mixture(self.chances, writeable(events), p_intent)
 
 
 class Scale(NamedTuple):
@@ -158,10 +156,27 @@ def scale_of(goals: GoalWeights, mixture: Floats, p_intent: Floats, tilt: Floats
         base = base.copy()
         base[:, SOURCE:TARGET] += tilt
         base[:, TARGET:KINSHIP] += tilt
-    pairs = np.zeros((len(CLASSES), N_EVENT_TYPES, N_EVENT_TYPES))
-    own, rest = np.zeros(N_OWN), np.zeros(1 + N_EVENT_TYPES)
-    _mix(base, goals.slopes, p_intent - goals.center, mixture, pairs, own, rest)
-    return Scale(pairs, own.reshape(N_EVENT_TYPES, len(WHEN), N_DECAYS), rest[:1], rest[1:])
+    return Scale(*_scale(base, goals.slopes, p_intent - goals.center, mixture))
+
+
+@kernel
+def _mixture(chances: Floats, events: Records, p_intent: Floats) -> Floats:
+    """P(goal | session): softmax of the chances of what `told_of` tells."""
+    told = np.zeros(N_TOLD)
+    told[0], told[1 + N_EVENT_TYPES :] = 1.0, p_intent
+    for row in range(len(events)):
+        told[1 + events[row].event_type] += 1.0
+    for kind in range(N_EVENT_TYPES):
+        told[1 + kind] = np.log1p(told[1 + kind])
+    p, most, total = np.zeros(len(chances)), -np.inf, 0.0
+    for goal in range(len(p)):
+        for k in range(N_TOLD):
+            p[goal] += chances[goal, k] * told[k]
+        most = max(most, p[goal])
+    for goal in range(len(p)):
+        p[goal] = np.exp(p[goal] - most)
+        total += p[goal]
+    return p / total
 
 
 @kernel
@@ -175,26 +190,27 @@ def moved(base: Floats, slopes: Floats, centered: Floats, out: Floats) -> None:
 
 
 @kernel
-def _mix(
-    base: Floats, slopes: Floats, centered: Floats, mixture: Floats, pairs: Floats, own: Floats, rest: Floats
-) -> None:  # fmt: skip
-    """Add up the goals' weights; `rest` holds that of popularity, then the sources'."""
-    w = np.empty(N_PARTS)
+def _scale(base: Floats, slopes: Floats, centered: Floats, mixture: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Add up the goals' weights: the fields of `Scale`."""
+    w, n = np.empty(N_PARTS), N_EVENT_TYPES
+    pairs, own = np.zeros((len(CLASSES), n, n)), np.zeros((n, len(WHEN), N_DECAYS))
+    popular, sources, flat = np.zeros(1), np.zeros(n), own.reshape(N_OWN)
     for goal in range(len(mixture)):
         share = mixture[goal]
         if share <= 0.0:
             continue
         moved(base[goal], slopes[goal], centered, w)
-        for kin in range(pairs.shape[0]):
-            for source in range(pairs.shape[1]):
+        for kin in range(len(CLASSES)):
+            for source in range(n):
                 by_source = share * w[KINSHIP + kin] * w[SOURCE + source]
-                for target in range(pairs.shape[2]):
+                for target in range(n):
                     pairs[kin, source, target] += by_source * w[TARGET + target]
-        for part in range(len(own)):
-            own[part] += share * w[OWN + part]
-        rest[0] += share * w[POPULAR]
-        for source in range(pairs.shape[1]):
-            rest[1 + source] += share * w[SOURCE + source]
+        for part in range(N_OWN):
+            flat[part] += share * w[OWN + part]
+        popular[0] += share * w[POPULAR]
+        for source in range(n):
+            sources[source] += share * w[SOURCE + source]
+    return pairs, own, popular, sources
 
 
 def from_arrays(arrays: Mapping[str, Any], n_types: int) -> GoalWeights | None:

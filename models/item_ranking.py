@@ -13,17 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from models import degraded
-from models.arrays import ALL_ALLOWED, Flags, Floats, Ints
+from models.arrays import ALL_ALLOWED, Flags, Floats, Ints, writeable
 from models.associations import goals as by_goals
-from models.associations import indirect
 from models.associations.goal_query import MOST_GUESTS, Past
 from models.associations.goals import NO_PAST, NONE_NAMED, Told
+from models.associations.indirect import anchor_of
 from models.associations.model import AssociationStore, Contribution, Ranked
 from models.events.encode import NO_CODE, EventArray
 from models.events.touches import History
 from models.goal_weights import Scale, one_goal, scale_of
-from models.known import ItemCodes, ItemList, Known, RecentItems, item_codes
-from models.live_session import LiveSession, cart_and_bought, last_item
+from models.inquiry import SESSIONS_LAST, inquired
+from models.known import ItemList, Known, item_codes
+from models.live_session import LiveSession
 from models.model_set import ModelSet
 from models.ranker.model import Ranked as RankedByTrees
 from models.ranker.model import Ranker
@@ -251,36 +252,49 @@ def by_ranker(ranker: Ranker, inquiry: Inquiry, weighing: Weighing, limit: int) 
 
 
 def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, told: list[str]) -> Inquiry:
-    """Put a question into the codes of a model; fallbacks that were taken are added to `told`."""
-    if asked.item_id is not None and model.code(asked.item_id) == NO_CODE:
+    """Put a question into the codes of a model; fallbacks that were taken are added to `told`.
+
+    Ages count from the session's last event, so that a replayed session is answered as the live one was. Where the session
+    names no item, the items of before stand in; the item on screen is the last that is asked about.
+    """
+    item_id, recent = asked.item_id, None if session.item_ids else known.recent
+    if item_id is not None and model.code(item_id) == NO_CODE:
         told.append(degraded.UNKNOWN_ITEM)
-    if known.recent is not None and not session.item_ids:
+    if recent is not None:
         told.append(degraded.RECENT_ITEMS)
-    allowed, history = ALL_ALLOWED if known.allowed is None else known.allowed(model), earlier(session, known.history)
-    party = _party(session, model, history) if isinstance(model, AssociationStore) else _Party(model, {}, ())
-    left_out = items_left_out(session, party, asked.item_id, asked.exclude_seen)
-    query = query_of(session, party, asked.item_id, known.recent, model if isinstance(model, AssociationStore) else None)
-    return Inquiry(query, left_out, allowed, _past(session, party, history), party.guests)
+    allowed = ALL_ALLOWED if known.allowed is None else known.allowed(model)
+    is_store, history = isinstance(model, AssociationStore), earlier(session, known.history)
+    codes, guests = _own_codes(session, model, history, with_guests=is_store)
+    on_screen = SESSIONS_LAST if item_id is None else codes.get(item_id, model.code(item_id))
+    own = [codes[item] for item in session.item_ids]
+    named = NONE_NAMED
+    if isinstance(model, AssociationStore):
+        own += [model.code(anchor_of(category)) for category in session.categories]
+        if model.category_names and session.categories:
+            named = model.category_codes(session.categories)
+    events = writeable(session.events)
+    given = events, np.array(own, np.int64), named, len(session.item_ids), on_screen, is_store, asked.exclude_seen
+    items, types, ages_s, said, left_out = inquired(*given)
+    query = Query(items, types, ages_s, said)
+    if recent is not None:
+        now_us = int(events["occurred_at_us"][-1]) if len(events) else recent.at_us
+        before = [model.code(item) for item in reversed(recent.item_ids)]
+        query = _extended(query, before, max(now_us - recent.at_us, 0) / 1e6, first=True)
+    if item_id is not None:
+        query = _extended(query, [on_screen], 0.0, first=False)
+    return Inquiry(query, left_out, allowed, _past(events, codes, history), guests)
 
 
-class _Party(NamedTuple):
-    """A model, and the codes of the visitor's own items, looked up once: those that it does not know are guests."""
-
-    model: ItemList
-    codes: dict[str, int]
-    guests: tuple[str, ...]
-
-    def code(self, item_id: str | None) -> int:
-        """Code of an item, or of a guest."""
-        code = None if item_id is None else self.codes.get(item_id)
-        return self.model.code(item_id) if code is None else code
-
-
-def _party(session: LiveSession, model: ItemList, history: History) -> _Party:
-    codes = {item: model.code(item) for item in dict.fromkeys((*session.item_ids, *history.item_ids))}
-    guests = [item for item, code in codes.items() if code == NO_CODE][:MOST_GUESTS]
+def _own_codes(
+    session: LiveSession, model: ItemList, history: History, *, with_guests: bool
+) -> tuple[dict[str, int], tuple[str, ...]]:  # fmt: skip
+    """Codes of the visitor's own items, and those among them that are guests: the model does not know them."""
+    codes = {item: model.code(item) for item in (*session.item_ids, *history.item_ids)}
+    if not with_guests or NO_CODE not in codes.values():
+        return codes, ()
+    guests = tuple([item for item, code in codes.items() if code == NO_CODE][:MOST_GUESTS])
     codes.update((item, model.n_items + k) for k, item in enumerate(guests))
-    return _Party(model, codes, tuple(guests))
+    return codes, guests
 
 
 def earlier(session: LiveSession, history: History | None) -> History:
@@ -296,47 +310,14 @@ def earlier(session: LiveSession, history: History | None) -> History:
     return History(history.item_ids[n_since:], history.types[n_since:], history.at_us[n_since:])
 
 
-def _past(session: LiveSession, model: ItemCodes, history: History) -> Past:
+def _past(events: EventArray, codes: dict[str, int], history: History) -> Past:
     """A history in the codes of a model; ages count from the session's last event, or from the newest that is known."""
     if not history.item_ids:
         return NO_PAST
     at_us = np.array(history.at_us, np.int64)
-    now_us = int(session.events["occurred_at_us"][-1]) if len(session.events) else int(at_us[0])
-    codes = np.array([model.code(item) for item in history.item_ids], np.int64)
-    return Past(codes, np.array(history.types, np.int8), (now_us - at_us) / 1e6)
-
-
-def query_of(
-    session: LiveSession, model: ItemCodes, item_id: str | None, recent: RecentItems | None, store: AssociationStore | None
-) -> Query:
-    """Put together what is asked: items of before where the session names none, the session, the item on screen.
-
-    Ages count from the session's last event, so that a replayed session is answered as the live one was.
-
-    Parameters
-    ----------
-    store
-        Lets events without an item speak for theirs, as `models.associations.indirect` has it, and knows categories.
-    """
-    events, n = session.events, len(session.events)
-    item_ids: Sequence[str] = session.item_ids
-    items, types, at_us = events["item"], np.ascontiguousarray(events["event_type"]), events["occurred_at_us"]
-    category = events["category"]
-    if store is not None and n and items.min() < 0:
-        named, item_ids = indirect.with_categories(events, item_ids, session.categories)
-        starts = np.arange(n) == 0
-        rows, items = indirect.touches(np.ascontiguousarray(named["item"]), types, starts, np.ones(n, np.bool_))
-        types, at_us, category = types[rows], at_us[rows], category[rows]
-    query = Query(item_codes(model, item_ids)[items], types, (at_us[-1:] - at_us) / 1e6 if n else np.zeros(0))
-    if store is not None and store.category_names and session.categories:
-        query = query._replace(named=store.category_codes(session.categories)[category])
-    if recent is not None and not session.item_ids:
-        now_us = int(at_us[-1]) if len(events) else recent.at_us
-        earlier = [model.code(i) for i in reversed(recent.item_ids)]
-        query = _extended(query, earlier, max(now_us - recent.at_us, 0) / 1e6, first=True)
-    if item_id is not None:
-        query = _extended(query, [model.code(item_id)], 0.0, first=False)
-    return query
+    now_us = int(events["occurred_at_us"][-1]) if len(events) else history.at_us[0]
+    items = np.array([codes[item] for item in history.item_ids], np.int64)
+    return Past(items, np.array(history.types, np.int8), (now_us - at_us) / 1e6)
 
 
 def _extended(query: Query, codes: list[int], age_s: float, *, first: bool) -> Query:
@@ -347,16 +328,3 @@ def _extended(query: Query, codes: list[int], age_s: float, *, first: bool) -> Q
     a, b = (more, query) if first else (query, more)
     items, types = np.concatenate((a.items, b.items)), np.concatenate((a.types, b.types))
     return Query(items, types, np.concatenate((a.ages_s, b.ages_s)), np.concatenate((a.named, b.named)))
-
-
-def items_left_out(session: LiveSession, model: ItemCodes, item_id: str | None, seen: bool = False) -> Ints:
-    """Codes that must not be recommended: in the cart, bought, on screen, and if told so all of the session."""
-    if seen:
-        ids = session.item_ids if item_id is None else [*session.item_ids, item_id]
-    else:
-        cart, bought = cart_and_bought(session.events)
-        on_screen = item_id if item_id is not None else last_item(session)
-        ids = [session.item_ids[item] for item in (*cart, *bought)]
-        if on_screen is not None:
-            ids.append(on_screen)
-    return np.array([code for code in map(model.code, ids) if code != NO_CODE], dtype=np.int64)

@@ -11,6 +11,7 @@ from models import goal_weights
 from models.arrays import Floats
 from models.artifact import Parts
 from models.goal_weights import GoalWeights
+from models.kernels import kernel
 from models.schema import EVENT_TYPES, INTENTS, N_EVENT_TYPES, N_INTENTS
 
 BASE_WEIGHTS: Final = {
@@ -76,18 +77,36 @@ def intent_scaled(base: Floats, factors: Floats, p_intent: Floats) -> Floats:
     Raises
     ------
     ValueError
-        If the probabilities do not sum to 1.
+        If the probabilities do not sum to 1, or shapes do not fit.
 
     Examples
     --------
     >>> intent_scaled(np.array([0.2, 1.0]), np.array([[2.0, 0.5], [1.0, 1.0]]), np.array([0.5, 0.5]))
     array([0.3 , 0.75])
     """
+    if p_intent.shape[-1:] + base.shape != factors.shape:
+        raise ValueError(f"factors must have the shape {p_intent.shape[-1:] + base.shape}, got {factors.shape}")
+    if p_intent.ndim == 1:
+        scaled, total = _scaled(base, factors, p_intent)
+        if not abs(total - 1.0) <= 1e-6:
+            raise ValueError(f"the intent probabilities must sum to 1, got {total:.6g}")
+        return scaled
     totals = p_intent.sum(axis=-1)
     if not (abs(totals - 1.0) <= 1e-6).all():
         raise ValueError(f"the intent probabilities must sum to 1, got {np.min(totals):.6g} to {np.max(totals):.6g}")
-    scaled: Floats = base * (p_intent @ factors)
-    return scaled
+    rows: Floats = base * (p_intent @ factors)
+    return rows
+
+
+@kernel
+def _scaled(base: Floats, factors: Floats, p_intent: Floats) -> tuple[Floats, float]:
+    """`intent_scaled` of one session, and the sum of the probabilities."""
+    found, total = np.zeros(len(base)), 0.0
+    for intent in range(len(p_intent)):
+        total += p_intent[intent]
+        for kind in range(len(base)):
+            found[kind] += p_intent[intent] * factors[intent, kind]
+    return base * found, total
 
 
 class WeightProfile(NamedTuple):

@@ -50,9 +50,14 @@ def resolved(read: Read, user_id: str) -> str:
     return str(found[0][0]) if found else user_id
 
 
+def any_known(read: Read) -> bool:
+    """Whether anybody was ever identified."""
+    return bool(read(sql.ANY_IDENTITY, ()))
+
+
 def all_resolved(read: Read, user_ids: Iterable[Any]) -> dict[str, str]:
     """Those of some pseudonyms that stand for another one, and for which."""
-    if not read(sql.ANY_IDENTITY, ()):
+    if not any_known(read):
         return {}
     return dict(read(sql.KNOWN_AMONG, (msgspec.json.encode(sorted(set(user_ids))).decode(),)))
 

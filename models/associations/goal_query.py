@@ -7,7 +7,7 @@ Beside the catalogue there may be guests: items of the visitor's own that the st
 on. Nothing leads to or from them, but the visitor may come back to them.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -224,6 +224,18 @@ def recommend(
     for k in range(len(more) - 1, -1, -1):  # a popular item stays below the last one that something speaks for
         counts[k] *= (0.99 * scores[found - 1] if found else 1.0) / counts[0]
     return _joined(items, more), _joined(scores, counts), found
+
+
+@kernel
+def recommend_plain(
+    index: Any, overlay: Any, categories: Any, session: Any, named: Ints, past: Any, n_guests: int, scale: Any, exclude: Ints,
+    allowed: Flags, limit: int, scratch: Any,
+) -> tuple[Ints, Floats, int]:  # fmt: skip
+    """`recommend` of plain tuples: to find out what a named one is takes numba longer than the answer."""
+    return recommend(
+        Index(*index), Overlay(*overlay), Categories(*categories), Session(*session), named, Past(*past), n_guests,
+        Scale(*scale), exclude, allowed, limit, Scratch(*scratch),
+    )  # fmt: skip
 
 
 @kernel

@@ -47,8 +47,10 @@ def recommend(
         As `AssociationStore.recommend` has them; a guest is allowed where all are.
     """
     session = store._session(told.items, told.types, told.ages_s, weights, None)
-    given = store.index, store.overlay, store.categories, session, writeable(told.named, np.int64), told.past, told.n_guests
-    items, scores, n = goal_query.recommend(*given, scale, _codes(exclude), _flags(allowed), _limit(limit), store._scratch())
+    items, scores, n = goal_query.recommend_plain(
+        tuple(store.index), tuple(store.overlay), tuple(store.categories), tuple(session), writeable(told.named, np.int64),
+        tuple(told.past), told.n_guests, tuple(scale), _codes(exclude), _flags(allowed), _limit(limit), tuple(store._scratch()),
+    )  # fmt: skip
     return Ranked(items, scores, n)
 
 

@@ -94,8 +94,8 @@ class View(AssociationStore):
 
     def code(self, item_id: str | None) -> int:
         """Code of an item, `NO_CODE` if unknown."""
-        code = super().code(item_id)
-        return code if code < self.n_items else NO_CODE
+        code = NO_CODE if item_id is None else self._codes.get(item_id, NO_CODE)
+        return code if code < len(self.overlay.slot) else NO_CODE
 
     def _scratch(self) -> query.Scratch:
         scratch: query.Scratch | None = getattr(self._local, "scratch", None)

@@ -192,8 +192,10 @@ class AssociationStore(ByShop):
             If shapes disagree, a weight is negative or not finite, or the limit is negative.
         """
         session = self._session(item_codes, event_types, ages_s, weights, relation)
-        taken, open_to = _codes(exclude), _flags(allowed)
-        items, scores, n = query.recommend(self.index, self.overlay, session, taken, open_to, _limit(limit), self._scratch())
+        items, scores, n = query.recommend_plain(
+            tuple(self.index), tuple(self.overlay), tuple(session), _codes(exclude), _flags(allowed), _limit(limit),
+            tuple(self._scratch()),
+        )  # fmt: skip
         if n < 0:
             raise ValueError(f"weights and relations must be finite and not negative, got {weights} and {relation}")
         return Ranked(items, scores, n)

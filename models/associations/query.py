@@ -326,6 +326,14 @@ def recommend(
 
 
 @kernel
+def recommend_plain(
+    index: Any, overlay: Any, session: Any, exclude: Ints, allowed: Flags, limit: int, scratch: Any
+) -> tuple[Ints, Floats, int]:  # fmt: skip
+    """`recommend` of plain tuples: to find out what a named one is takes numba longer than the answer."""
+    return recommend(Index(*index), Overlay(*overlay), Session(*session), exclude, allowed, limit, Scratch(*scratch))
+
+
+@kernel
 def _joined(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
     out = np.empty(len(first) + len(second), first.dtype)
     for k in range(len(out)):

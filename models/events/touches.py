@@ -36,10 +36,5 @@ def parse(texts: Iterable[str]) -> History:
     >>> parse(["10 1763719200000000 sku 9"])
     History(item_ids=['sku 9'], types=[10], at_us=[1763719200000000])
     """
-    found = History([], [], [])
-    for text in texts:
-        kind, at_us, item_id = text.split(" ", 2)
-        found.item_ids.append(item_id)
-        found.types.append(int(kind))
-        found.at_us.append(int(at_us))
-    return found
+    found = [text.split(" ", 2) for text in texts]
+    return History([item for _, _, item in found], [int(kind) for kind, _, _ in found], [int(at_us) for _, at_us, _ in found])

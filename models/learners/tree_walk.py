@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Flags, Floats, Floats32, Ints, Ints32, frozen
+from models.arrays import Flags, Floats, Floats32, Ints, Ints32, Records, frozen, writeable
 from models.kernels import kernel
 
 
@@ -57,27 +57,53 @@ def score_rows(trees: Trees, features: Floats32, n: int, out: Floats) -> None:
                 out[first + k] += value[at[k]]
 
 
+NODE: Final = np.dtype([("threshold", np.float64), ("left", np.int32), ("feature", np.int32)])
+
+
 @kernel
-def _score_row(trees: Trees, row: Floats, out: Floats) -> None:
-    """Sum of the values of every ``len(out)``-th tree for one row; ``row[2]`` holds it, the other two are written here."""
-    feature, threshold, child, value = trees.feature, trees.threshold, trees.child, trees.value
-    flat, at, score = row.ravel(), np.empty(_TREES, np.int32), 0
-    for f in range(row.shape[1]):
-        missing = np.isnan(row[2, f])
-        row[0, f] = 0.0 if missing else row[2, f]
-        row[1, f] = -np.inf if missing else row[2, f]
+def _packed(trees: Trees, nodes: Records, roots: Ints32, at_leaf: int) -> None:
+    """Put all that a step needs to know side by side: four nodes in a cache line, and the right child behind the left one.
+
+    A leaf's threshold is its value, its left child is itself, and its feature `at_leaf` is never above it.
+    """
+    came_from, n = np.empty(len(nodes), np.int32), 0
+    for t in range(len(trees.roots)):
+        roots[t] = at = n
+        came_from[n] = trees.roots[t]
+        n += 1
+        while at < n:
+            node = came_from[at]
+            left, right = trees.child[2 * node], trees.child[2 * node + 1]
+            if left == node:
+                nodes[at].threshold, nodes[at].left, nodes[at].feature = trees.value[node], at, at_leaf
+            else:
+                nodes[at].threshold, nodes[at].left, nodes[at].feature = trees.threshold[node], n, trees.feature[node]
+                came_from[n], came_from[n + 1] = left, right
+                n += 2
+            at += 1
+
+
+@kernel
+def _score_row(nodes: Records, roots: Ints32, depths: Ints32, row: Floats, flat: Floats, out: Floats) -> None:
+    """Sum of the values of every ``len(out)``-th tree for one row; the first three parts of `flat` are written here."""
+    at, score, n = np.empty(_TREES, np.int32), 0, len(row)
+    for f in range(n):
+        missing = np.isnan(row[f])
+        flat[f] = 0.0 if missing else row[f]
+        flat[n + f] = -np.inf if missing else row[f]
+        flat[2 * n + f] = row[f]
     out[:] = 0.0
-    for first in range(0, len(trees.roots), _TREES):
-        size, depth = min(_TREES, len(trees.roots) - first), 0
+    for first in range(0, len(roots), _TREES):
+        size, depth = min(_TREES, len(roots) - first), 0
         for k in range(_TREES):  # always as many: where trees run out the last one is walked again, and not added
-            at[k] = trees.roots[first + min(k, size - 1)]
-            depth = max(depth, trees.depths[first + min(k, size - 1)])
+            at[k] = roots[first + min(k, size - 1)]
+            depth = max(depth, depths[first + min(k, size - 1)])
         for _ in range(depth):
             for k in range(_TREES):
-                node = at[k]
-                at[k] = child[2 * node + (not flat[feature[node]] <= threshold[node])]  # not >: NaN goes right
+                node = nodes[at[k]]
+                at[k] = node.left + (not flat[node.feature] <= node.threshold)  # not >: NaN goes right
         for k in range(size):
-            out[score] += value[at[k]]
+            out[score] += nodes[at[k]].threshold
             score = score + 1 if score + 1 < len(out) else 0
 
 
@@ -104,8 +130,10 @@ class SingleRow:
     """
 
     def __init__(self, trees: Trees, n_features: int, n_scores: int) -> None:
-        self._trees = trees
-        self._row = np.zeros((3, n_features))
+        self._nodes, self._roots = np.empty(len(trees.value), NODE), np.empty(len(trees.roots), np.int32)
+        _packed(trees, self._nodes, self._roots, 3 * n_features)
+        self._depths = writeable(trees.depths)
+        self._row, self._flat = np.zeros(n_features), np.full(3 * n_features + 1, -np.inf)
         self._scores = np.zeros(n_scores)
 
     def __call__(self, row: npt.NDArray[np.floating]) -> Floats:
@@ -120,8 +148,8 @@ class SingleRow:
         -------
         Shape (n_scores,). A fresh array.
         """
-        self._row[2] = row
-        _score_row(self._trees, self._row, self._scores)
+        self._row[:] = row
+        _score_row(self._nodes, self._roots, self._depths, self._row, self._flat, self._scores)
         return self._scores.copy()
 
 

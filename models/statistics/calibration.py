@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from models.arrays import Floats
+from models.arrays import Floats, writeable
+from models.kernels import kernel
 
 
 class Scaling(NamedTuple):
@@ -51,8 +52,25 @@ def softmax(scores: Floats) -> Floats:
 
 
 def apply(scaling: Scaling, scores: Floats) -> Floats:
-    """Calibrated probabilities of raw scores, shape (..., n_classes) in and out."""
-    return softmax(scaling.scale * scores + scaling.shift)
+    """Calibrated probabilities of raw scores, shape (..., n_classes) in and out; a row alone is rounded as among others."""
+    rows = np.array(scores, np.float64, ndmin=2)
+    _calibrate(rows, float(scaling.scale), writeable(scaling.shift, np.float64))
+    return rows.reshape(scores.shape)
+
+
+@kernel
+def _calibrate(rows: Floats, scale: float, shift: Floats) -> None:
+    """Turn rows of raw scores into probabilities, in place."""
+    for row in range(len(rows)):
+        most, total = -np.inf, 0.0
+        for k in range(rows.shape[1]):
+            rows[row, k] = scale * rows[row, k] + shift[k]
+            most = max(most, rows[row, k])
+        for k in range(rows.shape[1]):
+            rows[row, k] = np.exp(rows[row, k] - most)
+            total += rows[row, k]
+        for k in range(rows.shape[1]):
+            rows[row, k] /= total
 
 
 def fit(scores: Floats, targets: Floats, *, pull: float = 10.0) -> Scaling:

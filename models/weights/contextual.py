@@ -6,7 +6,8 @@ import numpy as np
 
 from models.arrays import Floats
 from models.events.encode import EventArray
-from models.goal_weights import SOURCE, TARGET, GoalWeights
+from models.goal_weights import SOURCE, GoalWeights
+from models.kernels import kernel
 from models.weight_profile import WeightProfile, base_weights
 from models.weights.actions import DAYPARTS, N_CELLS, ActionWeights
 
@@ -46,9 +47,22 @@ def tilt(ratio: Floats, goals: GoalWeights, mixture: Floats, p_intent: Floats) -
     ratio
         Of the action weights to the heuristic ones, > 0, shape (n_event_types,).
     """
-    wanted = np.clip(np.log(ratio), -MOST_TILT, MOST_TILT)
-    of_intent = mixture @ (goals.slopes[:, SOURCE:TARGET] @ p_intent)
-    return np.where(wanted * of_intent < 0, np.sign(wanted) * np.minimum(abs(wanted), abs(of_intent) / 2), wanted)
+    return _tilt(ratio, goals.slopes, mixture, p_intent)
+
+
+@kernel
+def _tilt(ratio: Floats, slopes: Floats, mixture: Floats, p_intent: Floats) -> Floats:
+    found = np.empty(len(ratio))
+    for kind in range(len(ratio)):
+        of_intent = 0.0
+        for goal in range(len(mixture)):
+            for intent in range(len(p_intent)):
+                of_intent += mixture[goal] * slopes[goal, SOURCE + kind, intent] * p_intent[intent]
+        wanted = min(max(np.log(ratio[kind]), -MOST_TILT), MOST_TILT)
+        if wanted * of_intent < 0.0:
+            wanted = np.sign(wanted) * min(abs(wanted), abs(of_intent) / 2)
+        found[kind] = wanted
+    return found
 
 
 def code_at(events: EventArray, p_intent: Floats, now_us: int) -> int:

@@ -57,6 +57,7 @@ from services.serving.features import OnlineFeatures, OnlineSource, StoreUnreach
 from services.serving.model_watch import ChampionSource, ChampionWatcher
 from services.serving.profiles import Profiles
 from services.serving.shadow import Shadow
+from services.serving.visitors import Visitors
 from services.signals.catalog import Catalog
 
 MODULES: Final = (
@@ -208,6 +209,7 @@ def build_app(
     open_store(home).close()  # what is wrong with it is said now, and not by every request
     space = space or FreeSpace(home, settings.least_free_mib << 20)
     writer = open_writer(home, now_us, space)
+    reads = closed_store(home, wait_ms=0)  # all other requests wait behind it
     return App(
         Collaborators(
             settings=settings,
@@ -219,7 +221,8 @@ def build_app(
             profiles=Profiles(home),
             decisions=DecisionLog(home, observer.decided, space=space),
             shadow=Shadow(home, settings.shadow_share, champions, random.Random(), observer.shadowed),
-            reader=Reader(closed_store(home, wait_ms=0)),  # all other requests wait behind it
+            reader=Reader(reads),
+            visitors=Visitors(reads),
             writer=writer,
             writes=Writes(writer, master),
             space=space,

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from infra.settings import Settings
-from infra.store import identities
-from infra.store.errors import StoreUnavailable
 from infra.store.free_space import FreeSpace
-from infra.store.protocol import Read, Writer
+from infra.store.protocol import Writer
 from models.events.identity import pseudonym
 from services.delivery.seals import Seals
 from services.http.guard import Authenticator
@@ -19,6 +17,7 @@ from services.serving.features import OnlineSource
 from services.serving.model_watch import ChampionSource
 from services.serving.profiles import ProfileSource
 from services.serving.shadow import Shadow
+from services.serving.visitors import Visitors
 from services.signals.catalog import Catalog
 
 
@@ -74,6 +73,8 @@ class Collaborators:
         The store: reads on behalf of requests, group commit, and idempotent writes through it.
     space
         Room on the home's disk: while it is short, nothing is written.
+    visitors
+        Whom a pseudonym stands for.
     seals
         What webhooks are signed with, encrypted where it is kept.
     key
@@ -92,6 +93,7 @@ class Collaborators:
     decisions: DecisionLog
     shadow: Shadow
     reader: Reader
+    visitors: Visitors
     writer: Writer
     writes: Writes
     space: FreeSpace
@@ -101,16 +103,4 @@ class Collaborators:
 
     def visitor(self, partner: str, user_id: str) -> str:
         """The pseudonym of a visitor; of an anonymous one who is known by now, the user's."""
-        given = pseudonym(self.key(partner), user_id)
-        return self._asked(identities.resolved, given)
-
-    def dealt_as(self, user_id: str) -> str:
-        """The pseudonym by which a visitor is dealt variants and profiles."""
-        return self._asked(identities.dealt_as, user_id)
-
-    def _asked(self, about: Callable[[Read, str], str], user_id: str) -> str:
-        """What the store says about a pseudonym; itself, where the store cannot be read: an answer comes all the same."""
-        try:
-            return about(self.reader.store.read, user_id)
-        except StoreUnavailable:
-            return user_id
+        return self.visitors.resolved(pseudonym(self.key(partner), user_id))

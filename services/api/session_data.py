@@ -25,8 +25,10 @@ from services.http.problems import Refusal
 
 EVENTS_POINTER: Final = "/session_data/events"
 LARGE_BODY: Final = 64 * 1024  # bytes; parsing more blocks for over a millisecond
-_pack = struct.Struct(f"@qqq{'d' * len(MEASURES)}hbbb3x").pack  # the layout of EVENT_DTYPE; a test compares the two
+_LAYOUT: Final = struct.Struct(f"@qqq{'d' * len(MEASURES)}hbbb3x")  # of EVENT_DTYPE; a test compares the two
+_pack_into, _ROW = _LAYOUT.pack_into, EVENT_DTYPE.itemsize
 _FIRST_MEASURE: Final = -len(MEASURES)  # the last fields of a `SessionEvent`, in their order
+_HOUR_US: Final = 3_600_000_000
 _NEEDS_ITEM: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
 
 
@@ -83,28 +85,31 @@ def live_session(data: SessionData | None, now_us: int) -> LiveSession:
     timezone, device, referrer = _context_codes(data.context)
     items: dict[str | None, int] = {None: NO_CODE}
     categories: dict[str | None, int] = {None: NO_CODE}
-    rows: list[bytes] = []
+    # A bytearray, because a kernel compiled for writable arrays would be compiled again for read-only ones.
+    rows = bytearray(len(data.events) * EVENT_DTYPE.itemsize)
     times: list[int] = []
+    hour, offset_min = -1, 0
     for position, event in enumerate(data.events):
-        code = TYPE_CODE.get(event.type, NO_CODE)
+        kind, item_id, category = event.type, event.item_id, event.category
+        code = TYPE_CODE.get(kind, NO_CODE)
         try:
             at_us = parse_instant_us(event.ts)
         except (ValueError, OverflowError):
             at_us = -1
-        if code < 0 or not 0 <= at_us <= latest_us or (event.item_id is None and event.type in _NEEDS_ITEM):
+        if code < 0 or not 0 <= at_us <= latest_us or (item_id is None and kind in _NEEDS_ITEM):
             raise _refusal(event, position, now_us)
-        item = items.setdefault(event.item_id, len(items) - 1)
-        category = categories.setdefault(event.category, len(categories) - 1)
-        offset_min = utc_offset_min(timezone, at_us) if timezone else 0
+        item = items.setdefault(item_id, len(items) - 1)
+        place = categories.setdefault(category, len(categories) - 1)
+        if timezone and at_us // _HOUR_US != hour:
+            hour, offset_min = at_us // _HOUR_US, utc_offset_min(timezone, at_us)
         times.append(at_us)
-        measures = astuple(event)[_FIRST_MEASURE:]
+        measures, at = astuple(event)[_FIRST_MEASURE:], position * _ROW
         try:
-            rows.append(_pack(at_us, item, category, *measures, offset_min, code, device, referrer))
+            _pack_into(rows, at, at_us, item, place, *measures, offset_min, code, device, referrer)
         except struct.error:  # a measure is null
             numbers = (nan if value is None else value for value in measures)
-            rows.append(_pack(at_us, item, category, *numbers, offset_min, code, device, referrer))
-    # A bytearray, because a kernel compiled for writable arrays would be compiled again for read-only ones.
-    events = np.frombuffer(bytearray().join(rows), dtype=EVENT_DTYPE)
+            _pack_into(rows, at, at_us, item, place, *numbers, offset_min, code, device, referrer)
+    events = np.frombuffer(rows, dtype=EVENT_DTYPE)
     if max(times) > now_us:
         events["occurred_at_us"] = clocks.not_ahead(events["occurred_at_us"], now_us)
         times = events["occurred_at_us"].tolist()

@@ -1,4 +1,4 @@
-"""Online features of users and items, through Feast's SDK.
+"""Online features of users and items, from Feast's online store.
 
 Feast does not judge the age of what it finds online; this module does, from the instants the features stand at. A store that
 fails is left alone for `REST_S`, so that a server which is down costs one request its timeout and not every request.
@@ -8,13 +8,12 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.store import read_row
 from infra.settings import Settings
 from models.events.touches import History, parse
 from models.known import RecentItems, UserFeatures
@@ -33,10 +32,10 @@ from models.schema import (
 WAIT_MS: Final = 20  # for a lock on the embedded store: everybody else's requests wait too
 REST_S: Final = 1.0
 REOPEN_S: Final = 10.0
-_USER: Final = [f"{USERS_VIEW}:{name}" for name in (*USER_FEATURES, LAST_EVENT_AT)]
-_RECENT: Final = [f"{RECENT_ITEMS_VIEW}:{name}" for name in (USER_RECENT_ITEMS, RECENT_ITEMS_AT)]
-_HISTORY: Final = [USER_RECENT_EVENTS, RECENT_ITEMS_AT]
-_ITEM: Final = [f"{ITEMS_VIEW}:{name}" for name in ITEM_FEATURES]
+_USER: Final = frozenset({*USER_FEATURES, LAST_EVENT_AT})
+_RECENT: Final = frozenset({USER_RECENT_ITEMS, RECENT_ITEMS_AT})
+_HISTORY: Final = frozenset({USER_RECENT_EVENTS, RECENT_ITEMS_AT})
+_ITEM: Final = frozenset(ITEM_FEATURES)
 log = logging.getLogger("attune.online")
 
 
@@ -84,13 +83,21 @@ class NoFeatures:
         raise StoreUnreachable
 
 
+class RowSource(Protocol):
+    """Source of one entity's values. `feature_repo.store.RowReader` is one."""
+
+    def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
+        """The values of one entity by name, and the second that they stand at (0: not found)."""
+        ...
+
+
 class FeastFeatures:
     """Features from Feast, one entity at a time; called from one thread.
 
     Parameters
     ----------
-    store
-        A `feast.FeatureStore`, kept open for the life of the process: it caches its registry.
+    rows
+        Of a store that is kept open for the life of the process.
     max_age_s
         Features older than this are as good as none.
     failures
@@ -99,12 +106,12 @@ class FeastFeatures:
 
     def __init__(
         self,
-        store: Any,
+        rows: RowSource,
         max_age_s: int,
         failures: tuple[type[Exception], ...],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._rows = rows
         self._max_age_us = max_age_s * 1_000_000
         self._failures = failures
         self._clock = clock
@@ -112,23 +119,23 @@ class FeastFeatures:
 
     def user(self, user_id: str, now_us: int) -> UserFeatures | None:
         """Features of a pseudonymous user."""
-        row, _ = self._read(_USER, "user_id", user_id)
-        at_us = row[LAST_EVENT_AT]
+        row, _ = self._read(USERS_VIEW, user_id, _USER)
+        at_us = row.get(LAST_EVENT_AT)
         if at_us is None or now_us - at_us > self._max_age_us:
             return None
-        return UserFeatures(np.array([row[name] for name in USER_FEATURES], dtype=np.float32), at_us)
+        return UserFeatures(np.array([row.get(name) for name in USER_FEATURES], dtype=np.float32), at_us)
 
     def recent_items(self, user_id: str, now_us: int) -> RecentItems | None:
         """Items the user met last."""
-        row, _ = self._read(_RECENT, "user_id", user_id)
-        items, at_us = row[USER_RECENT_ITEMS], row[RECENT_ITEMS_AT]
+        row, _ = self._read(RECENT_ITEMS_VIEW, user_id, _RECENT)
+        items, at_us = row.get(USER_RECENT_ITEMS), row.get(RECENT_ITEMS_AT)
         if not items or at_us is None or now_us - at_us > self._max_age_us:
             return None
-        return RecentItems(list(items), at_us)
+        return RecentItems(items, at_us)
 
     def history(self, user_id: str, now_us: int) -> History | None:
         """History of the user on items; None too where a home of before keeps none until the next materialization."""
-        row = self._guarded(lambda: read_row(self._store, RECENT_ITEMS_VIEW, user_id, _HISTORY))
+        row, _ = self._read(RECENT_ITEMS_VIEW, user_id, _HISTORY)
         touches, at_us = row.get(USER_RECENT_EVENTS), row.get(RECENT_ITEMS_AT)
         if not touches or at_us is None or now_us - at_us > self._max_age_us:
             return None
@@ -136,23 +143,16 @@ class FeastFeatures:
 
     def item(self, item_id: str, now_us: int) -> npt.NDArray[np.float32] | None:
         """Features of an item, in the order of `ITEM_FEATURES`."""
-        row, at_s = self._read(_ITEM, "item_id", item_id)
+        row, at_s = self._read(ITEMS_VIEW, item_id, _ITEM)
         if at_s == 0 or now_us - at_s * 1_000_000 > self._max_age_us:
             return None
-        return np.array([row[name] for name in ITEM_FEATURES], dtype=np.float32)
+        return np.array([row.get(name) for name in ITEM_FEATURES], dtype=np.float32)
 
-    def _read(self, features: list[str], key: str, value: str) -> tuple[dict[str, Any], int]:
-        """One entity's values by feature name, and the second its first feature stands at (0: not found)."""
-        answer = self._guarded(lambda: self._store.get_online_features(features=features, entity_rows=[{key: value}]))
-        columns = answer.to_dict(include_event_timestamps=True)
-        at_s = columns.get(f"{features[0].partition(':')[2]}__ts", [0])[0]
-        return {name: values[0] for name, values in columns.items()}, int(at_s)
-
-    def _guarded(self, read: Callable[[], Any]) -> Any:
+    def _read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
         if self._clock() < self._asleep_until:
             raise StoreUnreachable
         try:
-            return read()
+            return self._rows.read(view, key, names)
         except self._failures as error:
             self._asleep_until = self._clock() + REST_S
             log.warning("the online store cannot be read: %s", type(error).__name__)
@@ -168,7 +168,7 @@ def open_features(settings: Settings) -> OnlineFeatures:
     from redis.exceptions import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from feature_repo.store import open_store
+    from feature_repo.store import RowReader, open_store
 
     failures = (OSError, sqlite3.Error, SQLAlchemyError, RedisError, FeastError)
     try:
@@ -177,7 +177,7 @@ def open_features(settings: Settings) -> OnlineFeatures:
     except failures as error:
         log.warning("the feature store cannot be opened: %s", type(error).__name__)
         return NoFeatures()
-    return FeastFeatures(store, settings.feature_max_age_s, failures)
+    return FeastFeatures(RowReader(store), settings.feature_max_age_s, failures)
 
 
 class OnlineSource:

@@ -8,7 +8,8 @@ from models.associations.model import AssociationStore
 from models.events.encode import EventArray
 from models.events.rules import event_problem
 from models.inference.examples import Log
-from models.item_ranking import query_of
+from models.item_ranking import Asked, inquire
+from models.known import NOTHING_KNOWN
 from models.live_session import cut
 from models.model_set import ModelSet
 from models.questions.later import Later
@@ -116,7 +117,7 @@ def test_every_type_of_event_changes_what_a_session_is_answered(shop: tuple[Asso
     def scores(*events: tuple[str, int]) -> dict[int, float]:
         session = of(*events)
         session["category"] = 1
-        query = query_of(cut(session, log.item_ids, log.categories), store, None, None, store)
+        query = inquire(Asked(), cut(session, log.item_ids, log.categories), store, NOTHING_KNOWN, []).query
         ranked = store.recommend(*query[:3], STATIC.base, 12)
         return dict(zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True))
 

@@ -7,7 +7,7 @@ import pytest
 from models.assess import assess
 from models.evaluation.held_out import HeldOut, held_out
 from models.evaluation.predictions import Predictions, predict
-from models.item_ranking import Asked, items_left_out
+from models.item_ranking import Asked, inquire
 from models.known import NOTHING_KNOWN, Known, UserFeatures
 from models.live_session import LiveSession, cut
 from models.questions import next_item, rest_of_session
@@ -87,4 +87,6 @@ def test_nothing_is_asked_that_may_not_be_answered(fitted: Fitted) -> None:
         *zip(rest.last[rest.prefix], rest.item, strict=True),
     ]
     for last, item in wanted:
-        assert store.code(log.item_ids[item]) not in items_left_out(session_at(fitted, last), store, None)
+        assert (
+            store.code(log.item_ids[item]) not in inquire(Asked(), session_at(fitted, last), store, NOTHING_KNOWN, []).left_out
+        )

@@ -269,7 +269,7 @@ def test_every_assessment_comes_out_the_same_from_the_log(visited: tuple[Shop, l
             Remembered(), row["user_id"], last_item(session), bool(session.item_ids), row["decided_at_us"]
         )
         again = assess(session, models, known, None, row["decided_at_us"])
-        assert engagement.on_wire(again, models, visit.engaged.signal) == visit.engaged
+        assert engagement.on_wire(again, models, visit.engaged.signal) == msgspec.structs.replace(visit.engaged, user=None)
         assert again.outlook is not None
         assert list(visit.engaged.next_action.short_term) == list(NEXT_ACTIONS)
 

@@ -1,5 +1,5 @@
+from collections.abc import Collection
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,11 @@ class Store:
     def __init__(self, row: dict[str, Any], at_s: int = NOW_US // 10**6) -> None:
         self.row, self.at_s, self.n_asked, self.fails = row, at_s, 0, False
 
-    def get_online_features(self, features: list[str], entity_rows: list[dict[str, str]]) -> Any:
+    def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
         self.n_asked += 1
         if self.fails:
             raise ConnectionRefusedError("nobody home")
-        names = [ref.partition(":")[2] for ref in features]
-        columns = {n: [self.row.get(n)] for n in names} | {f"{n}__ts": [self.at_s] for n in names}
-        return SimpleNamespace(to_dict=lambda include_event_timestamps: columns)
+        return {name: self.row[name] for name in names if name in self.row}, self.at_s
 
 
 def reader(store: Store, clock: Any = lambda: 0.0) -> FeastFeatures:
@@ -53,7 +51,7 @@ def test_what_is_too_old_or_absent_is_as_good_as_nothing() -> None:
     items = {USER_RECENT_ITEMS: ["b", "a"], RECENT_ITEMS_AT: NOW_US - 5}
     assert reader(Store(items)).recent_items("u", NOW_US) == (["b", "a"], NOW_US - 5)
     assert reader(Store(items | {RECENT_ITEMS_AT: NOW_US - 2 * DAY_US})).recent_items("u", NOW_US) is None
-    assert reader(Store({USER_RECENT_ITEMS: None})).recent_items("u", NOW_US) is None
+    assert reader(Store({USER_RECENT_ITEMS: []})).recent_items("u", NOW_US) is None
     old_item = dict.fromkeys(ITEM_FEATURES, 1.0)
     assert reader(Store(old_item, at_s=NOW_US // 10**6 - 90_000)).item("i", NOW_US) is None
 
