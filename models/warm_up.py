@@ -19,15 +19,21 @@ from models.associations import model as associations
 from models.associations.goals import Told
 from models.events.encode import EVENT_DTYPE
 from models.features import items, sessions, users
+from models.goal_prior import HEURISTIC_GOALS
 from models.inference import labels
 from models.inference.examples import Log
+from models.item_ranking import Asked, inquire, weigh
+from models.known import NOTHING_KNOWN
 from models.learners.tree_walk import SingleRow, Trees
+from models.live_session import LiveSession
 from models.model_set import ModelSet
 from models.questions.later import Later
 from models.ranker import model as ranker
 from models.schema import N_EVENT_TYPES, N_INTENTS
+from models.statistics import calibration
 from models.tuning import goal_fit
 from models.tuning import learning as weight_learning
+from models.weights.contextual import tilt
 
 
 def _leaf(threshold: type[np.floating]) -> Trees:
@@ -55,6 +61,11 @@ def rehearse_folds() -> None:
     goals = goal_weights.goal_weights(*(np.zeros(shape) for shape in goal_weights.SHAPES))
     scale = goal_weights.scale_of(goals, goal_weights.one_goal("view"), np.full(N_INTENTS, 1 / N_INTENTS))
     association_goals.explain(store, association_goals.recommend(store, Told(*query), scale, weights, 2), Told(*query), scale)
+    session, p_intent = LiveSession(events, ["a", "b"], []), np.full(N_INTENTS, 1 / N_INTENTS)
+    inquire(Asked(), session, store, NOTHING_KNOWN, [])
+    weigh(HEURISTIC_GOALS, None, events, p_intent, 0)
+    tilt(np.ones(N_EVENT_TYPES), goals, goal_weights.one_goal("view"), p_intent)
+    calibration.apply(calibration.identity(N_INTENTS), p_intent)
     live_associations.rehearse()
     SingleRow(_leaf(np.float64), 1, 1)(np.zeros(1))
 
