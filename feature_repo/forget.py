@@ -105,7 +105,7 @@ def _without(
         with pq.ParquetFile(path, read_dictionary=[column]) as keys:  # a key stands in many rows
             identity, hits = path.stat(), {}
             for group in range(keys.num_row_groups):
-                if found := _counted(keys.read_row_group(group, columns=[column])[column], users):
+                if found := _rows_by_key(keys.read_row_group(group, columns=[column])[column], users):
                     hits[group] = found
         if not hits:
             return Counter()
@@ -116,7 +116,7 @@ def _without(
         ):
             for group in range(source.num_row_groups):
                 rows = source.read_row_group(group)
-                writer.write_table(_kept(rows, column, users) if group in hits else rows)
+                writer.write_table(_kept(rows, column, hits[group]) if group in hits else rows)
     except FileNotFoundError:  # replaced by other files meanwhile
         return None
     with swapping():
@@ -124,7 +124,11 @@ def _without(
             draft.unlink()
             return None
         draft.replace(path)
-    return sum(hits.values(), Counter())
+    gone: Counter[str] = Counter()
+    for found in hits.values():
+        for user, n in found.values():
+            gone[user] += n
+    return gone
 
 
 def _owners(keys: Any) -> Any:
@@ -135,21 +139,20 @@ def _owners(keys: Any) -> Any:
     return pc.if_else(pc.is_valid(found), found, keys)
 
 
-def _counted(keys: Any, users: Collection[str]) -> Counter[str]:
+def _rows_by_key(keys: Any, users: Collection[str]) -> dict[str, tuple[str, int]]:
+    """Keys of users, each with its user and its number of rows."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     counted = pc.value_counts(keys)
-    owners = _owners(counted.field("values").cast(pa.string()))
-    rows = pa.table({"user": owners, "n": counted.field("counts")})
-    found: Counter[str] = Counter()
-    for row in rows.filter(pc.is_in(rows["user"], value_set=pa.array(list(users), pa.string()))).to_pylist():
-        found[row["user"]] += row["n"]
-    return found
+    texts = counted.field("values").cast(pa.string())
+    rows = pa.table({"key": texts, "user": _owners(texts), "n": counted.field("counts")})
+    found = rows.filter(pc.is_in(rows["user"], value_set=pa.array(list(users), pa.string()))).to_pylist()
+    return {row["key"]: (row["user"], row["n"]) for row in found}
 
 
-def _kept(rows: Any, column: str, users: Collection[str]) -> Any:
+def _kept(rows: Any, column: str, gone: Collection[str]) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return rows.filter(pc.invert(pc.is_in(_owners(rows[column]), value_set=pa.array(list(users), pa.string()))))
+    return rows.filter(pc.invert(pc.is_in(rows[column], value_set=pa.array(list(gone), rows[column].type))))

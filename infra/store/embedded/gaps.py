@@ -27,7 +27,8 @@ from infra.store.embedded.migrate import immediate
 POINTERS_AT: Final = {2: 12, 5: 12, 10: 8, 13: 8}  # first byte of a table's or index's page to where its pointers begin
 HEAD: Final = struct.Struct(">BHHH")  # kind, first freed room, rows, where the rows begin
 MOST_PAGES: Final = 2 * 2**24 - 1  # in a larger file, 137 GB, other pages may begin with such a byte
-LOG_HEAD, FRAME_HEAD = 32, 24  # bytes of the write-ahead log, and of each page in it
+LOG_HEAD, SALT_AT = 32, 16  # bytes of the write-ahead log before its frames, and where in them its salt is
+FRAME: Final = struct.Struct(">II8s")  # page, pages of the file where a transaction ends, salt; 8 bytes follow
 PAGES_A_READ: Final = 256
 MOST_BYTES: Final = 65_536  # of a write, each of which may have to wait for another thread; SQLite takes less than 128 KiB
 HOLD_S: Final = 0.05  # for so long a transaction keeps others from writing
@@ -80,9 +81,9 @@ def clear_gaps(path: Path, busy_ms: int, empty_log: Callable[[], bool]) -> bool:
             raise ValueError(f"{path.name} vacuums itself, so no gap can be cleared; mend: PRAGMA auto_vacuum = NONE; VACUUM")
         connection.pragma("synchronous", "NORMAL")  # a change of the counter that is lost takes no row with it
         size, n_pages = int(connection.pragma("page_size")), int(connection.pragma("page_count"))
-        left = list(_unclean(connection, size, min(n_pages, MOST_PAGES)))
+        left, log = list(_unclean(connection, size, min(n_pages, MOST_PAGES))), _Log(connection, path, size)
         for _ in range(TRIES):
-            left = _waiting(connection, file, path, size, left)
+            left = _waiting(connection, file, log, size, left)
             if not left or not empty_log():
                 break
         file.xSync(apsw.SQLITE_SYNC_NORMAL)
@@ -102,13 +103,13 @@ def _unclean(connection: apsw.Connection, size: int, n_pages: int) -> Iterator[i
                 yield first + nth
 
 
-def _waiting(connection: apsw.Connection, file: apsw.VFSFile, path: Path, size: int, pages: Sequence[int]) -> list[int]:
+def _waiting(connection: apsw.Connection, file: apsw.VFSFile, log: "_Log", size: int, pages: Sequence[int]) -> list[int]:
     """Clear the gaps of pages; those that must wait until the write-ahead log is in the file."""
     waiting, left = list[int](), (list(some) for _, some in groupby(pages, lambda page: page // PAGES_A_READ))
     near = next(left, None)
     while near is not None:
         with immediate(connection):
-            until, in_log = time.monotonic() + HOLD_S, _in_log(connection, path, size)
+            until, in_log = time.monotonic() + HOLD_S, log.pages()
             while near is not None and time.monotonic() < until:
                 waiting += [page for page in near if page in in_log]
                 for some in _together([page for page in near if page not in in_log], in_log, MOST_BYTES // size):
@@ -158,9 +159,30 @@ def _opened(path: Path) -> Iterator[apsw.VFSFile]:
         file.xClose()
 
 
-def _in_log(connection: apsw.Connection, path: Path, size: int) -> set[int]:
-    """Numbers of the pages of which the write-ahead log has a version, or had one that was brought into the file since."""
-    log = path.with_name(f"{path.name}-wal")
-    n_frames = max(log.stat().st_size - LOG_HEAD, 0) // (FRAME_HEAD + size)
-    at = (LOG_HEAD + nth * (FRAME_HEAD + size) for nth in range(n_frames))
-    return {int.from_bytes(connection.read("main", LOG, offset, 4)[1]) - 1 for offset in at}
+class _Log:
+    """Pages of which the write-ahead log has a version; asked again, it reads on from the last transaction that it saw.
+
+    Ask only while nobody else can write. What lies behind the log's own frames, of before it began anew, counts for nothing.
+    """
+
+    def __init__(self, connection: apsw.Connection, path: Path, size: int) -> None:
+        self._connection, self._path, self._frame = connection, path.with_name(f"{path.name}-wal"), FRAME.size + 8 + size
+        self._salt, self._n, self._pages = b"", 0, set[int]()
+
+    def pages(self) -> Collection[int]:
+        """Numbers of the pages, from 0."""
+        salt = self._connection.read("main", LOG, SALT_AT, 8)[1]
+        if salt != self._salt:
+            self._salt, self._n, self._pages = salt, 0, set()
+        n_frames = max(self._path.stat().st_size - LOG_HEAD, 0) // self._frame
+        for first in range(self._n, n_frames, PAGES_A_READ):
+            n = min(PAGES_A_READ, n_frames - first)
+            _, frames = self._connection.read("main", LOG, LOG_HEAD + first * self._frame, n * self._frame)
+            for nth in range(n):
+                page, n_pages, its_salt = FRAME.unpack_from(frames, nth * self._frame)
+                if its_salt != salt:
+                    return self._pages
+                self._pages.add(page - 1)
+                if n_pages:  # the last frame of a transaction
+                    self._n = first + nth + 1
+        return self._pages

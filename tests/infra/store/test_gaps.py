@@ -12,9 +12,11 @@ import pytest
 from infra import layout
 from infra.store.embedded import gaps
 from infra.store.embedded.connection import connect
+from infra.store.embedded.migrate import immediate
 from infra.store.engines import open_store
 from infra.store.protocol import Store, Transaction
 
+CHANGE = "UPDATE tried SET filler = filler || 'w' WHERE visitor = ?"
 EVERY_ROW = "SELECT * FROM tried ORDER BY visitor"
 VISITORS = [f"{nth:x}-{np.random.default_rng(nth).bytes(12).hex()}" for nth in range(1_500)]
 GONE = VISITORS[::2]
@@ -105,3 +107,31 @@ def test_a_database_that_vacuums_itself_has_pages_of_another_kind_and_is_left_al
         connection.execute("CREATE TABLE t (x)")
     with pytest.raises(ValueError, match="auto_vacuum = NONE"):
         gaps.clear_gaps(tmp_path / "other.db", 0, lambda: True)
+
+
+def test_the_log_is_read_on_from_the_last_transaction_and_anew_when_it_began_anew(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / layout.STORE
+    with closing(apsw.Connection(str(path))) as connection:
+        size = int(connection.pragma("page_size"))
+        kept = gaps._Log(connection, path, size)
+
+        def pages(log: gaps._Log) -> set[int]:
+            with immediate(connection):
+                return set(log.pages())
+
+        def change(n_rows: int) -> None:
+            some = tuple(VISITORS[1 : 2 * n_rows : 2])
+            store.write(lambda transaction: [transaction.execute(CHANGE, (visitor,)) for visitor in some])
+
+        assert pages(kept) == set()
+        for n_rows in (1, 40):
+            change(n_rows)
+            assert pages(kept) == pages(gaps._Log(connection, path, size)) == in_log(path, size) != set()
+        assert store.scrub()
+        change(1)
+        assert pages(kept) == in_log(path, size)
+
+
+def in_log(path: Path, size: int) -> set[int]:
+    raw = path.with_name(f"{path.name}-wal").read_bytes()[32:]
+    return {int.from_bytes(raw[at : at + 4]) - 1 for at in range(0, len(raw), size + 24)}
