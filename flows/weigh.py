@@ -60,7 +60,7 @@ def sequences(home: Path, at_most: int = 20) -> dict[str, Any]:
         If the log is empty.
     """
     log = _log(home)
-    chain = markov.estimate(log.events["event_type"], log.starts)
+    chain = markov.learned(log.events["event_type"], log.starts)
     return sequence_report.table(chain, int(log.starts.sum()), np.random.default_rng(SEED), at_most)
 
 

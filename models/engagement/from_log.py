@@ -39,5 +39,5 @@ def learn(earlier: Log, rows: Rows, clock_us: int, params: EngagementParams = PA
     clock_us
         Up to when outcomes are known while action weights are learned: the beginning of the later sessions.
     """
-    chain = markov.estimate(earlier.events["event_type"], earlier.starts)
+    chain = markov.learned(earlier.events["event_type"], earlier.starts)
     return engagement_model.fit(chain, rows, weights_of(earlier, clock_us), params)

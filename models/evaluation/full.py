@@ -54,7 +54,7 @@ def tables(models: ModelSet, log: Log, found: Examples, split: Split, seed: int)
 def action_tables(log: Log, seed: int) -> dict[str, Any]:
     """Action tables of the whole log: worth of each action with its posterior interval, and what sequences lead to."""
     known = actions_from_log.posterior_of(log, int(log.events["occurred_at_us"].max()))
-    chain = markov.estimate(log.events["event_type"], log.starts)
+    chain = markov.learned(log.events["event_type"], log.starts)
     return {
         "horizon_s": known.params.horizon_s,
         "weights": [asdict(row) for row in action_weight_report.table(known)],

@@ -15,13 +15,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from models.arrays import Codes, Flags, Floats
+from models.arrays import Codes, Flags, Floats, Ints
 from models.schema import EVENT_TYPES, N_EVENT_TYPES, EventType
 
 START: Final = N_EVENT_TYPES  # "the action before" of a session's first one
 LEAVE: Final = N_EVENT_TYPES  # what follows a session's last action
 BUY: Final = int(EventType.PURCHASE)
 SMOOTHING: Final = 20.0  # observations with which a rare state leans on the coarser one
+CHOICES: Final = (2.0, 20.0, 200.0, 2_000.0, 1e6)  # of it, to choose among; the last leaves the first order alone
 
 
 class Chain(NamedTuple):
@@ -38,15 +39,56 @@ class Chain(NamedTuple):
         Transitions seen from each action, shape (n_event_types + 1,).
     n_pairs
         The same by the action before, shape (n_event_types + 1, n_event_types).
+    leaning
+        Observations with which a pair leans on its last action.
     """
 
     first: Floats
     second: Floats
     n: Floats
     n_pairs: Floats
+    leaning: float = SMOOTHING
 
 
-def estimate(types: Codes, starts: Flags, smoothing: float = SMOOTHING) -> Chain:
+def learned(types: Codes, starts: Flags, choices: tuple[float, ...] = CHOICES) -> Chain:
+    """Chain whose pairs lean on their last action as far as sessions that did not teach are likeliest under it, half by half.
+
+    So the action before counts as far as it tells more than the last one alone does; else as `estimate`.
+
+    Parameters
+    ----------
+    choices
+        Rising; of equal ones the coarser.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> learned(rng.integers(0, 5, 4000), rng.random(4000) < 0.1).leaning >= 2000  # drawn without memory
+    True
+    """
+    odd = np.cumsum(starts) % 2 == 1
+    if not len(types) or odd.all():
+        return estimate(types, starts)
+    told = {one: sum(_log_likelihood(types, starts, half, one) for half in (odd, ~odd)) for one in choices}
+    return estimate(types, starts, leaning=max(reversed(choices), key=lambda one: told[one]))
+
+
+def _log_likelihood(types: Codes, starts: Flags, teach: Flags, leaning: float) -> float:
+    """Log-likelihood of the sessions that do not teach, under the chain of those that do."""
+    chain = estimate(types[teach], starts[teach], leaning=leaning)
+    return float(np.log(chain.second[_steps(types[~teach], starts[~teach])]).sum())
+
+
+def _steps(types: Codes, starts: Flags) -> tuple[Ints, Ints, Ints]:
+    """Action before, action, and what follows it, of each event, shape (n_events,) each."""
+    now = types.astype(np.int64)
+    before, after = np.full(len(now), START), np.full(len(now), LEAVE)
+    before[1:] = np.where(starts[1:], START, now[:-1])
+    after[:-1] = np.where(starts[1:], LEAVE, now[1:])
+    return before, now, after
+
+
+def estimate(types: Codes, starts: Flags, smoothing: float = SMOOTHING, leaning: float | None = None) -> Chain:
     """Count what followed what, within sessions.
 
     Parameters
@@ -56,7 +98,9 @@ def estimate(types: Codes, starts: Flags, smoothing: float = SMOOTHING) -> Chain
     starts
         First event of each session, shape (n_events,).
     smoothing
-        In observations, > 0.
+        In observations, > 0: with which a rare action leans on the mean of all.
+    leaning
+        The same of a rare pair on its last action; as `smoothing` if None.
 
     Raises
     ------
@@ -71,10 +115,7 @@ def estimate(types: Codes, starts: Flags, smoothing: float = SMOOTHING) -> Chain
     """
     if len(types) != len(starts):
         raise ValueError(f"expected one start flag for each of {len(types)} events, got {len(starts)}")
-    now = types.astype(np.int64)
-    before, after = np.full(len(now), START), np.full(len(now), LEAVE)
-    before[1:] = np.where(starts[1:], START, now[:-1])
-    after[:-1] = np.where(starts[1:], LEAVE, now[1:])
+    before, now, after = _steps(types, starts)
     triples = np.zeros((N_EVENT_TYPES + 1, N_EVENT_TYPES, N_EVENT_TYPES + 1))
     np.add.at(triples, (before, now, after), 1.0)
     first = np.zeros((N_EVENT_TYPES + 1, N_EVENT_TYPES + 1))
@@ -83,7 +124,8 @@ def estimate(types: Codes, starts: Flags, smoothing: float = SMOOTHING) -> Chain
     every = first.sum(axis=0) + 1.0
     n = first.sum(axis=1)
     first = _leaning(first, every / every.sum(), smoothing)
-    return Chain(first, _leaning(triples, first[:START], smoothing), n, triples.sum(axis=2))
+    leaning = smoothing if leaning is None else leaning
+    return Chain(first, _leaning(triples, first[:START], leaning), n, triples.sum(axis=2), leaning)
 
 
 def _leaning(counts: Floats, on: Floats, smoothing: float) -> Floats:

@@ -20,14 +20,16 @@ PRECISE: Final = 1e-7  # change of a probability below which its iteration ends
 
 
 def drawn(chain: Chain, rng: np.random.Generator) -> Chain:
-    """One chain of the posterior of a chain that was estimated with the usual smoothing."""
+    """One chain of the posterior of a chain."""
 
-    def rows(p: Floats, n: Floats) -> Floats:
+    def rows(counts: Floats) -> Floats:
         # A Dirichlet draw; what is nearly impossible would underflow to a row of zeros.
-        found = rng.gamma(np.maximum(p * (n + markov.SMOOTHING)[..., None], 1e-9)) + 1e-300
+        found = rng.gamma(np.maximum(counts, 1e-9)) + 1e-300
         return np.asarray(found / found.sum(axis=-1, keepdims=True))
 
-    return chain._replace(first=rows(chain.first, chain.n), second=rows(chain.second, chain.n_pairs))
+    first = rows(chain.first * (chain.n + markov.SMOOTHING)[:, None])
+    leaned = chain.leaning * (first - chain.first)[: markov.START]  # pairs lean on what was drawn for their last action
+    return chain._replace(first=first, second=rows(chain.second * (chain.n_pairs + chain.leaning)[..., None] + leaned))
 
 
 def table(chain: Chain, n_sessions: int, rng: np.random.Generator, at_most: int = 20) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def table(chain: Chain, n_sessions: int, rng: np.random.Generator, at_most: int 
 
     Returns
     -------
-    ``{"n_sessions", "p_purchase", "actions": [...], "pairs": [...]}``, JSON-able; ``low`` and ``high`` are of the
+    ``{"n_sessions", "p_purchase", "leaning", "actions": [...], "pairs": [...]}``, JSON-able; ``low`` and ``high`` are of the
     removal effect and of the lift.
     """
     p, effects, visits = markov.p_purchase(chain), markov.removal_effects(chain), markov.fundamental(chain)[markov.START]
@@ -73,7 +75,13 @@ def table(chain: Chain, n_sessions: int, rng: np.random.Generator, at_most: int 
         }
         for one in markov.strongest(chain, at_most)
     ]
-    return {"n_sessions": n_sessions, "p_purchase": round(float(p[markov.START]), 4), "actions": actions, "pairs": pairs}
+    return {
+        "n_sessions": n_sessions,
+        "p_purchase": round(float(p[markov.START]), 4),
+        "leaning": chain.leaning,
+        "actions": actions,
+        "pairs": pairs,
+    }
 
 
 def lifts_of(chains: Sequence[Chain]) -> Floats:

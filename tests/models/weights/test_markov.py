@@ -54,3 +54,15 @@ def test_an_empty_log_is_a_chain_too_and_wrong_shapes_are_refused():
     assert np.isfinite(markov.removal_effects(chain)).all()
     with pytest.raises(ValueError, match="one start flag for each of 2"):
         markov.estimate(np.zeros(2, int), np.zeros(1, bool))
+
+
+@pytest.mark.parametrize(("remembers", "least", "most"), [(True, 0.0, 200.0), (False, 2_000.0, 1e6)])
+def test_pairs_lean_on_their_last_action_unless_the_one_before_matters(remembers: bool, least: float, most: float) -> None:
+    rng = np.random.default_rng(1)
+    types = rng.integers(0, 4, 6_000)
+    starts = rng.random(6_000) < 0.1
+    if remembers:  # every third action is the one before the last again
+        for k in range(2, 6_000):
+            if not starts[k] and not starts[k - 1] and rng.random() < 0.6:
+                types[k] = types[k - 2]
+    assert least <= markov.learned(types, starts).leaning <= most
