@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: run test slow torture conformance attack soak setup lint bench lock beacon clean
+.PHONY: run test slow browsers torture conformance attack soak setup lint bench lock beacon clean
 
 run: setup
 	$(BIN)/attune up $(ARGS)
@@ -41,6 +41,10 @@ slow: setup
 # The slow lane: kill -9 of service and worker, hundreds of times.
 torture: setup
 	ATTUNE_TEST_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/services/test_torture.py
+
+# In browsers, all there is: shop, console and beacon, at every size and in both lights, with kills. Chromium must be there.
+browsers: setup
+	ATTUNE_TEST_SLOW=1 ATTUNE_TEST_BROWSERS=required $(BIN)/python -m pytest tests/services/browser tests/services/beacon $(ARGS)
 
 # The slow lane, too: thousands of requests made up by schemathesis, each answer held against /openapi.json.
 conformance: setup

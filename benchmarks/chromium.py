@@ -20,7 +20,7 @@ FLAGS: Final = (
     "--window-size=1280,800 about:blank"
 )
 INSTALL: Final = "no Chromium here; to have it: apt-get install chromium"
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 30.0
 
 
 def command() -> str | None:

@@ -57,7 +57,7 @@ def build(partner: Partner, about: Settings, hosts: list[str]) -> tuple[Starlett
     routes.append(Mount("/static", StaticFiles(directory=HERE / "static")))
     policy = POLICY.format(attune=about["attune"])
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(Headers, policy=policy)]
-    return Starlette(routes=routes, middleware=middleware), pages
+    return Starlette(routes=routes, middleware=middleware, exception_handlers={404: pages.missing}), pages
 
 
 def serve(

@@ -230,6 +230,10 @@ class Pages:
         )
         return self._kept(HTMLResponse(text, status, {"Cache-Control": "no-cache"}), cookie)
 
+    async def missing(self, request: Request, error: Exception) -> Response:
+        """Answer for an address that leads nowhere."""
+        return self._nothing(request)
+
     def _nothing(self, request: Request) -> Response:
         return self._page(request, "nothing.html.j2", 404)
 

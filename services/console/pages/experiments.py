@@ -68,7 +68,9 @@ def view(sources: Sources, ask: Ask) -> Page:
     )
     blocks: list[Block] = [_split(told), *_measures(told), *_path(told), _power(told), facts, read]
     ratio = told["sample_ratio"]
-    state = BAD if ratio and not ratio["passed"] else FAIR if told["status"] == told["verdict"] else GOOD
+    worse = any(isinstance(cell, State) and cell.kind == FAIR for row in _measures(told)[1].rows for cell in row)
+    won = any(isinstance(cell, State) and cell.kind == GOOD for row in _measures(told)[0].rows for cell in row)
+    state = BAD if ratio and not ratio["passed"] else FAIR if worse else GOOD if won else NONE
     return Page("Experiments", told["sentence"], blocks, state, False, sources.now_us())
 
 
@@ -97,8 +99,8 @@ def _split(told: Mapping[str, Any]) -> Table:
     )
 
 
-def _measures(told: Mapping[str, Any]) -> list[Block]:
-    found: list[Block] = []
+def _measures(told: Mapping[str, Any]) -> list[Table]:
+    found: list[Table] = []
     for key, title in (("metrics", "Outcomes"), ("guardrails", "Guardrails")):
         rows: list[list[Cell]] = []
         for name, one in (told[key] or {}).items():
