@@ -182,6 +182,33 @@ def signals_uplift(
         typer.echo("\n".join(uplift.text(one) for one in found) or "no signals yet")
 
 
+@signals_app.command("simulate")
+def signals_simulate(
+    policy: Annotated[Path, typer.Option(help="The policy, as PUT /v1/signals/policy takes it.", exists=True, dir_okay=False)],
+    partner: Annotated[str, typer.Option(help="Whose days.")] = "local",
+    days: Annotated[float, typer.Option(min=0.01, max=90, help="Before the newest event.")] = 7.0,
+    as_json: Json = False,
+) -> None:
+    """Rehearse a policy on a partner's last days: what it would have sent, to whom, when, and at what cost. Nothing is set."""
+    from infra.settings import Settings
+    from services.rehearsals import of_home
+    from services.serving.model_watch import ChampionWatcher
+    from services.signals import rehearsal
+    from services.signals.policies import DECODER, contradiction, to_policy
+
+    try:
+        body = DECODER.decode(policy.read_bytes())
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{policy.name} is no policy: {error}") from None
+    if wrong := contradiction(body):
+        raise typer.BadParameter(f"{policy.name}{wrong.pointer}: {wrong.reason}")
+    settings = Settings(home=_home())
+    champions = ChampionWatcher(settings.home)
+    champions.refresh()
+    found = of_home(settings, partner, to_policy(body), champions.current(), _now_us(), days=days)
+    typer.echo(msgspec.json.encode(found) if as_json else rehearsal.text(found))
+
+
 @decisions_app.command("replay")
 def decisions_replay(as_json: Json = False) -> None:
     """Take the decisions of the profile bandit once more, as far as its snapshots reach; exit code 1 if one differs."""

@@ -1,5 +1,6 @@
 """``GET`` and ``PUT /v1/signals/policy``: what a partner allows to be sent to its visitors."""
 
+import asyncio
 from datetime import date
 from typing import Final
 
@@ -10,31 +11,45 @@ from infra.store.statements.signals import PUT_POLICY, READ_POLICY
 from services.api.collaborators import Collaborators
 from services.http.calls import Call, Reply
 from services.http.decoding import decode
-from services.http.endpoints import Endpoint, Endpoints, Schemas
-from services.http.idempotency import Writes
-from services.http.openapi_schemas import components
+from services.http.endpoints import Endpoint, Endpoints, Parameter, Schemas
+from services.http.openapi_schemas import components, ref
 from services.http.problems import Refusal
-from services.http.reader import Reader
-from services.signals.policies import DECODER, DEFAULT_BODY, PolicyBody, contradiction
+from services.rehearsals import of_home
+from services.signals.policies import DECODER, DEFAULT_BODY, PolicyBody, contradiction, to_policy
+from services.signals.rehearsal import RehearsalAnswer
 
 BODY_LIMIT: Final = 256 * 1024
+MOST_MOMENTS: Final = 4_000  # of a dry run: the service gives no answer more than five seconds
+WITHIN_S: Final = 2.0
+DRY_RUN: Final = Parameter(
+    "dry_run",
+    {"type": "boolean", "default": False},
+    "Set nothing, and say what the policy would have done to the newest of your days.",
+)
 
 
 class PolicyHandler:
     """Handler of the policy."""
 
-    def __init__(self, reader: Reader, writes: Writes) -> None:
-        self._reader = reader
-        self._writes = writes
+    def __init__(self, shared: Collaborators) -> None:
+        self._shared = shared
+        self._reader = shared.reader
+        self._writes = shared.writes
+        self._is_rehearsing = False
 
     async def show(self, call: Call) -> PolicyBody:
         """``GET /v1/signals/policy``."""
         kept = self._reader.rows(READ_POLICY, (call.partner,))
         return DECODER.decode(kept[0][0]) if kept else DEFAULT_BODY
 
-    async def put(self, call: Call) -> Reply:
-        """``PUT /v1/signals/policy``."""
+    async def put(self, call: Call) -> Reply | RehearsalAnswer:
+        """``PUT /v1/signals/policy``; with ``dry_run=true`` nothing is set, and the answer says what it would have done."""
+        asked = call.query.get("dry_run", "false")
+        if asked not in ("true", "false"):
+            raise Refusal(422, "dry_run must be true or false", "?dry_run")
         policy = decoded(call.body)
+        if asked == "true":
+            return await self._rehearsed(call, policy)
         text = msgspec.json.encode(policy).decode()
 
         def work(transaction: Transaction) -> PolicyBody:
@@ -42,6 +57,25 @@ class PolicyHandler:
             return policy
 
         return await self._writes.write(call, work)
+
+    async def _rehearsed(self, call: Call, policy: PolicyBody) -> RehearsalAnswer:
+        """One at a time: it takes a thread for seconds.
+
+        Raises
+        ------
+        Refusal
+            429 while another is under way.
+        """
+        if self._is_rehearsing:
+            raise Refusal(429, "another dry run is under way; send the request again", headers=((b"retry-after", b"4"),))
+        self._is_rehearsing = True
+        try:
+            return await asyncio.to_thread(
+                of_home, self._shared.settings, call.partner, to_policy(policy), self._shared.champions.current(),
+                call.received_at_us, MOST_MOMENTS, WITHIN_S,
+            )  # fmt: skip
+        finally:
+            self._is_rehearsing = False
 
 
 def decoded(body: bytes) -> PolicyBody:
@@ -74,18 +108,23 @@ def schemas(today: date) -> Schemas:
         "workflows": unless_empty("workflows", {"maxItems": 0}, "start_workflow"),
         "discount_budget": unless_empty("discount_budget", no_limits, "offer_discount"),
     }
-    return found | {"PolicyBody": found["PolicyBody"] | {"dependentSchemas": depending}}
+    answer = {
+        "anyOf": [ref("PolicyBody"), ref("RehearsalAnswer")],
+        "description": "The policy as it is set; of a dry run, this.",
+    }
+    policy = found["PolicyBody"] | {"dependentSchemas": depending}
+    return found | components(RehearsalAnswer) | {"PolicyBody": policy, "PolicyAnswer": answer}
 
 
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoints of the policy."""
-    handler, scope = PolicyHandler(shared.reader, shared.writes), "signals:manage"
+    handler, scope = PolicyHandler(shared), "signals:manage"
     return {
         ("GET", "/v1/signals/policy"): Endpoint(
             handler.show, scope, "policy", "What may be sent to visitors, and when", answer=PolicyBody
         ),
         ("PUT", "/v1/signals/policy"): Endpoint(
             handler.put, scope, "put_policy", "Set what may be sent to visitors, and when", request=PolicyBody,
-            answer=PolicyBody, example={"max_per_day": 2}, limit=BODY_LIMIT, schemas=schemas,
+            answer="PolicyAnswer", example={"max_per_day": 2}, limit=BODY_LIMIT, schemas=schemas, query=(DRY_RUN,),
         ),
     }  # fmt: skip

@@ -43,7 +43,7 @@ def told_of_unknown(endpoint: Endpoint) -> Endpoint:
     """The same endpoint, whose answer tells of unknown fields; another one where its answer has no place for that."""
     answer, request = endpoint.answer, endpoint.request
     if (
-        answer is None
+        isinstance(answer, str | None)
         or isinstance(request, str | None)
         or "degraded" not in {field.name for field in msgspec.structs.fields(answer)}
     ):

@@ -64,7 +64,7 @@ class Endpoint:
     name: str
     summary: str
     request: type | str | None = None
-    answer: type | None = None
+    answer: type | str | None = None
     example: dict[str, Any] | None = None
     status: int = 200
     limit: int = 0

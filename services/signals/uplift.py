@@ -10,7 +10,9 @@ import numpy as np
 
 from infra.store.engines import open_store
 from infra.store.protocol import Read
+from infra.store.statements.rehearsals import FIRST_SCORE_HELD, FIRST_SCORE_SENT
 from infra.store.statements.signals import DISCOUNTS_OF, FIRST_HELD_OUT, FIRST_SENT, PURCHASES_OF, SIGNAL_PARTNERS
+from models.engagement.threshold_value import Suggestion, suggest
 from models.experiments.uplift import Money, UpliftParams, Users, readout
 from models.schema import SIGNAL_TYPES
 from services.signals.policies import PolicyBook
@@ -63,6 +65,20 @@ def of_partner(read: Read, partner: str, since_us: int, params: UpliftParams) ->
     share = PolicyBook().of(partner, read).holdout_share
     measured = readout(users, money(PURCHASES_OF), money(DISCOUNTS_OF), share, params)
     return {"partner": partner, **measured, "switched": len(switched)}
+
+
+def suggested(read: Read, partner: str, kind: str, params: UpliftParams) -> Suggestion:
+    """From which score on a kind of signal pays, by what users paid within the window behind the first that was called for."""
+    groups = [(held, read(statement, (partner, kind))) for held, statement in ((0, FIRST_SCORE_SENT), (1, FIRST_SCORE_HELD))]
+    rows = [(user, score, at_us, held) for held, group in groups for user, score, at_us in group]
+    begun = {user: (place, at_us) for place, (user, _, at_us, _) in enumerate(rows)}
+    paid, promised = (_money(read, partner, begun, params.window_us, of) for of in (PURCHASES_OF, DISCOUNTS_OF))
+    money, cost = (
+        np.bincount(one.user, weights=one.amount, minlength=len(rows)).astype(np.float64) for one in (paid, promised)
+    )
+    score, held = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 3))
+    share = PolicyBook().of(partner, read).holdout_share
+    return suggest(score, money - np.minimum(cost, money), held > 0, share, np.random.default_rng(0))
 
 
 def _money(read: Read, partner: str, begun: dict[str, tuple[int, int]], window_us: int, statement: str) -> Money:

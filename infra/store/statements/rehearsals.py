@@ -1,0 +1,18 @@
+"""Statements of rehearsals: what a policy would have done in a partner's last days."""
+
+from typing import Final
+
+NEWEST_INSTANT: Final = "SELECT max(occurred_at_us) FROM events WHERE partner = ? AND occurred_at_us <= ?"
+# Visitors of a partner and their numbers of events within a span, by pseudonym, which is as good as chance:
+# (partner, since_us, until_us).
+VISITORS_WITHIN: Final = (
+    "SELECT user_id, count(*) FROM events WHERE partner = ? AND occurred_at_us >= ? AND occurred_at_us <= ? "
+    "GROUP BY user_id ORDER BY user_id"
+)
+# Score of each user's first signal of a kind, sent or held back: (partner, type).
+FIRST_SCORE_SENT: Final = (
+    "SELECT user_id, score, min(created_at_us) FROM signals WHERE partner = ? AND type = ? GROUP BY user_id"
+)
+FIRST_SCORE_HELD: Final = (
+    "SELECT user_id, score, min(created_at_us) FROM holdout WHERE partner = ? AND type = ? GROUP BY user_id"
+)

@@ -1,0 +1,145 @@
+"""A rehearsal says what the worker then does."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from infra import registry
+from infra.settings import Settings
+from infra.store.embedded.connection import connect
+from infra.store.engines import open_store
+from infra.store.statements.signals import PUT_POLICY
+from models.engagement.silence import STEPS_S
+from models.events.encode import encode
+from models.features import users
+from models.features.users import UserState
+from models.known import UserFeatures
+from models.model_set import ModelSet
+from models.simulator.config import ShopConfig
+from models.simulator.simulation import simulate
+from services.serving.features import OnlineSource
+from services.signals.policies import PolicyBody, Thresholds, WorkflowBody, to_policy
+from services.signals.rehearsal import rehearse, text
+from services.signals.shelf import NoCatalogs
+from services.worker.signals import SignalDuty
+from tests.stores import append_events
+
+POLICY = PolicyBody(
+    Thresholds(min_score_product=0.02, min_score_content=0.01, min_p_leave=0.05, n_reading_events_content=1),
+    cool_down_s=300,
+    max_per_day=4,
+    holdout_share=0.2,
+    workflows=[WorkflowBody("browse_help", "n_events >= 6 and score < 0.1 and silence_s < 60")],
+)
+
+
+class Folding:
+    """Online features as a worker keeps them that folds every event in after it was decided about."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, UserState] = {}
+
+    def user(self, user_id: str, now_us: int) -> UserFeatures | None:
+        state = self.states.get(user_id)
+        return None if state is None else UserFeatures(state.features, state.last_event_at_us)
+
+    def item(self, item_id: str, now_us: int) -> None: ...
+
+    def history(self, user_id: str, now_us: int) -> None: ...
+
+    def recent_items(self, user_id: str, now_us: int) -> None: ...
+
+    def follow(self, row: pd.DataFrame) -> None:
+        user = str(row["user_id"].iloc[0])
+        self.states[user] = users.advance(self.states.get(user, users.new_state()), encode(row))
+
+
+class Champions:
+    """Champions that never change."""
+
+    def __init__(self, models: ModelSet) -> None:
+        self._models = models
+
+    def current(self) -> ModelSet:
+        return self._models
+
+    def stop(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def models(crowned: Path) -> ModelSet:
+    found = {name: registry.load_model(crowned, name, 1) for name in ("intent", "next_action", "associations")}
+    return ModelSet(**found, versions=dict.fromkeys(found, 1))
+
+
+@pytest.fixture(scope="module")
+def lived(models: ModelSet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    """A home whose worker followed some visitors from event to event and from silence to silence, and its newest instant."""
+    tmp_path = tmp_path_factory.mktemp("lived")
+    frame = simulate(ShopConfig(n_users=30, n_days=2, n_items=100, n_categories=5, seed=11)).events
+    connect(tmp_path).execute(PUT_POLICY, ("shop", msgspec.json.encode(POLICY).decode(), 1))
+    online, given = Folding(), OnlineSource(Settings(home=tmp_path), Folding())
+    given._online = online  # type: ignore[assignment]
+    worker = SignalDuty(open_store(tmp_path), Champions(models), given, NoCatalogs(), random.Random(0), STEPS_S)
+    connection = connect(tmp_path)
+    for k in range(len(frame)):
+        row, at_us = frame.iloc[k : k + 1], int(frame["occurred_at_us"].iloc[k])
+        while (due := connection.execute("SELECT min(due_at_us) FROM silences").fetchone()[0]) is not None and due < at_us:
+            worker.step(due)
+        append_events(tmp_path, row, "shop", at_us)
+        worker.step(at_us)
+        online.follow(row)
+    yield tmp_path, at_us
+    worker.close()
+
+
+def test_what_is_rehearsed_is_what_the_worker_does(lived: tuple[Path, int], models: ModelSet) -> None:
+    home, until_us = lived
+    with closing(open_store(home)) as store:
+        found = rehearse(store.read, to_policy(POLICY), "shop", models, lambda _: None, NoCatalogs(), until_us)
+    connection = connect(home)
+    sent: Counter[str] = Counter(dict(connection.execute("SELECT type, count(*) FROM signals GROUP BY type")))
+    held: Counter[str] = Counter(dict(connection.execute("SELECT type, count(*) FROM holdout GROUP BY type")))
+    told: Any = {kind: (one.count, one.held_out) for kind, one in found.signals.items()}
+    assert sum(sent.values()) > 50
+    assert len(sent) >= 2
+    for kind, (count, held_out) in told.items():
+        assert abs(count - sent[kind]) <= 0.05 * sent[kind] + 1, (kind, told, sent)
+        assert abs(held_out - held[kind]) <= 0.05 * held[kind] + 1, (kind, told, held)
+    assert found.visitors == found.sampled_visitors
+    assert sum(map(sum, (one.by_hour for one in found.signals.values()))) == pytest.approx(
+        sum(one.count for one in found.signals.values())
+    )
+    assert "nothing was set or sent" in text(found)
+
+
+def test_a_sample_of_the_visitors_stands_for_all(
+    lived: tuple[Path, int], models: ModelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, until_us = lived
+    monkeypatch.setattr("services.signals.rehearsal.USERS_A_READ", 10)
+    with closing(open_store(home)) as store:
+        whole, part = (
+            rehearse(store.read, to_policy(POLICY), "shop", models, lambda _: None, NoCatalogs(), until_us, most=most)
+            for most in (10**6, 100)
+        )
+    assert part.sampled_visitors < part.visitors == whole.visitors
+    counts = np.array([[one.low, whole.signals[kind].count, one.high] for kind, one in part.signals.items() if one.count])
+    assert len(counts)
+    assert (counts[:, 0] <= counts[:, 1] * 1.5).all()
+    assert any("stand for all" in note for note in part.notes)
+
+
+def test_a_partner_without_events_is_told_so(models: ModelSet, tmp_path: Path) -> None:
+    with closing(open_store(tmp_path)) as store:
+        found = rehearse(store.read, to_policy(PolicyBody()), "nobody", models, lambda _: None, NoCatalogs(), 10**15)
+    assert (found.events, found.visitors) == (0, 0)
+    assert {one.count for one in found.signals.values()} == {0}
