@@ -6,15 +6,15 @@ that readers wait for no writer. Everything in it can be materialized again, so 
 it could.
 
 Python's own SQLite may be older than 3.51.3, with which two connections that write or checkpoint a write-ahead log in the same
-moment can damage the file. So whoever writes holds a lock beside it, and whoever only reads opens it for reading.
+moment can damage the file. So whoever writes holds a lock beside it, and whoever only reads opens it for reading
+(`feature_repo.embedded_rows`).
 """
 
 import fcntl
-import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,6 @@ from feast.repo_config import RepoConfig
 from feast.utils import to_naive_utc
 
 Rows = list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
-RowOf = Callable[[bytes, Collection[str] | None], tuple[datetime | None, dict[str, Value] | None]]
 
 _PRAGMAS: Final = ("PRAGMA cache_size = -65536", "PRAGMA synchronous = NORMAL", "PRAGMA busy_timeout = 5000")
 _TABLE: Final = (
@@ -39,42 +38,27 @@ _UPSERT: Final = (
     "ON CONFLICT (entity_key, feature_name) DO UPDATE SET value = excluded.value, "
     "event_ts = excluded.event_ts, created_ts = excluded.created_ts"
 )
-_READ: Final = "SELECT feature_name, value, event_ts + 0 FROM {table} WHERE entity_key = ?"
 
 
 class ClusteredSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
-    """Settings of the store: those of Feast's SQLite store.
-
-    Attributes
-    ----------
-    reads_within_ms
-        For a store that is only read: how long a statement waits for another connection's lock, milliseconds.
-    """
+    """Settings of the store: those of Feast's SQLite store."""
 
     type: str = "feature_repo.online.ClusteredSqliteOnlineStore"  # type: ignore[assignment]  # Feast names its own only
-    reads_within_ms: int | None = None
 
 
 class ClusteredSqliteOnlineStore(SqliteOnlineStore):
     """Features in one SQLite file."""
 
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
-        if self._conn is None:
-            reads_within_ms = config.online_store.reads_within_ms
-            if reads_within_ms is not None:
-                self._conn = _open_for_reading(Path(self._get_db_path(config)), reads_within_ms)
-            else:
-                self._conn = self._open_for_writing(config)
-        connection: sqlite3.Connection = self._conn
+        is_open = self._conn is not None
+        connection: sqlite3.Connection = super()._get_conn(config)
+        if not is_open:
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+            # As it was made, if it is locked or cannot be written.
+            with suppress(sqlite3.OperationalError), self._writing(config):
+                connection.execute("PRAGMA journal_mode = WAL")
         return connection
-
-    def _open_for_writing(self, config: RepoConfig) -> sqlite3.Connection:
-        made: sqlite3.Connection = super()._get_conn(config)
-        for pragma in _PRAGMAS:
-            made.execute(pragma)
-        with suppress(sqlite3.OperationalError), self._writing(config):  # as it was made, if it is locked or cannot be written
-            made.execute("PRAGMA journal_mode = WAL")
-        return made
 
     @contextmanager
     def _writing(self, config: RepoConfig) -> Iterator[None]:
@@ -119,29 +103,6 @@ class ClusteredSqliteOnlineStore(SqliteOnlineStore):
         if progress:
             progress(len(data))
 
-    def online_read(
-        self, config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None = None
-    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Read entities, of each the instant and the features asked for.
-
-        Feast's own way parses the instant of every row and the values that nobody asked for, which costs four times as much.
-        """
-        row, version = self.row_of(config, table), config.entity_key_serialization_version
-        keys = (serialize_entity_key(key, entity_key_serialization_version=version) for key in entity_keys)
-        return [row(key, requested_features) for key in keys]
-
-    def row_of(self, config: RepoConfig, table: FeatureView) -> "RowOf":
-        """Reader of one entity of a view, by its serialized key."""
-        connection = self._get_conn(config)
-        statement = _READ.format(table=_quote_id(self._table(config, table)))
-
-        def row(entity: bytes, wanted: Collection[str] | None) -> tuple[datetime | None, dict[str, Value] | None]:
-            rows = connection.execute(statement, (entity,)).fetchall()
-            values = {name: Value.FromString(value) for name, value, _ in rows if not wanted or name in wanted}
-            return (_instant(rows[-1][2]), values) if values else (None, None)
-
-        return row
-
     def forget(self, config: RepoConfig, views: Sequence[FeatureView], keys: Sequence[EntityKey]) -> bool:
         """Delete the rows of entities in one transaction, and let no file keep their bytes; False if one still does.
 
@@ -163,21 +124,3 @@ class ClusteredSqliteOnlineStore(SqliteOnlineStore):
     @staticmethod
     def _table(config: RepoConfig, view: FeatureView) -> str:
         return str(_table_id(config.project, view, config.registry.enable_online_feature_view_versioning))
-
-
-def _instant(kept: int) -> datetime:
-    """The instant that Feast keeps as a number: UTC, but counted as if it were local time."""
-    return datetime.fromtimestamp(kept).replace(tzinfo=UTC)
-
-
-def _open_for_reading(path: Path, wait_ms: int) -> sqlite3.Connection:
-    """Open the file for reading; where its folder may not be written there is no room for an index of a write-ahead log."""
-    is_fixed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
-    address = f"{path.absolute().as_uri()}?{'immutable=1' if is_fixed else 'mode=ro'}"
-    return sqlite3.connect(
-        address,
-        uri=True,
-        timeout=wait_ms / 1_000,
-        check_same_thread=False,
-        detect_types=sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES,  # instants, as Feast reads them
-    )

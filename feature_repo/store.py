@@ -1,7 +1,7 @@
 """Where the features lie: opens the Feast store of a home, for the flows that write it and the services that read it."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -25,7 +25,6 @@ def open_store(
     redis_url: str | None = None,
     postgres_url: str | None = None,
     project: str | None = None,
-    reads_within_ms: int | None = None,
 ) -> "FeatureStore":
     """Open the feature store of a home. Takes seconds the first time in a process (Feast's import); keep the result.
 
@@ -41,8 +40,6 @@ def open_store(
         Where the scale profile keeps the registry; a SQLite file below the home by default.
     project
         Another project name than the file's: keeps tests apart that share a Redis.
-    reads_within_ms
-        For who only reads: how long a statement of the embedded store waits for a lock, milliseconds.
 
     Raises
     ------
@@ -64,8 +61,6 @@ def open_store(
     filled = _filled(config, values)
     if project is not None:
         filled["project"] = project
-    if reads_within_ms is not None and profile == "embedded":
-        filled["online_store"]["reads_within_ms"] = reads_within_ms
     return FeatureStore(config=RepoConfig(**filled, repo_path=folder.parent))
 
 
@@ -106,10 +101,9 @@ def _connection_string(redis_url: str) -> str:
 
 
 class RowReader:
-    """Reader of one entity's values, in a fraction of the time that Feast's own way of reading takes.
+    """Reader of one entity's values through Feast's online store, whichever it is.
 
-    Feast makes a view's object anew from its registry at every read, and a key by way of two messages. Here both are kept for
-    `VIEW_S`: where the view lies, and how its keys begin.
+    Feast makes a view's object anew from its registry at every read; here it is kept for `VIEW_S`.
 
     Parameters
     ----------
@@ -118,48 +112,26 @@ class RowReader:
     """
 
     def __init__(self, store: "FeatureStore") -> None:
-        self._store = store
-        self._views: dict[str, tuple[Callable[[str, Collection[str]], Any], float]] = {}
+        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+        from feast.protos.feast.types.Value_pb2 import Value
+
+        self._store, self._entity, self._value = store, EntityKey, Value
+        self._views: dict[str, tuple[Any, float]] = {}
 
     def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
         """The values of one entity by name, and the second that they stand at (0: not found).
 
         What the entity does not have is left out; a list of texts comes as one.
         """
-        read, until_s = self._views.get(view, (None, 0.0))
-        if read is None or (now_s := time.monotonic()) >= until_s:
-            read, now_s = self._reader_of(view), time.monotonic()
-            self._views[view] = (read, now_s + VIEW_S)
-        at, row = read(key, names)
-        found = {}
-        for name, value in (row or {}).items():
-            kind = value.WhichOneof("val")
-            if kind is not None:
-                told = getattr(value, kind)
-                found[name] = list(told.val) if kind.endswith("list_val") else told
-        return found, 0 if at is None else int(at.timestamp())
+        keys = [self._entity(join_keys=[VIEW_KEY[view]], entity_values=[self._value(string_val=key)])]
+        ((at, row),) = self._store._get_provider().online_read(self._store.config, self._view(view), keys, list(names))
+        found = {name: getattr(value, kind) for name, value in (row or {}).items() if (kind := value.WhichOneof("val"))}
+        values = {name: list(value.val) if hasattr(value, "val") else value for name, value in found.items() if name in names}
+        return values, 0 if at is None else int(at.timestamp())
 
-    def _reader_of(self, name: str) -> Callable[[str, Collection[str]], Any]:
-        from feast.infra.key_encoding_utils import serialize_entity_key
-        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-        from feast.protos.feast.types.Value_pb2 import Value
-
-        from feature_repo.online import ClusteredSqliteOnlineStore
-
-        config, view = self._store.config, self._store.get_feature_view(name, allow_registry_cache=True)
-        provider, join_keys = self._store._get_provider(), [VIEW_KEY[name]]
-
-        def entity(key: str) -> EntityKey:
-            return EntityKey(join_keys=join_keys, entity_values=[Value(string_val=key)])
-
-        if not isinstance(provider.online_store, ClusteredSqliteOnlineStore):
-            return lambda key, names: provider.online_read(config, view, [entity(key)], list(names))[0]
-        row = provider.online_store.row_of(config, view)
-        empty = serialize_entity_key(entity(""), entity_key_serialization_version=config.entity_key_serialization_version)
-        head = empty[:-4]  # behind it stand the length of the key, and the key
-
-        def read(key: str, names: Collection[str]) -> Any:
-            text = key.encode()
-            return row(head + len(text).to_bytes(4, "little") + text, names)
-
-        return read
+    def _view(self, name: str) -> Any:
+        view, until_s = self._views.get(name, (None, 0.0))
+        if time.monotonic() >= until_s:
+            view = self._store.get_feature_view(name, allow_registry_cache=True)
+            self._views[name] = (view, time.monotonic() + VIEW_S)
+        return view

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from feature_repo.embedded_rows import EmbeddedRows
 from infra.settings import Settings
 from models.events.touches import History, parse
 from models.known import RecentItems, UserFeatures
@@ -84,7 +85,7 @@ class NoFeatures:
 
 
 class RowSource(Protocol):
-    """Source of one entity's values. `feature_repo.store.RowReader` is one."""
+    """Source of one entity's values: `feature_repo.embedded_rows.EmbeddedRows`, `feature_repo.store.RowReader`."""
 
     def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
         """The values of one entity by name, and the second that they stand at (0: not found)."""
@@ -160,24 +161,34 @@ class FeastFeatures:
 
 
 def open_features(settings: Settings) -> OnlineFeatures:
-    """Open the online store of a home. Takes seconds: Feast's import.
+    """Open the online store of a home; that of the scale profile takes seconds: Feast's import.
 
     A store that cannot be opened is no reason not to serve: the answers name the fallback.
     """
+    failures = _failures_of(settings.profile)
+    try:
+        rows = _scale_rows(settings) if settings.profile == "scale" else EmbeddedRows(settings.home, WAIT_MS)
+        return FeastFeatures(rows, settings.feature_max_age_s, failures)
+    except failures as error:
+        log.warning("the feature store cannot be opened: %s", type(error).__name__)
+        return NoFeatures()
+
+
+def _scale_rows(settings: Settings) -> RowSource:
+    from feature_repo.store import RowReader, open_store
+
+    return RowReader(open_store(settings.home, "scale", redis_url=settings.redis_url, postgres_url=settings.postgres_url))
+
+
+def _failures_of(profile: str) -> tuple[type[Exception], ...]:
+    """Exceptions by which a profile's online store says that it cannot be reached."""
+    if profile != "scale":
+        return (OSError, sqlite3.Error)
     from feast.errors import FeastError
     from redis.exceptions import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from feature_repo.store import RowReader, open_store
-
-    failures = (OSError, sqlite3.Error, SQLAlchemyError, RedisError, FeastError)
-    try:
-        where = {"redis_url": settings.redis_url, "postgres_url": settings.postgres_url}
-        store = open_store(settings.home, settings.profile, **where, reads_within_ms=WAIT_MS)
-    except failures as error:
-        log.warning("the feature store cannot be opened: %s", type(error).__name__)
-        return NoFeatures()
-    return FeastFeatures(RowReader(store), settings.feature_max_age_s, failures)
+    return (OSError, sqlite3.Error, SQLAlchemyError, RedisError, FeastError)
 
 
 class OnlineSource:

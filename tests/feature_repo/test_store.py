@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import uuid
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -12,11 +14,12 @@ import pytest
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import StringList, Value
 
+from feature_repo.embedded_rows import EmbeddedRows
 from feature_repo.features import declare
 from feature_repo.forget import forget_offline, forget_online
 from feature_repo.online import ClusteredSqliteOnlineStore
 from feature_repo.registry import AtomicRegistryStore
-from feature_repo.store import DEFAULT_REDIS_URL, open_store
+from feature_repo.store import DEFAULT_REDIS_URL, RowReader, open_store
 from models.schema import (
     INSTANT,
     ITEM_FEATURES,
@@ -80,6 +83,13 @@ def redis():
         pytest.skip("left out: the scale profile's online store, no Redis answers; set ATTUNE_TEST_REDIS_URL")
     yield client
     client.close()
+
+
+NAMES = {
+    "user_features": frozenset({*USER_FEATURES, LAST_EVENT_AT}),
+    "user_recent_items": frozenset({USER_RECENT_ITEMS, RECENT_ITEMS_AT}),
+    "item_features": frozenset(ITEM_FEATURES),
+}
 
 
 def connection_of(store):
@@ -173,18 +183,48 @@ def test_no_byte_of_the_embedded_store_names_who_was_taken_out_of_it(tmp_path):
     assert [sum(user.encode() in raw for user in some) for some in (users[::2], users[1::2])] == [0, 750]
 
 
+@pytest.mark.parametrize("key", ["u", "new", "", "ü" * 70, "\ud800", "' OR 1=1"])
+def test_rows_are_read_as_feast_reads_them(tmp_path, key):
+    store = filled(open_store(tmp_path), tmp_path)
+    rows, by_feast = EmbeddedRows(tmp_path, 0), RowReader(store)
+    for view, names in NAMES.items():
+        told = rows.read(view, "hat" if view == "item_features" and key == "u" else key, names)
+        assert (told[0] != {}) == (key == "u")
+        if key != "\ud800":  # which no message of Feast's can hold
+            assert told == by_feast.read(view, "hat" if view == "item_features" and key == "u" else key, names)
+
+
+def test_a_value_that_was_not_asked_for_is_not_read(tmp_path):
+    filled(open_store(tmp_path), tmp_path)
+    assert EmbeddedRows(tmp_path, 0).read("user_recent_items", "u", {USER_RECENT_ITEMS})[0] == {
+        USER_RECENT_ITEMS: ["hat", "shoe"]
+    }
+
+
+def test_a_reader_needs_no_feast(tmp_path):
+    filled(open_store(tmp_path), tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from feature_repo.embedded_rows import EmbeddedRows; "
+        f"rows = EmbeddedRows(Path({str(tmp_path)!r}), 0); "
+        f"print(rows.read('user_recent_items', 'u', {{{USER_RECENT_ITEMS!r}}})[0], 'feast' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told == f"{{'{USER_RECENT_ITEMS}': ['hat', 'shoe']}} False\n"
+
+
 def test_a_reader_waits_for_nobody_and_holds_nobody_up(tmp_path):
     filled(open_store(tmp_path), tmp_path)
     writer = sqlite3.connect(tmp_path / "feast" / "online.db", isolation_level=None)
-    reads = open_store(tmp_path, reads_within_ms=0)
+    reads = EmbeddedRows(tmp_path, 0)
     writer.execute("BEGIN EXCLUSIVE")
-    check_reads(reads)
+    assert reads.read("user_features", "u", NAMES["user_features"])[0]
     writer.execute("ROLLBACK")
-    connection_of(reads).execute("BEGIN")
-    check_reads(reads)  # it keeps a state of before
+    reads._connection.execute("BEGIN")
+    assert reads.read("user_features", "u", NAMES["user_features"])[0]  # it keeps a state of before
     assert not forget_online(open_store(tmp_path), ["u"])
-    connection_of(reads).execute("COMMIT")
+    reads._connection.execute("COMMIT")
     assert forget_online(open_store(tmp_path), ["u"])
+    assert reads.read("user_features", "u", NAMES["user_features"]) == ({}, 0)
 
 
 def test_a_lock_on_everything_is_an_error_at_once_and_not_a_wait(tmp_path):
@@ -194,7 +234,7 @@ def test_a_lock_on_everything_is_an_error_at_once_and_not_a_wait(tmp_path):
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        check_reads(open_store(tmp_path, reads_within_ms=0))
+        EmbeddedRows(tmp_path, 0).read("user_features", "u", NAMES["user_features"])
     holder.close()
 
 

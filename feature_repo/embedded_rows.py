@@ -1,0 +1,111 @@
+"""Rows of Feast's embedded online store, read as they lie there.
+
+Importing Feast takes a service seconds and 120 MB, and its own way of reading makes a view's object anew from the registry each
+time. What a request needs is one row of one table: its key as Feast writes it, and its values in Feast's own message, whose
+class is loaded from Feast's file without the package around it. `tests/feature_repo/test_store.py` holds both ways against each
+other.
+"""
+
+import os
+import sqlite3
+import struct
+import sys
+from collections.abc import Collection
+from datetime import UTC, datetime
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, Final
+
+from infra.layout import FEAST
+from models.schema import VIEW_KEY
+
+PROJECT: Final = "attune"  # in `feature_store.yaml`; the tables are named by it
+FILE: Final = "online.db"
+_TEXT: Final = 2  # Feast's number of the type of a key
+_READ: Final = 'SELECT feature_name, value, event_ts + 0 FROM "{table}" WHERE entity_key = ?'
+_MESSAGE: Final = "feast.protos.feast.types.Value_pb2"
+
+
+class EmbeddedRows:
+    """Rows of the online store of a home, one entity at a time; used by one thread.
+
+    Parameters
+    ----------
+    home
+        ``ATTUNE_HOME``.
+    wait_ms
+        How long a statement waits for another connection's lock, milliseconds.
+
+    Raises
+    ------
+    sqlite3.Error
+        If there is no store yet.
+    """
+
+    def __init__(self, home: Path, wait_ms: int) -> None:
+        self._connection = _open(home.expanduser().absolute() / FEAST / FILE, wait_ms)
+        self._parse = _value_message().FromString
+        self._heads = {view: _head(key) for view, key in VIEW_KEY.items()}
+        self._statements = {view: _READ.format(table=f"{PROJECT}_{view}") for view in VIEW_KEY}
+
+    def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
+        """The values of one entity by name, and the second that they stand at (0: not found).
+
+        What the entity does not have is left out; a list of texts comes as one.
+
+        Raises
+        ------
+        sqlite3.Error
+            If the store cannot be read.
+        """
+        text = key.encode("utf-8", "surrogatepass")
+        entity = self._heads[view] + struct.pack("<I", len(text)) + text
+        rows = self._connection.execute(self._statements[view], (entity,)).fetchall()
+        found, at_s = {}, 0
+        for name, value, kept_at in rows:
+            if name in names:
+                message = self._parse(value)
+                kind = message.WhichOneof("val")
+                at_s = _second(kept_at)
+                if kind is not None:
+                    told = getattr(message, kind)
+                    found[name] = list(told.val) if kind.endswith("list_val") else told
+        return found, at_s
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+
+def _head(join_key: str) -> bytes:
+    """Beginning of an entity's key in its third version: how many columns, their names, and the type of the value."""
+    name = join_key.encode()
+    return struct.pack(f"<III{len(name)}sI", 1, _TEXT, len(name), name, _TEXT)
+
+
+def _second(kept: int) -> int:
+    """The second that Feast keeps: UTC, but counted as if it were local time."""
+    return int(datetime.fromtimestamp(kept).replace(tzinfo=UTC).timestamp())
+
+
+def _value_message() -> Any:
+    """Class of Feast's message of a value; of the package itself where that is loaded."""
+    if _MESSAGE in sys.modules:
+        return sys.modules[_MESSAGE].Value
+    package = find_spec("feast")
+    if package is None or package.origin is None:
+        raise ImportError("feast is not installed; run: make setup")
+    file = Path(package.origin).parent.joinpath(*_MESSAGE.split(".")[1:]).with_suffix(".py")
+    spec = spec_from_file_location("attune_feast_value", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"feast has no {file.name}; run: make setup")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Value
+
+
+def _open(path: Path, wait_ms: int) -> sqlite3.Connection:
+    """Open the file for reading; where its folder may not be written there is no room for an index of a write-ahead log."""
+    is_fixed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    address = f"{path.as_uri()}?{'immutable=1' if is_fixed else 'mode=ro'}"
+    return sqlite3.connect(address, uri=True, timeout=wait_ms / 1_000, check_same_thread=False)
