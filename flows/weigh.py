@@ -28,14 +28,15 @@ def inspect(home: Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``{"horizon_s", "seq", "frozen", "updated_at_us", "fallback", "pooling", "actions": [...], "untouched": [...]}``, JSON-able;
+    ``{"horizon_s", "seq", "frozen", "updated_at_us", "fallback", "pooling", "actions": [...], "untouched": [...],
+    "untouched_by_partner": {NAME: [...]}}``, JSON-able;
     see `models.weights.action_report.Row`. `untouched` are the event types that touch nothing in the associations that serve,
     None where none do. Before anything was counted `seq` is 0 and the heuristic weights serve.
     """
     with closing(open_store(home)) as store:
         found = store.read(SERVING)
     frozen, seq, at_us, text = found[0] if found else (0, 0, None, "[]")
-    serving = registry.champions(home)
+    pairs = registry.load_model(home, _PAIRS, registry.CHAMPION) if _PAIRS in registry.champions(home) else None
     known = action_weights.posterior(action_weights.counts_from_lists(json.loads(text)))
     return {
         "horizon_s": known.params.horizon_s,
@@ -47,7 +48,8 @@ def inspect(home: Path) -> dict[str, Any]:
         "prior_strength": known.params.prior,
         "pooling_strength": known.pooling,
         "actions": [asdict(row) for row in action_weight_report.table(known)],
-        "untouched": registry.load_model(home, _PAIRS, registry.CHAMPION).untouched() if _PAIRS in serving else None,
+        "untouched": None if pairs is None else pairs.untouched(),
+        "untouched_by_partner": {} if pairs is None else pairs.untouched_by_shop(),
     }
 
 
@@ -122,6 +124,8 @@ def weight_lines(found: dict[str, Any]) -> list[str]:
     state = "frozen" if found["frozen"] else "following the log"
     if found["untouched"]:
         lines.append(f"touch nothing in this shop: {', '.join(found['untouched'])}")
+    by_partner = found["untouched_by_partner"].items()
+    lines += [f"touch nothing at {name}: {', '.join(kinds)}" for name, kinds in by_partner if kinds]
     return [*lines, f"p: of a purchase within {found['horizon_s']:g} s; {state}, event {found['seq']}"]
 
 
@@ -133,7 +137,8 @@ def cause_lines(found: dict[str, Any]) -> list[str]:
     for row in found["actions"]:
         interval = f"{row['cause'] - 1.96 * row['sd']:.2f} – {row['cause'] + 1.96 * row['sd']:.2f}"
         numbers = f"{row['unshrunk']:10.2f}{row['se']:7.2f}{row['heuristic']:11.2f}"
-        lines.append(f"{row['event_type']:18}{row['cause']:8.2f}{interval:>19}{numbers}")
+        note = "  on the way to buying: errors too small" if row["on_the_way"] else ""
+        lines.append(f"{row['event_type']:18}{row['cause']:8.2f}{interval:>19}{numbers}{note}")
     told = f"{found['n_purchases']} purchases in {found['n_sessions']} sessions"
     return [*lines, f"cause: in log odds of deciding to buy, fading to {found['decay']} with each event; {told}"]
 

@@ -83,6 +83,12 @@ class Cause(Struct, frozen=True):
     unshrunk: float
     se: float
     heuristic: float
+    on_the_way: bool = False
+
+    @property
+    def remark(self) -> str:
+        """Reason why its error is too small."""
+        return "on the way to buying: error too small" if self.on_the_way else ""
 
     @property
     def interval(self) -> Interval:

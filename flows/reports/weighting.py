@@ -44,7 +44,7 @@ Arms = Mapping[str, int | Arm]  # of one kind of target: ``n_prefixes``, and eac
 class Ablation(Struct, frozen=True):
     """All arms on the same later prefixes; `winner` and `verdict` alone where no prefix could be asked.
 
-    `untouched` are the event types whose weight changes nothing in this shop.
+    `untouched` are the event types whose weight changes nothing in this shop; by shop, at a partner that is one of its own.
     """
 
     n_prefixes: int
@@ -60,6 +60,7 @@ class Ablation(Struct, frozen=True):
     by_history: Mapping[str, Mapping[str, Arms]] = {}
     reachable: Mapping[str, float | None] = {}
     untouched: Sequence[str] = ()
+    untouched_by_shop: Mapping[str, Sequence[str]] = {}
 
     @property
     def sentence(self) -> str:

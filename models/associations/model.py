@@ -154,6 +154,10 @@ class AssociationStore(ByShop):
         touched = {*(pairs >> TYPE_BITS).tolist(), *(pairs & TYPE_MASK).tolist()}
         return [name for kind, name in enumerate(EVENT_TYPES) if kind not in touched]
 
+    def untouched_by_shop(self) -> dict[str, list[str]]:
+        """Untouched types of each partner that is a shop of its own, by its name."""
+        return {name: shop.untouched() for name, shop in (self.shops or {}).items()}
+
     def code(self, item_id: str | None) -> int:
         """Code of an item, `NO_CODE` if unknown."""
         return NO_CODE if item_id is None else self._codes.get(item_id, NO_CODE)

@@ -81,7 +81,8 @@ def ablation_table(models: ModelSet, log: Log, split: Split, seed: int) -> dict[
 
     others = {} if models.ranker is None else {"ranker": by_ranker}
     table = ablation.compare(models, later, arms, popularity, rng, asked, controls=("served",), others=others)
-    return {**table, "untouched": store.untouched(), "learner": {"chosen": learned.chosen, "ndcg_20": learned.ndcg_20}}
+    named = {"untouched": store.untouched(), "untouched_by_shop": store.untouched_by_shop()}
+    return {**table, **named, "learner": {"chosen": learned.chosen, "ndcg_20": learned.ndcg_20}}
 
 
 def goal_table(models: ModelSet, log: Log, split: Split) -> dict[str, Any]:

@@ -138,7 +138,9 @@ def test_what_touches_nothing_in_a_shop_is_named(shop: tuple[AssociationStore, L
     _, log = shop
     views = log._replace(events=np.where(log.events["event_type"] == EventType.SEARCH, log.events, log.events))
     views.events["event_type"][views.events["event_type"] != EventType.SEARCH] = EventType.ITEM_VIEW
-    named = from_log.built(views, {}).untouched()
+    store = from_log.built(views, {})
+    named = store.untouched()
+    assert shop[0].beside({"web": store}).untouched_by_shop() == {"web": named}
     assert named == [name for name in EVENT_TYPES if name not in ("item_view", "search")]
 
 
