@@ -96,7 +96,10 @@ def run(home: Path, long: bool) -> Iterator[Outcome]:
             sent = send(served, [one for one in _pushes(n, anchors, pushed)])
             time.sleep(FOLLOWED_S)
             for name, key in keys.items():
-                yield _compared(f"{n} invented visitors, {name}", honest[name], _lists(served, key, anchors), pushed, sent)
+                most = 1 if key == served.server_key else 0
+                yield _compared(
+                    f"{n} invented visitors, {name}", honest[name], _lists(served, key, anchors), pushed, sent, most
+                )
 
 
 def _pushes(n: int, anchors: Sequence[str], pushed: str) -> Iterator[Event]:
@@ -130,14 +133,19 @@ def _lists(served: Service, key: str, anchors: Sequence[str]) -> dict[str, list[
         return {item: [one["item_id"] for one in ask(user, item or None)["items"]] for item in ("", *anchors)}
 
 
-def _compared(name: str, before: dict[str, list[str]], after: dict[str, list[str]], pushed: str, sent: int) -> Outcome:
-    """How far the pushed item has come, over all anchors."""
+def _compared(
+    name: str, before: dict[str, list[str]], after: dict[str, list[str]], pushed: str, sent: int, most: int
+) -> Outcome:
+    """How far the pushed item has come, over all anchors; where it may not come any further, no list may differ at all."""
+    n_other = sum(before[anchor] != after[anchor] for anchor in before)
     ghosts = sum(GHOST in items for items in after.values())
     moves = [_rank(before[anchor], pushed) - _rank(after[anchor], pushed) for anchor in before]
     seen = (
-        f"{sent} events accepted; the ghost is in {ghosts} of {len(after)} lists, the pushed item rose by {max(moves)} at most"
+        f"{sent} events accepted; the ghost is in {ghosts} of {len(after)} lists, the pushed item rose by {max(moves)}, "
+        f"{n_other} lists are others"
     )
-    return Outcome(f"poison: {name}", "in no list; at most 1 place", seen, not ghosts and max(moves) <= 1)
+    must_show = f"in no list; at most {most} place" if most else "in no list; none is another"
+    return Outcome(f"poison: {name}", must_show, seen, not ghosts and max(moves) <= most and (most > 0 or not n_other))
 
 
 def _rank(items: list[str], item: str) -> int:
