@@ -61,16 +61,15 @@ class EmbeddedRows:
         text = key.encode("utf-8", "surrogatepass")
         entity = self._heads[view] + struct.pack("<I", len(text)) + text
         rows = self._connection.execute(self._statements[view], (entity,)).fetchall()
-        found, at_s = {}, 0
-        for name, value, kept_at in rows:
+        found = {}
+        for name, value, _ in rows:
             if name in names:
                 message = self._parse(value)
                 kind = message.WhichOneof("val")
-                at_s = _second(kept_at)
                 if kind is not None:
                     told = getattr(message, kind)
                     found[name] = list(told.val) if kind.endswith("list_val") else told
-        return found, at_s
+        return found, _second(rows[-1][2]) if rows else 0
 
     def close(self) -> None:
         """Let go of the file."""
