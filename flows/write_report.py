@@ -1,5 +1,6 @@
 """Write report: a validation on one page that needs no network; Great Expectations' own pages ask a CDN for their looks."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ def write_report(path: Path, subject: str, outcomes: Sequence[Outcome], n_rows: 
         n_rows=n_rows,
         n_failed=sum(one.n_failed > 0 for one in outcomes),
         checked_at=datetime.now(UTC),
-        pages=pages,
+        pages=os.path.relpath(pages, path.parent),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")

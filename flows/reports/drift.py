@@ -36,6 +36,8 @@ class DriftReport(Struct, frozen=True):
         Population stability index, largest first; empty where a window is.
     intent_mix
         Sessions by their most probable intent, in the ``reference`` and the ``current`` window.
+    windows
+        Sessions of both, and how many are ``needed``.
     """
 
     measured_at: str
@@ -44,6 +46,17 @@ class DriftReport(Struct, frozen=True):
     rules: Sequence[Rule]
     features: Mapping[str, float]
     intent_mix: Mapping[str, Mapping[str, int]] | None
+    windows: Mapping[str, int] = {}
+
+    def sizes(self) -> list[tuple[str, int]]:
+        """Sessions in each window; nothing in reports of before."""
+        names = {"reference": "the champion's window", "current": "since then"}
+        return [(said, self.windows[name]) for name, said in names.items() if name in self.windows]
+
+    @property
+    def needed(self) -> int:
+        """Sessions that each window needs."""
+        return self.windows.get("needed", 1)
 
     def shifts(self) -> list[tuple[str, float]]:
         """The features that moved most."""

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from flows.reports import plots
+from flows.reports.structs import signed
 from infra.looks import TOKENS
 
 Row = Sequence[object]
@@ -121,5 +122,5 @@ TEMPLATES: Final = Environment(
     lstrip_blocks=True,
 )
 TEMPLATES.filters |= {"at": at, "cell": cell, "having": having, "rows": rows}
-TEMPLATES.filters |= {"sections": sections, "slug": slug, "tick": plots.tick}
+TEMPLATES.filters |= {"sections": sections, "signed": signed, "slug": slug, "tick": plots.tick}
 TEMPLATES.globals |= {"columns": columns, "plots": plots, "tokens": Markup(TOKENS)}

@@ -140,7 +140,8 @@ class PromotionReport(Struct, frozen=True):
 
 def page(report: Mapping[str, Any]) -> str:
     """The whole page, from the dict that `flows.promote` writes."""
-    return render("promotion.html.j2", report=decoded(report, PromotionReport), parts=comparison)
+    marks = {verdict: MARKS[verdict] for verdict in (FAIL, THIN, PASS)}
+    return render("promotion.html.j2", report=decoded(report, PromotionReport), parts=comparison, marks=marks)
 
 
 def markdown(report: Mapping[str, Any]) -> str:

@@ -32,6 +32,17 @@ def decoded(report: Mapping[str, Any], kind: type[Kind]) -> Kind:
     return msgspec.json.decode(json.dumps(report), type=kind)
 
 
+def signed(value: float) -> str:
+    """A difference with its sign and four digits; what rounds to zero is no less than zero.
+
+    Examples
+    --------
+    >>> signed(-0.01), signed(-0.00001), signed(0.0)
+    ('-0.0100', '+0.0000', '+0.0000')
+    """
+    return f"{round(value, 4) + 0.0:+.4f}"
+
+
 class HeldOut(Struct, frozen=True):
     """Sessions that no model has learned from, and their prefixes."""
 
@@ -54,7 +65,7 @@ class Interval(Struct, frozen=True, forbid_unknown_fields=True):
     verdict: str = ""
 
     def __str__(self) -> str:
-        return "{1:+.4f} [{0:+.4f}, {2:+.4f}]".format(*self.bounds) if self.bounds else ""
+        return "{1} [{0}, {2}]".format(*map(signed, self.bounds)) if self.bounds else ""
 
     @property
     def bounds(self) -> tuple[float, float, float] | None:

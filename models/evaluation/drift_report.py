@@ -52,7 +52,8 @@ def compared(
 
     Returns
     -------
-    ``sentence``, and unless a window is empty ``verdict``, ``rules``, ``features`` and ``intent_mix``, JSON-able.
+    ``sentence``, ``windows`` (sessions in each, and how many are needed), and unless a window is empty ``verdict``, ``rules``,
+    ``features`` and ``intent_mix``, JSON-able.
     """
     soon = labels.purchase_within(log.events, log.user_codes, HORIZONS_S["medium_term"])
     rows = _chosen(log, window, params)
@@ -61,8 +62,9 @@ def compared(
     ends = np.flatnonzero(np.append(log.starts[1:], True)) if len(log.starts) else np.zeros(0, np.int64)
     halves = [np.flatnonzero(before[ends]), np.flatnonzero(~before[ends])]
     sizes = (len(halves[0]), len(halves[1]))
+    windows = {"reference": sizes[0], "current": sizes[1], "needed": params.min_sessions}
     if min(sizes) < 1:
-        return {"sentence": f"{sizes[0]} sessions of the champion's window and {sizes[1]} since"}
+        return {"sentence": f"{sizes[0]} sessions of the champion's window and {sizes[1]} since", "windows": windows}
     every, weak = sessions.fold(log.events, log.starts), labels.intent_probabilities(log.events, log.starts)[ends]
     features = every[ends]
     bought = np.add.reduceat(log.events["event_type"] == EventType.PURCHASE, np.flatnonzero(log.starts), dtype=np.int64) > 0
@@ -92,6 +94,7 @@ def compared(
         "rules": [rule._asdict() for rule in judged],
         "features": shifts,
         "intent_mix": {"reference": mixes[0], "current": mixes[1]},
+        "windows": windows,
     }
 
 

@@ -14,10 +14,11 @@ from services.http.endpoints import Endpoints, Schemas
 
 HTML: Final = b"text/html; charset=utf-8"
 STYLE: Final = """
-:root{color-scheme:light dark;--soft:#566576;--line:#8883;--box:#8881;--link:#2868b0;--get:#2868b0;--put:#96590a;
---delete:#b23a48;--post:#227042}
-@media(prefers-color-scheme:dark){:root{--soft:#98a6b5;--link:#6cabf2;--get:#6cabf2;--put:#f0a35e;--delete:#f08a95;--post:#6cc48c}}
-*{box-sizing:border-box}
+:root{color-scheme:light dark;--paper:#fff;--ink:#1d2733;--soft:#4f5e6d;--line:#8883;--box:#8881;
+--link:#2868b0;--get:#2868b0;--put:#96590a;--delete:#b23a48;--post:#227042}
+@media(prefers-color-scheme:dark){:root{--paper:#12181f;--ink:#dce4ec;--soft:#a1afbd;
+--link:#6cabf2;--get:#6cabf2;--put:#f0a35e;--delete:#f08a95;--post:#6cc48c}}
+*{box-sizing:border-box}html,body{background:var(--paper);color:var(--ink)}
 body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:0 auto;padding:1.5rem 1rem 4rem}
 h1{margin:0}h2{margin:0 0 .3rem;font-size:1.25rem}section{border-top:1px solid var(--line);margin-top:2rem;padding-top:1.2rem}
 p{max-width:46rem;margin:.5rem 0}a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
@@ -119,7 +120,8 @@ def _call(path: str, method: str, call: dict[str, Any]) -> str:
         for p in call.get("parameters", ())
     )
     if body:
-        told += f"<p>Body: {_type(body['schema'])}</p><pre>{escape(json.dumps(body['example'], indent=2))}</pre>"
+        example = escape(json.dumps(body["example"], indent=2))
+        told += f'<p>Body: {_type(body["schema"])}</p><pre tabindex="0">{example}</pre>'
     replies = [
         (status, [f"<code>{escape(status)}</code>", _text(reply["description"]), _contents(reply)])
         for status, reply in call["responses"].items()
@@ -136,7 +138,7 @@ def _call(path: str, method: str, call: dict[str, Any]) -> str:
 def _table(rows: Iterable[list[str]]) -> str:
     """Ready cells as a table that scrolls by itself; nothing without rows."""
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table>{lines}</table></div>' if lines else ""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="Details"><table>{lines}</table></div>' if lines else ""
 
 
 def _contents(reply: dict[str, Any]) -> str:

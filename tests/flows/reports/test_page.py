@@ -26,8 +26,8 @@ def table(head: list[str], rows: list[list[object]]) -> str:
 def test_the_sections_are_listed_where_there_are_several() -> None:
     text = drift.page(DRIFT)
     assert re.findall(r'<a href="#([^"]*)">', text) == ["rules", "features", "intents"]
-    assert text.index("<nav>") < text.index("<section")
-    assert "<nav>" not in drift.page({**DRIFT, "features": {}, "intent_mix": None})
+    assert text.index("<nav ") < text.index("<section")
+    assert "<nav" not in drift.page({**DRIFT, "features": {}, "intent_mix": None})
 
 
 def test_a_page_is_one_frame_fetches_nothing_and_fits_a_narrow_and_a_dark_screen() -> None:
@@ -38,6 +38,21 @@ def test_a_page_is_one_frame_fetches_nothing_and_fits_a_narrow_and_a_dark_screen
     assert "width=device-width" in text
     assert "prefers-color-scheme:dark" in text
     assert "<title>Drift</title>" in text
+
+
+def test_what_scrolls_can_be_reached_by_the_keyboard_and_has_a_name() -> None:
+    text = drift.page(DRIFT)
+    assert [text.count(tag) for tag in ("<main>", "</main>", 'aria-label="Sections"')] == [1, 1, 1]
+    assert (
+        text.count('class="wide"') == len(re.findall(r'class="wide" tabindex="0" role="region" aria-label="[^"]+"', text)) == 3
+    )
+
+
+def test_where_there_is_not_enough_it_tells_how_much_is_needed() -> None:
+    few = {**DRIFT, "features": {}, "intent_mix": None, "rules": [], "windows": {"reference": 300, "current": 7, "needed": 200}}
+    assert "since then: 7 of 200 sessions" in drift.page(few)
+    assert '<progress max="200" value="7">' in drift.page(few)
+    assert "<progress" not in drift.page(DRIFT)
 
 
 def test_whatever_stands_in_a_report_is_escaped() -> None:
