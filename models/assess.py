@@ -11,6 +11,7 @@ import numpy as np
 from models import degraded
 from models.arrays import Floats, Floats32
 from models.engagement import formula
+from models.engagement.articles import Reader, reader
 from models.engagement.silence import PRESENT, Silence, left_lying
 from models.events.encode import EventArray
 from models.features import items, sessions, users
@@ -20,11 +21,12 @@ from models.known import Known
 from models.live_session import LiveSession, in_cart
 from models.model_set import ModelSet, required
 from models.recommend import profile_of, situate
-from models.schema import N_EVENT_TYPES
+from models.schema import DAY_US, N_EVENT_TYPES, EventType
 from models.weight_profile import STATIC
 from models.weights.contextual import in_context
 
 N_CANDIDATES: Final = 50  # of which some may be out of stock
+JUST_BOUGHT_US: Final = 7 * DAY_US  # who has bought something a moment ago needs no other one
 
 
 class Assessment(NamedTuple):
@@ -45,6 +47,8 @@ class Assessment(NamedTuple):
         What lies in the cart, newest first.
     silence
         Of the visitor, and what she left lying.
+    reader
+        What is known of what readers go on to; None without associations.
     """
 
     score: float
@@ -56,6 +60,7 @@ class Assessment(NamedTuple):
     cart_ids: list[str]
     degraded: list[str]
     silence: Silence = PRESENT
+    reader: Reader | None = None
 
     @property
     def p_next(self) -> Floats | None:
@@ -97,10 +102,22 @@ def assess(
         immediate = float(immediates(models, session.events[-1:], features[None, :], p_intent[None, :], now_us)[0])
         score = models.engagement.score(immediate, predicted)
     products: list[str] = []
+    reads = None
     if models.associations is not None:
-        products = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
+        reads = reader(models.associations, session)
+        bought = just_bought(known, at_us)
+        found = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
+        products = [product for product in found if product not in bought]
     silence = Silence(silent_s, left_lying(session)) if silent_s > 0 else PRESENT
-    return Assessment(score, immediate, predicted or 0.0, features, outlook, products, in_cart(session), told, silence)
+    return Assessment(score, immediate, predicted or 0.0, features, outlook, products, in_cart(session), told, silence, reads)
+
+
+def just_bought(known: Known, at_us: int) -> set[str]:
+    """Items that the visitor has bought within `JUST_BOUGHT_US` before an instant, in whatever session."""
+    if known.history is None:
+        return set()
+    told = zip(known.history.item_ids, known.history.types, known.history.at_us, strict=True)
+    return {item for item, kind, then in told if kind == EventType.PURCHASE and at_us - then <= JUST_BOUGHT_US}
 
 
 def immediates(models: ModelSet, newest: EventArray, features: Floats32, p_intent: Floats, now_us: int = 0) -> Floats:

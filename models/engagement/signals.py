@@ -214,7 +214,7 @@ def choose(
         saving = own.begun(engagement, p_next, features, silence, shelf, t) or saving
     if saving is not None:
         return saving
-    reads = engagement >= t.min_score_content and _n_reading(features) >= t.n_reading_events_content
+    reads = engagement >= t.min_score_content and n_reading(features) >= t.n_reading_events_content
     if reads and shelf.content_ids and "recommend_content" in allowed:
         return Signal(type="recommend_content", payload=_items(shelf.content_ids, shelf, t))
     if shelf.product_ids and engagement >= t.min_score_product and "recommend_product" in allowed:
@@ -329,5 +329,6 @@ def _obstacle(features: Floats32, t: SignalThresholds) -> str | None:
     return None
 
 
-def _n_reading(features: Floats32) -> float:
+def n_reading(features: Floats32) -> float:
+    """Reviews, comparisons and articles that a session has read."""
     return float(sum(features[_COLUMN[f"n_{name}"]] for name in ("review_read", "spec_compare", "content_view")))

@@ -6,13 +6,16 @@ of the session's own events. Strangers, of whom only browser keys tell, draw a s
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
+import numpy as np
+
 from models.assess import Assessment
+from models.engagement.articles import MOST_ARTICLES, ranked, words
 from models.engagement.pacing import allowed_cents
 from models.engagement.policy import SignalPolicy, smallest
-from models.engagement.signals import Offer, Shelf
+from models.engagement.signals import Offer, Shelf, n_reading
 from models.live_session import LiveSession, last_item
 from models.trust import PARAMS as TRUST
 from services.signals.catalog import CatalogItem, CatalogOffer
@@ -88,7 +91,8 @@ def fill(
         What strangers have been promised, if the visitor is one.
     """
     most = policy.thresholds.max_items
-    articles = tuple(islice(_articles(session, catalogs.content(partner)), most))
+    reads = n_reading(found.features) >= policy.thresholds.n_reading_events_content
+    articles = tuple(_articles(found if reads else found._replace(reader=None), session, catalogs, partner)[:most])
     products = tuple(islice((item_id for item_id in found.product_ids if _is_for_sale(catalogs, partner, item_id)), most))
     named = {item_id: catalogs.item(partner, item_id) for item_id in products}
     shown = {item_id: item for item_id, item in named.items() if item is not None} | {a.item_id: a for a in articles}
@@ -138,14 +142,21 @@ def _sum(lines: Sequence[_Line]) -> int | None:
     return sum(cents) if lines and len(cents) == len(lines) else None
 
 
-def _articles(session: LiveSession, content: Sequence[CatalogItem]) -> Iterator[CatalogItem]:
-    """Articles that the session has not met, those of its newest category first."""
+def _articles(found: Assessment, session: LiveSession, catalogs: PartnerCatalogs, partner: str) -> list[CatalogItem]:
+    """Articles that the session has not met, best first."""
     codes = session.events["category"]
     known = codes[codes >= 0]
     category = session.categories[int(known[-1])] if len(known) else None
     met = set(session.item_ids)
-    fitting = (a for a in content if a.category == category and a.item_id not in met)
-    return chain(fitting, (a for a in content if a.category != category and a.item_id not in met))
+    left = [a for a in catalogs.content(partner) if a.item_id not in met]
+    left = sorted(left, key=lambda a: a.category != category)[:MOST_ARTICLES]
+    ids = [a.item_id for a in left]
+    affinity = np.zeros(len(ids)) if found.reader is None else found.reader.affinity(ids)
+    items = (catalogs.item(partner, item_id) for item_id in session.item_ids)
+    about = words([*(item.title for item in items if item is not None), category])
+    named = {a.item_id: a for a in left}
+    best = ranked(ids, affinity, [a.category == category for a in left], {a.item_id: a.title for a in left}, about)
+    return [named[article_id] for article_id in best]
 
 
 def _offers(

@@ -7,10 +7,11 @@ import pytest
 
 from models.assess import Assessment, assess
 from models.engagement.silence import PRESENT
+from models.events.touches import History
 from models.known import NOTHING_KNOWN, Known, UserFeatures
 from models.live_session import EMPTY, LiveSession
 from models.model_set import NO_MODELS, ModelSet
-from models.schema import HORIZONS_S, ITEM_FEATURES, NEXT_ACTIONS, USER_FEATURES
+from models.schema import HORIZONS_S, ITEM_FEATURES, NEXT_ACTIONS, USER_FEATURES, EventType
 from models.weights import actions as action_weights
 from tests.builders import visit
 from tests.fitted import Fitted
@@ -74,3 +75,14 @@ def test_in_silence_engagement_fades_and_what_was_left_lying_is_named(fitted: Fi
     leave = NEXT_ACTIONS.index("leave")
     assert silent.p_next[leave] > there.p_next[leave]
     assert silent.product_ids == there.product_ids
+
+
+def test_what_was_just_bought_is_recommended_no_more_and_what_was_bought_long_ago_is(fitted: Fitted) -> None:
+    models = ModelSet(associations=fitted.models.associations)
+    asked = visit(("item_view", fitted.models.associations.item_ids[0]))  # type: ignore[union-attr]
+    at_us = int(asked.events["occurred_at_us"][-1])
+    first = engage(asked, models).product_ids[0]
+    week_us = 7 * 86_400_000_000
+    for ago_us, is_left_out in ((3_600_000_000, True), (week_us + 1, False)):
+        history = History([first], [int(EventType.PURCHASE)], [at_us - ago_us])
+        assert (first not in engage(asked, models, Known(history=history)).product_ids) is is_left_out
