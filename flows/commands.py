@@ -248,6 +248,34 @@ def evaluate(as_json: Json = False) -> None:
     _say(f"with plots: {home / layout.REPORTS / PAGE}")
 
 
+@experiment_app.command("start")
+def experiment_start(
+    share: Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the visitors, dealt the dynamic variant.")] = 0.5,
+    by: By = "operator",
+    reason: Why = "by hand",
+) -> None:
+    """Begin a new run with a split; one that runs ends with that. Services follow within a second."""
+    from infra import experiments
+
+    typer.echo(f"{experiments.start(_home(), share, actor=by, reason=reason).name} runs, {share:g} dynamic")
+
+
+@experiment_app.command("stop")
+def experiment_stop(by: By = "operator", reason: Why = "by hand") -> None:
+    """End the run: every visitor gets the control, static weighting."""
+    from infra import experiments
+
+    typer.echo(f"{experiments.stop(_home(), actor=by, reason=reason).name}: every visitor gets static")
+
+
+@experiment_app.command("ship")
+def experiment_ship(winner: str, by: By = "operator", reason: Why = "by hand") -> None:
+    """End the run, and give every visitor one variant: dynamic or static."""
+    from infra import experiments
+
+    typer.echo(f"{experiments.ship(_home(), winner, actor=by, reason=reason).name}: every visitor gets {winner}")
+
+
 @experiment_app.command("report")
 def experiment_report(
     name: Annotated[str | None, typer.Argument(help="Default: the experiment with the newest decision.")] = None,

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from flows.reports import experiment as experiment_page
-from infra import layout
+from infra import experiments, layout
 from infra.artifacts import write_report
 from infra.store.engines import open_store
 from infra.store.protocol import Store
@@ -24,6 +24,7 @@ from models.experiments import preference
 from models.experiments.assignment import DYNAMIC_VS_STATIC, EXPERIMENTS, INTERLEAVED, SIDES, TEAMS, Experiment
 from models.experiments.outcomes import Exposed, Purchases, foreseeable, outcomes
 from models.experiments.report import ReadoutParams, instant, report
+from models.experiments.runs import NO_EXPOSURE
 from models.schema import DAY_US
 from models.statistics.verdict import NOT_ENOUGH
 
@@ -75,16 +76,17 @@ def readout(home: Path, name: str | None, now_us: int, params: ReadoutParams | N
 
 def _chosen(store: Store, name: str | None, seen: Sequence[str]) -> Experiment | None:
     """The experiment asked for; None if it has no visitors yet. One that the code no longer knows is taken as dealt evenly."""
-    known = {*seen, *EXPERIMENTS, INTERLEAVED}
+    runs = {one.experiment.name: one.experiment for one in experiments.runs(store.read)}
+    known = {*seen, *EXPERIMENTS, *runs, INTERLEAVED}
     if name is not None and name not in known:
         raise ValueError(f"no experiment of that name; known are {', '.join(sorted(known))}")
-    splits = [one for one in seen if one != INTERLEAVED]
-    usual = DYNAMIC_VS_STATIC.name if DYNAMIC_VS_STATIC.name in splits else next(iter(splits), None)
+    splits = [one for one in seen if one != INTERLEAVED and not one.endswith(NO_EXPOSURE)]
+    usual = next((one for one in (*runs, DYNAMIC_VS_STATIC.name) if one in splits), next(iter(splits), None))
     wanted = name or usual
     if wanted not in splits or wanted is None:
         return None
-    if wanted in EXPERIMENTS:
-        return EXPERIMENTS[wanted]
+    if wanted in runs or wanted in EXPERIMENTS:
+        return runs.get(wanted) or EXPERIMENTS[wanted]
     variants = tuple(str(row[0]) for row in store.read(experiment_tables.VARIANT_NAMES, (wanted,)))
     return Experiment(wanted, "", variants, (1 / len(variants),) * len(variants))
 

@@ -53,6 +53,7 @@ from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.serving.associations import LiveChampions
 from services.serving.decision_log import DecisionLog
+from services.serving.experiments import Runs
 from services.serving.features import OnlineFeatures, OnlineSource, StoreUnreachable
 from services.serving.model_watch import ChampionSource, ChampionWatcher
 from services.serving.profiles import Profiles
@@ -219,6 +220,7 @@ def build_app(
             online=OnlineSource(settings, online),
             catalog=Catalog(home),
             profiles=Profiles(home),
+            experiments=Runs(home),
             decisions=DecisionLog(home, observer.decided, space=space),
             shadow=Shadow(home, settings.shadow_share, champions, random.Random(), observer.shadowed),
             reader=Reader(reads),

@@ -13,6 +13,7 @@ from services.http.guard import Authenticator
 from services.http.idempotency import Writes
 from services.http.reader import Reader
 from services.serving.decision_log import DecisionLog
+from services.serving.experiments import Runs
 from services.serving.features import OnlineSource
 from services.serving.model_watch import ChampionSource
 from services.serving.profiles import ProfileSource
@@ -65,8 +66,8 @@ class Collaborators:
     ----------
     authenticator
         Whose key a request carries; a stream asks it again.
-    champions, online, catalog, profiles
-        Models, features, catalogues and the bandit, as they stand now.
+    champions, online, catalog, profiles, experiments
+        Models, features, catalogues, the bandit and the experiment, as they stand now.
     decisions, shadow
         Where an answer goes on record, and where a challenger gives it too.
     reader, writer, writes
@@ -90,6 +91,7 @@ class Collaborators:
     online: OnlineSource
     catalog: Catalog
     profiles: ProfileSource
+    experiments: Runs
     decisions: DecisionLog
     shadow: Shadow
     reader: Reader

@@ -13,12 +13,13 @@ import msgspec
 
 from models import degraded
 from models.bandit.arms import Bandit
-from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
+from models.experiments.assignment import DYNAMIC_VS_STATIC
+from models.experiments.runs import Run
 from models.item_ranking import Asked
 from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet
-from models.recommend import Goal, Recommendation, Who, assigned_to, recommend
+from models.recommend import Assignment, Goal, Recommendation, Who, assigned_to, recommend
 from models.schema import EVENT_TYPES, GOALS
 from models.uuid7 import RANDOM_BITS, decision_id
 from services.api import wire
@@ -91,7 +92,10 @@ class RecommendationHandler:
         models = self._shared.champions.current().of(call.partner)
         try:
             known, bandit = self._read(question, models, call.partner, now_us)
-            found = recommend(question.asked, question.session, models, known, question.who, now_us, bandit)
+            run = self._shared.experiments.current(now_us / 1e6)
+            variant = run.variant_of(question.who.user_id)
+            found = recommend(question.asked, question.session, models, known, question.who, now_us, bandit, variant)
+            found = found._replace(assignment=_named(found.assignment, run))
         except Exception as error:  # the guard answers it; here it counts for the variant that the user was dealt
             self._record_failure(call, question, models, error)
             raise
@@ -154,7 +158,8 @@ class RecommendationHandler:
 
     def _record_failure(self, call: Call, question: Question, models: ModelSet, error: Exception) -> None:
         if question.consent and question.is_recognized and call.caller is not WARM_UP:
-            assigned = assigned_to(question.asked, models, assign(DYNAMIC_VS_STATIC, question.who.user_id))
+            run = self._shared.experiments.current(call.received_at_us / 1e6)
+            assigned = _named(assigned_to(question.asked, models, run.variant_of(question.who.user_id)), run)
             failure = Failure(call.partner, question.user_id, call.received_at_us, *assigned, type(error).__name__)
             self._shared.decisions.append(failure)
 
@@ -164,6 +169,11 @@ class RecommendationHandler:
             asked, now_us = replace(question.asked, limit=TOP, explain=False), call.received_at_us
             again = partial(_again, asked, question, known, now_us, call.partner)
             self._shared.shadow.offer("recommendations", again)
+
+
+def _named(assigned: Assignment, run: Run) -> Assignment:
+    """An assignment under the name of the run that made it."""
+    return assigned._replace(name=run.name) if assigned.name == DYNAMIC_VS_STATIC.name else assigned
 
 
 def asked_of(request: wire.RecommendationRequest) -> Asked:

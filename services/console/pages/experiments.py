@@ -1,8 +1,11 @@
 """Experiments: the verdict in a sentence, how sure it is, whether the split can be trusted, and what it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from infra import experiments
+from infra.store.statements.experiment_runs import RUNS
+from models.experiments.runs import RUNNING, Run
 from services.console.access import ADMIN, ML
 from services.console.acts import Act, Doing
 from services.console.commands import told_by
@@ -15,7 +18,9 @@ from services.console.page import (
     Cell,
     Column,
     Facts,
+    Field,
     Form,
+    Link,
     Moment,
     Page,
     Plot,
@@ -27,15 +32,15 @@ from services.console.page import (
 )
 from services.console.sources import Ask, Sources, spoken
 
-DEFAULT: Final = "dynamic_vs_static"
 PREFIX: Final = "experiment_"
 
 
 def view(sources: Sources, ask: Ask) -> Page:
     """The page."""
     names = sorted(path.stem.removeprefix(PREFIX) for path in (sources.home / "reports").glob(f"{PREFIX}*.json"))
-    asked = ask.query.get("name", DEFAULT)
-    name = asked if asked in names else DEFAULT
+    run = experiments.runs(sources.read)[0]
+    asked = ask.query.get("name", run.experiment.name)
+    name = asked if asked in names else run.experiment.name
     told: Mapping[str, Any] | None = sources.report(f"{PREFIX}{name}.json")
     read = Form(
         "read",
@@ -44,6 +49,7 @@ def view(sources: Sources, ask: Ask) -> Page:
         action="read",
         about="As attune experiment report; every morning if you like: the intervals hold at any time.",
     )
+    life = _life(sources, run, names)
     if told is None:
         empty = Table(
             "visitors",
@@ -53,7 +59,9 @@ def view(sources: Sources, ask: Ask) -> Page:
             empty="It has not been read out yet.",
             mend="attune experiment report",
         )
-        return Page("Experiments", "It has not been read out yet.", [empty, read], NONE, False, sources.now_us())
+        return Page(
+            "Experiments", f"{run.name} has not been read out yet.", [empty, read, *life], NONE, False, sources.now_us()
+        )
     at_us = sources.reported_at_us(f"{PREFIX}{name}.json")
     facts = Facts(
         "about",
@@ -66,12 +74,64 @@ def view(sources: Sources, ask: Ask) -> Page:
             ("visitors still counted", told["n_maturing"]),
         ],
     )
-    blocks: list[Block] = [_split(told), *_measures(told), *_path(told), _power(told), facts, read]
+    blocks: list[Block] = [_split(told), *_measures(told), *_path(told), _power(told), facts, read, *life]
     ratio = told["sample_ratio"]
     worse = any(isinstance(cell, State) and cell.kind == FAIR for row in _measures(told)[1].rows for cell in row)
     won = any(isinstance(cell, State) and cell.kind == GOOD for row in _measures(told)[0].rows for cell in row)
     state = BAD if ratio and not ratio["passed"] else FAIR if worse else GOOD if won else NONE
     return Page("Experiments", told["sentence"], blocks, state, False, sources.now_us())
+
+
+def _life(sources: Sources, run: Run, names: Sequence[str]) -> list[Block]:
+    rows: list[list[Cell]] = [
+        [
+            Link(str(number), f"/experiments?name={Run(number, share).experiment.name}"),
+            State(state, GOOD if state == RUNNING else NONE),
+            Share(share),
+            winner,
+            Moment(began),
+            Moment(changed),
+            actor,
+            reason,
+        ]
+        for number, share, state, winner, began, changed, actor, reason in sources.read(RUNS)
+    ]
+    columns = [
+        *(Column("run"), Column("state"), Column("dealt dynamic", True), Column("shipped"), Column("began"), Column("changed")),
+        *(Column("by"), Column("why")),
+    ]
+    table = Table("runs", "Runs", columns, rows, empty="The first run goes on since the beginning, half and half.")
+    reason, is_running = Field("reason", "Why"), run.state == RUNNING
+    variants = list(run.experiment.variants)
+    return [
+        table,
+        Form(
+            "start",
+            "Begin a new run",
+            "Start",
+            [Field("share", "Share of the visitors that are dealt dynamic, 0.01 to 0.99", "number", f"{run.share:g}"), reason],
+            action="start",
+            about="Visitors are dealt anew; the run of before ends, and keeps its readout.",
+        ),
+        Form(
+            "stop",
+            "Stop it",
+            "Stop",
+            [Field("run", "", "hidden", run.experiment.name), reason],
+            action="stop",
+            about="Every visitor gets static weighting.",
+            blocked="" if is_running else f"It is {run.state}.",
+        ),
+        Form(
+            "ship",
+            "Ship what won",
+            "Ship",
+            [Field("winner", "Variant", "select", variants[0], variants), reason],
+            action="ship",
+            typed="winner",
+            about="Every visitor gets it from now on; what is answered so counts as no exposure.",
+        ),
+    ]
 
 
 def _split(told: Mapping[str, Any]) -> Table:
@@ -192,4 +252,31 @@ def _read(doing: Doing) -> str:
     return "Read out."
 
 
-ACTS: Final = {"read": Act(_read, frozenset({ML, ADMIN}))}
+def _start(doing: Doing) -> str:
+    try:
+        share = float(doing.required("share"))
+    except ValueError:
+        raise ValueError("the share must be a number from 0.01 to 0.99") from None
+    if not 0.01 <= share <= 0.99:
+        raise ValueError("the share must be from 0.01 to 0.99")
+    run = experiments.start(doing.home, share, actor=doing.person.name, reason=doing.reason)
+    return f"{run.name} runs: {100 * share:.0f} % of the visitors are dealt dynamic."
+
+
+def _stop(doing: Doing) -> str:
+    return f"{experiments.stop(doing.home, actor=doing.person.name, reason=doing.reason).name}: every visitor gets static."
+
+
+def _ship(doing: Doing) -> str:
+    winner = doing.required("winner")
+    run = experiments.ship(doing.home, winner, actor=doing.person.name, reason=doing.reason)
+    return f"{run.name}: every visitor gets {winner}."
+
+
+_ROLES: Final = frozenset({ML, ADMIN})
+ACTS: Final = {
+    "read": Act(_read, _ROLES),
+    "start": Act(_start, _ROLES, "share"),
+    "stop": Act(_stop, _ROLES, "run"),
+    "ship": Act(_ship, _ROLES, "winner", typed="winner"),
+}
