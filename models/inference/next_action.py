@@ -21,6 +21,7 @@ import numpy.typing as npt
 from models.arrays import Codes, Features, Flags, Floats, Ints
 from models.artifact import Parts
 from models.inference.training import TrainingInput
+from models.kernels import kernel
 from models.learners import boosting
 from models.learners.boosting import Classifier
 from models.learners.trees import BoostParams
@@ -30,6 +31,7 @@ N_NEXT_ACTIONS: Final = len(NEXT_ACTIONS)
 LEAVE: Final = NEXT_ACTIONS.index("leave")
 INTERVALS_S: Final = (60.0, 300.0, 3600.0)  # their ends; each begins where the one before ends, the first at 0
 _TINY: Final = 1e-12
+_PURCHASE: Final = int(EventType.PURCHASE)
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,11 @@ class NextActionModel:
         silent_s
             Seconds behind the event of the row in which nothing has happened: horizons begin at their end.
         """
-        actions = [one.action.predict_one(row) for one in self.intervals]
-        purchases = [float(one.purchase.predict_one(row)[1]) for one in self.intervals]
-        told = _Curve(actions, np.array(purchases)[::-1].cumprod()[::-1])
-        return {name: told.within(seconds, silent_s) for name, seconds in HORIZONS_S.items()}
+        actions = np.array([[one.action.predict_one(row)] for one in self.intervals])
+        purchases = np.array([[one.purchase.predict_one(row)[1]] for one in self.intervals])
+        told = _Curve(actions, purchases[::-1].cumprod(axis=0)[::-1])
+        found = {name: told.within(seconds, silent_s) for name, seconds in HORIZONS_S.items()}
+        return {name: Outlook(one.p_action[0], one.p_purchase[0]) for name, one in found.items()}
 
     def curve(self, features: Features, seconds: Sequence[float]) -> list[Outlook]:
         """Many rows within any horizons: shape (n_rows, len(NEXT_ACTION_FEATURES)) in, an `Outlook` of n_rows per horizon out.
@@ -151,21 +154,22 @@ class NextActionModel:
 
     def _told(self, features: Features) -> "_Curve":
         purchases = np.array([one.purchase.predict(features)[:, 1] for one in self.intervals])
-        return _Curve([one.action.predict(features) for one in self.intervals], purchases[::-1].cumprod(axis=0)[::-1])
+        actions = np.array([one.action.predict(features) for one in self.intervals])
+        return _Curve(actions, purchases[::-1].cumprod(axis=0)[::-1])
 
 
 class _Curve(NamedTuple):
-    """Probabilities as time goes on, of one row (shape ()) or many (shape (n_rows,)).
+    """Probabilities as time goes on, of many rows.
 
     Attributes
     ----------
     actions
-        In each interval, shapes (…, n_next_actions), given that nothing happened before.
+        In each interval, given that nothing happened before; shape (n_intervals, n_rows, n_next_actions).
     bought
-        By the end of each interval, shape (n_intervals, …).
+        By the end of each interval, shape (n_intervals, n_rows).
     """
 
-    actions: Sequence[Floats]
+    actions: Floats
     bought: Floats
 
     def within(self, seconds: float, silent_s: float = 0.0) -> Outlook:
@@ -173,37 +177,48 @@ class _Curve(NamedTuple):
 
         The hazards are constant within an interval; behind the last one, its own go on.
         """
-        until = silent_s + seconds
-        p_action = np.zeros_like(self.actions[0])
-        p_action[..., LEAVE] = 1.0
-        begin = 0.0
-        for step, end in zip(self.actions, INTERVALS_S, strict=True):
-            reach = until if end == INTERVALS_S[-1] else min(until, end)
+        _, n_rows, n_actions = self.actions.shape
+        found = Outlook(np.zeros((n_rows, n_actions)), np.zeros(n_rows))
+        _within(self.actions, np.ascontiguousarray(self.bought), silent_s, silent_s + seconds, *found)
+        return found
+
+
+@kernel
+def _bought_by(bought: Floats, row: int, seconds: float) -> float:
+    p_bought, begin = 0.0, 0.0
+    for k in range(len(INTERVALS_S)):
+        end = INTERVALS_S[k]
+        if seconds <= begin:
+            break
+        reach = seconds if k == len(INTERVALS_S) - 1 else min(seconds, end)
+        share = (reach - begin) / (end - begin)
+        p_bought = 1.0 - (1.0 - p_bought) ** (1.0 - share) * (1.0 - bought[k, row]) ** share
+        begin = end
+    return p_bought
+
+
+@kernel
+def _within(actions: Floats, bought: Floats, silent_s: float, until_s: float, p_action: Floats, p_bought: Floats) -> None:
+    """Write the outlook of each row until an instant, given a silence until another one."""
+    for row in range(len(p_bought)):
+        p, begin = p_action[row], 0.0
+        p[LEAVE] = 1.0
+        for k in range(len(INTERVALS_S)):
+            end, step = INTERVALS_S[k], actions[k, row]
+            reach = until_s if k == len(INTERVALS_S) - 1 else min(until_s, end)
             share = (reach - max(begin, silent_s)) / (end - begin)
             begin = end
-            if share <= 0:
+            if share <= 0.0:
                 continue
-            quiet, stays = p_action[..., LEAVE], step[..., LEAVE] ** share
-            moves = quiet * (1.0 - stays) / np.maximum(1.0 - step[..., LEAVE], _TINY)
-            left = quiet * stays
-            p_action += moves[..., None] * step
-            p_action[..., LEAVE] = left
-        p_bought = self._bought_by(until)
-        if silent_s > 0:  # nor had they bought
-            p_bought = 1.0 - (1.0 - p_bought) / np.maximum(1.0 - self._bought_by(silent_s), _TINY)
-        at_least, at_most = p_action[..., EventType.PURCHASE], 1.0 - p_action[..., LEAVE]
-        return Outlook(p_action, np.asarray(np.clip(p_bought, at_least, at_most)))
-
-    def _bought_by(self, seconds: float) -> Floats:
-        p_bought, begin = np.zeros(self.actions[0].shape[:-1]), 0.0
-        for by_its_end, end in zip(self.bought, INTERVALS_S, strict=True):
-            if seconds <= begin:
-                break
-            reach = seconds if end == INTERVALS_S[-1] else min(seconds, end)
-            share = (reach - begin) / (end - begin)
-            p_bought = 1.0 - (1.0 - p_bought) ** (1.0 - share) * (1.0 - by_its_end) ** share
-            begin = end
-        return np.asarray(p_bought)
+            quiet, stays = p[LEAVE], step[LEAVE] ** share
+            moves = quiet * (1.0 - stays) / max(1.0 - step[LEAVE], _TINY)
+            for action in range(len(p)):
+                p[action] += moves * step[action]
+            p[LEAVE] = quiet * stays
+        by_then = _bought_by(bought, row, until_s)
+        if silent_s > 0.0:  # nor had they bought
+            by_then = 1.0 - (1.0 - by_then) / max(1.0 - _bought_by(bought, row, silent_s), _TINY)
+        p_bought[row] = min(max(by_then, p[_PURCHASE]), 1.0 - p[LEAVE])
 
 
 def fit(
