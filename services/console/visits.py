@@ -10,7 +10,7 @@ from models.live_session import LiveSession
 from models.model_set import ModelSet
 from models.recommend import situate
 from services.console.sources import Sources
-from services.worker.sessions import sessions_at
+from services.signals.sessions import sessions_at
 
 PAST_US: Final = 2 * 3600 * 1_000_000  # before the event that is asked for
 MOST_EVENTS: Final = 120

@@ -10,12 +10,23 @@ import numpy as np
 
 from infra.store.engines import open_store
 from infra.store.protocol import Read
-from infra.store.statements.rehearsals import FIRST_SCORE_HELD, FIRST_SCORE_SENT
+from infra.store.statements.rehearsals import (
+    FIRST_CAUSE_HELD,
+    FIRST_CAUSE_SENT,
+    FIRST_SCORE_HELD,
+    FIRST_SCORE_SENT,
+    OCCURRED_AT,
+)
 from infra.store.statements.signals import DISCOUNTS_OF, FIRST_HELD_OUT, FIRST_SENT, PURCHASES_OF, SIGNAL_PARTNERS
+from models.arrays import Floats32
 from models.engagement.threshold_value import Suggestion, suggest
+from models.events.encode import EventArray
+from models.experiments.targeting import Targeting, targeting
 from models.experiments.uplift import Money, UpliftParams, Users, readout
-from models.schema import SIGNAL_TYPES
+from models.features.sessions import features_of
+from models.schema import DAY_US, SIGNAL_TYPES
 from services.signals.policies import PolicyBook
+from services.signals.sessions import sessions_at
 
 USERS_A_READ: Final = 500
 
@@ -64,7 +75,9 @@ def of_partner(read: Read, partner: str, since_us: int, params: UpliftParams) ->
     money = partial(_money, read, partner, begun, params.window_us)
     share = PolicyBook().of(partner, read).holdout_share
     measured = readout(users, money(PURCHASES_OF), money(DISCOUNTS_OF), share, params)
-    return {"partner": partner, **measured, "switched": len(switched)}
+    aimed = targeted(read, partner, "offer_discount", params)
+    told = {"verdict": aimed.verdict, "sentence": aimed.sentence, "value": aimed.value, "qini": aimed.qini}
+    return {"partner": partner, **measured, "switched": len(switched), "discounts": told | {"coefficient": aimed.coefficient}}
 
 
 def suggested(read: Read, partner: str, kind: str, params: UpliftParams) -> Suggestion:
@@ -79,6 +92,38 @@ def suggested(read: Read, partner: str, kind: str, params: UpliftParams) -> Sugg
     score, held = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 3))
     share = PolicyBook().of(partner, read).holdout_share
     return suggest(score, money - np.minimum(cost, money), held > 0, share, np.random.default_rng(0))
+
+
+def targeted(read: Read, partner: str, kind: str, params: UpliftParams) -> Targeting:
+    """Whom to send a kind of signal, by the session in which the first was called for and what users paid since.
+
+    Users who were sent some and held back others are left out, and such whose session is gone.
+    """
+    groups = [(held, read(statement, (partner, kind))) for held, statement in ((0, FIRST_CAUSE_SENT), (1, FIRST_CAUSE_HELD))]
+    users = [{user for user, _, _ in group} for _, group in groups]
+    switched = users[0] & users[1]
+    rows = [(user, seq, at_us, held) for held, group in groups for user, seq, at_us in group if user not in switched]
+    features: dict[str, Floats32] = {}
+    for k in range(0, len(rows), USERS_A_READ):
+        some = {user: seq for user, seq, _, _ in rows[k : k + USERS_A_READ]}
+        since_us = min(at_us for _, _, at_us, _ in rows[k : k + USERS_A_READ]) - DAY_US
+        for user, visit in sessions_at(read, some, 2**62, since_us).items():
+            features[user] = features_of(_until(visit.session.events, read, some[user]))
+    rows = [row for row in rows if row[0] in features]
+    begun = {user: (place, at_us) for place, (user, _, at_us, _) in enumerate(rows)}
+    paid, promised = (_money(read, partner, begun, params.window_us, of) for of in (PURCHASES_OF, DISCOUNTS_OF))
+    money, cost = (
+        np.bincount(one.user, weights=one.amount, minlength=len(rows)).astype(np.float64) for one in (paid, promised)
+    )
+    table = np.array([features[user] for user, *_ in rows], dtype=np.float32).reshape(len(rows), -1)
+    p_sent = min(max(1.0 - PolicyBook().of(partner, read).holdout_share, 0.001), 0.999)
+    return targeting(table, money - np.minimum(cost, money), np.array([not row[3] for row in rows], dtype=bool), p_sent)
+
+
+def _until(events: EventArray, read: Read, seq: int) -> EventArray:
+    """Events of a session up to the one that caused something."""
+    found = read(OCCURRED_AT, (seq,))
+    return events[events["occurred_at_us"] <= found[0][0]] if found else events
 
 
 def _money(read: Read, partner: str, begun: dict[str, tuple[int, int]], window_us: int, statement: str) -> Money:
@@ -112,4 +157,5 @@ def text(found: dict[str, Any]) -> str:
     for name, measures in found["by_signal"].items():
         one = measures["conversion"]
         lines.append(f"  {name:21} conversion sent {one['sent']:.4f}, held out {one['held_out']:.4f}, if it was the first")
+    lines.append(f"  {'discounts':21} {found['discounts']['sentence']}")
     return "\n".join(lines)

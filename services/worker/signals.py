@@ -33,8 +33,8 @@ from services.serving.model_watch import ChampionSource, ChampionWatcher
 from services.serving.reads import engagement_features
 from services.signals.catalog import Catalog
 from services.signals.nudges import Nudges, standing_of
+from services.signals.sessions import sessions_at
 from services.signals.shelf import PartnerCatalogs
-from services.worker.sessions import sessions_at
 from services.worker.silences import Silences
 
 CURSOR: Final = "signals"

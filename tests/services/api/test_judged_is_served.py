@@ -43,8 +43,8 @@ from services.serving.model_watch import ChampionSource, ChampionWatcher
 from services.serving.profiles import read_snapshot
 from services.serving.reads import engagement_features
 from services.signals.catalog import Catalog
+from services.signals.sessions import sessions_at
 from services.worker.rewards import RewardDuty
-from services.worker.sessions import sessions_at
 
 NOW_US = 1_763_719_200_000_000  # 2025-11-21T10:00:00Z
 DAY_US = 86_400_000_000
