@@ -124,25 +124,27 @@ class Discount(NamedTuple):
 
 
 def discount_of(offers: Sequence[Offer]) -> Discount | None:
-    """The first offer that can be paid from what is left; never more than what it holds for is worth.
+    """The offer that costs least here, of those that can be paid from what is left; of equals, the first.
 
     Examples
     --------
-    >>> found = discount_of([Offer("ten", 6_000, percent=10.0, left_cents=500), Offer("two", 6_000, amount_cents=200)])
+    >>> found = discount_of([Offer("ten", 6_000, percent=10.0), Offer("two", 6_000, amount_cents=200)])
     >>> found.offer.offer_id, found.cents
     ('two', 200)
     >>> discount_of([Offer("ten", None, percent=10.0)]) is None  # ten percent of what?
     True
     """
-    for offer in offers:
-        if offer.base_cents is None:
-            cents = offer.amount_cents or 0
-        else:
-            wanted = offer.amount_cents if offer.percent is None else int(offer.base_cents * offer.percent / 100 + 0.5)
-            cents = min(wanted or 0, offer.base_cents)
-        if cents > 0 and (offer.left_cents is None or cents <= offer.left_cents):
-            return Discount(offer, cents)
-    return None
+    priced = (Discount(offer, _cents(offer)) for offer in offers)
+    payable = (one for one in priced if one.cents > 0 and (one.offer.left_cents is None or one.cents <= one.offer.left_cents))
+    return min(payable, key=lambda one: one.cents, default=None)
+
+
+def _cents(offer: Offer) -> int:
+    """Cost of an offer here: never more than what it holds for is worth."""
+    if offer.base_cents is None:
+        return offer.amount_cents or 0
+    wanted = offer.amount_cents if offer.percent is None else int(offer.base_cents * offer.percent / 100 + 0.5)
+    return min(wanted or 0, offer.base_cents)
 
 
 def choose(

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from infra.store.protocol import Transaction
-from infra.store.statements.catalog import ITEM_FIELDS, NEXT_CHANGE, OFFER_FIELDS, PUT_ITEM, PUT_OFFER
+from infra.store.statements.catalog import CURRENCIES, ITEM_FIELDS, NEXT_CHANGE, OFFER_FIELDS, PUT_ITEM, PUT_OFFER
 from models.events.rules import parse_instant_us
 from models.schema import MEASURES
 from services.api.collaborators import Collaborators
@@ -118,17 +118,39 @@ class CatalogHandler:
         return await self._put(call, PUT_ITEM, [tuple(getattr(item, name) for name in ITEM_FIELDS) for item in items])
 
     async def put_offers(self, call: Call) -> Reply:
-        """``PUT /v1/offers``."""
-        offers = decode(_OFFERS, call.body).offers
-        return await self._put(call, PUT_OFFER, [_offer_row(offer, f"/offers/{i}") for i, offer in enumerate(offers)])
+        """``PUT /v1/offers``.
 
-    async def _put(self, call: Call, statement: str, found: list[tuple[Any, ...]]) -> Reply:
+        Raises
+        ------
+        Refusal
+            409 for an offer in another currency than the rest: budgets are in one.
+        """
+        offers = decode(_OFFERS, call.body).offers
+        rows = [_offer_row(offer, f"/offers/{i}") for i, offer in enumerate(offers)]
+        return await self._put(call, PUT_OFFER, rows, lambda transaction: _require_one_currency(call, transaction, offers))
+
+    async def _put(
+        self, call: Call, statement: str, found: list[tuple[Any, ...]], check: Callable[[Transaction], None] = lambda _: None
+    ) -> Reply:
         def put(transaction: Transaction) -> Stored:
+            check(transaction)
             ((change,),) = transaction.read(NEXT_CHANGE, (call.partner,))
             transaction.executemany(statement, ((call.partner, *row, call.received_at_us, change) for row in found))
             return Stored(len(found), change)
 
         return await self._writes.write(call, put)
+
+
+def _require_one_currency(call: Call, transaction: Transaction, offers: Sequence[OfferPut]) -> None:
+    others = msgspec.json.encode([offer.offer_id for offer in offers]).decode()
+    known = {currency for (currency,) in transaction.read(CURRENCIES, (call.partner, others))}
+    for place, offer in enumerate(offers):
+        if not offer.active or offer.currency is None:
+            continue
+        if known - {offer.currency}:
+            said = "offers that hold at one time are in one currency, as budgets are; set the others to active false first"
+            raise Refusal(409, said, f"/offers/{place}/currency")
+        known.add(offer.currency)
 
 
 def _offer_row(offer: OfferPut, pointer: str) -> tuple[Any, ...]:
