@@ -43,7 +43,10 @@ def _upsert(table: str, fields: tuple[str, ...]) -> str:
 PUT_ITEM: Final = _upsert("catalog_items", ITEM_FIELDS)
 PUT_OFFER: Final = _upsert("offers", OFFER_FIELDS)
 # Currencies of a partner's offers that hold, but for some: (partner, offers).
-CURRENCIES: Final = f"SELECT DISTINCT currency FROM offers WHERE partner = ? AND active = 1 AND currency IS NOT NULL AND NOT (offer_id {one_of()})"
+CURRENCIES: Final = (
+    "SELECT DISTINCT currency FROM offers WHERE partner = ? AND active = 1 AND currency IS NOT NULL "
+    f"AND NOT (offer_id {one_of()})"
+)
 # What changed behind a change: (partner, change).
 ITEMS_SINCE: Final = f"SELECT {', '.join(ITEM_FIELDS)} FROM catalog_items WHERE partner = ? AND change > ?"
 OFFERS_SINCE: Final = f"SELECT {', '.join(OFFER_FIELDS)} FROM offers WHERE partner = ? AND change > ?"

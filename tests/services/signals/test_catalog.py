@@ -163,6 +163,18 @@ def test_an_offer_keeps_its_terms(shop: Shop) -> None:
     assert (five.amount, five.currency, five.budget, five.valid_until_us) == (5, "EUR", 100, 1_798_761_600_000_000)
 
 
+def test_offers_that_hold_at_one_time_are_in_one_currency(shop: Shop) -> None:
+    euros, dollars = ({"offer_id": name, "amount": 5, "currency": name} for name in ("EUR", "USD"))
+    shop.put("offers", euros, TENTH)
+    for offers, pointer in (([dollars], "/offers/0/currency"), ([euros, dollars], "/offers/1/currency")):
+        with pytest.raises(Refusal, match="in one currency") as refusal:
+            shop.put("offers", *offers)
+        assert (refusal.value.problem.status, refusal.value.problem.pointer) == (409, pointer)
+    shop.put("offers", euros | {"active": False}, dollars)
+    assert {offer.offer_id for offer in shop.view.offers("shop") if offer.active and offer.currency} == {"USD"}
+    assert shop.put("offers", euros, partner="other").stored == 1
+
+
 @pytest.mark.parametrize(
     ("what", "thing", "pointer"),
     [
