@@ -145,8 +145,8 @@ class Contribution(msgspec.Struct, gc=False, omit_defaults=True):
     """Why an item is there: an item of the session, the pair of event types that ties them, and its share of the score.
 
     `via` is `session`, `history` (the visitor did this on the item in an earlier session) or `category` (popular in that of
-    `item_id`); `relation` is `met`, `same_category` or `other`. Where `source_event` is `category_browse`, `item_id` is the
-    category that was browsed.
+    `item_id`, or in the category of that name where the event named no item); `relation` is `met`, `same_category` or `other`.
+    Where `source_event` is `category_browse`, `item_id` is the category that was browsed.
     """
 
     item_id: str
