@@ -56,6 +56,13 @@ class EngagementHandler:
         answer.user = user_id if consent else None
         return answer
 
+    def signal_for(self, call: Call, user_id: str, session: LiveSession) -> wire.Signal:
+        """The signal that the moment of a session calls for, of a visitor by pseudonym."""
+        now_us = call.received_at_us
+        models = self._shared.champions.current().of(call.partner)
+        found = assess(session, models, self._known(user_id, None, session, now_us), None, now_us)
+        return self._signal(found, session, Moment(call.partner, user_id, now_us, _utc_offset_min(session)))
+
     def _signal(self, found: Assessment, session: LiveSession, moment: Moment) -> wire.Signal:
         return signal_on_wire(self._nudges.decide(found, session, moment, self._shared.reader.rows))
 

@@ -16,6 +16,7 @@ from models.events.identity import pseudonym
 from models.item_ranking import Asked
 from services.api import wire
 from services.api.collaborators import Collaborators
+from services.api.engagement import EngagementHandler
 from services.api.recommendations import RecommendationHandler
 from services.api.session_data import consents, parse
 from services.api.visitor_token import MOST, user_of
@@ -35,8 +36,8 @@ class PageRequest(msgspec.Struct):
     """Which items go with what the visitor of this page does?
 
     `user_id` is what the page calls the visitor in its events; nothing is read about it. `visitor_token` is made by the
-    partner's server, names the user, and lets the answer use what is known of them. `explain` needs a key made with
-    ``--explain``. All else is as in a `RecommendationRequest`.
+    partner's server, names the user, and lets the answer use what is known of them; only with it, `with_signal` brings the
+    signal of the moment. `explain` needs a key made with ``--explain``. All else is as in a `RecommendationRequest`.
     """
 
     key: str
@@ -48,16 +49,21 @@ class PageRequest(msgspec.Struct):
     explain: bool = False
     exclude_seen: bool = False
     goal: Literal["auto", "view", "add_to_cart", "purchase"] = "auto"
+    with_signal: bool = False
 
 
 class PageAnswer(msgspec.Struct, omit_defaults=True):
-    """Items for a page; send `decision_id` along with what the visitor does about them. `weights` come with reasons."""
+    """Items for a page; send `decision_id` along with what the visitor does about them. `weights` come with reasons.
+
+    `signal` is what would be sent under the shop's policy, or why it is withheld.
+    """
 
     decision_id: str
     intent: wire.IntentEstimate
     items: list[wire.RankedItem]
     degraded: list[str]
     weights: dict[str, float] | None = None
+    signal: wire.Signal | None = None
 
 
 _REQUEST: Final = msgspec.json.Decoder(PageRequest)
@@ -66,9 +72,11 @@ _REQUEST: Final = msgspec.json.Decoder(PageRequest)
 class PageHandler:
     """Handler of questions of pages."""
 
-    def __init__(self, shared: Collaborators, recommendations: RecommendationHandler) -> None:
+    def __init__(
+        self, shared: Collaborators, recommendations: RecommendationHandler, engagement: EngagementHandler
+    ) -> None:  # fmt: skip
         self._shared = shared
-        self._recommendations = recommendations
+        self._recommendations, self._engagement = recommendations, engagement
 
     async def answer(self, call: Call) -> PageAnswer:
         """``POST /v1/page``."""
@@ -87,7 +95,9 @@ class PageHandler:
         question = question._replace(by_page=True, is_recognized=vouched is not None)
         found = self._recommendations.answered(call, question, began_ns)
         weights = found.weights if request.explain else None
-        return PageAnswer(found.decision_id, found.intent, found.items, found.degraded, weights)
+        asks = request.with_signal and vouched is not None and visitor[0] is not None
+        signal = self._engagement.signal_for(call, visitor[0] or "", session) if asks else None
+        return PageAnswer(found.decision_id, found.intent, found.items, found.degraded, weights, signal)
 
     def _visitor(self, vouched: str | None, request: PageRequest, call: Call) -> tuple[str | None, str | None]:
         """The visitor's pseudonym, and the one by which is dealt: for a stranger it follows from nothing that is stored."""
@@ -116,7 +126,7 @@ class PageHandler:
 
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoint of the pages."""
-    handler = PageHandler(shared, RecommendationHandler(shared, random.Random()))
+    handler = PageHandler(shared, RecommendationHandler(shared, random.Random()), EngagementHandler(shared))
     return {
         ("POST", "/v1/page"): Endpoint(
             handler.answer, PAGE, "page", "Items for a page that asks by itself", request=PageRequest, answer=PageAnswer,

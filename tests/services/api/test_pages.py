@@ -200,6 +200,13 @@ def test_without_a_token_the_answer_is_the_same_whatever_the_user_has_done(page:
     assert set(page.known.asked) == {page.whose("u-1")}
 
 
+def test_the_signal_of_the_moment_comes_with_a_token_only(page: Page, monkeypatch: Any) -> None:
+    assert "signal" not in page.ask(with_signal=True, **SESSION).json()
+    given = token(page, monkeypatch=monkeypatch)
+    assert "signal" not in page.ask(visitor_token=given, **SESSION).json()
+    assert page.ask(visitor_token=given, with_signal=True, **SESSION).json()["signal"]["type"] == "no_action"
+
+
 def test_a_token_ends_within_a_day_and_is_of_one_partner(page: Page, monkeypatch: Any) -> None:
     now_s, hashes = NOW_US / 1e6, [key_hash(page.server)]
     given = token(page, "ü 1", monkeypatch=monkeypatch)

@@ -38,6 +38,8 @@ export interface AskedItems {
   goal?: "auto" | "view" | "add_to_cart" | "purchase";
   exclude_seen?: boolean;
   explain?: boolean;
+  /** What would be sent to the visitor now; with a visitor token only. */
+  with_signal?: boolean;
   signal?: AbortSignal;
 }
 export interface Answer {
@@ -45,6 +47,7 @@ export interface Answer {
   intent: { label: Intent; probabilities: Record<Intent, number> };
   items: { item_id: string; score: number }[];
   degraded: string[];
+  signal?: { type: string; payload: Record<string, unknown>; withheld?: { type: string; reason: string } };
   weights?: Record<EventType, number>;
 }
 export type Consent = "granted" | "pending" | "denied";
