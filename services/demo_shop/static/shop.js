@@ -20,7 +20,7 @@ async function entitle() {
   dispatchEvent(new Event("titles"));
 }
 
-const DID = { item_view: "looked at", item_engagement: "lingered over", detail_view: "opened the details of", review_read: "read reviews of", spec_compare: "compared", wishlist_add: "saved", add_to_cart: "put into the cart", remove_from_cart: "took out", purchase: "bought", category_browse: "browsed", search: "searched for", content_view: "read" };
+const DID = { item_view: "looked at", item_engagement: "lingered over", detail_view: "opened the details of", review_read: "read reviews of", spec_compare: "compared", wishlist_add: "saved", add_to_cart: "put into the cart", remove_from_cart: "took out", purchase: "bought", category_browse: "browsed", search: "searched after", search_refine: "searched on after", content_view: "read on", cart_view: "looked into the cart with", checkout_view: "went to the checkout with" };
 
 /** Why an item is there: what others who came from the same things went on to do. */
 function because(item) {
