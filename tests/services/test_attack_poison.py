@@ -19,6 +19,7 @@ from infra.store.statements.decisions import LOG_DECISION
 from infra.store.statements.experiments import BEFORE, BOUGHT
 from models.bandit import arms
 from models.bandit.rewards import RewardParams
+from models.bandit.thompson import EVERYWHERE
 from models.events.identity import partner_key, partner_keys, pseudonym
 from models.experiments.assignment import DYNAMIC_VS_STATIC
 from models.model_set import NO_MODELS
@@ -50,21 +51,21 @@ class Instance:
         self._writer = open_writer(home, lambda: NOW_US)
         self._door = EventsHandler(Writes(self._writer, bytes(32)), partner_keys(bytes(32)))
 
-    def send(self, events: Iterator[dict[str, Any]], kind: str = "pk", peer: str = HOME) -> list[str]:
+    def send(self, events: Iterator[dict[str, Any]], kind: str = "pk", partner: str = "shop") -> list[str]:
         """Send events; the verdict on each."""
         told, left = [], list(events)
         for start in range(0, len(left), 500):
             body = msgspec.json.encode({"events": left[start : start + 500]})
-            call = Call(Caller("shop", frozenset(), kind, 1), body, received_at_us=NOW_US, peer=peer)
+            call = Call(Caller(partner, frozenset(), kind, 1), body, received_at_us=NOW_US, peer=HOME)
             told += [result.status for result in asyncio.run(self._door.receive(call)).body.results]
         return told
 
-    def decide(self, users: Sequence[str], item: str) -> list[tuple[str, str, str]]:
+    def decide(self, users: Sequence[str], item: str, partner: str = "shop") -> list[tuple[str, str, str]]:
         """Show an item to visitors; (user, decision, item) of those who were dealt the second arm."""
         shown = []
         for n, user in enumerate(users):
             one = Decision(
-                f"d-{user}", "shop", pseudonym(partner_key(bytes(32), "shop"), user), None, NOW_US - 2_000_000,
+                f"d-{user}", partner, pseudonym(partner_key(bytes(32), partner), user), None, NOW_US - 2_000_000,
                 DYNAMIC_VS_STATIC.name, DYNAMIC_VS_STATIC.variants[n % 2], ARMS[n % 2], 0.5, {}, {}, [item], 9, [], 1,
             )  # fmt: skip
             connect(self.home).execute(LOG_DECISION, as_row(one))
@@ -122,6 +123,17 @@ def test_invented_visitors_move_nothing_and_the_shops_server_does(instance: Inst
     instance.send(attack.choose_arm(shown, NOW_US), "sk")
     after = instance.learned()
     assert (after[0] != before[0], after[1] != before[1]) == (True, True)
+
+
+def test_another_partners_server_moves_the_bandit_for_all_by_decision_12(instance: Instance) -> None:
+    item = popular(instance.home)
+    instance.decide([f"h{k}" for k in range(200)], item)
+    theirs = instance.decide([f"r{k}" for k in range(40)], item, "rival")
+    before = instance.learned()[0][EVERYWHERE][0]
+    instance.send(attack.choose_arm(theirs, NOW_US), partner="rival")
+    assert instance.learned()[0][EVERYWHERE][0] == before  # a browser key of theirs moves nothing
+    instance.send(attack.choose_arm(theirs, NOW_US), "sk", "rival")
+    assert instance.learned()[0][EVERYWHERE][0] < before
 
 
 def popular(home: Path, nth: int = 0) -> str:
