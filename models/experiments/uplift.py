@@ -7,14 +7,15 @@ share of users who bought within a window, and what they paid, less the discount
 Intervals are confidence sequences (`models.experiments.sequential`): the readout may be looked at every day.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from models.arrays import Flags, Floats, Ints
 from models.experiments import sequential
+from models.experiments.groups import pooled
 from models.experiments.sequential import Moments, SequenceParams
 from models.schema import DAY_US, SIGNAL_TYPES
 from models.statistics.verdict import NOT_ENOUGH
@@ -138,6 +139,32 @@ def readout(
         "window_days": params.window_us / DAY_US,
         "alpha": params.alpha,
     }
+
+
+def by_group(
+    users: Users, purchases: Money, discounts: Money, names: Sequence[str | None], params: UpliftParams
+) -> dict[str, Any]:
+    """Measures of groups of users, large enough to be told; the error is shared by all of them (Bonferroni).
+
+    Parameters
+    ----------
+    names
+        Group of each user, as its shop names it; None where it does not.
+
+    Returns
+    -------
+    By group: ``users`` and ``measures`` as in `readout`.
+    """
+    groups = np.array(pooled(names), dtype=object)
+    found = sorted({name for name in groups.tolist() if name is not None})
+    shared = replace(params, alpha=params.alpha / max(len(found), 1))
+    outcomes = _outcomes(users, purchases, discounts, params.cap_quantile)
+    told = {}
+    for name in found:
+        rows = groups == name
+        measures = _measures({m: v[rows] for m, v in outcomes.items()}, users.held_out[rows], shared)
+        told[name] = {"users": int(rows.sum()), "measures": measures}
+    return told
 
 
 def _outcomes(users: Users, purchases: Money, discounts: Money, cap_quantile: float) -> dict[str, Floats]:

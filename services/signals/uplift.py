@@ -15,6 +15,7 @@ from infra.store.statements.rehearsals import (
     FIRST_CAUSE_SENT,
     FIRST_SCORE_HELD,
     FIRST_SCORE_SENT,
+    GROUPS_OF,
     OCCURRED_AT,
 )
 from infra.store.statements.signals import DISCOUNTS_OF, FIRST_HELD_OUT, FIRST_SENT, PURCHASES_OF, SIGNAL_PARTNERS
@@ -22,9 +23,9 @@ from models.arrays import Floats32
 from models.engagement.threshold_value import Suggestion, suggest
 from models.events.encode import EventArray
 from models.experiments.targeting import Targeting, targeting
-from models.experiments.uplift import Money, UpliftParams, Users, readout
+from models.experiments.uplift import Money, UpliftParams, Users, by_group, readout
 from models.features.sessions import features_of
-from models.schema import DAY_US, SIGNAL_TYPES
+from models.schema import DAY_US, SIGNAL_TYPES, VISITOR_GROUPS
 from services.signals.policies import PolicyBook
 from services.signals.sessions import sessions_at
 
@@ -74,10 +75,22 @@ def of_partner(read: Read, partner: str, since_us: int, params: UpliftParams) ->
     begun = {user: (place, at_us) for place, (user, _, _, at_us) in enumerate(counted)}
     money = partial(_money, read, partner, begun, params.window_us)
     share = PolicyBook().of(partner, read).holdout_share
-    measured = readout(users, money(PURCHASES_OF), money(DISCOUNTS_OF), share, params)
+    paid, promised = money(PURCHASES_OF), money(DISCOUNTS_OF)
+    measured = readout(users, paid, promised, share, params)
+    groups = _groups(read, partner, list(begun))
+    by_groups = {name: by_group(users, paid, promised, groups[name], params) for name in VISITOR_GROUPS}
     aimed = targeted(read, partner, "offer_discount", params)
     told = {"verdict": aimed.verdict, "sentence": aimed.sentence, "value": aimed.value, "qini": aimed.qini}
-    return {"partner": partner, **measured, "switched": len(switched), "discounts": told | {"coefficient": aimed.coefficient}}
+    aims = {"discounts": told | {"coefficient": aimed.coefficient}, "by_group": by_groups}
+    return {"partner": partner, **measured, "switched": len(switched), **aims}
+
+
+def _groups(read: Read, partner: str, users: Sequence[str]) -> dict[str, list[str | None]]:
+    """Group of each user by each name of `VISITOR_GROUPS`."""
+    known: dict[str, list[str | None]] = {}
+    for some in _chunks(users):
+        known |= {user: said for user, *said in read(GROUPS_OF, (partner, json.dumps(some)))}
+    return {name: [known[user][at] if user in known else None for user in users] for at, name in enumerate(VISITOR_GROUPS)}
 
 
 def suggested(read: Read, partner: str, kind: str, params: UpliftParams) -> Suggestion:
@@ -157,5 +170,10 @@ def text(found: dict[str, Any]) -> str:
     for name, measures in found["by_signal"].items():
         one = measures["conversion"]
         lines.append(f"  {name:21} conversion sent {one['sent']:.4f}, held out {one['held_out']:.4f}, if it was the first")
+    for name, groups in found["by_group"].items():
+        for group, told in groups.items():
+            one = told["measures"]["conversion"]
+            rates = f"conversion sent {one['sent']:.4f}, held out {one['held_out']:.4f}"
+            lines.append(f"  {name} {group}: {told['users']} users, {rates}")
     lines.append(f"  {'discounts':21} {found['discounts']['sentence']}")
     return "\n".join(lines)

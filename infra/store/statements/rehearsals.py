@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from infra.store.statements.dialect import one_of
+
 NEWEST_INSTANT: Final = "SELECT max(occurred_at_us) FROM events WHERE partner = ? AND occurred_at_us <= ?"
 # Visitors of a partner and their numbers of events within a span, by pseudonym, which is as good as chance:
 # (partner, since_us, until_us).
@@ -24,3 +26,8 @@ FIRST_CAUSE_HELD: Final = (
     "SELECT user_id, cause_seq, min(created_at_us) FROM holdout WHERE partner = ? AND type = ? GROUP BY user_id"
 )
 OCCURRED_AT: Final = "SELECT occurred_at_us FROM events WHERE seq = ?"
+# Whom the shop takes some users for, as it said last: (partner, users).
+GROUPS_OF: Final = (
+    "SELECT user_id, segment, region, customer_group, max(seq) FROM events WHERE partner = ? "
+    f"AND user_id {one_of()} AND coalesce(segment, region, customer_group) IS NOT NULL GROUP BY user_id"
+)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.experiments.uplift import CONVERSION, NO_UPLIFT, REVENUE, UPLIFT, Money, UpliftParams, Users, readout
+from models.experiments.uplift import CONVERSION, NO_UPLIFT, REVENUE, UPLIFT, Money, UpliftParams, Users, by_group, readout
 from models.schema import SIGNAL_TYPES
 from models.simulator.config import ShopConfig
 from models.simulator.simulation import simulate
@@ -99,3 +99,19 @@ def test_too_few_users_say_nothing(n_sent: int, n_held: int) -> None:
     held_out = np.arange(n_sent + n_held) >= n_sent
     share = n_held / max(n_sent + n_held, 1)
     assert readout(Users(held_out, np.ones(len(held_out), dtype=np.int64)), NOTHING, NOTHING, share)["verdict"] == NOT_ENOUGH
+
+
+def test_groups_are_told_if_they_are_large_enough_and_share_the_error():
+    rng = np.random.default_rng(0)
+    names = ["new"] * 400 + ["loyal"] * 400 + ["staff"] * 7 + [f"only-{k}" for k in range(30)]
+    held = rng.random(len(names)) < 0.5
+    p = np.where(held, 0.1, np.where(np.array(names) == "new", 0.6, 0.1))
+    bought = np.flatnonzero(rng.random(len(names)) < p)
+    users, nobody = Users(held, np.ones(len(names), np.int64)), Money(np.zeros(0, np.int64), np.zeros(0))
+    paid = Money(bought, np.full(len(bought), 10.0))
+    found = by_group(users, paid, nobody, names, UpliftParams())
+    assert {name: one["users"] for name, one in found.items()} == {"new": 400, "loyal": 400}  # 37 others are too few to pool
+    new, loyal = (found[name]["measures"]["conversion"]["difference"] for name in ("new", "loyal"))
+    assert new["low"] > 0 > loyal["low"]
+    alone = by_group(users, paid, nobody, ["new" if name == "new" else None for name in names], UpliftParams())
+    assert alone["new"]["measures"]["conversion"]["difference"]["low"] > new["low"]  # two looks cost something
