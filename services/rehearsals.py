@@ -17,7 +17,7 @@ from services.signals.uplift import suggested
 
 def of_home(
     settings: Settings, partner: str, policy: SignalPolicy, models: ModelSet, now_us: int, most: int = MOST_MOMENTS,
-    within_s: float = 45.0, days: float = DAYS,
+    within_s: float = 40.0, days: float = DAYS,
 ) -> RehearsalAnswer:  # fmt: skip
     """Rehearse a policy of a partner with the models that serve."""
     online = open_features(settings)

@@ -36,7 +36,7 @@ from services.signals import shelf as signal_shelf
 from services.signals.shelf import PartnerCatalogs, Spent
 
 DAYS: Final = 7
-MOST_MOMENTS: Final = 30_000
+MOST_MOMENTS: Final = 100_000
 USERS_A_READ: Final = 200
 HOUR_US: Final = 3_600 * SECOND_US
 ONE_STEP_US: Final = SECOND_US  # the worker looks at the newest event of a second
@@ -107,7 +107,7 @@ class _Moment(NamedTuple):
 
 def rehearse(
     read: Read, policy: SignalPolicy, partner: str, models: ModelSet, item: ItemFeatures, catalogs: PartnerCatalogs,
-    now_us: int, days: float = DAYS, most: int = MOST_MOMENTS, within_s: float = 45.0, steps_s: Sequence[int] = STEPS_S,
+    now_us: int, days: float = DAYS, most: int = MOST_MOMENTS, within_s: float = 40.0, steps_s: Sequence[int] = STEPS_S,
 ) -> RehearsalAnswer:  # fmt: skip
     """Rehearse a policy.
 
