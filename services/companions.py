@@ -7,7 +7,8 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,9 @@ OF_SIMULATED: Final = frozenset({SHOP, VISITORS})  # in a shop of one's own they
 ADMINISTRATOR: Final = "local"  # who may enter by the link that is printed
 HOST: Final = "127.0.0.1"
 ABOVE: Final = {CONSOLE: 1, SHOP: 2}  # port, above that of the service
+NICENESS: Final = 10
+READY_S: Final = 30.0
+POLL_S: Final = 0.1
 ANY_LONG_S: Final = 10.0 * 365 * 86_400
 
 
@@ -39,9 +43,24 @@ def start(
     if SHOP in wanted:
         words[SHOP] += ("--url", url, *(("--console", addresses[CONSOLE]) if CONSOLE in wanted else ()))
     children = [spawn((name, *words[name]), environment, logs / f"{name}.log") for name in COMPANIONS if name in wanted]
+    for child in children:  # where the processor is short, the service comes first
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
+    _listening([int(address.rpartition(":")[2]) for address in addresses.values()], children)
     if CONSOLE in wanted:
         addresses[CONSOLE] += f"/enter/{access.add(home, ADMINISTRATOR, access.ADMIN, time.time_ns() // 1000)}"
     return children, addresses
+
+
+def _listening(ports: Sequence[int], children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait until they listen, for a while: an address that is told leads somewhere."""
+    until = time.monotonic() + READY_S
+    for port in ports:
+        while time.monotonic() < until and all(child.poll() is None for child in children):
+            with socket.socket() as probe:
+                if probe.connect_ex((HOST, port)) == 0:
+                    break
+            time.sleep(POLL_S)
 
 
 def _port(wanted: int) -> int:

@@ -17,7 +17,7 @@ from services.console.sources import Ask, Sources, spoken
 MINUTES: Final = 30
 N_EVENTS: Final = 20_000
 N_DECISIONS: Final = 2_000
-EXAMINED_S: Final = 20.0  # for so long a finding of the doctor is given again
+EXAMINED_S: Final = 60.0  # for so long a finding of the doctor is given again
 _KINDS: Final = {"ok": GOOD, "warn": FAIR, "fail": BAD}
 _examined: dict[str, tuple[float, list[doctor.Finding]]] = {}
 
