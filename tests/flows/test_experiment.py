@@ -145,6 +145,12 @@ def test_who_saw_both_variants_is_left_out_and_counted(tmp_path: Path) -> None:
     assert found["guardrails"]["latency_ms"]["variants"]["static"]["n_answers"] == 3
 
 
+def test_a_visitor_without_a_history_was_failed_by_nobody(tmp_path: Path) -> None:
+    told_as = '["history_unknown"]', '["history_unknown","unknown_item"]'
+    filled(tmp_path, [decision(f"u-{k}", START_US, "dynamic", degraded=names) for k, names in enumerate(told_as)], [])
+    assert told(tmp_path)["guardrails"]["degraded_rate"]["variants"]["dynamic"]["mean"] == 0.5
+
+
 def test_who_was_only_dealt_a_failure_is_a_visitor_of_that_variant(tmp_path: Path) -> None:
     events = [event("u-2", "purchase", START_US + 7, 9.0), event("u-3", "purchase", START_US + 7, 5.0)]
     filled(tmp_path, [decision("u-1", START_US, "static"), decision("u-3", START_US + 9, "dynamic")], events)
