@@ -183,11 +183,13 @@ def test_simulated_events_are_the_same_for_the_same_seed(tmp_path: Path) -> None
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
 
-def test_the_root_tells_its_version_and_completes_words() -> None:
+def test_the_root_tells_its_version_and_completes_words(monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
     from services.cli import app
 
+    # Typer would look for the shell among our ancestors, and a test may have none.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     told = CliRunner().invoke(app(), ["--version"])
     assert (told.exit_code, told.stdout.split()[0]) == (0, "attune")
     assert told.stdout.split()[1][0].isdigit()
