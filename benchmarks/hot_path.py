@@ -1,14 +1,17 @@
 """Stages of ``POST /v1/recommendations``: the processor time of each, in one process, as shares of a whole request.
 
-``python -m benchmarks.hot_path [HOME]``. Each stage is called again with what a real request gives it, so stages add up to the
-whole but for what stands between them (`rest`). What a plain application costs in the same process, which only decodes and
-encodes the same bodies, is the floor. No socket and no server: `benchmarks.serve` has those.
+``python -m benchmarks.hot_path [HOME]``. Each stage is called again, by itself, with what a real request gives it; `recommend`
+holds those from `situate` to `rank`, and `rank` holds `inquire`. `rest_us` is what the whole costs beyond the stages: the guard,
+the door, and that within a whole request each stage finds the caches full of the others' work. The floor is what a plain
+application costs in the same process, which only decodes and encodes the same bodies. No socket and no server:
+`benchmarks.serve` has those.
 """
 
 import asyncio
 import gc
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -19,16 +22,18 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.serve import N_SESSIONS, PATH, bodies, plain, set_answer
+from benchmarks.serve import PATH, plain, ready, set_answer
 from infra.settings import Settings
 from models.item_ranking import inquire, rank_items, weigh
 from models.known import Known
 from models.recommend import context_of, profile_of, recommend, situate
 from services.api import wire
-from services.api.recommendations import Question, asked_of, on_record, on_wire
+from services.api.recommendations import Question, RecommendationHandler, asked_of, on_record, on_wire
 from services.api.session_data import live_session
+from services.http.calls import WARM_UP, Call
 
 ROUNDS = 9
+WITHIN = {"situate", "context", "weigh", "inquire", "rank"}  # stages of another one, `recommend`
 Stage = Callable[[int], object]
 
 
@@ -99,10 +104,7 @@ def stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     known = [Known(allowed=allowed, history=online.history(user, now_us)) for user in users]
     profile = profile_of(models, [])
     weighed = [weigh(profile, None, s.events, f.p_intent, now_us) for s, f in zip(sessions, found_by, strict=True)]
-    handler = app.endpoints["POST", PATH].handler
-    recommending = next(cell.cell_contents for cell in handler.__closure__ or () if hasattr(cell.cell_contents, "handler"))
-    by = recommending.handler.__self__
-    call = _Call(now_us)
+    by, call = RecommendationHandler(shared, random.Random(0)), Call(WARM_UP, b"", received_at_us=now_us)
     questions = [
         by.question(call, a, (u, u), d.session_data, s) for a, u, d, s in zip(asked, users, decoded, sessions, strict=True)
     ]
@@ -132,13 +134,6 @@ def stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     return {name: cost_us(call, len(requests)) for name, call in calls.items()}
 
 
-class _Call:
-    """As much of a call as a question reads."""
-
-    def __init__(self, now_us: int) -> None:
-        self.received_at_us = now_us
-
-
 async def measure(home: Path, requests: list[bytes], key: str) -> dict[str, Any]:
     """The figures of one run."""
     from services import metrics
@@ -155,25 +150,19 @@ async def measure(home: Path, requests: list[bytes], key: str) -> dict[str, Any]
         whole_us, answers = await served_us(app, requests, key)
         set_answer(answers[0])
         plain_us, _ = await served_us(plain, requests, key)
-        return {"whole_us": whole_us, "plain_us": plain_us, "stages_us": stages(app, requests)}
+        by_stage = stages(app, requests)
+        rest_us = round(whole_us - sum(cost for name, cost in by_stage.items() if name not in WITHIN), 1)
+        return {"whole_us": whole_us, "plain_us": plain_us, "rest_us": rest_us, "stages_us": by_stage}
     finally:
         await app.stop()
 
 
 def main(words: list[str]) -> None:
     """Measure, print one JSON object."""
-    from benchmarks.simulated_home import make_home
-    from models.simulator.config import ShopConfig, ending_at
-    from services.http import partners
-
-    config = ending_at(ShopConfig(n_users=1500, n_days=5, n_items=2000), time.time_ns() // 1000 - 60_000_000)
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(words[0]) if words else Path(folder) / "home"
-        if not words:
-            make_home(home, config, "local")
+        home, key, sessions = ready(words, Path(folder))
         os.environ["ATTUNE_HOME"] = str(home)
-        key = partners.add(home, "local", time.time_ns() // 1000)
-        print(json.dumps(asyncio.run(measure(home, bodies(config, N_SESSIONS), key)), indent=1))
+        print(json.dumps(asyncio.run(measure(home, sessions, key)), indent=1))
 
 
 if __name__ == "__main__":

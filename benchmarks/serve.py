@@ -19,7 +19,7 @@ import urllib.request
 from datetime import UTC, datetime
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import psutil
@@ -135,18 +135,30 @@ def stop(child: "subprocess.Popen[bytes]") -> None:
         child.kill()
 
 
-def main(words: list[str]) -> None:
-    """Measure service and floor, print one JSON object."""
+class Ready(NamedTuple):
+    """Home to ask, a key for it, and the bodies of requests."""
+
+    home: Path
+    key: str
+    bodies: list[bytes]
+
+
+def ready(words: list[str], scratch: Path) -> Ready:
+    """The home that was named, or else one of a simulated shop; and what its visitors ask."""
     from benchmarks.simulated_home import make_home
     from models.simulator.config import ShopConfig, ending_at
 
     config = ending_at(ShopConfig(n_users=1500, n_days=5, n_items=2000), time.time_ns() // 1000 - 60_000_000)
+    home = Path(words[0]) if words else scratch / "home"
+    if not words:
+        make_home(home, config, "local")
+    return Ready(home, partners.add(home, "local", time.time_ns() // 1000), bodies(config, N_SESSIONS))
+
+
+def main(words: list[str]) -> None:
+    """Measure service and floor, print one JSON object."""
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(words[0]) if words else Path(folder) / "home"
-        if not words:
-            make_home(home, config, "local")
-        key = partners.add(home, "local", time.time_ns() // 1000)
-        sessions = bodies(config, N_SESSIONS)
+        home, key, sessions = ready(words, Path(folder))
         requests = [post(PATH, body, key) for body in sessions]
         strangers = [post(PATH, body.replace(b'{"user_id":"', b'{"user_id":"new-'), key) for body in sessions]
         by_ranker = [post(PATH, with_ranker(body), key) for body in sessions]

@@ -55,10 +55,10 @@ from services.serving.associations import LiveChampions
 from services.serving.decision_log import DecisionLog
 from services.serving.experiments import Runs
 from services.serving.features import OnlineFeatures, OnlineSource, StoreUnreachable
+from services.serving.identities import Identities
 from services.serving.model_watch import ChampionSource, ChampionWatcher
 from services.serving.profiles import Profiles
 from services.serving.shadow import Shadow
-from services.serving.visitors import Visitors
 from services.signals.catalog import Catalog
 
 MODULES: Final = (
@@ -224,7 +224,7 @@ def build_app(
             decisions=DecisionLog(home, observer.decided, space=space),
             shadow=Shadow(home, settings.shadow_share, champions, random.Random(), observer.shadowed),
             reader=Reader(reads),
-            visitors=Visitors(reads),
+            identities=Identities(reads),
             writer=writer,
             writes=Writes(writer, master),
             space=space,

@@ -15,10 +15,10 @@ from services.http.reader import Reader
 from services.serving.decision_log import DecisionLog
 from services.serving.experiments import Runs
 from services.serving.features import OnlineSource
+from services.serving.identities import Identities
 from services.serving.model_watch import ChampionSource
 from services.serving.profiles import ProfileSource
 from services.serving.shadow import Shadow
-from services.serving.visitors import Visitors
 from services.signals.catalog import Catalog
 
 
@@ -74,7 +74,7 @@ class Collaborators:
         The store: reads on behalf of requests, group commit, and idempotent writes through it.
     space
         Room on the home's disk: while it is short, nothing is written.
-    visitors
+    identities
         Whom a pseudonym stands for.
     seals
         What webhooks are signed with, encrypted where it is kept.
@@ -95,7 +95,7 @@ class Collaborators:
     decisions: DecisionLog
     shadow: Shadow
     reader: Reader
-    visitors: Visitors
+    identities: Identities
     writer: Writer
     writes: Writes
     space: FreeSpace
@@ -105,4 +105,4 @@ class Collaborators:
 
     def visitor(self, partner: str, user_id: str) -> str:
         """The pseudonym of a visitor; of an anonymous one who is known by now, the user's."""
-        return self.visitors.resolved(pseudonym(self.key(partner), user_id))
+        return self.identities.resolved(pseudonym(self.key(partner), user_id))

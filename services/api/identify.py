@@ -18,7 +18,7 @@ from services.http.endpoints import Endpoint, Endpoints
 from services.http.idempotency import Writes
 from services.http.openapi_schemas import words
 from services.http.problems import Refusal
-from services.serving.visitors import Visitors
+from services.serving.identities import Identities
 
 LIMIT: Final = 16 * 1024
 NO_CONSENT: Final = "no_consent"
@@ -48,14 +48,14 @@ class IdentifyHandler:
     ----------
     key
         The pseudonym key of a partner.
-    visitors
-        Are told.
+    known
+        Whoever was identified, as this process knows it; is told.
     """
 
-    def __init__(self, writes: Writes, key: Callable[[str], bytes], visitors: Visitors) -> None:
+    def __init__(self, writes: Writes, key: Callable[[str], bytes], known: Identities) -> None:
         self._writes = writes
         self._key = key
-        self._visitors = visitors
+        self._known = known
 
     async def join(self, call: Call) -> Reply:
         """Join the two histories; once, however often it is said.
@@ -80,7 +80,7 @@ class IdentifyHandler:
             except ValueError as error:
                 raise Refusal(409, str(error), "/anonymous_id") from None
 
-        self._visitors.identified()  # before: whoever is answered next is asked about
+        self._known.identified()  # before: whoever is answered next is asked about
         return await self._writes.write(call, work)
 
 
@@ -88,7 +88,7 @@ def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoint of the identities."""
     return {
         ("POST", "/v1/identify"): Endpoint(
-            IdentifyHandler(shared.writes, shared.key, shared.visitors).join, "events:write", "identify",
+            IdentifyHandler(shared.writes, shared.key, shared.identities).join, "events:write", "identify",
             "Join what an anonymous visitor did with what a user did", request=Identity, answer=IdentifyAnswer,
             example={"anonymous_id": "cookie-7f3a", "user_id": "u-1"}, limit=LIMIT, headers=(wire.SEC_GPC,),
         )

@@ -105,7 +105,7 @@ class PageHandler:
         if user_id is None or not consents(call, request.session_data):
             return None, None
         kept = shared.visitor(call.partner, user_id)
-        return kept, shared.visitors.dealt_as(kept) if vouched else pseudonym(shared.key(call.partner), user_id)
+        return kept, shared.identities.dealt_as(kept) if vouched else pseudonym(shared.key(call.partner), user_id)
 
     def _vouched(self, request: PageRequest, call: Call) -> str | None:
         """The user for whom the partner's server vouched.

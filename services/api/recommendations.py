@@ -82,7 +82,7 @@ class RecommendationHandler:
         began_ns = time.perf_counter_ns()
         request, session = await parse(_REQUEST, call)
         user_id = self._shared.visitor(call.partner, request.user_id) if consents(call, request.session_data) else None
-        dealt_as = None if user_id is None else self._shared.visitors.dealt_as(user_id)
+        dealt_as = None if user_id is None else self._shared.identities.dealt_as(user_id)
         question = self.question(call, asked_of(request), (user_id, dealt_as), request.session_data, session)
         return self.answered(call, question, began_ns)
 

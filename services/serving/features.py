@@ -165,7 +165,7 @@ def open_features(settings: Settings) -> OnlineFeatures:
 
     A store that cannot be opened is no reason not to serve: the answers name the fallback.
     """
-    failures = _failures_of(settings.profile)
+    failures = store_failures(settings.profile)
     try:
         rows = _scale_rows(settings) if settings.profile == "scale" else EmbeddedRows(settings.home, WAIT_MS)
         return FeastFeatures(rows, settings.feature_max_age_s, failures)
@@ -180,8 +180,8 @@ def _scale_rows(settings: Settings) -> RowSource:
     return RowReader(open_store(settings.home, "scale", redis_url=settings.redis_url, postgres_url=settings.postgres_url))
 
 
-def _failures_of(profile: str) -> tuple[type[Exception], ...]:
-    """Exceptions by which a profile's online store says that it cannot be reached."""
+def store_failures(profile: str = "scale") -> tuple[type[Exception], ...]:
+    """Exceptions by which a profile's stores say that they cannot be reached now; of scale, it takes Feast's import."""
     if profile != "scale":
         return (OSError, sqlite3.Error)
     from feast.errors import FeastError

@@ -18,7 +18,8 @@ from infra.settings import Settings
 from infra.store.engines import closed_store
 from infra.store.errors import StoreUnavailable, WrongRevision
 from infra.store.protocol import Store
-from services.worker.runner import REST_S, duties, follow_all, log, store_failures
+from services.serving.features import store_failures
+from services.worker.runner import REST_S, duties, follow_all, log
 
 LEASE: Final = "worker"
 LEASE_S: Final = 5.0

@@ -5,7 +5,6 @@ moment, and a step that failed is simply done again.
 """
 
 import logging
-import sqlite3
 import threading
 import time
 import traceback
@@ -63,15 +62,6 @@ def duties(settings: Settings) -> list[Duty]:
 
     modules = (features, action_weights, signals, delivery, rewards, cleanup, erasure, retention)
     return [module.open_duty(settings) for module in modules]
-
-
-def store_failures() -> tuple[type[Exception], ...]:
-    """Exceptions by which a store says that it cannot be reached now. Takes seconds: Feast's import."""
-    from feast.errors import FeastError
-    from redis.exceptions import RedisError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return (OSError, sqlite3.Error, SQLAlchemyError, RedisError, FeastError)
 
 
 def follow(duty: Duty, stopped: threading.Event, failures: tuple[type[Exception], ...], now_us: Callable[[], int]) -> None:

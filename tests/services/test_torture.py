@@ -46,8 +46,8 @@ from feature_repo import store
 from models import warm_up as warm
 from services.api import app
 from services.worker import action_weights, cleanup, delivery, erasure, features, retention, rewards, signals
-from services.worker.runner import duties, follow_all, store_failures
-from services.serving.features import open_features
+from services.worker.runner import duties, follow_all
+from services.serving.features import open_features, store_failures
 from infra.settings import Settings
 
 home, port, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -165,14 +165,8 @@ def _mapped(sample: Sample) -> Guess:
         if name is not None:
             columns[target] = name
             notes.append(f"{target}: {name}")
-    if "user_id" not in columns and "session_id" in columns:
-        columns["user_id"] = columns["session_id"]
-        notes.append(f"no column names the visitor: every {columns['session_id']} is taken for one")
-    if "user_id" not in columns and "order_id" in columns:
-        columns["user_id"] = columns["order_id"]
-        notes.append(f"no column names the visitor: every {columns['order_id']} is taken for one")
     if "user_id" not in columns:
-        raise ValueError(f"no column seems to be the visitor among {', '.join(names[:20])}: write a map with [columns] user_id")
+        columns["user_id"] = _stand_in(columns, names, notes)
     if "item_id" not in columns:
         notes.append("no column seems to be the item: events about items will be refused")
     decimal = decimal_of([cell for name in (orders.price, orders.revenue) if name for cell in cells[name]])
@@ -184,6 +178,15 @@ def _mapped(sample: Sample) -> Guess:
     if not any(_has_offset(cell) for cell in values[at]) and times not in UNITS:
         notes.append("times say no zone: UTC is taken; set zone in the map if that is wrong")
     return Guess(None, table, notes)
+
+
+def _stand_in(columns: Mapping[str, str | Sequence[str]], names: Sequence[str], notes: list[str]) -> str | Sequence[str]:
+    """Column that stands for the visitor where none names one: the session, else the order."""
+    for target in ("session_id", "order_id"):
+        if target in columns:
+            notes.append(f"no column names the visitor: every {columns[target]} is taken for one")
+            return columns[target]
+    raise ValueError(f"no column seems to be the visitor among {', '.join(names[:20])}: write a map with [columns] user_id")
 
 
 def _columns(column: str | Sequence[str]) -> Sequence[str]:

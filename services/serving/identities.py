@@ -1,4 +1,4 @@
-"""Visitors: whom a pseudonym stands for, asked with every request.
+"""Identities: whom a pseudonym stands for, asked with every request.
 
 Most shops never say who an anonymous visitor is. As long as nobody was identified the store is not asked: it is looked at every
 `CHECK_S`, and at once where this process took the word itself.
@@ -16,8 +16,8 @@ from infra.store.watch import StoreWatch
 CHECK_S: Final = 0.2
 
 
-class Visitors:
-    """Visitors of a home, as one process knows them. Used by one thread.
+class Identities:
+    """Identities of a home, as one process knows them. Used by one thread.
 
     Parameters
     ----------
