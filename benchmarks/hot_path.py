@@ -1,8 +1,8 @@
 """Stages of ``POST /v1/recommendations``: the processor time of each, in one process, as shares of a whole request.
 
 ``python -m benchmarks.hot_path [HOME]``. Each stage is called again, by itself, with what a real request gives it; `recommend`
-holds those from `situate` to `rank`, and `rank` holds `inquire`. `rest_us` is what the whole costs beyond the stages: the guard,
-the door, and that within a whole request each stage finds the caches full of the others' work. The floor is what a plain
+holds those from `situate` to `rank`, and `rank` holds `inquire`. `rest_us` is what the whole costs beyond the stages: guard,
+door, and that within a whole request each stage finds the caches full of the others' work. The floor is what a plain
 application costs in the same process, which only decodes and encodes the same bodies. No socket and no server:
 `benchmarks.serve` has those.
 """
