@@ -168,7 +168,8 @@ def _placed(one: Comparison) -> str:
         measure, _, place = one.name.rpartition(", ")
         who = place.removeprefix("device ").removesuffix(" users")
         where = f" {place}" if one.part == EARLY else f" for {who} visitors"
-    return f"{measure} is {'worse' if one.gain.mean < 0 else 'better'} by {abs(one.gain.mean):.3f}{where}"
+    by = f"{abs(one.gain.mean):.3f}" if abs(one.gain.mean) >= 0.001 else "less than 0.001"
+    return f"{measure} is {'worse' if one.gain.mean < 0 else 'better'} by {by}{where}"
 
 
 def over_baseline(found: Sequence[Comparison], params: GateParams) -> list[Rule]:

@@ -45,8 +45,14 @@ def number(value: float) -> str:
 
 
 def iso(moment: Moment) -> str:
-    """An instant for machines."""
-    return datetime.fromtimestamp(moment.at_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """An instant for machines, to the millisecond: two events of one second are two instants.
+
+    Examples
+    --------
+    >>> iso(Moment(1_500))
+    '1970-01-01T00:00:00.001Z'
+    """
+    return datetime.fromtimestamp(moment.at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def utc(moment: Moment) -> str:

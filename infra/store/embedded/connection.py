@@ -1,6 +1,7 @@
 """SQLite connection of the embedded store, through apsw: one per thread that writes."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from infra.store.errors import DamagedStore, PendingMigration, StoreBusy, StoreU
 
 OLDEST_SAFE_SQLITE: Final = (3, 51, 3)  # older libraries can corrupt a WAL file that several connections write
 BUSY_MS: Final = 10_000
+RETRY_S: Final = 0.01
 BULK_CACHE_KIB: Final = 65_536  # the index over event ids is hit at random places
 BULK_CHECKPOINT_PAGES: Final = 4_000  # 16 MiB: fewer, longer checkpoints
 
@@ -57,7 +59,7 @@ def migrated(home: Path, busy_ms: int = BUSY_MS) -> tuple[apsw.Connection, Migra
         raise StoreUnavailable(error.errno, error.strerror, error.filename) from error
     with ours(path):
         connection = _opened(path, busy_ms)
-        return connection, _prepared(connection, path)
+        return connection, _prepared(connection, path, busy_ms)
 
 
 def found_revision(home: Path) -> int:
@@ -122,7 +124,7 @@ def _opened(path: Path, busy_ms: int) -> apsw.Connection:
     return connection
 
 
-def _prepared(connection: apsw.Connection, path: Path) -> Migrated:
+def _prepared(connection: apsw.Connection, path: Path, busy_ms: int) -> Migrated:
     found = known_revision_of(connection)
     if connection.readonly("main"):
         if found < newest():
@@ -131,7 +133,22 @@ def _prepared(connection: apsw.Connection, path: Path) -> Migrated:
                 "with: attune migrate"
             )
         return Migrated(found, found, ())
+    _write_ahead(connection, busy_ms)
     # Without secure_delete a page that is split keeps stale copies of rows, which no erasure would find.
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+    for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
     return migrate(connection) if found < newest() else Migrated(found, found, ())
+
+
+def _write_ahead(connection: apsw.Connection, busy_ms: int) -> None:
+    """Turn on the write-ahead log; SQLite does not wait by itself where several connections do so to a new file at once."""
+    end = time.monotonic() + busy_ms / 1e3
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except apsw.BusyError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(RETRY_S)
+        else:
+            return
