@@ -139,9 +139,10 @@ def retrain(
     Returns
     -------
     ``{"versions", "verdict", "promoted", "approval", "models", "held_back", "champions", "rules", "counts",
-    "validation", "features", "deployed", "seconds"}``, JSON-able; `deployed` is None where nothing was.
+    "validation", "features", "aims", "deployed", "seconds"}``, JSON-able; `deployed` is None where nothing was.
     """
     # Imported here, so that a server can be started before the libraries behind these flows are loaded.
+    from flows.aim import aim_signals
     from flows.deploy import deploy
     from flows.evaluate import evaluate
     from flows.fold_actions import fold_actions
@@ -173,6 +174,7 @@ def retrain(
         with steps.step("promote") as said:
             verdict = promote(home, trained["versions"], trained["folder"], approve_within_s)
             said["verdict"] = gate.in_words(verdict)
+        aims = aim_signals(home, as_of_us)
         keep_reports(Path(home), time.time_ns() // 1000)
         _clean(Path(home))
     deployed = None
@@ -192,6 +194,7 @@ def retrain(
         "counts": counts,
         "validation": validation,
         "features": features["rows"],
+        "aims": aims,
         "deployed": deployed,
         "seconds": steps.seconds,
     }

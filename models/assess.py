@@ -49,6 +49,8 @@ class Assessment(NamedTuple):
         Of the visitor, and what she left lying.
     reader
         What is known of what readers go on to; None without associations.
+    p_intent
+        Probability of each intent, shape (n_intents,).
     """
 
     score: float
@@ -61,6 +63,7 @@ class Assessment(NamedTuple):
     degraded: list[str]
     silence: Silence = PRESENT
     reader: Reader | None = None
+    p_intent: Floats | None = None
 
     @property
     def p_next(self) -> Floats | None:
@@ -109,7 +112,8 @@ def assess(
         found = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
         products = [product for product in found if product not in bought]
     silence = Silence(silent_s, left_lying(session)) if silent_s > 0 else PRESENT
-    return Assessment(score, immediate, predicted or 0.0, features, outlook, products, in_cart(session), told, silence, reads)
+    cart = in_cart(session)
+    return Assessment(score, immediate, predicted or 0.0, features, outlook, products, cart, told, silence, reads, p_intent)
 
 
 def just_bought(known: Known, at_us: int) -> set[str]:

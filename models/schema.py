@@ -215,3 +215,5 @@ ENGAGEMENT_SERVICE: Final = "engagement_v1"  # the part of next_action_v1 that i
 
 NEXT_ACTION_FEATURES: Final = (*SESSION_FEATURES, *USER_FEATURES, *ITEM_FEATURES)
 INTENT_FEATURES: Final = SESSION_FEATURES
+# What is known of a visitor when a signal is called for: the session's, what the models make of it, and the cart's value.
+AIM_FEATURES: Final = (*SESSION_FEATURES, *(f"p_{name}" for name in INTENTS), "engagement_score", "cart_value", "silent_s")

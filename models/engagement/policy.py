@@ -7,14 +7,17 @@ one does not flip it (hysteresis, as of a Schmitt trigger). Everything is a pure
 instant, so the worker and ``POST /v1/engagement`` say the same.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Final, Literal, NamedTuple
 
 from models.arrays import Floats, Floats32
+from models.engagement.aims import NO_AIMS, Deal, aim_row, deal, place_of
 from models.engagement.signals import Shelf, Signal, SignalThresholds, choose
 from models.engagement.silence import PRESENT, Silence
 from models.engagement.workflows import Workflow
 from models.experiments.assignment import Experiment, position
+from models.experiments.targeting import Targeting
 from models.schema import SESSION_IDLE_S, SIGNAL_TYPES
 
 MINUTE_US: Final = 60_000_000
@@ -147,29 +150,52 @@ class Moment(NamedTuple):
 
 
 class Nudge(NamedTuple):
-    """The signal that a moment calls for, and why it is not sent; None: it is."""
+    """The signal that a moment calls for, and why it is not sent; None: it is.
+
+    Attributes
+    ----------
+    deals
+        Decisions that were taken on the way: of the signal, and before it of those that the visitor was passed over for.
+    """
 
     signal: Signal
     withheld: Reason | None
+    deals: tuple[Deal, ...] = ()
 
 
 def nudge(
     score: float, p_next: Floats | None, features: Floats32, shelf: Shelf, policy: SignalPolicy, standing: Standing,
-    moment: Moment, silence: Silence = PRESENT,
+    moment: Moment, silence: Silence = PRESENT, aims: Mapping[str, Targeting] = NO_AIMS, p_intent: Floats | None = None,
 ) -> Nudge:  # fmt: skip
     """Choose the signal of a moment and say whether it may be sent: the one decision of the worker and of the API.
+
+    A kind of signal that is not worth sending to the visitor is passed over, and the next rule is asked.
 
     Parameters
     ----------
     score, p_next, features, silence
         As `models.engagement.signals.choose` takes them.
+    aims
+        What was learned of the effect of signals, by kind.
+    p_intent
+        Probability of each intent, shape (n_intents,); None where nobody asked.
     """
     thresholds = eased(policy.thresholds, standing, moment.now_us)
     band = thresholds.dead_band if thresholds is not policy.thresholds and standing.chosen == "start_workflow" else 0.0
-    chosen = choose(score, p_next, features, thresholds, shelf, policy.signal_types, silence, policy.workflows, band)
-    if chosen["type"] == "no_action":
-        return Nudge(chosen, None)
-    return Nudge(chosen, withheld_because(policy, standing, moment))
+    withheld = withheld_because(policy, standing, moment)
+    row = aim_row(features, p_intent, score, shelf.cart_cents, silence.seconds)
+    allowed, deals = policy.signal_types, list[Deal]()
+    while True:
+        chosen = choose(score, p_next, features, thresholds, shelf, allowed, silence, policy.workflows, band)
+        kind = chosen["type"]
+        if kind == "no_action" or withheld not in (None, "held_out"):
+            return Nudge(chosen, withheld if kind != "no_action" else None, tuple(deals))
+        place = place_of(moment.partner, moment.user_id, kind, policy.holdout_salt)
+        dealt = deal(kind, aims.get(kind), row, policy.holdout_share, withheld is not None, place)
+        deals.append(dealt.deal)
+        if dealt.goes:
+            return Nudge(chosen, withheld, tuple(deals))
+        allowed = tuple(name for name in allowed if name != kind)
 
 
 def eased(thresholds: SignalThresholds, standing: Standing, now_us: int) -> SignalThresholds:

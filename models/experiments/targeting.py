@@ -6,10 +6,11 @@ suits a small hold-out group: the effects among the many who were sent something
 
 Whatever is judged is judged on users that the learner has not seen (two folds), by doubly robust scores of the effect
 (Robins, Rotnitzky and Zhao, 1994): their mean over some users is what sending to them earns, their running mean from the
-highest estimate on the qini curve (Radcliffe, 2007).
+highest estimate on the qini curve (Radcliffe, 2007). Who was passed over because an earlier verdict said so stays among those
+that are judged, with the probabilities of then: else the verdict would be about those alone whom it had chosen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +26,7 @@ NOBODY: Final = "nobody"
 N_FOLDS: Final = 2
 N_POINTS: Final = 21  # of the qini curve
 _Z: Final = 1.645  # a loss or a gain is sure where 95 % of the distribution lie on its side
+_LEAST_P: Final = 0.001  # no user stands for more than a thousand others
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,39 @@ class TargetingParams:
 PARAMS: Final = TargetingParams()
 
 
+class Trial(NamedTuple):
+    """Users for whom the rules called for a signal, and what chance made of it; all arrays have one row per user.
+
+    Attributes
+    ----------
+    features
+        When it was first called for, shape (n_users, n_features).
+    money
+        What the user brought since, less what the signal cost, shape (n_users,).
+    sent, held
+        Whether it was sent, or held back by chance; a user of whom neither holds was passed over. Shape (n_users,).
+    p_sent, p_held
+        With which probability, by chance alone, shape (n_users,).
+    """
+
+    features: Features
+    money: Floats
+    sent: Flags
+    held: Flags
+    p_sent: Floats
+    p_held: Floats
+
+    def where(self, rows: Flags) -> "Trial":
+        """Some of the users."""
+        return Trial(*(values[rows] for values in self))  # type: ignore[arg-type]
+
+
+def dealt(features: Features, money: Floats, sent: Flags, p_sent: float) -> Trial:
+    """Trial in which everybody was either sent the signal, with one probability, or held back."""
+    n = len(sent)
+    return Trial(features, money, sent, ~sent, np.full(n, p_sent), np.full(n, 1.0 - p_sent))
+
+
 class Effects(NamedTuple):
     """A fitted X-learner.
 
@@ -56,7 +91,7 @@ class Effects(NamedTuple):
     among_sent, among_held
         Effect by the features, as it was learned in each group.
     p_sent
-        Share of the users that were sent the signal.
+        Share of the users that were sent the signal, among those and the ones held back.
     """
 
     among_sent: lgb.Booster
@@ -104,63 +139,60 @@ class Targeting(NamedTuple):
         return np.full(len(features), self.verdict == EVERYBODY)
 
 
-def targeting(
-    features: Features, money: Floats, sent: Flags, p_sent: float, seed: int = 0, params: TargetingParams = PARAMS
-) -> Targeting:
+def targeting(trial: Trial, seed: int = 0, params: TargetingParams = PARAMS) -> Targeting:
     """Learn whom to send a signal.
 
-    Parameters
-    ----------
-    features
-        Of each user when the signal was first called for, shape (n_users, n_features).
-    money
-        What the user brought since, less what was promised and used, shape (n_users,).
-    sent
-        Whether it was sent, by chance alone, shape (n_users,).
-    p_sent
-        With which probability, in (0, 1).
+    The verdict is sure, or there is none: `TARGETED` where sending to those whose effect is estimated above zero surely earns,
+    and surely more than sending to everybody; else `EVERYBODY` where that surely earns, `NOBODY` where it surely loses.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or the probability is none.
+        If the numbers of rows differ, or a user who was sent it, or held back, was so with probability 0.
 
     Examples
     --------
-    >>> targeting(np.zeros((3, 2)), np.zeros(3), np.array([True, True, False]), 0.9).sentence
+    >>> targeting(dealt(np.zeros((3, 2)), np.zeros(3), np.array([True, True, False]), 0.9)).sentence
     'not enough data: 2 sent, 1 held out; 200 of each are needed'
     """
-    if not len(features) == len(money) == len(sent) or not 0 < p_sent < 1:
-        raise ValueError(f"expected as many rows of all and 0 < p_sent < 1, got {len(features), len(money), len(sent), p_sent}")
-    n_sent = int(sent.sum())
-    n_held = len(sent) - n_sent
+    if len({len(values) for values in trial}) > 1:
+        raise ValueError(f"expected as many rows of all, got {[len(values) for values in trial]}")
+    if (trial.p_sent[trial.sent] <= 0).any() or (trial.p_held[trial.held] <= 0).any():
+        raise ValueError("expected probabilities above 0 of what happened")
+    trial = trial.where((trial.p_sent > 0) & (trial.p_held > 0))  # of others nothing can be told: it could not have happened
+    n_sent, n_held = int(trial.sent.sum()), int(trial.held.sum())
     if min(n_sent, n_held) < params.min_users:
         told = f"{NOT_ENOUGH}: {n_sent} sent, {n_held} held out; {params.min_users} of each are needed"
         return Targeting(NOT_ENOUGH, told, None, {}, {}, [], None)
-    estimate, score = np.empty(len(money)), np.empty(len(money))
-    fold = np.random.default_rng(seed).permutation(len(money)) % N_FOLDS
+    estimate, score = np.empty(len(trial.money)), np.empty(len(trial.money))
+    fold = np.random.default_rng(seed).permutation(len(trial.money)) % N_FOLDS
     for k in range(N_FOLDS):
-        seen, unseen = fold != k, fold == k
-        base = _base(features[seen], money[seen], sent[seen], seed, params)
-        estimate[unseen] = _effects(base, features[seen], money[seen], sent[seen], p_sent, seed, params).of(features[unseen])
-        score[unseen] = _doubly_robust(base, features[unseen], money[unseen], sent[unseen], p_sent)
-    base = _base(features, money, sent, seed, params)
-    found = _effects(base, features, money, sent, p_sent, seed, params)
-    return _judged(estimate, score, found)
+        seen, unseen = trial.where(fold != k), trial.where(fold == k)
+        base = _base(seen, seed, params)
+        estimate[fold == k] = _effects(base, seen, seed, params).of(unseen.features)
+        score[fold == k] = _doubly_robust(base, unseen)
+    return _judged(estimate, score, _effects(_base(trial, seed, params), trial, seed, params))
 
 
 def _judged(estimate: Floats, score: Floats, effects: Effects) -> Targeting:
     chosen = {EVERYBODY: score, TARGETED: score * (estimate > 0)}
     value = {name: float(one.mean()) for name, one in chosen.items()}
-    margin = {name: float(one.std(ddof=1) / np.sqrt(len(one))) for name, one in chosen.items()}
+    margin = {name: _error(one) for name, one in chosen.items()}
     spared = chosen[TARGETED] - chosen[EVERYBODY]
-    beats = float(spared.mean()) > _Z * float(spared.std(ddof=1)) / np.sqrt(len(spared))
-    best = TARGETED if beats else EVERYBODY
-    verdict = best if value[best] > _Z * margin[best] else NOBODY
+    verdict = NOT_ENOUGH
+    if value[TARGETED] > _Z * margin[TARGETED] and float(spared.mean()) > _Z * _error(spared):
+        verdict = TARGETED
+    elif abs(value[EVERYBODY]) > _Z * margin[EVERYBODY]:
+        verdict = EVERYBODY if value[EVERYBODY] > 0 else NOBODY
     curve = np.concatenate(([0.0], np.cumsum(score[np.argsort(-estimate, kind="stable")]) / len(score)))
     qini = np.interp(np.linspace(0, 1, N_POINTS), np.linspace(0, 1, len(curve)), curve)
     area = float((qini - np.linspace(0, qini[-1], N_POINTS)).mean())
     return Targeting(verdict, _sentence(verdict, value, margin), effects, value, margin, qini.tolist(), area)
+
+
+def _error(scores: Floats) -> float:
+    """Standard error of a mean."""
+    return float(scores.std(ddof=1) / np.sqrt(len(scores)))
 
 
 def _sentence(verdict: str, value: dict[str, float], margin: dict[str, float]) -> str:
@@ -168,7 +200,8 @@ def _sentence(verdict: str, value: dict[str, float], margin: dict[str, float]) -
     said = {
         TARGETED: "send it to those whose effect is estimated above zero",
         EVERYBODY: "send it to everybody: nobody can be told apart whom it would be better to leave out",
-        NOBODY: "send it to nobody: that it earns more than it costs is not shown",
+        NOBODY: "send it to nobody: it costs more than it earns",
+        NOT_ENOUGH: f"{NOT_ENOUGH}: neither that it earns more than it costs is sure, nor that it does not",
     }[verdict]
     return f"{said}; money per user: {told}"
 
@@ -182,23 +215,48 @@ def _grown(features: Features, target: Floats, seed: int, params: TargetingParam
     return lgb.train(settings, lgb.Dataset(features, target), num_boost_round=params.n_rounds)
 
 
-def _base(features: Features, money: Floats, sent: Flags, seed: int, params: TargetingParams) -> Sequence[lgb.Booster]:
+def _base(trial: Trial, seed: int, params: TargetingParams) -> Sequence[lgb.Booster]:
     """Money without the signal, and with it."""
-    return [_grown(features[rows], money[rows], seed, params) for rows in (~sent, sent)]
+    return [_grown(trial.features[rows], trial.money[rows], seed, params) for rows in (trial.held, trial.sent)]
 
 
-def _effects(
-    base: Sequence[lgb.Booster], features: Features, money: Floats, sent: Flags, p_sent: float, seed: int,
-    params: TargetingParams,
-) -> Effects:  # fmt: skip
-    without, with_it = (np.asarray(one.predict(features, num_threads=1)) for one in base)
-    among_sent = _grown(features[sent], (money - without)[sent], seed, params)
-    among_held = _grown(features[~sent], (with_it - money)[~sent], seed, params)
-    return Effects(among_sent, among_held, p_sent)
+def _effects(base: Sequence[lgb.Booster], trial: Trial, seed: int, params: TargetingParams) -> Effects:
+    without, with_it = (np.asarray(one.predict(trial.features, num_threads=1)) for one in base)
+    among_sent = _grown(trial.features[trial.sent], (trial.money - without)[trial.sent], seed, params)
+    among_held = _grown(trial.features[trial.held], (with_it - trial.money)[trial.held], seed, params)
+    return Effects(among_sent, among_held, float(trial.sent.sum() / (trial.sent.sum() + trial.held.sum())))
 
 
-def _doubly_robust(base: Sequence[lgb.Booster], features: Features, money: Floats, sent: Flags, p_sent: float) -> Floats:
-    without, with_it = (np.asarray(one.predict(features, num_threads=1)) for one in base)
-    missed = np.where(sent, (money - with_it) / p_sent, -(money - without) / (1.0 - p_sent))
+def _doubly_robust(base: Sequence[lgb.Booster], trial: Trial) -> Floats:
+    without, with_it = (np.asarray(one.predict(trial.features, num_threads=1)) for one in base)
+    p_sent, p_held = np.maximum(trial.p_sent, _LEAST_P), np.maximum(trial.p_held, _LEAST_P)
+    missed = trial.sent * (trial.money - with_it) / p_sent - trial.held * (trial.money - without) / p_held
     found: Floats = with_it - without + missed
     return found
+
+
+def to_json(found: Targeting, features: Sequence[str]) -> dict[str, Any]:
+    """A verdict as it is kept, with the names of the features that it was learned from."""
+    effects = found.effects
+    trees = None if effects is None else [one.model_to_string() for one in effects[:2]]
+    told = found._replace(effects=None)._asdict()
+    return told | {"features": list(features), "trees": trees, "p_sent": None if effects is None else effects.p_sent}
+
+
+def from_json(kept: Mapping[str, Any], features: Sequence[str]) -> Targeting:
+    """A verdict that was kept; one that was learned from other features says nothing any more.
+
+    Examples
+    --------
+    >>> few = targeting(dealt(np.zeros((3, 1)), np.zeros(3), np.array([True, True, False]), 0.9))
+    >>> from_json(to_json(few, ["a"]), ["a"]) == few, from_json(to_json(few, ["a"]), ["b"]).sentence
+    (True, 'not enough data: it was learned from other features')
+    """
+    if list(kept["features"]) != list(features):
+        return Targeting(NOT_ENOUGH, f"{NOT_ENOUGH}: it was learned from other features", None, {}, {}, [], None)
+    effects = None
+    if kept["trees"] is not None:
+        among_sent, among_held = (lgb.Booster(model_str=text) for text in kept["trees"])
+        effects = Effects(among_sent, among_held, kept["p_sent"])
+    told = (kept[name] for name in ("value", "margin", "qini", "coefficient"))
+    return Targeting(kept["verdict"], kept["sentence"], effects, *told)

@@ -6,6 +6,7 @@ Reads only; whoever sends writes the consequences in the same transaction.
 from dataclasses import replace
 from typing import Final
 
+from infra.aims import AimBook
 from infra.store.protocol import Read
 from infra.store.statements.signals import READ_SPENT, READ_STANDING
 from models.assess import Assessment
@@ -33,6 +34,7 @@ class Nudges:
     def __init__(self, catalogs: PartnerCatalogs) -> None:
         self._catalogs = catalogs
         self._policies = PolicyBook()
+        self._aims = AimBook()
 
     def decide(
         self, found: Assessment, session: LiveSession, moment: Moment, read: Read, visitor: Visitor = ASKED_ABOUT
@@ -52,7 +54,10 @@ class Nudges:
         if not visitor.is_vouched and visitor.n_events is None:
             shelf = replace(shelf, offers=())  # one more visitor of a network than counts
         standing = standing_of(moment, read)
-        return signal_policy.nudge(found.score, found.p_next, found.features, shelf, policy, standing, moment, found.silence)
+        return signal_policy.nudge(
+            found.score, found.p_next, found.features, shelf, policy, standing, moment, found.silence,
+            self._aims.of(moment.partner, read), found.p_intent,
+        )  # fmt: skip
 
     def policy_of(self, partner: str, read: Read) -> SignalPolicy:
         """Policy of a partner."""

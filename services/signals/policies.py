@@ -91,8 +91,21 @@ class WorkflowBody(msgspec.Struct, forbid_unknown_fields=True):
     fields: Annotated[dict[FieldName, Template], Meta(max_length=MOST_FIELDS)] = {}
 
 
+class SignalCosts(msgspec.Struct, forbid_unknown_fields=True):
+    """Cost of sending a signal of each kind, in the shop's currency: an e-mail, a call, a visitor's attention."""
+
+    recommend_product: Money = 0.0
+    recommend_content: Money = 0.0
+    offer_discount: Money = 0.0
+    proactive_support: Money = 0.0
+    start_workflow: Money = 0.0
+
+
 class PolicyBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A partner's policy. What a request leaves out is set to its default."""
+    """A partner's policy. What a request leaves out is set to its default.
+
+    `margin_share` is what you keep of a price: signals are worth sending by what they earn at it, less `signal_costs`.
+    """
 
     thresholds: Thresholds = msgspec.field(default_factory=Thresholds)
     signal_types: Types = msgspec.field(default_factory=lambda: list(SENDABLE))
@@ -104,6 +117,8 @@ class PolicyBody(msgspec.Struct, forbid_unknown_fields=True):
     holdout_salt: Annotated[str, Meta(min_length=1, max_length=64)] = _DEFAULT.holdout_salt
     max_cause_age_s: Annotated[int, Meta(ge=1, le=86_400)] = _DEFAULT.max_cause_age_s
     workflows: Annotated[list[WorkflowBody], Meta(max_length=MOST_WORKFLOWS)] = []
+    margin_share: Share = 1.0
+    signal_costs: SignalCosts = msgspec.field(default_factory=SignalCosts)
 
 
 DEFAULT_BODY: Final = PolicyBody()

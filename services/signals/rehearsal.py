@@ -7,7 +7,7 @@ would have stood. A sample of the visitors stands for all where there are many: 
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple
@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
+from infra.aims import AimBook
 from infra.store.events import BELIEVED_COLUMNS, frame_of
 from infra.store.protocol import Read
 from infra.store.statements import rehearsals as sql
@@ -26,6 +27,7 @@ from models.engagement import policy as signal_policy
 from models.engagement.policy import NEWCOMER, SENDABLE, Moment, SignalPolicy, Standing, after_signal
 from models.engagement.silence import SECOND_US, STEPS_S, left_lying
 from models.events.encode import EncodedEvents, encode
+from models.experiments.targeting import Targeting
 from models.features import users
 from models.features.sessions import sessionize, starts
 from models.known import Known, UserFeatures
@@ -138,7 +140,8 @@ def rehearse(
         n_taken, n_moments = n_taken + len(some), n_moments + len(found)
     share = n_taken / len(known) if known else 1.0
     catalogs.refresh(now_us / 1e6)
-    tally = _decided(sorted(moments, key=lambda one: one.at_us), policy, partner, catalogs, share)
+    aims = AimBook().of(partner, read)
+    tally = _decided(sorted(moments, key=lambda one: one.at_us), policy, partner, catalogs, share, aims)
     return _answer(tally, moments, (since_us, until_us), (n_events, len(known), n_taken), share)
 
 
@@ -214,7 +217,10 @@ class _Tally:
         self.bought: dict[str, list[bool]] = defaultdict(list)
 
 
-def _decided(moments: Sequence[_Moment], policy: SignalPolicy, partner: str, catalogs: PartnerCatalogs, share: float) -> _Tally:
+def _decided(
+    moments: Sequence[_Moment], policy: SignalPolicy, partner: str, catalogs: PartnerCatalogs, share: float,
+    aims: Mapping[str, Targeting],
+) -> _Tally:  # fmt: skip
     """Decide the moments in their order; what a sample spends counts for all whom it stands for."""
     tally, standing = _Tally(), dict[str, Standing]()
     spoken: set[tuple[str, int]] = set()
@@ -227,7 +233,9 @@ def _decided(moments: Sequence[_Moment], policy: SignalPolicy, partner: str, cat
         shelf = signal_shelf.fill(one.found, one.session, catalogs, policy, spent, partner, one.at_us)
         moment = Moment(partner, one.user_id, one.at_us, one.utc_offset_min)
         found = one.found
-        nudge = signal_policy.nudge(found.score, found.p_next, found.features, shelf, policy, stands, moment, found.silence)
+        nudge = signal_policy.nudge(
+            found.score, found.p_next, found.features, shelf, policy, stands, moment, found.silence, aims, found.p_intent
+        )
         kind = nudge.signal["type"]
         if kind != "no_action":
             if nudge.withheld not in (None, "held_out"):

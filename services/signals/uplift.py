@@ -8,28 +8,22 @@ from typing import Any, Final
 
 import numpy as np
 
+from infra.aims import AimBook
 from infra.store.engines import open_store
 from infra.store.protocol import Read
-from infra.store.statements.rehearsals import (
-    FIRST_CAUSE_HELD,
-    FIRST_CAUSE_SENT,
-    FIRST_SCORE_HELD,
-    FIRST_SCORE_SENT,
-    GROUPS_OF,
-    OCCURRED_AT,
-)
+from infra.store.statements.rehearsals import FIRST_SCORE_HELD, FIRST_SCORE_SENT, GROUPS_OF
 from infra.store.statements.signals import DISCOUNTS_OF, FIRST_HELD_OUT, FIRST_SENT, PURCHASES_OF, SIGNAL_PARTNERS
-from models.arrays import Floats32
 from models.engagement.threshold_value import Suggestion, suggest
-from models.events.encode import EventArray
-from models.experiments.targeting import Targeting, targeting
 from models.experiments.uplift import Money, UpliftParams, Users, by_group, readout
-from models.features.sessions import features_of
-from models.schema import DAY_US, SIGNAL_TYPES, VISITOR_GROUPS
+from models.schema import SIGNAL_TYPES, VISITOR_GROUPS
+from models.statistics.verdict import NOT_ENOUGH
 from services.signals.policies import PolicyBook
-from services.signals.sessions import sessions_at
 
 USERS_A_READ: Final = 500
+_NOTHING_LEARNED: Final[dict[str, Any]] = {
+    "verdict": NOT_ENOUGH, "sentence": f"{NOT_ENOUGH}: nothing was learned yet; attune retrain learns from what signals did",
+    "value": {}, "margin": {}, "qini": [], "coefficient": None,
+}  # fmt: skip
 
 
 def of_home(home: Path, partner: str | None, since_us: int, params: UpliftParams) -> list[dict[str, Any]]:
@@ -79,10 +73,15 @@ def of_partner(read: Read, partner: str, since_us: int, params: UpliftParams) ->
     measured = readout(users, paid, promised, share, params)
     groups = _groups(read, partner, list(begun))
     by_groups = {name: by_group(users, paid, promised, groups[name], params) for name in VISITOR_GROUPS}
-    aimed = targeted(read, partner, "offer_discount", params)
-    told = {"verdict": aimed.verdict, "sentence": aimed.sentence, "value": aimed.value, "qini": aimed.qini}
-    aims = {"discounts": told | {"coefficient": aimed.coefficient}, "by_group": by_groups}
-    return {"partner": partner, **measured, "switched": len(switched), **aims}
+    aims = _aims(read, partner)
+    told = {"discounts": aims.get("offer_discount", _NOTHING_LEARNED), "aims": aims, "by_group": by_groups}
+    return {"partner": partner, **measured, "switched": len(switched), **told}
+
+
+def _aims(read: Read, partner: str) -> dict[str, dict[str, Any]]:
+    """What was learned of each kind of signal, as the worker goes by it."""
+    found = AimBook().of(partner, read)
+    return {kind: {name: value for name, value in aim._asdict().items() if name != "effects"} for kind, aim in found.items()}
 
 
 def _groups(read: Read, partner: str, users: Sequence[str]) -> dict[str, list[str | None]]:
@@ -105,38 +104,6 @@ def suggested(read: Read, partner: str, kind: str, params: UpliftParams) -> Sugg
     score, held = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 3))
     share = PolicyBook().of(partner, read).holdout_share
     return suggest(score, money - np.minimum(cost, money), held > 0, share, np.random.default_rng(0))
-
-
-def targeted(read: Read, partner: str, kind: str, params: UpliftParams) -> Targeting:
-    """Whom to send a kind of signal, by the session in which the first was called for and what users paid since.
-
-    Users who were sent some and held back others are left out, and such whose session is gone.
-    """
-    groups = [(held, read(statement, (partner, kind))) for held, statement in ((0, FIRST_CAUSE_SENT), (1, FIRST_CAUSE_HELD))]
-    users = [{user for user, _, _ in group} for _, group in groups]
-    switched = users[0] & users[1]
-    rows = [(user, seq, at_us, held) for held, group in groups for user, seq, at_us in group if user not in switched]
-    features: dict[str, Floats32] = {}
-    for k in range(0, len(rows), USERS_A_READ):
-        some = {user: seq for user, seq, _, _ in rows[k : k + USERS_A_READ]}
-        since_us = min(at_us for _, _, at_us, _ in rows[k : k + USERS_A_READ]) - DAY_US
-        for user, visit in sessions_at(read, some, 2**62, since_us).items():
-            features[user] = features_of(_until(visit.session.events, read, some[user]))
-    rows = [row for row in rows if row[0] in features]
-    begun = {user: (place, at_us) for place, (user, _, at_us, _) in enumerate(rows)}
-    paid, promised = (_money(read, partner, begun, params.window_us, of) for of in (PURCHASES_OF, DISCOUNTS_OF))
-    money, cost = (
-        np.bincount(one.user, weights=one.amount, minlength=len(rows)).astype(np.float64) for one in (paid, promised)
-    )
-    table = np.array([features[user] for user, *_ in rows], dtype=np.float32).reshape(len(rows), -1)
-    p_sent = min(max(1.0 - PolicyBook().of(partner, read).holdout_share, 0.001), 0.999)
-    return targeting(table, money - np.minimum(cost, money), np.array([not row[3] for row in rows], dtype=bool), p_sent)
-
-
-def _until(events: EventArray, read: Read, seq: int) -> EventArray:
-    """Events of a session up to the one that caused something."""
-    found = read(OCCURRED_AT, (seq,))
-    return events[events["occurred_at_us"] <= found[0][0]] if found else events
 
 
 def _money(read: Read, partner: str, begun: dict[str, tuple[int, int]], window_us: int, statement: str) -> Money:
@@ -175,5 +142,6 @@ def text(found: dict[str, Any]) -> str:
             one = told["measures"]["conversion"]
             rates = f"conversion sent {one['sent']:.4f}, held out {one['held_out']:.4f}"
             lines.append(f"  {name} {group}: {told['users']} users, {rates}")
-    lines.append(f"  {'discounts':21} {found['discounts']['sentence']}")
+    aims = found["aims"] or {"offer_discount": found["discounts"]}
+    lines += [f"  {kind:21} {one['sentence']}" for kind, one in aims.items()]
     return "\n".join(lines)

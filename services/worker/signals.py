@@ -16,6 +16,7 @@ from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.protocol import Store, Transaction
 from infra.store.statements import signals as sql
+from infra.store.statements.aims import ADD_DEAL
 from infra.store.statements.events import BUSY_USERS, READ_CAUSES
 from infra.store.statements.trust import VISITOR
 from models.assess import Assessment, assess
@@ -246,6 +247,10 @@ class SignalDuty:
         if follows:
             standing = after_signal(standing, moment, held_out=nudge.withheld is not None)
             self._write(each, nudge, visitor, standing.sequence, now_us, transaction)
+        if visitor.is_vouched or visitor.n_events is not None:
+            for one in nudge.deals:
+                told_deal = (one.kind, now_us, one.arm, one.p_sent, one.p_held, one.features.tobytes())
+                transaction.execute(ADD_DEAL, (cause.partner, cause.user_id, *told_deal))
         told = standing._replace(chosen=nudge.signal["type"], chosen_at_us=now_us)
         transaction.execute(sql.PUT_USER, (cause.partner, cause.user_id, found.score, predicted_action(found), *told))
         return follows

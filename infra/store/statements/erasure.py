@@ -41,6 +41,7 @@ ERASE: Final = tuple(
         ("failed_decisions", "user_id = ?1"),
         ("holdout", "user_id = ?1"),
         ("identities", "user_id = ?1"),
+        ("signal_deals", "user_id = ?1"),
         ("signal_users", "user_id = ?1"),
         ("signals", "user_id = ?1"),
         ("silences", "user_id = ?1"),
@@ -112,4 +113,5 @@ RETENTION: Final = (
     _retention("deliveries", "created_at_us"),
     _retention("quarantine", "quarantined_at_us"),
     _retention("signal_users", "scored_at_us"),
+    _retention("signal_deals", "dealt_at_us"),
 )

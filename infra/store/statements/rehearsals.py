@@ -18,14 +18,6 @@ FIRST_SCORE_SENT: Final = (
 FIRST_SCORE_HELD: Final = (
     "SELECT user_id, score, min(created_at_us) FROM holdout WHERE partner = ? AND type = ? GROUP BY user_id"
 )
-# Cause of each user's first signal of a kind, sent or held back: (partner, type).
-FIRST_CAUSE_SENT: Final = (
-    "SELECT user_id, cause_seq, min(created_at_us) FROM signals WHERE partner = ? AND type = ? GROUP BY user_id"
-)
-FIRST_CAUSE_HELD: Final = (
-    "SELECT user_id, cause_seq, min(created_at_us) FROM holdout WHERE partner = ? AND type = ? GROUP BY user_id"
-)
-OCCURRED_AT: Final = "SELECT occurred_at_us FROM events WHERE seq = ?"
 # Whom the shop takes some users for, as it said last: (partner, users).
 GROUPS_OF: Final = (
     "SELECT user_id, segment, region, customer_group, max(seq) FROM events WHERE partner = ? "

@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from infra.store.embedded.connection import connect
-from infra.store.engines import open_store, open_writer
+from infra.store.engines import open_writer
 from infra.store.statements.signals import ADD_HELD_OUT, ADD_SIGNAL, PUT_POLICY
 from models.events.rules import to_row
 from models.experiments.uplift import UpliftParams
@@ -64,40 +63,3 @@ def test_the_command_says_so_in_words_and_in_json(home: Path, monkeypatch: pytes
     assert found["verdict"] == found["discounts"]["verdict"] == "not enough data"
     missing = CliRunner().invoke(commands.app, ["signals", "uplift", "--partner", "nobody"])
     assert isinstance(missing.exception, KeyError)
-
-
-def test_whom_discounts_are_worth_sending_is_learned_from_the_sessions_in_which_they_were_called_for(tmp_path: Path) -> None:
-    """Who has searched buys for a discount; the others buy as often without it, and every other one is held out."""
-    rng, n = np.random.default_rng(1), 1_600
-    rows, bought = [], []
-    for k in range(n):
-        user, searches, held = f"u{k:04}", k % 2, k // 2 % 2
-        kinds = ["item_view", *(["search"] * 3 if searches else ["item_view"] * 3)]
-        for step, kind in enumerate(kinds):
-            event = {"event_id": f"{user}-{step}", "session_id": user, "type": kind, "ts": f"2026-09-21T15:0{step}:00Z"}
-            rows.append(to_row(event | ({"item_id": "sku"} if kind == "item_view" else {}), user))
-        if rng.random() < (0.5 if not searches else 0.1 if held else 0.6):
-            bought.append((user, f"{user}-{len(kinds) - 1}", held))
-    connect(tmp_path).execute(PUT_POLICY, ("shop", '{"holdout_share": 0.5}', 1))
-    writer = open_writer(tmp_path, lambda: T0_US)
-    writer.append("shop", rows).result(PATIENCE_S)
-    after = {"type": "purchase", "item_id": "sku", "price": 40.0, "ts": "2026-09-21T16:00:00Z"}
-    writer.append("shop", [to_row({"event_id": f"{u}-buy", **after}, u) for u, _, _ in bought]).result(PATIENCE_S)
-    writer.close()
-    store = connect(tmp_path)
-    seqs = dict(store.execute("SELECT event_id, seq FROM events"))
-    told = ("offer_discount", '{"offer_id": "ten", "amount": 10.0}', 0.5, "leave")
-    called_us = int(np.datetime64("2026-09-21T15:03:01", "us").astype(np.int64))
-    for k in range(n):
-        row = (*told, seqs[f"u{k:04}-3"], called_us, 0)
-        if k // 2 % 2:
-            store.execute(ADD_HELD_OUT, ("shop", f"u{k:04}", *row))
-        else:
-            store.execute(ADD_SIGNAL, (f"sig_{k}", "shop", f"u{k:04}", 1, *row))
-    found = uplift.targeted(open_store(tmp_path).read, "shop", "offer_discount", UpliftParams())
-    assert found.verdict == "targeted", found.sentence
-    assert found.coefficient is not None
-    assert found.coefficient > 1
-    # A searcher is worth 0.6 * 30 - 0.1 * 40 = 14 more, the others 0.5 * 10 = 5 less; there are as many of each.
-    assert found.value["targeted"] == pytest.approx(7, abs=1.5)
-    assert found.value["everybody"] == pytest.approx(4.5, abs=1.5)
