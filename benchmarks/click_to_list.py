@@ -23,7 +23,10 @@ CLICKS: Final = (
 # A click's own time stamp, and the instant at which the widget has put the new list into the page.
 WATCH: Final = """
 addEventListener("click", (event) => { window.clicked = event.timeStamp; window.changed = 0; }, true);
-addEventListener("attune-items", () => { if (window.clicked && !window.changed) window.changed = performance.now(); });
+new MutationObserver((changes) => {
+  const inList = changes.some((one) => one.target.localName === "attune-items" && one.addedNodes.length);
+  if (inList && window.clicked && !window.changed) window.changed = performance.now();
+}).observe(document, { childList: true, subtree: true });
 """
 
 

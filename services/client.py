@@ -75,7 +75,7 @@ class Engagement(TypedDict):
 
 
 class EventVerdict(TypedDict):
-    """`accepted`, `duplicate` or `rejected`; a rejected one says why, and where."""
+    """`accepted`, `duplicate` or `rejected`; a rejected one says why, and where. A page's question may be `unknown`."""
 
     event_id: str | None
     status: str

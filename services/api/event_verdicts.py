@@ -3,6 +3,9 @@
 When things happened: `ts` is the sender's clock. Where the batch says when it was sent (`sent_at`, by the same clock) and that
 differs from ours by more than the way can explain (`models.events.clocks`), every `ts` is moved by the difference, and only
 then held against our clock. What is still ahead of its arrival is moved back to it.
+
+A page that has ended hears no verdict on what it sent last. A later one of the same browser names such an event by its
+`event_id` alone: that is a question, answered `duplicate` or `unknown`, and leaves no trace.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +18,7 @@ import numpy as np
 from msgspec import Meta
 
 from infra.store.protocol import Transaction
+from infra.store.statements.events import KNOWN_IDS
 from infra.store.statements.quarantine import QUARANTINE_ROW, QUARANTINE_ROW_OF_BROWSER, REJECTED_SOURCE
 from infra.store.trust import Sender, append_from_browser, append_from_server
 from models.events import clocks, consent
@@ -24,6 +28,7 @@ from models.events.rejected import kept_form, lateness_problem, reason_of
 from models.events.rules import Problem, event_problem, parse_instant_us, to_row
 from models.events.said import said, said_problem
 from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH
+from models.trust import kept_id
 from services.http.calls import Call
 from services.http.openapi_schemas import words
 from services.http.problems import Refusal
@@ -41,13 +46,13 @@ class EventBatch(msgspec.Struct):
 
 
 class EventResult(msgspec.Struct, omit_defaults=True):
-    """Verdict on one event, in the order they were sent: `accepted`, `duplicate` or `rejected`.
+    """Verdict on one event, in the order they were sent: `accepted`, `duplicate` or `rejected`; `unknown` of a page's question.
 
     `event_id` is repeated only where it was a valid one; `pointer` is a JSON pointer into the request's body.
     """
 
     event_id: str | None
-    status: Annotated[str, Meta(extra_json_schema=words(("accepted", "duplicate", "rejected")))]
+    status: Annotated[str, Meta(extra_json_schema=words(("accepted", "duplicate", "rejected", "unknown")))]
     reason: str | None = None
     pointer: str | None = None
 
@@ -94,6 +99,7 @@ class JudgedBatch(NamedTuple):
     results: list[EventResult]
     good: list[GoodEvent]
     rejected: list[tuple[Any, ...]]
+    asked: list[int]  # places of what a page only asks about
 
     def store(self, transaction: Transaction) -> EventsAnswer:
         """Append what is good, keep what is rejected."""
@@ -101,10 +107,20 @@ class JudgedBatch(NamedTuple):
         for place, rows in self.good:
             if not any([next(news) for _ in rows]):  # all of them are taken, whatever the first one was
                 self.results[place].status = "duplicate"
+        self._answer(transaction)
         if self.rejected:
             transaction.executemany(QUARANTINE_ROW_OF_BROWSER if _is_browser(self.call) else QUARANTINE_ROW, self.rejected)
         count = [result.status for result in self.results].count
         return EventsAnswer(count("accepted"), count("duplicate"), count("rejected"), self.results)
+
+    def _answer(self, transaction: Transaction) -> None:
+        """Say of what a page asks about whether the log has it, this batch included."""
+        if self.asked:
+            ids = [kept_id(str(self.results[place].event_id)) for place in self.asked]
+            found = transaction.read(KNOWN_IDS, (self.call.partner, msgspec.json.encode(ids).decode()))
+            known = {event_id for (event_id,) in found}
+            for place, event_id in zip(self.asked, ids, strict=True):
+                self.results[place].status = "duplicate" if event_id in known else "unknown"
 
     def _append(self, transaction: Transaction) -> list[bool]:
         """Append the rows of all good events; per row, whether it is new."""
@@ -129,7 +145,7 @@ def judge(batch: EventBatch, call: Call, key: bytes) -> JudgedBatch:
         422 for a batch with an impossible `sent_at`, or with more than `MAX_ROWS` products.
     """
     ahead_us = _clock_difference_us(batch.sent_at, call.received_at_us)
-    judged = JudgedBatch(call, key, consent.is_opted_out(call.headers), [], [], [])
+    judged = JudgedBatch(call, key, consent.is_opted_out(call.headers), [], [], [], [])
     n_rows = 0
     for place, raw in enumerate(batch.events):
         events, problem = _examine(raw, call.received_at_us, ahead_us)
@@ -149,6 +165,9 @@ def _take(judged: JudgedBatch, place: int, events: list[dict[str, Any]], problem
     if judged.opted_out or consent.is_refused(event):  # nothing of it is kept, in quarantine neither
         pointer = f"/events/{place}" + ("" if judged.opted_out else "/context/consent")
         judged.results.append(EventResult(shown, "rejected", consent.REASON, pointer))
+    elif event.keys() == {"event_id"} and shown and _is_browser(call):
+        judged.asked.append(place)
+        judged.results.append(EventResult(shown, "unknown"))
     elif problem is None:
         judged.good.append(GoodEvent(place, [_row(own, key, ahead_us) for own in events]))
         judged.results.append(EventResult(known, "accepted"))

@@ -112,7 +112,8 @@ def schemas(today: date) -> Schemas:
     }
     key = {"type": "string", "description": "A browser key."}
     visits = batch | {
-        "description": "What a page saw its visitor do, in any order.",
+        "description": "What a page saw its visitor do, in any order. Of what has `event_id` alone the verdict says whether "
+        "it has arrived (`duplicate`) or not (`unknown`): a page that has ended heard no verdict, the next one asks.",
         "required": ["key", "events"],
         "properties": {"key": key} | batch["properties"] | {"events": batch["properties"]["events"] | {"maxItems": MAX_VISIT}},
     }

@@ -72,13 +72,16 @@ declare global {
 
 
 def module() -> str:
-    """Module of the script's source with our names: the fields of an event, and the types of GA4's events."""
+    """Module of the script's source with our names: the fields of an event, and which of GA4's events are of a type."""
+    of_type: dict[str, list[str]] = {}
+    for name, event_type in GA4.items():
+        of_type.setdefault(event_type, []).append(name)
     return "\n".join(
         (
             "/** Names, written by `python -m services.beacon.vocabulary`. */",
             f"export const FIELDS = {json.dumps(FIELDS)};",
-            "/** @type {Record<string, string>} */",
-            f"export const GA4 = {json.dumps(GA4, indent=2)};",
+            "/** @type {Record<string, string[]>} */",
+            f"export const GA4 = {json.dumps(of_type, indent=2)};",
             "",
         )
     )

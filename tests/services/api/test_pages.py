@@ -109,6 +109,19 @@ def test_a_page_sends_visits_as_plain_text_and_each_event_gets_its_verdict(page:
     assert connect(page.home).execute("SELECT count(*), sum(browser) FROM events").fetchall() == [(2, 2)]
 
 
+def test_a_page_asks_by_id_alone_what_has_arrived_and_its_question_leaves_no_trace(page: Page) -> None:
+    named = [{"event_id": event_id} for event_id in ("e-1", "e-2", "e-of-the-server")]
+    page.send("/v1/visits", {"key": page.plain, "events": [event("e-1")]})
+    of_server = {"authorization": f"Bearer {page.server}", "content-type": "application/json"}
+    page.send("/v1/events", {"events": [event("e-of-the-server")]}, **of_server)
+    told = page.send("/v1/visits", {"key": page.plain, "events": [event("e-3"), *named, {"event_id": "e-3"}]}).json()
+    assert [r["status"] for r in told["results"]] == ["accepted", "duplicate", "unknown", "unknown", "duplicate"]
+    assert (told["accepted"], told["duplicate"], told["rejected"]) == (1, 2, 0)
+    assert connect(page.home).execute("SELECT count(*) FROM quarantine").fetchall() == [(0,)]
+    server = page.send("/v1/events", {"events": named[:1]}, **of_server).json()
+    assert [r["status"] for r in server["results"]] == ["rejected"], "a server's event is never a question"
+
+
 def test_who_sends_no_valid_key_of_a_browser_is_refused_and_its_page_may_read_why(page: Page) -> None:
     wanted = [
         ({"events": []}, {}, 401),

@@ -20,7 +20,7 @@ export function makeAttention(changed) {
   let distance = 0;
   let timer = 0;
   let frame = 0;
-  /** @type {Element | undefined} */
+  /** @type {Element | null | undefined} */
   let target;
   /** @type {{ x: number, y: number, at: number } | undefined} */
   let mouse;
@@ -71,7 +71,7 @@ export function makeAttention(changed) {
       TOUCHES.forEach((name) => addEventListener(name, touch, { passive: true, capture: true, signal }));
       ["focus", "blur"].forEach((name) => addEventListener(name, settle, { signal }));
     },
-    /** Begin a span. @param {Element | undefined} item */
+    /** Begin a span. @param {Element | null | undefined} item */
     begin(item) {
       [spent, depth, zoom, distance, target, mouse] = [0, 0, 1, 0, item, undefined];
       touched = last = performance.now();

@@ -4,7 +4,7 @@ import { capture, defined, ofPage } from "./capture.js";
 import { makeDelivery, post } from "./delivery.js";
 import { follow } from "./pages.js";
 import { makeSession, newId } from "./session.js";
-import { attempt, makeStore } from "./store.js";
+import { DRAFT, attempt, makeStore } from "./store.js";
 import { FIELDS } from "./vocabulary.js";
 import { define } from "./widget.js";
 
@@ -23,7 +23,6 @@ const tell = (name, what) => listeners.forEach((one) => one.name === name && att
 
 /** @type {Options | undefined} */
 let options;
-let to = { url: "", key: "" };
 let state = "pending";
 /** @type {ReturnType<typeof makeSession>} */
 let session;
@@ -43,13 +42,13 @@ const attention = makeAttention(() => measure(true));
 const isOn = (option) => (option ?? false) !== false;
 const isSilent = () => !options || state === "denied";
 
-/** @param {string} type @param {Record<string, unknown>} fields @param {string} [id] @param {boolean} [isDraft] */
-function put(type, fields, id, isDraft) {
+/** @param {string} type @param {Record<string, unknown>} fields @param {string} [id] @param {number} [held] */
+function put(type, fields, id, held) {
   const known = Object.fromEntries(FIELDS.map((name) => [name, fields[name]]));
   const decision_id = fields.decision_id ?? session.decisionOf(fields.item_id);
   const event = defined({ event_id: id ?? newId(), type, ts: new Date().toISOString(), ...session.fields(), ...known, decision_id });
   session.add(event);
-  store.put(event, isDraft);
+  store.put(event, held);
   return event;
 }
 
@@ -58,7 +57,7 @@ function measure(isDraft) {
   if (isSilent() || !page?.item_id) return;
   const measures = attention.measures();
   if (measures.dwell_ms < 100) return;
-  const event = put("item_engagement", { ...page, ...measures }, (draft ??= newId()), isDraft);
+  const event = put("item_engagement", { ...page, ...measures }, (draft ??= newId()), isDraft ? DRAFT : undefined);
   if (isDraft) return;
   draft = undefined;
   tell("event", event);
@@ -73,9 +72,9 @@ function begin() {
   watch(element);
 }
 
-/** @param {Element} [element] */
+/** @param {Element | null} [element] */
 function watch(element) {
-  if (document.visibilityState === "visible") attention.begin(element ?? document.querySelector("[data-attune-item]") ?? undefined);
+  if (!document.hidden) attention.begin(element ?? document.querySelector("[data-attune-item]"));
 }
 
 function pause() {
@@ -87,10 +86,9 @@ export const attune = {
   /** Begin. @param {Options} given */
   init(given) {
     if (options || ((navigator.webdriver || ROBOT.test(navigator.userAgent)) && !isOn(given.bots))) return;
-    options = given;
-    to = { url: (given.url ?? "").replace(/\/$/, ""), key: given.key };
+    options = { ...given, url: (given.url ?? "").replace(/\/$/, "") };
     store = makeStore((n) => tell("refused", { dropped: n }));
-    delivery = makeDelivery(to, store, tell);
+    delivery = makeDelivery(options, store, tell);
     session = makeSession(given.user);
     attune.consent(given.consent ?? "granted");
     const about = { page: () => page, enlarged: attention.enlarged, ga4: isOn(given.ga4) };
@@ -102,7 +100,7 @@ export const attune = {
       capture(heard, about, ended.signal);
       define(attune);
     };
-    document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();
+    document.readyState === "loading" ? addEventListener("DOMContentLoaded", start) : start();
   },
 
   /** Tell of something that the visitor did. @param {string} type @param {Record<string, unknown>} [fields] */
@@ -114,13 +112,13 @@ export const attune = {
 
   /** Items for this page; undefined where there is no answer. @param {Record<string, any>} [asked] @returns {Promise<Answer | undefined>} */
   async recommend({ signal, ...asked } = {}) {
-    if (!options || state !== "granted") return undefined;
-    const body = { item_id: page?.item_id, ...asked, key: to.key, user_id: session.fields().user_id, visitor_token: options.token, session_data: session.data() };
+    if (!options || state !== "granted") return;
+    const body = { item_id: page?.item_id, ...asked, key: options.key, user_id: session.fields().user_id, visitor_token: options.token, session_data: session.data() };
     try {
-      const reply = await post(to.url + "/v1/page", JSON.stringify(body), { signal });
+      const reply = await post(options.url + "/v1/page", JSON.stringify(body), { signal });
       const answer = await reply.json();
       if (reply.ok) {
-        answer.items.forEach((/** @type {{ item_id: string }} */ item) => session.shown(item.item_id, answer.decision_id));
+        session.shown(answer);
         tell("answer", answer);
         return answer;
       }

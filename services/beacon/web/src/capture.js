@@ -28,8 +28,7 @@ function ofJsonLd() {
   /** @param {any} node @returns {any} */
   const product = (node) => {
     if (Array.isArray(node)) return node.map(product).find(Boolean);
-    if (!node || typeof node !== "object") return undefined;
-    return [node["@type"]].flat().includes("Product") ? node : product(node["@graph"]);
+    return node && ([node["@type"]].flat().includes("Product") ? node : product(node["@graph"]));
   };
   for (const script of document.querySelectorAll('script[type="application/ld+json"]')) {
     const found = attempt(() => product(JSON.parse(script.textContent ?? "")));
@@ -44,8 +43,8 @@ function ofJsonLd() {
 
 /** What the page is, by the best source that it has. @returns {{ seen?: Seen, element?: Element }} */
 export function ofPage() {
-  const element = document.querySelector("[data-attune-page]") ?? undefined;
-  const type = /** @type {HTMLElement | undefined} */ (element)?.dataset.attunePage;
+  const element = document.querySelector("[data-attune-page]");
+  const type = /** @type {HTMLElement | null} */ (element)?.dataset.attunePage;
   if (element && type) {
     const inside = element.querySelector("[data-attune-item]");
     return { seen: { type, ...said([element, ...(type === "item_view" && inside ? [inside] : [])]) }, element };
@@ -56,7 +55,7 @@ export function ofPage() {
 /** Events of a push to the dataLayer. @param {any} push @returns {Seen[]} */
 function ofPush(push) {
   const [name, more] = push?.[0] === "event" ? [push[1], push[2]] : [push?.event, push?.ecommerce ?? push];
-  const type = GA4[name];
+  const type = Object.keys(GA4).find((type) => GA4[type].includes(name));
   if (!type) return [];
   const items = [more?.items ?? []].flat();
   const order_id = text(more?.transaction_id);
@@ -89,7 +88,7 @@ export function capture(track, about, signal) {
 
   /** A filter or an order: a click on anything but a field, which changes. @param {Event} event */
   function refine(event) {
-    const isField = /^(select|input|textarea)$/i.test(/** @type {Element} */ (event.composedPath()[0]).tagName);
+    const isField = /** @type {Element} */ (event.composedPath()[0]).matches("select,input,textarea");
     if (marked(event, "attuneRefine") && isField === (event.type === "change")) track({ type: "search_refine" });
   }
 

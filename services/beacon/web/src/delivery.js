@@ -1,10 +1,13 @@
 /**
  * Delivery of events: in small batches, as plain text with the key in the body, so that a browser asks no preflight and lets
- * the last ones go while the page ends. An event is sent until there is a verdict on it; sent twice, it counts once.
+ * the last ones go while the page ends. An event is kept until there is a verdict on it. A page that has ended hears none: of what
+ * it sent, a later page names the ids alone, and sends again only what did not arrive. Sent twice, an event counts once.
+ *
+ * @typedef {import("./store.js").Kept} Kept
  */
-import { HELD_MS, attempt } from "./store.js";
+import { HELD_MS, SENT, attempt } from "./store.js";
 
-const PIECE = 30_000;
+const PIECE = 20_000; // characters
 const IN_FLIGHT = 60_000;
 const MOST = 20;
 const SOON_MS = 2000;
@@ -13,25 +16,29 @@ const LONGEST_MS = 60_000;
 /** Send without cookies, and without the page's address. @param {string} url @param {string} body @param {RequestInit} more */
 export const post = (url, body, more) => fetch(url, { method: "POST", body, credentials: "omit", referrerPolicy: "origin", ...more });
 
-/** @param {Record<string, unknown>[]} events @returns {Record<string, unknown>[][]} */
+/** An event as it is sent: what may have arrived only by its id. @param {Kept} kept @returns {Record<string, unknown>} */
+const asSent = ({ event, held }) => (held === SENT ? { event_id: event.event_id } : event);
+
+/** @param {Kept[]} events @returns {Kept[][]} */
 function inPieces(events) {
-  /** @type {Record<string, unknown>[][]} */
+  /** @type {Kept[][]} */
   const pieces = [];
+  /** @type {Kept[]} */
+  let piece;
   let size = PIECE;
-  for (const event of events) {
-    const own = new Blob([JSON.stringify(event)]).size;
-    if (size + own > PIECE || pieces[pieces.length - 1].length === MOST) {
-      pieces.push([]);
-      size = 0;
+  for (const kept of events) {
+    const own = JSON.stringify(asSent(kept)).length;
+    if ((size += own) > PIECE || piece.length === MOST) {
+      pieces.push((piece = []));
+      size = own;
     }
-    pieces[pieces.length - 1].push(event);
-    size += own;
+    piece.push(kept);
   }
   return pieces;
 }
 
 /**
- * @param {{ url: string, key: string }} to
+ * @param {{ url?: string, key: string }} to
  * @param {ReturnType<typeof import("./store.js").makeStore>} store
  * @param {(name: string, what: unknown) => void} tell
  */
@@ -43,24 +50,24 @@ export function makeDelivery(to, store, tell) {
   let notBefore = 0;
   let on = false;
 
-  /** @param {Record<string, unknown>[]} events */
-  const bodyOf = (events) => JSON.stringify({ key: to.key, sent_at: new Date().toISOString(), events });
-
-  /** @param {Record<string, unknown>[]} events @param {number} status @param {any} answer */
+  /** @param {Kept[]} events @param {number} status @param {any} answer */
   function judged(events, status, answer) {
-    store.remove(events.map((event) => String(event.event_id)));
-    events.forEach((event, place) => {
-      const verdict = answer?.results?.[place] ?? { status: "rejected", reason: answer?.detail ?? String(status) };
+    const done = events.filter(({ event, held }, place) => {
+      const verdict = answer?.results?.[place] ?? { status: "rejected", reason: answer?.detail ?? status };
+      if (held === SENT && verdict.status !== "duplicate") return void store.put(event); // it did not arrive
       tell(verdict.status === "rejected" ? "refused" : "sent", { event, verdict });
+      return true;
     });
+    store.remove(done.map(({ event }) => String(event.event_id)));
   }
 
-  /** @param {Record<string, unknown>[]} events @returns {Promise<boolean>} whether there is a verdict */
-  async function send(events) {
-    const body = bodyOf(events);
+  /** @param {Kept[]} events @param {boolean} [isLast] @returns {Promise<boolean | void>} whether there is a verdict */
+  async function send(events, isLast) {
+    const body = JSON.stringify({ key: to.key, sent_at: new Date().toISOString(), events: events.map(asSent) });
     const size = body.length;
+    events.forEach(({ event }) => store.put(event, SENT)); // held, so that the next page does not send it as well
+    if (isLast && !("keepalive" in Request.prototype)) return attempt(() => void navigator.sendBeacon(url, body));
     bytes += size;
-    events.forEach((event) => store.put(event, true)); // held, so that the next page does not send it as well
     let after = 0;
     try {
       const reply = await post(url, body, { keepalive: bytes < IN_FLIGHT });
@@ -76,7 +83,7 @@ export function makeDelivery(to, store, tell) {
     } finally {
       bytes -= size;
     }
-    events.forEach((event) => store.put(event));
+    events.forEach(({ event }) => store.put(event));
     const pause = Math.min(LONGEST_MS, 500 * 2 ** failures++) * (0.5 + Math.random());
     notBefore = Date.now() + Math.max(after, pause);
     return false;
@@ -110,10 +117,7 @@ export function makeDelivery(to, store, tell) {
     /** Send what there is at once: the page may end. */
     last() {
       if (!on) return;
-      for (const piece of inPieces(store.ready())) {
-        if ("keepalive" in Request.prototype) send(piece);
-        else attempt(() => navigator.sendBeacon(url, bodyOf(piece)));
-      }
+      for (const piece of inPieces(store.ready())) send(piece, true);
     },
     /** @param {boolean} state */
     turn(state) {

@@ -18,7 +18,7 @@ export function follow(on, signal) {
     setTimeout(on.begin);
   }
 
-  document.addEventListener("visibilitychange", () => (document.visibilityState === "hidden" ? on.pause() : on.resume()), { signal });
+  addEventListener("visibilitychange", () => (document.hidden ? on.pause() : on.resume()), { signal });
   addEventListener("pagehide", on.pause, { signal });
   addEventListener("pageshow", (event) => event.persisted && on.begin(), { signal });
   const navigation = /** @type {EventTarget | undefined} */ (/** @type {any} */ (window).navigation);

@@ -11,12 +11,12 @@ const EVENTS = "attune.e";
 const SEARCH = /\b(google|bing|duckduckgo|yahoo|baidu|yandex)\./;
 const SOCIAL = /\b(facebook|instagram|t\.co|tiktok|pinterest|reddit)\b/;
 
-export const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(36).padStart(2, "0")).join("");
+export const newId = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
 
 /** Kind of place that the visitor came from; where exactly is nobody's business. */
 function referrer() {
-  if (!document.referrer) return "direct";
-  const host = attempt(() => new URL(document.referrer).hostname) ?? "";
+  const host = attempt(() => new URL(document.referrer).hostname);
+  if (!host) return "direct";
   return host === location.hostname ? "internal" : SEARCH.test(host) ? "search" : SOCIAL.test(host) ? "social" : "unknown";
 }
 
@@ -66,20 +66,19 @@ export function makeSession(userId) {
     },
     /** @param {Record<string, unknown>} event  added to the session, or in place of what it was before */
     add(event) {
-      const { event_id, user_id, session_id, context: _, ...own } = event;
-      events = [...events.filter((one) => one.id !== event_id), { ...own, id: event_id }].slice(-MOST);
+      events = [...events.filter((one) => one.event_id !== event.event_id), event].slice(-MOST);
       keep();
     },
     /** `session_data` of the calls that take one. */
     data() {
       const { s } = current();
-      return { session_id: s, context, events: events.map(({ id, decision_id, ...event }) => event) };
+      return { session_id: s, context, events: events.map(({ event_id, user_id, session_id, context, decision_id, ...own }) => own) };
     },
     /** The decision that showed an item. @param {unknown} item */
     decisionOf: (item) => decisions[String(item)],
-    /** @param {string} item @param {string} decision */
-    shown(item, decision) {
-      decisions = Object.fromEntries([...Object.entries(decisions), [item, decision]].slice(-50));
+    /** @param {{ decision_id: string, items: { item_id: string }[] }} answer */
+    shown({ decision_id, items }) {
+      decisions = Object.fromEntries([...Object.entries(decisions), ...items.map(({ item_id }) => [item_id, decision_id])].slice(-50));
       keep();
     },
     /** @param {boolean} on */

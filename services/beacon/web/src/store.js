@@ -2,14 +2,16 @@
  * Outbox in two tiers. localStorage is written at once, so that a fast navigation loses nothing; IndexedDB survives a killed
  * browser, where localStorage forgets its last seconds. What is in either is there until the service has given its verdict.
  *
- * @typedef {{ event: Record<string, unknown>, at: number, held?: boolean }} Kept  `at`: milliseconds, when it was written;
- *   `held`: it is still measured or under way, unless that was long ago
+ * @typedef {{ event: Record<string, unknown>, at: number, held?: number }} Kept  `at`: milliseconds, when it was written;
+ *   `held`: it is still measured (`DRAFT`) or was sent and has no verdict yet (`SENT`), unless that was long ago
  */
 
 const WORD = "attune.o.";
 const MOST = 500;
 const LONGEST_MS = 7 * 864e5;
 export const HELD_MS = 10_000;
+export const DRAFT = 1;
+export const SENT = 2;
 
 /** Call something that a browser may forbid. @template T @param {() => T} work @returns {T | undefined} */
 export function attempt(work) {
@@ -19,6 +21,9 @@ export function attempt(work) {
     return undefined;
   }
 }
+
+/** @param {any} kept */
+const idOf = (kept) => String(kept.event.event_id);
 
 /** Whether nobody measures or sends it just now. @param {Kept | undefined} kept */
 const isReady = (kept) => kept && (!kept.held || Date.now() - kept.at > HELD_MS);
@@ -30,9 +35,8 @@ function openDatabase() {
     if (!request) return done(undefined);
     request.onupgradeneeded = () => request.result.createObjectStore("outbox");
     request.onsuccess = () => {
-      const database = request.result;
-      database.onversionchange = () => database.close();
-      done(database);
+      request.result.onversionchange = () => request.result.close();
+      done(request.result);
     };
     request.onerror = request.onblocked = () => done(undefined);
   });
@@ -43,11 +47,12 @@ export function makeStore(dropped) {
   /** @type {Map<string, Kept>} */
   const memory = new Map();
   let persistent = false;
-  const database = /** @type {{ _open?: Promise<IDBDatabase | undefined> }} */ ({});
+  /** @type {Promise<IDBDatabase | undefined> | undefined} */
+  let database;
 
   /** @param {(outbox: IDBObjectStore) => void} work @returns {Promise<boolean>} whether it could begin */
   async function inDatabase(work) {
-    const opened = await (database._open ??= openDatabase());
+    const opened = await (database ??= openDatabase());
     const begun = opened && attempt(() => {
       work(opened.transaction("outbox", "readwrite", { durability: "relaxed" }).objectStore("outbox"));
       return true;
@@ -81,31 +86,24 @@ export function makeStore(dropped) {
   /** Take over what other pages of the shop left behind. */
   async function load() {
     const here = new Set(words());
-    for (const word of here) {
-      const kept = attempt(() => JSON.parse(localStorage.getItem(word) ?? ""));
-      if (isReady(kept)) memory.set(word.slice(WORD.length), kept);
-    }
+    for (const word of here) take(attempt(() => JSON.parse(localStorage.getItem(word) ?? "")));
     // Where both have an event, the word is newer: a page that ends writes no more into the database.
-    await inDatabaseAll((id, kept) => here.has(WORD + id) || memory.has(id) || (isReady(kept) && memory.set(id, kept)));
+    for (const kept of await inDatabaseAll()) here.has(WORD + idOf(kept)) || memory.has(idOf(kept)) || take(kept);
   }
 
-  /** @param {(id: string, kept: Kept) => void} found */
-  const inDatabaseAll = (found) =>
-    new Promise((/** @type {(nothing?: unknown) => void} */ done) => {
+  /** @param {Kept | undefined} kept */
+  const take = (kept) => isReady(kept) && memory.set(idOf(kept), kept);
+
+  const inDatabaseAll = () =>
+    new Promise((/** @type {(found: Kept[]) => void} */ done) => {
       inDatabase((outbox) => {
-        const cursor = outbox.openCursor();
-        cursor.onerror = () => done();
-        cursor.onsuccess = () => {
-          const at = cursor.result;
-          if (!at) return done();
-          found(String(at.key), at.value);
-          at.continue();
-        };
-      }).then((begun) => (begun ? setTimeout(done, 1000) : done()));
+        const request = outbox.getAll();
+        request.onsuccess = () => done(request.result);
+      }).then((begun) => setTimeout(done, begun ? 1000 : 0, []));
     });
 
   return {
-    /** @param {Record<string, unknown>} event @param {boolean} [held] whether it is still measured, or under way */
+    /** @param {Record<string, unknown>} event @param {number} [held] */
     put(event, held) {
       const id = String(event.event_id);
       const kept = { event, at: Date.now(), held };
@@ -121,7 +119,7 @@ export function makeStore(dropped) {
     /** Events to send; what has become too old goes. */
     ready() {
       drop([...memory].filter(([, kept]) => Date.now() - Date.parse(String(kept.event.ts)) > LONGEST_MS).map(([id]) => id));
-      return [...memory.values()].filter(isReady).map((kept) => kept.event);
+      return [...memory.values()].filter(isReady);
     },
     /** @param {boolean} on whether anything may be kept on the visitor's machine; if not, what is there goes */
     persist(on) {
@@ -129,7 +127,7 @@ export function makeStore(dropped) {
       if (on) return memory.forEach((kept, id) => write(id, kept));
       memory.clear();
       words().forEach((word) => attempt(() => localStorage.removeItem(word)));
-      database._open = undefined;
+      database = undefined;
       attempt(() => indexedDB.deleteDatabase("attune"));
     },
   };
