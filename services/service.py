@@ -2,8 +2,9 @@
 
 BentoML starts, watches and replaces the worker processes and packs the image; the product's API is our own ASGI application.
 What costs more than an answer is switched off: tracing (in the way of every request even without an exporter), the access log,
-BentoML's own metrics (they make labels of raw paths). The timeout is short because BentoML leaves one timer per request alive
-for as long.
+BentoML's own metrics (they make labels of raw paths), and the layers that BentoML puts around an application, with a task and a
+timer for each request: a connection gives its requests straight to ours, behind what reads a proxy's headers, and keeps the
+time for their answers (`services.http.connections`).
 
 The process that only watches the workers imports this module too, so everything heavy waits for a worker.
 """
@@ -18,15 +19,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import bentoml
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.config import HTTP_PROTOCOLS
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS, Config
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from infra import layout
 from infra.modes import OWNER_ONLY
 from infra.settings import PREFIX, Settings
 from services import metrics
 
-TIMEOUT_S: Final = 5
 GRACE_S: Final = 10  # for answers that are on their way when the service is told to stop; streams would go on for ever
 SWITCH_S: Final = 0.0005  # a request must not wait 5 ms for a thread that writes decisions down
 TARGET: Final = "services.service:Attune"
@@ -40,6 +41,7 @@ class Worker:
     def __init__(self) -> None:
         self.app: Any = None
         self.crowd: Any = None
+        self.door: Any = None
 
     def build(self) -> None:
         """Build the application; takes seconds."""
@@ -74,11 +76,12 @@ class Worker:
 worker = Worker()
 
 
-def connection(**given: Any) -> asyncio.Protocol:
+def connection(config: Config, **given: Any) -> asyncio.Protocol:
     """Protocol of a connection that a worker's server takes; BentoML leaves no other place to choose one."""
     from services.http.connections import Connection
 
-    return Connection(worker.crowd, **given)
+    worker.door = worker.door or ProxyHeadersMiddleware(worker, config.forwarded_allow_ips)  # type: ignore[arg-type]
+    return Connection(worker.crowd, worker.door, config=config, **given)
 
 
 HTTP_PROTOCOLS["auto"] = f"{__name__}:connection"
@@ -112,16 +115,6 @@ def _take_over_release() -> None:
             release.unpack_kernels(root / release.FOLDER, root / "models")
 
 
-class OwnPaths:
-    """Middleware that sends every request to our application, past the pages that BentoML would add and its request context."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self.app if scope["type"] == "lifespan" else worker)(scope, receive, send)
-
-
 @bentoml.asgi_app(worker, path="/")
 class _Attune:
     def __init__(self) -> None:
@@ -150,12 +143,10 @@ Attune = bentoml.service(
     _Attune,
     name="attune",
     workers=Settings().workers,
-    traffic={"timeout": TIMEOUT_S},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
 )
-Attune.add_asgi_middleware(OwnPaths)
 metrics.remove_at_exit()
 
 

@@ -5,6 +5,7 @@ under the one before. What is answered outside of a running one carries a name o
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from models.experiments.assignment import DYNAMIC_VS_STATIC, Experiment, assign
@@ -52,13 +53,13 @@ class Run:
         if not 0 < self.share < 1:
             raise ValueError(f"the share must be above 0 and below 1, got {self.share}")
 
-    @property
+    @cached_property
     def experiment(self) -> Experiment:
         """The experiment that the run is while it runs."""
         name = DYNAMIC_VS_STATIC.name if self.number == 1 else f"{DYNAMIC_VS_STATIC.name}.{self.number}"
         return Experiment(name, DYNAMIC_VS_STATIC.salt, DYNAMIC_VS_STATIC.variants, (self.share, 1 - self.share))
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name under which answers go on record now."""
         return self.experiment.name if self.state == RUNNING else f"{self.experiment.name}.{self.state}"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 import msgspec
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
 from services.http.problems import MEDIA_TYPE, Headers, Refusal
 
@@ -22,7 +22,7 @@ IGNORED_LIMIT: Final = 64 * 1024  # bytes of a body that nobody asked for
 GZIP_MEMBERS: Final = 100  # gzip files may be strung together
 GZIP_PIECE: Final = 64 * 1024
 DRAIN_LIMIT: Final = 32 * 1024 * 1024
-BODY_S: Final = 4.0  # for a whole body: the server around us gives up after five, with an answer that explains nothing
+BODY_S: Final = 4.0  # for a whole body: the connection gives up after five (`services.http.connections`), without a word
 DRAIN_S: Final = 2.0
 Fields = Mapping[bytes, bytes]  # a request's headers, names in lower case
 log = logging.getLogger("attune.app")
@@ -129,16 +129,18 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT, within_s: float =
     ConnectionError
         If the client goes away before the end.
     """
+    message = await receive()  # whoever sends none of it is sent away with the connection
+    if not message.get("more_body") and len(message.get("body", b"")) <= limit:
+        return bytes(message.get("body", b""))
     try:
         async with asyncio.timeout(within_s):
-            return await _whole_body(receive, limit)
+            return await _whole_body(message, receive, limit)
     except TimeoutError:
         said = f"the whole body must come within {within_s:g} s"
         raise Refusal(408, said, headers=((b"connection", b"close"),)) from None
 
 
-async def _whole_body(receive: Receive, limit: int) -> bytes:
-    message = await receive()
+async def _whole_body(message: Message, receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = [message.get("body", b"")]
     size = len(parts[0])
     while message.get("more_body") and size <= limit:

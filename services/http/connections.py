@@ -14,15 +14,20 @@ from heapq import nsmallest
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+import msgspec
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from infra.settings import Settings
+from services.http.problems import MEDIA_TYPE, TITLES, Problem
 from services.http.rate_limits import network_of
 
 HEAD_LIMIT: Final = 16 * 1024  # bytes of a request before its body: the request line and all headers
 PIPELINED: Final = 64  # requests that may wait behind the one that is answered
 EVICTED: Final = 16  # one in so many makes room when all places are taken
 BODY: Final = 1 << 62  # bytes: what follows a head is limited by those who read it
+BODY_LATE: Final = "the whole body must come within seconds"
+ANSWER_LATE: Final = "this took too long here; the request may be sent again"
 RESERVED_FDS: Final = 128  # for files, the store, metrics
 
 
@@ -33,8 +38,9 @@ class Limits(NamedTuple):
     ----------
     total, per_peer
         Connections.
-    head_s, idle_s, unread_s
-        Seconds for the head of a request, between two requests, and for reading when so much waits that no more is written.
+    head_s, idle_s, unread_s, answer_s
+        Seconds for the head of a request, between two requests, for reading when so much waits that no more is written, and
+        from a head to the beginning of its answer.
     """
 
     total: int
@@ -42,6 +48,7 @@ class Limits(NamedTuple):
     head_s: float
     idle_s: float
     unread_s: float = 20.0
+    answer_s: float = 5.0
 
 
 def fitting(limits: Limits, n_fds: int) -> Limits:
@@ -66,7 +73,7 @@ class Crowd:
 
     Attributes
     ----------
-    head_by, idle_by, unread_by
+    head_by, idle_by, unread_by, answer_by
         Deadlines of what begins now, seconds of `time.monotonic`; renewed by each sweep, and never early.
     """
 
@@ -75,7 +82,7 @@ class Crowd:
         self._step_s = min(1.0, min(limits[2:]) / 4)
         self._members: dict[Connection, str] = {}  # with the network of its peer
         self._near: dict[str, dict[Connection, None]] = {}
-        self.head_by = self.idle_by = self.unread_by = 0.0
+        self.head_by = self.idle_by = self.unread_by = self.answer_by = 0.0
         self._set_clock(time.monotonic())
 
     def __len__(self) -> int:
@@ -84,6 +91,7 @@ class Crowd:
     def _set_clock(self, now: float) -> None:
         limits, later = self._limits, now + self._step_s
         self.head_by, self.idle_by, self.unread_by = later + limits.head_s, later + limits.idle_s, later + limits.unread_s
+        self.answer_by = later + limits.answer_s
 
     async def sweep(self) -> None:
         """Close what is over its time, again and again, until cancelled."""
@@ -94,7 +102,7 @@ class Crowd:
     def look(self, now: float) -> None:
         """Close what is over its time, once."""
         self._set_clock(now)
-        for connection in [one for one in self._members if one.deadline < now or one.unread_by < now]:
+        for connection in [one for one in self._members if min(one.deadline, one.unread_by, one.answer_by) < now]:
             connection.expire()
 
     def admit(self, connection: "Connection", peer: str) -> bool:
@@ -144,21 +152,30 @@ def _is_here(peer: str) -> bool:
 class Connection(HttpToolsProtocol):
     """Protocol of one connection.
 
+    Parameters
+    ----------
+    app
+        Answers; the application of the server's configuration, if not given.
+
     Attributes
     ----------
     deadline
         Until when the client must do what it is waited for; infinite while it waits for us.
     unread_by
         Until when it must read; infinite while it does.
+    answer_by
+        Until when an answer must begin; infinite while none is waited for.
     """
 
-    def __init__(self, crowd: Crowd, **given: Any) -> None:
+    def __init__(self, crowd: Crowd, app: ASGIApp | None = None, **given: Any) -> None:
         super().__init__(**given)
+        self.app: Any = app or self.app
         self.ws_protocol_class = None  # no web sockets are served: who asks for one gets the answer to a plain request
         self._crowd = crowd
         self._room = HEAD_LIMIT  # bytes that the head may still have
-        self.deadline, self.unread_by = crowd.head_by, inf
+        self.deadline, self.unread_by, self.answer_by = crowd.head_by, inf, inf
         self.has_asked = False
+        self._answering: RequestResponseCycle | None = None
 
     def _unsupported_upgrade_warning(self) -> None:
         pass
@@ -176,19 +193,35 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def expire(self) -> None:
-        """Close a connection that is over its time; 408 for a head that has begun."""
+        """Close a connection that is over its time; 408 for a head or a body that has begun, 504 where no answer has."""
         if self.unread_by < inf or self.transport.is_closing() or self.transport.get_write_buffer_size():
             self.transport.abort()
+        elif self.answer_by < inf:
+            self._expire_answer()
         elif self._room < HEAD_LIMIT:
             self._refuse(408)
         else:
             self.transport.close()
 
+    def _expire_answer(self) -> None:
+        cycle, self.answer_by = self._answering, inf
+        if cycle is not None and not cycle.response_started:  # otherwise it goes on for as long as it is read
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._close_with(408 if cycle.more_body else 504, BODY_LATE if cycle.more_body else ANSWER_LATE)
+
     def _refuse(self, status: int) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()  # amid another answer this one would be no answer
             return
-        self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self._close_with(status)
+
+    def _close_with(self, status: int, detail: str = "") -> None:
+        body = msgspec.json.encode(Problem(TITLES[status], status, detail)) if detail else b""
+        kind = b"content-type: %s\r\n" % MEDIA_TYPE if detail else b""
+        self.transport.write(
+            b"%s%scontent-length: %d\r\nconnection: close\r\n\r\n%s" % (STATUS_LINE[status], kind, len(body), body)
+        )
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
@@ -229,12 +262,17 @@ class Connection(HttpToolsProtocol):
         self._room, self.deadline, self.has_asked = BODY, inf, True
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering, self.answer_by = cycle, self._crowd.answer_by
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
         """Go on with the request that waits, or wait for one; as in uvicorn, without a timer for each."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
+        self.answer_by = inf
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._room == BODY:  # otherwise the next head has begun already

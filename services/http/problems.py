@@ -21,6 +21,7 @@ TITLES: Final = {
     429: "Too many requests",
     500: "Something went wrong here",
     503: "Not possible right now",
+    504: "It took too long",
 }
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<name>\w+)|\[(?P<index>\d+)\]")

@@ -1,6 +1,7 @@
 """Connections that send no requests, or too much: a real server, raw sockets."""
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from services.http.connections import HEAD_LIMIT, PIPELINED, Connection, Crowd, 
 from tests.waiting import PATIENCE_S, until
 
 GET = b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n"
-LIMITS = Limits(total=12, per_peer=2, head_s=0.4, idle_s=0.4, unread_s=0.4)
+LIMITS = Limits(total=12, per_peer=2, head_s=0.4, idle_s=0.4, unread_s=0.4, answer_s=2.0)
 
 
 class Site:
@@ -47,6 +48,12 @@ class Site:
             while more:
                 message = await receive()
                 n, more = n + len(message.get("body", b"")), message.get("more_body", False)
+        if scope["path"] == "/drip":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+            for nth in range(5):
+                await asyncio.sleep(0.5)
+                await send({"type": "http.response.body", "body": b".", "more_body": nth < 4})
+            return
         body = bytes(8 << 20) if scope["path"] == "/much" else b"%d" % n
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
         await send({"type": "http.response.body", "body": body})
@@ -164,6 +171,30 @@ def test_who_sends_nothing_or_half_a_head_or_nothing_more_is_let_go(site: Site) 
         assert ended(half).startswith(b"HTTP/1.1 408")
         assert ended(idle).startswith(b"HTTP/1.1 200")
     until(lambda: len(site.crowd) == 0)
+
+
+def test_a_body_that_does_not_come_and_an_answer_that_takes_too_long_end_in_words(site: Site) -> None:
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+    site.open.clear()
+    with site.connect() as silent, site.connect() as begun, site.connect() as slow:
+        silent.sendall(post)
+        begun.sendall(post + b"{")
+        slow.sendall(GET % b"/wait")
+        for client, status in ((silent, b"408"), (begun, b"408"), (slow, b"504")):
+            got = ended(client)
+            assert got.startswith(b"HTTP/1.1 " + status)
+            assert b"application/problem+json" in got
+            assert json.loads(got.partition(b"\r\n\r\n")[2])["status"] == int(status)
+        assert site.ask(GET % b"/").startswith(b"HTTP/1.1 200")
+    site.open.set()
+    until(lambda: len(site.crowd) == 0)
+    until(lambda: site.n_waiting == 0)
+
+
+def test_an_answer_that_has_begun_goes_on(site: Site) -> None:
+    with site.connect() as client:
+        client.sendall(b"GET /drip HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert ended(client).endswith(b".....")
 
 
 def test_silent_connections_make_room_for_one_that_asks(site: Site) -> None:
