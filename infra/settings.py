@@ -28,6 +28,8 @@ class Settings(BaseSettings):
         Absolute; all state of the embedded profile lies below it.
     profile
         Which stores are used: ``embedded`` files, or the ``scale`` servers.
+    store_url
+        ``postgresql://…`` of the server that holds the store; the home's own file, if not given.
     workers
         Processes that answer requests.
     access_log
@@ -78,6 +80,7 @@ class Settings(BaseSettings):
     profile: Literal["embedded", "scale"] = "embedded"
     redis_url: str | None = None
     postgres_url: str | None = None
+    store_url: str | None = Field(default=None, pattern="^postgres(ql)?://", repr=False)
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=0, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)

@@ -152,7 +152,7 @@ def event_chunks(
 ) -> Iterator[pd.DataFrame]:
     """Read as `read_events` does, `n_rows` at a time, all from one snapshot of the log."""
     statement, names = (READ_BELIEVED, BELIEVED_COLUMNS) if believed else (READ_EVENTS, READ_COLUMNS)
-    rows = store.stream(statement, (after_seq, 2**62 if until_us is None else until_us, -1))
+    rows = store.stream(statement, (after_seq, 2**62 if until_us is None else until_us, 2**62))
     shared: dict[Any, Any] = {}
     while chunk := list(islice(rows, n_rows)):
         yield frame_of(chunk, names, share=shared.setdefault)

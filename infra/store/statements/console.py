@@ -18,7 +18,8 @@ PENDING_DELIVERIES: Final = "SELECT count(*), min(due_at_us) FROM deliveries WHE
 # One row a session among the newest events: (after_seq, limit).
 SESSIONS: Final = (
     "SELECT partner, user_id, coalesce(session_id, ''), count(*), min(occurred_at_us), max(received_at_us), max(seq), "
-    "sum(event_type = 'add_to_cart'), sum(event_type = 'purchase'), max(browser) FROM events WHERE seq > ? "
+    "sum(CASE WHEN event_type = 'add_to_cart' THEN 1 ELSE 0 END), sum(CASE WHEN event_type = 'purchase' THEN 1 ELSE 0 END), "
+    "max(browser) FROM events WHERE seq > ? "
     "GROUP BY partner, user_id, session_id ORDER BY max(seq) DESC LIMIT ?"
 )
 # The same of the newest event of a user, for a link that stays: (user_id).
@@ -34,11 +35,13 @@ SIGNALS_OF: Final = (
     "SELECT created_at_us, type, score, predicted_action, payload, silence_s, 'held out' FROM holdout WHERE user_id = ?1 "
     "ORDER BY 1 DESC LIMIT ?2"
 )
+_N_WITH: Final = (
+    "sum(CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.signal_id = g.signal_id AND d.state = '{}') THEN 1 ELSE 0 END)"
+)
 # What was sent and what became of it, by partner and type: (since_us).
 FUNNEL: Final = (
     "SELECT g.partner, g.type, count(*), count(DISTINCT g.user_id), "
-    "sum(EXISTS (SELECT 1 FROM deliveries d WHERE d.signal_id = g.signal_id AND d.state = 'delivered')), "
-    "sum(EXISTS (SELECT 1 FROM deliveries d WHERE d.signal_id = g.signal_id AND d.state = 'failed')) "
+    f"{_N_WITH.format('delivered')}, {_N_WITH.format('failed')} "
     "FROM signals g WHERE g.created_at_us >= ? GROUP BY g.partner, g.type ORDER BY g.partner, g.type"
 )
 HELD_OUT: Final = "SELECT partner, type, count(*) FROM holdout WHERE created_at_us >= ? GROUP BY partner, type"
@@ -67,14 +70,14 @@ ACCEPTED: Final = (
     "SELECT partner, browser, count(*), count(DISTINCT user_id), sum(believed), min(received_at_us), max(received_at_us) "
     "FROM events WHERE seq > ? GROUP BY partner, browser ORDER BY partner, browser"
 )
-BY_TYPE: Final = "SELECT event_type, count(*) FROM events WHERE seq > ? GROUP BY event_type ORDER BY 2 DESC"
+BY_TYPE: Final = "SELECT event_type, count(*) FROM events WHERE seq > ? GROUP BY event_type ORDER BY 2 DESC, 1"
 INGESTED: Final = (
     "SELECT partner, source, min(first_seq), max(last_seq), sum(last_seq - first_seq + 1) FROM ingested "
     "GROUP BY partner, source"
 )
 RECEIPTS: Final = (
     "SELECT receipt_id, partner, erased_at_us, completed_at_us, removed FROM tombstones UNION ALL "
-    "SELECT receipt_id, partner, erased_at_us, completed_at_us, removed FROM earlier_receipts ORDER BY 3 DESC LIMIT ?"
+    "SELECT receipt_id, partner, erased_at_us, completed_at_us, removed FROM earlier_receipts ORDER BY 3 DESC, 1 LIMIT ?"
 )
 # Titles of items: (items as a JSON list).
 TITLES: Final = f"SELECT item_id, title FROM catalog_items WHERE title IS NOT NULL AND item_id {one_of()}"
@@ -87,5 +90,5 @@ FOUND_ITEMS: Final = (
 PROFILES: Final = (
     "SELECT profile, count(*), avg(propensity), avg(coalesce(reward, 0)) FROM (SELECT profile, propensity, decision_id FROM "
     "decisions WHERE variant = 'dynamic' ORDER BY seq DESC LIMIT ?) AS lately LEFT JOIN rewards USING (decision_id) "
-    "GROUP BY profile ORDER BY 2 DESC"
+    "GROUP BY profile ORDER BY 2 DESC, 1"
 )

@@ -39,7 +39,7 @@ LOG_DECISION: Final = (
 # many a day. Unless the partner's server vouched for the visitor, it must not have spoken of that user (a page could take what
 # others earn), and the visitor must be one who counts today (`infra.store.trust`).
 IS_PAGE_RECORDED: Final = (
-    "SELECT (SELECT count(*) FROM decisions WHERE user_id = ?1 AND decided_at_us >= ?2) < ?3 AND (?4 OR "
+    "SELECT (SELECT count(*) FROM decisions WHERE user_id = ?1 AND decided_at_us >= ?2) < ?3 AND (?4 = 1 OR "
     "(EXISTS (SELECT 1 FROM trust_visitors WHERE user_id = ?1 AND utc_day = ?5) "
     "AND NOT EXISTS (SELECT 1 FROM events WHERE user_id = ?1 AND browser = 0)))"
 )

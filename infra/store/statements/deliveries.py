@@ -42,7 +42,7 @@ COUNT_REPLAYED: Final = (
 )
 # Who has something due: (now_us, now_us).
 ENDPOINTS_DUE: Final = (
-    "SELECT s.id, s.partner, s.url, coalesce(s.consented_url = s.url, 0), s.secret, s.previous_secret, "
+    "SELECT s.id, s.partner, s.url, CASE WHEN s.consented_url = s.url THEN 1 ELSE 0 END, s.secret, s.previous_secret, "
     "s.previous_secret_until_us FROM subscriptions s LEFT JOIN endpoint_health h ON h.subscription_id = s.id "
     "WHERE s.state = 'active' AND coalesce(h.paused_until_us, 0) <= ? AND (SELECT min(d.due_at_us) FROM deliveries d "
     "WHERE d.subscription_id = s.id AND d.state = 'pending') <= ?"

@@ -95,23 +95,23 @@ class Retention(NamedTuple):
     remove: tuple[str, ...]
 
 
-def _retention(table: str, dated: str, *dependents: tuple[str, str]) -> Retention:
-    """Of a table with the column that dates its rows, and of (table, the column that both have)."""
-    old = f"FROM {table} WHERE {ROW} {one_of()}"
+def _retention(table: str, name: str, dated: str, *dependents: tuple[str, str]) -> Retention:
+    """Of a table with the columns that name and date its rows, and of (table, the column that both have)."""
+    old = f"FROM {table} WHERE {name} {one_of()}"
     return Retention(
-        f"SELECT {ROW} FROM {table} WHERE {dated} < ? LIMIT ?",
+        f"SELECT {name} FROM {table} WHERE {dated} < ? LIMIT ?",
         (*(f"DELETE FROM {other} WHERE {key} IN (SELECT {key} {old})" for other, key in dependents), f"DELETE {old}"),
     )
 
 
 RETENTION: Final = (
-    _retention("events", "occurred_at_us", ("quarantine", "seq"), ("reward_events", "seq")),
-    _retention("decisions", "decided_at_us", ("rewards", "decision_id")),
-    _retention("failed_decisions", "failed_at_us"),
-    _retention("signals", "created_at_us", ("deliveries", "signal_id")),
-    _retention("holdout", "created_at_us"),
-    _retention("deliveries", "created_at_us"),
-    _retention("quarantine", "quarantined_at_us"),
-    _retention("signal_users", "scored_at_us"),
-    _retention("signal_deals", "dealt_at_us"),
+    _retention("events", "seq", "occurred_at_us", ("quarantine", "seq"), ("reward_events", "seq")),
+    _retention("decisions", "seq", "decided_at_us", ("rewards", "decision_id")),
+    _retention("failed_decisions", "seq", "failed_at_us"),
+    _retention("signals", "seq", "created_at_us", ("deliveries", "signal_id")),
+    _retention("holdout", "seq", "created_at_us"),
+    _retention("deliveries", "delivery_id", "created_at_us"),
+    _retention("quarantine", "id", "quarantined_at_us"),
+    _retention("signal_users", "user_id", "scored_at_us"),  # a pseudonym is of one partner
+    _retention("signal_deals", ROW, "dealt_at_us"),  # written once
 )

@@ -15,9 +15,10 @@ ANY_IDENTITY: Final = "SELECT 1 FROM identities LIMIT 1"
 JOIN: Final = (
     "INSERT INTO identities (partner, anonymous_id, user_id, joined_at_us, first_us, is_split, deals) SELECT ?1, ?2, ?3, ?4, "
     "(SELECT min(occurred_at_us) FROM events WHERE user_id = ?2), "
-    "EXISTS (SELECT 1 FROM events WHERE user_id = ?2 AND coalesce(session_id, '') IN "
-    "(SELECT coalesce(session_id, '') FROM events WHERE user_id = ?3)), "
-    "EXISTS (SELECT 1 FROM decisions WHERE user_id = ?2) AND NOT EXISTS (SELECT 1 FROM decisions WHERE user_id = ?3)"
+    "CASE WHEN EXISTS (SELECT 1 FROM events WHERE user_id = ?2 AND coalesce(session_id, '') IN "
+    "(SELECT coalesce(session_id, '') FROM events WHERE user_id = ?3)) THEN 1 ELSE 0 END, "
+    "CASE WHEN EXISTS (SELECT 1 FROM decisions WHERE user_id = ?2) "
+    "AND NOT EXISTS (SELECT 1 FROM decisions WHERE user_id = ?3) THEN 1 ELSE 0 END"
 )
 # What an erased user had done before as an anonymous visitor is erased too: (anonymous_id, user_id).
 _UNTIL_ERASED: Final = "(SELECT erased_at_us FROM tombstones WHERE user_id = ?2)"
@@ -45,10 +46,11 @@ MOVE: Final = (
     "INSERT INTO signal_users (partner, user_id, score, predicted_action, scored_at_us, sequence, last_signal_at_us, "
     "local_day, n_that_day) SELECT partner, ?2, score, predicted_action, scored_at_us, 0, last_signal_at_us, local_day, "
     "n_that_day FROM signal_users WHERE user_id = ?1 ON CONFLICT (partner, user_id) DO UPDATE SET "
-    "n_that_day = CASE WHEN excluded.local_day > coalesce(local_day, -1) THEN excluded.n_that_day "
-    "WHEN excluded.local_day = local_day THEN n_that_day + excluded.n_that_day ELSE n_that_day END, "
-    "local_day = max(coalesce(local_day, -1), coalesce(excluded.local_day, -1)), "
-    "last_signal_at_us = max(coalesce(last_signal_at_us, 0), coalesce(excluded.last_signal_at_us, 0)) "
+    "n_that_day = CASE WHEN excluded.local_day > coalesce(signal_users.local_day, -1) THEN excluded.n_that_day "
+    "WHEN excluded.local_day = signal_users.local_day THEN signal_users.n_that_day + excluded.n_that_day "
+    "ELSE signal_users.n_that_day END, "
+    "local_day = max(coalesce(signal_users.local_day, -1), coalesce(excluded.local_day, -1)), "
+    "last_signal_at_us = max(coalesce(signal_users.last_signal_at_us, 0), coalesce(excluded.last_signal_at_us, 0)) "
     "WHERE excluded.last_signal_at_us IS NOT NULL",
 )
 DUE_NOW: Final = "INSERT INTO action_due (user_id, due_us) VALUES (?, ?)"

@@ -59,7 +59,7 @@ HOLD_SOURCE: Final = (
 )
 HOLD_SINCE: Final = f"{_HOLD} received_at_us >= ? {_HOLD_TOO}"
 HOLD_FAILED: Final = (
-    f"{_HOLD} ? IS NOT NULL AND seq IN (SELECT q.seq FROM quarantine AS q WHERE q.seq IS NOT NULL "
+    f"{_HOLD} CAST(? AS TEXT) IS NOT NULL AND seq IN (SELECT q.seq FROM quarantine AS q WHERE q.seq IS NOT NULL "
     f"AND q.source = '{VALIDATION}' AND q.replayed_at_us IS NULL AND q.verdict IS NULL) {_HOLD_TOO}"
 )
 # Purchases that their order's server tells of itself stay out for good: (told_at_us, told_at_us, seqs as a JSON list).
@@ -119,7 +119,7 @@ WAITING_GROUPS: Final = (
 # Rows of one such group: (partner, format, at_door, browser, after_id, limit).
 QUARANTINED_ROWS: Final = (
     "SELECT id, raw, reason, quarantined_at_us FROM quarantine WHERE partner = ? AND format = ? "
-    f"AND ({_AT_DOOR}) = ? AND browser = ? AND seq IS NULL AND {_UNDECIDED} AND id > ? ORDER BY id LIMIT ?"
+    f"AND ({_AT_DOOR}) = (? = 1) AND browser = ? AND seq IS NULL AND {_UNDECIDED} AND id > ? ORDER BY id LIMIT ?"
 )
 QUARANTINED_EVENTS: Final = (
     f"SELECT quarantine.id, {', '.join(f'events.{name}' for name in EVENT_COLUMNS)} FROM quarantine "

@@ -6,7 +6,7 @@
 
 from typing import Final
 
-from infra.store.statements.dialect import field, one_of
+from infra.store.statements.dialect import field, firsts, one_of
 from infra.store.statements.events import IS_BELIEVED
 from infra.store.statements.trust import PAID
 
@@ -98,10 +98,9 @@ IS_OPEN: Final = (
 )
 NEWEST_SIGNAL: Final = "SELECT coalesce(max(seq), 0) FROM signals"
 SIGNAL_PARTNERS: Final = "SELECT partner FROM signals UNION SELECT partner FROM holdout ORDER BY partner"
-# Each user's first signal, sent or held back: (partner). `type` is that of the row with the minimum, as SQLite has it;
-# PostgreSQL: ``DISTINCT ON (user_id)``.
-FIRST_SENT: Final = "SELECT user_id, type, min(created_at_us) FROM signals WHERE partner = ? GROUP BY user_id"
-FIRST_HELD_OUT: Final = "SELECT user_id, type, min(created_at_us) FROM holdout WHERE partner = ? GROUP BY user_id"
+# Each user's first signal, sent or held back: (partner).
+FIRST_SENT: Final = firsts("user_id, type, created_at_us", "signals", "partner = ?")
+FIRST_HELD_OUT: Final = firsts("user_id, type, created_at_us", "holdout", "partner = ?")
 # What some users paid and were promised: (partner, users).
 PURCHASES_OF: Final = (
     f"SELECT user_id, occurred_at_us, {PAID} FROM events WHERE partner = ? AND event_type = 'purchase' AND user_id {one_of()} "

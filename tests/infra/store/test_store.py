@@ -1,6 +1,7 @@
-"""The store's protocol, kept by the embedded engine: transactions, errors, stamps, leases, tails."""
+"""The store's protocol, kept by every engine: transactions, errors, stamps, leases, tails."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -16,6 +17,7 @@ from infra.store.statements.signals import NEWEST_SIGNAL
 from infra.store.watch import StoreWatch
 from models.events.rules import to_row
 
+Opener = Callable[[], Store]
 PARTNERS = "SELECT name FROM partners ORDER BY name"
 
 
@@ -29,13 +31,19 @@ def add(store: Store, *names: str) -> int:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(opened: Opener) -> Store:
+    return opened()
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> Store:
+    """The embedded engine, for what only a file does."""
     return open_store(tmp_path)
 
 
-def test_what_was_written_is_read_by_others_and_counted(store: Store, tmp_path: Path) -> None:
+def test_what_was_written_is_read_by_others_and_counted(store: Store, opened: Opener) -> None:
     assert add(store, "a", "b", "a") == 2
-    assert open_store(tmp_path).read(PARTNERS) == [("a",), ("b",)]
+    assert opened().read(PARTNERS) == [("a",), ("b",)]
     assert list(store.stream(PARTNERS)) == [("a",), ("b",)]
     assert store.write(lambda transaction: transaction.execute("DELETE FROM partners")) == 2
 
@@ -55,15 +63,15 @@ def test_events_get_a_verdict_each(store: Store) -> None:
     assert store.read("SELECT event_id, decision_id FROM events ORDER BY seq") == [("a", None), ("b", "d")]
 
 
-def test_work_that_reads_before_it_writes_is_not_overtaken(tmp_path: Path) -> None:
-    open_store(tmp_path).close()
+def test_work_that_reads_before_it_writes_is_not_overtaken(opened: Opener) -> None:
+    opened().close()
 
     def count_up(transaction: Transaction) -> None:
         ((n,),) = transaction.read("SELECT count(*) FROM partners")
         transaction.execute(ADD_PARTNER, (f"{n:02}", 1))
 
     def many_times() -> None:
-        mine = open_store(tmp_path)
+        mine = opened()
         for _ in range(10):
             mine.write(count_up)
 
@@ -72,14 +80,14 @@ def test_work_that_reads_before_it_writes_is_not_overtaken(tmp_path: Path) -> No
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(open_store(tmp_path).read(PARTNERS)) == 40
+    assert len(opened().read(PARTNERS)) == 40
 
 
-def test_errors_of_the_driver_are_ours(store: Store, tmp_path: Path) -> None:
+def test_errors_of_the_driver_are_ours(file_store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="no such table: nowhere"):
-        store.read("SELECT * FROM nowhere")
+        file_store.read("SELECT * FROM nowhere")
     with pytest.raises(ConflictingWrite):
-        store.write(lambda transaction: transaction.execute("INSERT INTO partners VALUES ('a', 1), ('a', 1)"))
+        file_store.write(lambda transaction: transaction.execute("INSERT INTO partners VALUES ('a', 1), ('a', 1)"))
     holder = apsw.Connection(str(tmp_path / layout.STORE))
     holder.execute("BEGIN EXCLUSIVE")
     impatient = open_store(tmp_path, wait_ms=0)
@@ -103,19 +111,19 @@ def test_a_store_that_could_not_be_opened_is_opened_by_a_later_use(tmp_path: Pat
 
 
 def test_the_stamp_tells_what_others_have_committed_and_that_the_connection_is_another_one(
-    store: Store, tmp_path: Path
+    file_store: Store, tmp_path: Path
 ) -> None:
-    seen = store.stamp()
-    assert store.stamp() == seen
+    seen = file_store.stamp()
+    assert file_store.stamp() == seen
     add(open_store(tmp_path), "a")
-    after = store.stamp()
+    after = file_store.stamp()
     assert after != seen
-    store.close()
-    assert store.stamp() not in (seen, after)
+    file_store.close()
+    assert file_store.stamp() not in (seen, after)
 
 
-def test_a_lease_has_one_holder_and_an_epoch_for_each(store: Store, tmp_path: Path) -> None:
-    other = open_store(tmp_path)
+def test_a_lease_has_one_holder_and_an_epoch_for_each(store: Store, opened: Opener) -> None:
+    other = opened()
     assert [store.lease("work", "a", 60), other.lease("work", "b", 60), store.lease("work", "a", 0)] == [1, None, 1]
     assert [other.lease("work", "b", 60), store.lease("work", "a", 60), store.lease("rest", "a", 60)] == [2, None, 1]
 
@@ -124,10 +132,10 @@ def test_what_is_sound_says_so(store: Store) -> None:
     assert store.is_sound()
 
 
-def test_deleted_bytes_are_in_no_file_of_the_store(store: Store, tmp_path: Path) -> None:
-    add(store, "canary-partner")
-    store.write(lambda transaction: transaction.execute("DELETE FROM partners"))
-    store.scrub()
+def test_deleted_bytes_are_in_no_file_of_the_store(file_store: Store, tmp_path: Path) -> None:
+    add(file_store, "canary-partner")
+    file_store.write(lambda transaction: transaction.execute("DELETE FROM partners"))
+    file_store.scrub()
     assert not any(b"canary-partner" in path.read_bytes() for path in tmp_path.iterdir())
 
 
@@ -135,7 +143,9 @@ def test_a_tail_moves_with_the_effect_of_what_was_read(store: Store) -> None:
     tail = store.tail("reader")
     assert (tail.position(), tail.end(), tail.until(0, 10)) == (None, 0, 0)
     store.append([event(name) for name in "abc"])
-    assert (tail.end(), tail.until(0, 2), tail.until(2, 2), tail.until(5, 2)) == (3, 2, 3, 5)
+    first, second, third = (seq for (seq,) in store.read("SELECT seq FROM events ORDER BY seq"))
+    assert (tail.end(), tail.until(0, 9), tail.until(second, 2), tail.until(third + 2, 2)) == (third, third, third, third + 2)
+    assert tail.until(first, 1) == second
 
     def work(transaction: Transaction) -> None:
         tail.move(transaction, 2, 1)
@@ -159,15 +169,16 @@ def test_of_two_readers_of_one_name_one_moves(store: Store) -> None:
 def test_a_tail_is_told_what_was_released_behind_it(store: Store) -> None:
     tail = store.tail("reader")
     store.append([event(name) for name in "abc"])
+    first, second, third = (seq for (seq,) in store.read("SELECT seq FROM events ORDER BY seq"))
     held = (
         "INSERT INTO quarantine (partner, source, format, seq, reason, content_key, quarantined_at_us) "
-        "VALUES ('shop', 's', 'log', ?1, 'odd', ?1, 5)"
+        "VALUES ('shop', 's', 'log', ?, 'odd', ?, 5)"
     )
-    store.write(lambda transaction: transaction.executemany(held, [(1,), (3,)]))
-    store.write(lambda transaction: tail.move(transaction, 2, 10))
+    store.write(lambda transaction: transaction.executemany(held, [(first, "1"), (third, "3")]))
+    store.write(lambda transaction: tail.move(transaction, second, 10))
     assert tail.released() == []
     store.write(lambda transaction: transaction.execute("UPDATE quarantine SET replayed_at_us = 11"))
-    assert tail.released() == [1]
+    assert tail.released() == [first]
 
 
 def test_another_log_has_an_end_of_its_own(store: Store) -> None:
@@ -175,8 +186,8 @@ def test_another_log_has_an_end_of_its_own(store: Store) -> None:
     assert LogTail(store.read, "delivery", NEWEST_SIGNAL).end() == 0
 
 
-def test_a_watch_takes_in_what_is_new_and_no_more_often_than_it_may(store: Store, tmp_path: Path) -> None:
-    other, taken = open_store(tmp_path), []
+def test_a_watch_takes_in_what_is_new_and_no_more_often_than_it_may(store: Store, opened: Opener) -> None:
+    other, taken = opened(), []
     watch = StoreWatch(store, "partners", check_s=1.0)
 
     def take() -> None:

@@ -1,34 +1,38 @@
 """Acknowledged means durable: group commit into the event log."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from infra import layout
-from infra.store.embedded.connection import connect
-from infra.store.embedded.writer import MAX_WAITING, LogWriter
+from infra.store.engines import open_writer
 from infra.store.errors import ConflictingWrite, StoreBusy, StoreUnavailable
+from infra.store.group import MAX_WAITING
+from infra.store.protocol import Store
 from infra.store.statements.partners import ADD_PARTNER
 from models.events.rules import to_row
 from tests.waiting import PATIENCE_S
+
+Opener = Callable[[], Store]
 
 
 def row(event_id: str) -> tuple[object, ...]:
     return to_row({"event_id": event_id, "type": "search", "ts": "2026-11-21T10:00:00Z"}, "p")
 
 
-def test_a_batch_is_in_the_log_when_it_is_acknowledged_and_a_repeat_is_a_duplicate(tmp_path: Path) -> None:
-    writer = LogWriter(tmp_path, lambda: 7)
+def test_a_batch_is_in_the_log_when_it_is_acknowledged_and_a_repeat_is_a_duplicate(opened: Opener, tmp_path: Path) -> None:
+    writer = open_writer(tmp_path, lambda: 7)
     assert writer.append("shop", [row("a"), row("b"), row("a")]).result(PATIENCE_S) == [True, True, False]
-    assert connect(tmp_path).execute("SELECT event_id, received_at_us FROM events").fetchall() == [("a", 7), ("b", 7)]
+    assert opened().read("SELECT event_id, received_at_us FROM events") == [("a", 7), ("b", 7)]
     assert writer.append("shop", [row("b")]).result(PATIENCE_S) == [False]
     assert writer.append("other", [row("b")]).result(PATIENCE_S) == [True]
     writer.close()
 
 
-def test_64_parallel_copies_of_one_event_have_one_effect(tmp_path: Path) -> None:
-    writer = LogWriter(tmp_path, lambda: 7)
+def test_64_parallel_copies_of_one_event_have_one_effect(opened: Opener, tmp_path: Path) -> None:
+    writer = open_writer(tmp_path, lambda: 7)
     start = threading.Barrier(64)
     news: list[bool] = []
 
@@ -43,13 +47,13 @@ def test_64_parallel_copies_of_one_event_have_one_effect(tmp_path: Path) -> None
         thread.join()
     writer.close()
     assert sorted(news) == [False] * 63 + [True]
-    assert connect(tmp_path).execute("SELECT count(*) FROM events").fetchall() == [(1,)]
+    assert opened().read("SELECT count(*) FROM events") == [(1,)]
 
 
 def test_a_log_that_cannot_be_written_acknowledges_nothing_and_recovers(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.write_text("in the way")
-    writer = LogWriter(home, lambda: 7)
+    writer = open_writer(home, lambda: 7)
     with pytest.raises(StoreUnavailable):
         writer.append("shop", [row("a")]).result(PATIENCE_S)
     home.unlink()
@@ -58,8 +62,8 @@ def test_a_log_that_cannot_be_written_acknowledges_nothing_and_recovers(tmp_path
     writer.close()
 
 
-def test_what_no_longer_fits_is_refused_at_once_and_what_waits_is_written_before_the_end(tmp_path: Path) -> None:
-    writer = LogWriter(tmp_path, lambda: 7)
+def test_what_no_longer_fits_is_refused_and_what_waits_is_written_before_the_end(opened: Opener, tmp_path: Path) -> None:
+    writer = open_writer(tmp_path, lambda: 7)
     goes_on = threading.Event()
     first = writer.submit(lambda connection: goes_on.wait(PATIENCE_S))
     while not first.running():
@@ -75,8 +79,8 @@ def test_what_no_longer_fits_is_refused_at_once_and_what_waits_is_written_before
     assert not closing.is_alive()
 
 
-def test_work_that_fails_undoes_what_it_wrote_and_nothing_of_its_neighbours(tmp_path: Path) -> None:
-    writer = LogWriter(tmp_path, lambda: 7)
+def test_work_that_fails_undoes_what_it_wrote_and_nothing_of_its_neighbours(opened: Opener, tmp_path: Path) -> None:
+    writer = open_writer(tmp_path, lambda: 7)
     goes_on = threading.Event()
     writer.submit(lambda transaction: goes_on.wait(PATIENCE_S))
     twice = writer.submit(lambda transaction: transaction.execute("INSERT INTO partners VALUES ('b', 1), ('b', 1)"))
@@ -88,5 +92,5 @@ def test_work_that_fails_undoes_what_it_wrote_and_nothing_of_its_neighbours(tmp_
     with pytest.raises(ValueError, match="none"):
         wrong.result(PATIENCE_S)
     assert good.result(PATIENCE_S) == 1
-    assert connect(tmp_path).execute("SELECT name FROM partners").fetchall() == [("a",)]
+    assert opened().read("SELECT name FROM partners") == [("a",)]
     writer.close()

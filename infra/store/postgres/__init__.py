@@ -1,0 +1,1 @@
+"""PostgreSQL store: the engine for several machines, through psycopg 3."""

@@ -1,0 +1,90 @@
+"""Forms of the statements that PostgreSQL understands: rewritten where only words differ, written anew where more does.
+
+Callers know the statements of `infra.store.statements` alone. Each is looked up here once in a process. A test prepares and
+runs every one of them on both engines.
+"""
+
+import re
+from functools import cache
+from typing import Final
+
+from infra.store.statements.dialect import ROW
+from infra.store.statements.events import NEWEST_EVENT, NOTE_SOURCE
+from infra.store.statements.quarantine import WITH_TEXT
+from infra.store.statements.shadow import READ as READ_SHADOW
+from infra.store.statements.shadow import SUMS
+
+NUMBERS: Final = frozenset({"seq", "id", "delivery_id"})  # columns that are compared with JSON arrays of numbers
+_MARK: Final = re.compile(r"\?(\d*)")
+_ONE_OF: Final = re.compile(r"([\w.]+|\?\d*) IN \(SELECT value FROM json_each\(([\w.]+|\?\d*)\)\)")
+_PLUS: Final = re.compile(r"(?<=[ (])\+(?=[a-z_])")  # keeps SQLite from an index
+_BEGINS: Final = re.compile(r"\bmax\(")
+# Written anew. `NEWEST_EVENT` is where the log ends for a reader: an event of a transaction that is still open may stand before
+# one that is there already, so nobody reads as far.
+OTHERWISE: Final = {
+    NEWEST_EVENT: "SELECT coalesce(max(seq), 0) FROM events WHERE seq < log_horizon()",
+    NOTE_SOURCE: (
+        "INSERT INTO ingested (partner, source, first_seq, last_seq) SELECT ?1, ?2, greatest(?3 + 1, log_position()), max(seq) "
+        "FROM events HAVING max(seq) >= log_position()"
+    ),
+    READ_SHADOW: (
+        f"SELECT kind, {', '.join(f'sum({name})' for name in SUMS)} FROM shadow WHERE challenger::jsonb @> ?::jsonb "
+        "GROUP BY kind ORDER BY kind DESC"
+    ),
+    WITH_TEXT: "SELECT id, partner, raw FROM quarantine WHERE false LIMIT ?",  # no such line was ever kept here
+}
+
+
+@cache
+def form(statement: str) -> str:
+    """A statement as PostgreSQL has it, with ``$1``, ``$2``, … for its bindings.
+
+    Examples
+    --------
+    >>> form("SELECT seq FROM events WHERE user_id IN (SELECT value FROM json_each(?)) AND +partner = ?")
+    'SELECT seq FROM events WHERE user_id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb))) AND partner = $2'
+    >>> form("SELECT max(seq), max(a, coalesce(b, ?2)) FROM t WHERE instr(c, ?1) > 0")
+    'SELECT max(seq), greatest(a, coalesce(b, $2)) FROM t WHERE strpos(c, $1) > 0'
+    """
+    text = OTHERWISE.get(statement, statement)
+    text = _ONE_OF.sub(_one_of, text)
+    text = _PLUS.sub("", text).replace("instr(", "strpos(").replace(ROW, "ctid")
+    return _numbered(_greatest(text))
+
+
+def _one_of(found: "re.Match[str]") -> str:
+    column, texts = found.groups()
+    values = f"ARRAY(SELECT jsonb_array_elements_text({texts}::jsonb))"
+    name = column.rpartition(".")[2]
+    kind = "::bigint[]" if name in NUMBERS else "::tid[]" if name == ROW else ""
+    return f"{column} = ANY ({values}{kind})"
+
+
+def _greatest(text: str) -> str:
+    """The same with ``greatest`` where ``max`` is given several values."""
+    begins = [found for found in _BEGINS.finditer(text) if _has_several(text, found.end())]
+    for found in reversed(begins):
+        text = f"{text[: found.start()]}greatest({text[found.end() :]}"
+    return text
+
+
+def _has_several(text: str, at: int) -> bool:
+    depth = 1
+    for character in text[at:]:
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return False
+        if depth == 1 and character == ",":
+            return True
+    return False
+
+
+def _numbered(text: str) -> str:
+    n = 0
+
+    def mark(found: "re.Match[str]") -> str:
+        nonlocal n
+        n += 1
+        return f"${found.group(1) or n}"
+
+    return _MARK.sub(mark, text)

@@ -1,0 +1,329 @@
+"""What only the PostgreSQL store has to do: positions, races, fences, halves, migrations, servers that are away."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from infra.store import identities
+from infra.store.engines import URL, open_store, open_writer
+from infra.store.errors import ConflictingWrite, NewerStore, PendingMigration, StoreBusy, StoreUnavailable
+from infra.store.postgres.connection import connect_server, shown
+from infra.store.postgres.migrate import migrate, newest, require_ready
+from infra.store.postgres.pools import forget_pools
+from infra.store.postgres.store import PostgresStore
+from infra.store.protocol import Store, Transaction
+from infra.store.statements.erasure import BURY
+from infra.store.statements.events import APPEND_COLUMNS, NEWEST_EVENT, NOTE_SOURCE
+from infra.store.statements.idempotency import ANSWER_OF, KEEP_ANSWER
+from infra.store.statements.partners import ADD_PARTNER
+from models.events.rules import to_row
+from tests import postgres
+from tests.infra.store.test_store import event
+from tests.waiting import PATIENCE_S
+
+pytestmark = postgres.needs_postgres
+Opener = Callable[[], Store]
+WAIT_MS = 5_000
+
+
+@pytest.fixture
+def store(server_url: str) -> PostgresStore:
+    return PostgresStore(server_url, WAIT_MS)
+
+
+@pytest.fixture
+def at_server(server_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(URL, server_url)
+    return server_url
+
+
+def in_threads(n: int, work: Callable[[int], None]) -> None:
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# ---- the log ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tail_loses_no_event_of_writers_who_commit_in_any_order(server_url: str) -> None:
+    n_writers, n_steps = 4, 25
+    writing = threading.Event()
+    seen: list[str] = []
+
+    def write(k: int) -> None:
+        mine, chance = PostgresStore(server_url, WAIT_MS), random.Random(k)
+
+        def slowly(step: int, transaction: Transaction) -> None:
+            transaction.append([event(f"{k}-{step}-{row}", user=f"u{k}") for row in range(3)])
+            time.sleep(chance.random() * 0.01)
+
+        for step in range(n_steps):
+            mine.write(partial(slowly, step))
+
+    def follow() -> None:
+        mine = PostgresStore(server_url, WAIT_MS)
+        tail, position = mine.tail("reader"), 0
+        while True:
+            is_over = writing.is_set()
+            until = tail.until(position, 7)
+            between = "SELECT event_id FROM events WHERE seq > ? AND seq <= ? ORDER BY seq"
+            seen.extend(name for (name,) in mine.read(between, (position, until)))
+            if is_over and until == position and tail.end() == position:
+                return
+            position = until
+
+    reader = threading.Thread(target=follow)
+    reader.start()
+    in_threads(n_writers, write)
+    writing.set()
+    reader.join(PATIENCE_S)
+    assert len(seen) == len(set(seen)) == 3 * n_writers * n_steps
+
+
+def test_an_open_transaction_holds_the_end_of_the_log_back(store: PostgresStore, server_url: str) -> None:
+    tail = store.tail("reader")
+
+    def work(transaction: Transaction) -> None:
+        transaction.append([event("first")])
+        PostgresStore(server_url, WAIT_MS).append([event("second")])
+        assert (tail.end(), tail.until(0, 10)) == (0, 0)
+
+    store.write(work)
+    assert [name for (name,) in store.read("SELECT event_id FROM events ORDER BY seq")] == ["first", "second"]
+    assert tail.until(0, 10) == tail.end() > 0
+
+
+def test_events_of_a_file_are_noted_with_no_others_between(store: PostgresStore) -> None:
+    store.append([event("before")])
+
+    def work(transaction: Transaction) -> None:
+        ((newest_before,),) = transaction.read(NEWEST_EVENT)
+        transaction.append([event("a"), event("b")])
+        transaction.execute(NOTE_SOURCE, ("shop", "log.csv", newest_before))
+
+    store.write(work)
+    between = "SELECT event_id FROM events JOIN ingested ON events.seq BETWEEN first_seq AND last_seq ORDER BY events.seq"
+    assert store.read(between) == [("a",), ("b",)]
+
+
+def test_what_an_erased_user_did_before_stays_out(store: PostgresStore) -> None:
+    store.write(lambda transaction: transaction.execute(BURY, ("gone", "shop", "r", 2**60)))
+    assert store.append([event("a", user="gone"), event("b", user="here")]) == [False, True]
+
+
+def test_texts_come_back_as_they_were_sent(store: PostgresStore) -> None:
+    texts = ["{},\"'", "back\\slash", "a\nb\tc\x01", "NULL", "ü 😀 \u2028", ""]
+    place = APPEND_COLUMNS.index("category")
+    rows = [(*event(f"e{k}")[:place], text, *event("x")[place + 1 :]) for k, text in enumerate(texts)]
+    assert all(store.append(rows))
+    assert [text for (text,) in store.read("SELECT category FROM events ORDER BY seq")] == texts
+
+
+# ---- races -----------------------------------------------------------------------------------------------------------------
+
+
+def test_copies_of_a_request_that_read_before_they_write_have_one_effect(server_url: str) -> None:
+    effects: list[int] = []
+
+    def ask(k: int) -> None:
+        def work(transaction: Transaction) -> bool:
+            if transaction.read(ANSWER_OF, ("shop", "key", 0)):
+                return False
+            transaction.execute(KEEP_ANSWER, ("shop", "key", "f", 200, b"{}", 1))
+            return True
+
+        if PostgresStore(server_url, WAIT_MS).write(work):
+            effects.append(k)
+
+    in_threads(16, ask)
+    assert len(effects) == 1
+
+
+def test_a_budget_is_not_overspent_by_parallel_writers(server_url: str) -> None:
+    spent = "SELECT coalesce(sum(spent_cents), 0) FROM offer_spend"
+    spend = (
+        "INSERT INTO offer_spend (partner, offer_id, utc_day, spent_cents, n_signals) VALUES ('p', 'o', ?, 100, 1) "
+        "ON CONFLICT (partner, offer_id, utc_day) DO UPDATE SET spent_cents = offer_spend.spent_cents + 100"
+    )
+
+    def buy(k: int) -> None:
+        def work(transaction: Transaction) -> None:
+            if transaction.read(spent)[0][0] < 1_000:
+                transaction.execute(spend, (k,))
+
+        mine = PostgresStore(server_url, WAIT_MS)
+        for _ in range(5):
+            mine.write(work)
+
+    in_threads(6, buy)
+    assert PostgresStore(server_url, WAIT_MS).read(spent) == [(1_000,)]
+
+
+def test_work_that_was_begun_under_a_lease_is_not_written_under_the_next(server_url: str) -> None:
+    standby = PostgresStore(server_url, WAIT_MS)
+    keeper = PostgresStore(server_url, WAIT_MS)
+    assert keeper.lease("worker", "a", 60) == 1
+    under_it = PostgresStore(server_url, WAIT_MS)
+    under_it.write(lambda transaction: transaction.execute(ADD_PARTNER, ("a", 1)))
+    standby.write(lambda transaction: transaction.execute("UPDATE leases SET until_us = 0"))  # a machine stood still
+    with closing(connect_server(server_url)) as other:
+        other.execute("UPDATE leases SET holder = 'b', epoch = 2")
+    with pytest.raises(StoreBusy, match="lease worker"):
+        under_it.write(lambda transaction: transaction.execute(ADD_PARTNER, ("b", 1)))
+    assert under_it.read("SELECT name FROM partners") == [("a",)]
+    standby.write(lambda transaction: transaction.execute(ADD_PARTNER, ("c", 1)))
+
+
+def test_a_lease_lapses_by_the_servers_clock(server_url: str) -> None:
+    one, other = PostgresStore(server_url, WAIT_MS), PostgresStore(server_url, WAIT_MS)
+    assert one.lease("work", "a", 0.2) == 1
+    assert other.lease("work", "b", 60) is None
+    until = time.monotonic() + PATIENCE_S
+    while (epoch := other.lease("work", "b", 60)) is None and time.monotonic() < until:
+        time.sleep(0.05)
+    assert epoch == 2
+    assert one.lease("work", "a", 60) is None
+
+
+# ---- the writer ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_with_bad_pieces_is_written_but_for_them(at_server: str, tmp_path: Path) -> None:
+    writer, goes_on = open_writer(tmp_path, lambda: 7), threading.Event()
+    writer.submit(lambda transaction: goes_on.wait(PATIENCE_S))
+    row = to_row({"event_id": "x", "type": "search", "ts": "2026-11-21T10:00:00Z"}, "p")
+    futures = [writer.append("shop", [(f"e{k}" if k % 10 else f"e\0{k}", *row[1:])]) for k in range(40)]
+    twice = writer.submit(lambda transaction: transaction.execute("INSERT INTO partners VALUES ('b', 1), ('b', 1)"))
+    goes_on.set()
+    for k, future in enumerate(futures):
+        if k % 10:
+            assert future.result(PATIENCE_S) == [True]
+        else:
+            with pytest.raises(ConflictingWrite):
+                future.result(PATIENCE_S)
+    with pytest.raises(ConflictingWrite):
+        twice.result(PATIENCE_S)
+    writer.close()
+    assert PostgresStore(at_server, WAIT_MS).read("SELECT count(*) FROM events") == [(36,)]
+
+
+def test_a_writer_whose_connection_was_cut_acknowledges_nothing_and_recovers(at_server: str, tmp_path: Path) -> None:
+    writer = open_writer(tmp_path, lambda: 7)
+    row = to_row({"event_id": "x", "type": "search", "ts": "2026-11-21T10:00:00Z"}, "p")
+
+    def cut(transaction: Transaction) -> None:
+        ((pid,),) = transaction.read("SELECT pg_backend_pid()")
+        with closing(connect_server(at_server)) as other:
+            other.execute("SELECT pg_terminate_backend($1::int)", (pid,))
+        transaction.append([("shop", *row, 7, 0, 1, *[None] * 8)])
+
+    with pytest.raises(StoreUnavailable):
+        writer.submit(cut).result(PATIENCE_S)
+    assert writer.append("shop", [row]).result(PATIENCE_S) == [True]
+    writer.close()
+
+
+# ---- the server ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty_url() -> Iterator[str]:
+    with postgres.database() as url:
+        yield url
+
+
+def test_many_who_open_an_empty_database_at_once_make_its_tables_once(empty_url: str, tmp_path: Path) -> None:
+    failures: list[Exception] = []
+
+    def open_it(k: int) -> None:
+        try:
+            with closing(connect_server(empty_url)) as connection:
+                require_ready(connection)
+        except Exception as error:  # noqa: BLE001 - told by the test
+            failures.append(error)
+
+    in_threads(8, open_it)
+    assert failures == []
+    assert PostgresStore(empty_url, WAIT_MS).read("SELECT revision FROM store_revision") == [(newest(),)]
+
+
+def test_a_newer_revision_is_refused_and_an_older_one_waits_for_its_migration(server_url: str) -> None:
+    with closing(connect_server(server_url)) as connection:
+        connection.execute("UPDATE store_revision SET revision = revision + 1")
+        with pytest.raises(NewerStore, match="upgrade Attune"):
+            PostgresStore(server_url, WAIT_MS).read("SELECT 1")
+        with pytest.raises(NewerStore):
+            migrate(connection)
+        connection.execute("UPDATE store_revision SET revision = 17")
+        with pytest.raises(PendingMigration, match="attune migrate"):
+            PostgresStore(server_url, WAIT_MS).read("SELECT 1")
+        connection.execute("UPDATE store_revision SET revision = $1", (newest(),))
+    assert PostgresStore(server_url, WAIT_MS).read("SELECT 1") == [(1,)]
+
+
+def test_a_server_that_is_away_is_told_without_the_password() -> None:
+    away = PostgresStore("postgresql://attune:canary-secret@127.0.0.1:1/shop", 100)
+    with pytest.raises(StoreUnavailable) as raised:
+        away.read("SELECT 1")
+    assert "canary-secret" not in str(raised.value)
+    assert "postgresql://127.0.0.1:1/shop" in str(raised.value)
+    assert shown("postgresql://a:canary-secret@h/d?password=canary-secret") == "postgresql://h/d"
+
+
+def test_connections_of_a_server_that_was_started_anew_are_replaced(store: PostgresStore, server_url: str) -> None:
+    assert store.read("SELECT 1") == [(1,)]
+    with closing(connect_server(server_url)) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert store.read("SELECT 1") == [(1,)]
+
+
+def test_a_store_that_is_only_read_writes_nothing(server_url: str) -> None:
+    looking = PostgresStore(server_url, WAIT_MS, only_read=True)
+    assert looking.read("SELECT name FROM partners") == []
+    with pytest.raises(StoreUnavailable):
+        looking.write(lambda transaction: transaction.execute(ADD_PARTNER, ("a", 1)))
+
+
+def test_the_audit_cannot_be_changed(store: PostgresStore) -> None:
+    add = (
+        "INSERT INTO console_audit (at_us, actor, role, action, subject, reason, outcome, previous_hash, hash) "
+        "VALUES (1, 'a', 'admin', 'x', 's', 'r', 'o', '', 'h')"
+    )
+    store.write(lambda transaction: transaction.execute(add))
+    with pytest.raises(ConflictingWrite):
+        store.write(lambda transaction: transaction.execute("UPDATE console_audit SET actor = 'b'"))
+
+
+def test_identities_are_joined_as_in_the_embedded_store(at_server: str, tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.append([event("a", user="anonymous"), event("b", user="known")])
+    assert store.write(lambda transaction: identities.join(transaction, "shop", "anonymous", "known", 9)) == "joined"
+    assert store.read("SELECT DISTINCT user_id FROM events") == [("known",)]
+
+
+def test_a_stream_reads_one_state_while_others_write(store: PostgresStore, server_url: str) -> None:
+    store.append([event(f"e{k}") for k in range(10)])
+    rows = store.stream("SELECT event_id FROM events ORDER BY seq")
+    first = next(rows)
+    PostgresStore(server_url, WAIT_MS).append([event("later")])
+    assert [first, *rows] == [(f"e{k}",) for k in range(10)]
+    forget_pools(server_url)
+
+
+def test_errors_of_the_driver_are_ours(store: PostgresStore) -> None:
+    with pytest.raises(StoreUnavailable, match="nowhere"):
+        store.read("SELECT * FROM nowhere")
+    with pytest.raises(ConflictingWrite):
+        store.write(lambda transaction: transaction.execute("INSERT INTO partners VALUES ('a', 1), ('a', 1)"))
