@@ -3,6 +3,7 @@
 Both have the same rows in every table. Each statement is run with bindings that hit some of them, and undone.
 """
 
+import json
 import pkgutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +19,8 @@ from infra.store import statements
 from infra.store.embedded.connection import connect
 from infra.store.postgres.connection import Connection, connect_server
 from infra.store.postgres.forms import form
+from infra.store.statements.dialect import ROW
+from infra.store.statements.erasure import RETENTION
 from infra.store.statements.events import APPEND_EVENT, NOTE_SOURCE
 from infra.store.statements.quarantine import WITH_TEXT
 from tests.infra.store.test_statements import FILES, texts
@@ -32,13 +35,16 @@ COLUMNS = "SELECT name, type FROM pragma_table_info(?) ORDER BY cid"
 TYPES = {"INTEGER": "bigint", "TEXT": "text", "REAL": "double precision", "BLOB": "bytea"}
 N_ROWS = 4
 # Events are appended by arrays, under positions of their own (`test_postgres.py`); no line of before was ever kept on a server.
-APART = {APPEND_EVENT, NOTE_SOURCE, WITH_TEXT}
+# Where a row lies is another word on each.
+BY_PLACE = {table.find for table in RETENTION if ROW in table.find}
+APART = {APPEND_EVENT, NOTE_SOURCE, WITH_TEXT, *BY_PLACE}
 SEQUENCES = "SELECT pg_get_serial_sequence(table_name, column_name) FROM information_schema.columns WHERE is_identity = 'YES'"
 # What a column may hold where not anything will do; else integers are the row's number and texts ``t1``, ``t2``, …
 GIVEN: dict[str, tuple[Any, ...]] = {
     "kind": ("sk", "pk", "sk", "pk"),
     "cause": ("signal", "replay", "test", "signal"),
     "state": ("pending", "pending", "pending", "pending"),
+    "arm": ("sent", "held", "passed", "sent"),
     "role": ("viewer", "operator", "ml", "admin"),
     "context": ('{"device": "mobile", "intent": "research"}', "{}", '{"intent": null}', '{"device": 3}'),
     "signal_types": ("[]", '["t1"]', '["t2", "t3"]', "[]"),
@@ -128,6 +134,8 @@ def _json(text: str) -> tuple[str, str, str]:
     """Documents that a statement is given: numbers, a set of versions, or texts."""
     if "::bigint[]" in text:
         return "[1, 2]", "[2, 9]", "[]"
+    if "::tid[]" in text:
+        return "[]", "[]", "[]"
     return ('{"t1": 1}', '{"t1": 2}', "{}") if "@>" in text else ('["t1", "t2"]', '["t2", "\\u00fc"]', "[]")
 
 
@@ -192,3 +200,13 @@ def test_both_engines_have_the_same_tables(both: tuple[apsw.Connection, Connecti
 
 def test_files_of_statements_are_all_compared() -> None:
     assert {found.name for found in pkgutil.iter_modules(statements.__path__)} - set(FILES) == {"offline"}
+
+
+def test_rows_that_are_named_by_their_place_are_removed_on_both(both: tuple[apsw.Connection, Connection]) -> None:
+    embedded, server = both
+    for table in (table for table in RETENTION if table.find in BY_PLACE):
+        old = json.dumps([place for (place,) in embedded.execute(table.find, (3, 9))])
+        at_server_old = json.dumps([place for (place,) in server.execute(form(table.find), (3, 9)).fetchall()])
+        for statement in table.remove:
+            n = at_embedded(embedded, statement, [old])[1]
+            assert at_server(server, statement, [at_server_old])[1] == n > 0
