@@ -3,6 +3,7 @@
 import mimetypes
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,7 +20,7 @@ from infra.looks import TOKENS
 from infra.store.errors import StoreUnavailable
 from services.console import twins
 from services.console.access import SESSION_S, SHORTEST_PASSWORD, Doorkeeper, Person
-from services.console.acts import Doing
+from services.console.acts import Doing, Seen
 from services.console.guard import FILE_POLICY
 from services.console.live import MOST, Streams
 from services.console.page import Page, Plot, Table
@@ -95,7 +96,7 @@ class Console:
 
     async def _html(self, entry: Entry, request: Request) -> Response:
         person = await self._admitted(request, entry, is_page=True)
-        return person if isinstance(person, Response) else await self._shown(entry, request, person)
+        return person if isinstance(person, Response) else await self._shown(entry, person, dict(request.query_params))
 
     async def _json(self, entry: Entry, request: Request) -> Response:
         person = await self._admitted(request, entry)
@@ -133,15 +134,19 @@ class Console:
         return page, None
 
     async def _shown(
-        self, entry: Entry, request: Request, person: Person, told: str = "", *, failed: bool = False, status: int = 200
-    ) -> Response:
-        query = {} if told else dict(request.query_params)
+        self, entry: Entry, person: Person, query: dict[str, str], seen: Seen | None = None, *, failed: bool = False,
+        status: int = 200,
+    ) -> Response:  # fmt: skip
         try:
             page, age_s = await self._viewed(entry, query, person)
         except StoreUnavailable:
             return self._note(
                 503, "The store cannot be read", "What is wrong, tells: attune doctor. Then load this page again."
             )
+        tables = [(block.id, block.title) for block in page.blocks if isinstance(block, Table | Plot)]
+        if seen is not None:  # what only the form's answer has is in no twin
+            ours = {block.id for block in seen.blocks}
+            page = replace(page, blocks=[*seen.blocks, *(block for block in page.blocks if block.id not in ours)])
         asked = urlencode(query)
         text = page_html(
             "page.html.j2",
@@ -152,12 +157,12 @@ class Console:
             entries=[one for one in ENTRIES if person.role in one.roles],
             person=person,
             form_token=person.form_token,
-            told=told,
+            told=seen.told if seen else "",
             failed=failed,
             age_s=age_s,
             twin="/now" if entry.path == "/" else entry.path,
             query=f"?{asked}" if asked else "",
-            tables=[(block.id, block.title) for block in page.blocks if isinstance(block, Table | Plot)],
+            tables=tables,
         )
         return HTMLResponse(text, status)
 
@@ -205,25 +210,26 @@ class Console:
             return self._note(
                 403, "Not done", "The form was not made for this session. Load the page again, then try once more."
             )
-        doing = Doing(self._sources.home, fields, person, self._sources.now_us())
+        doing = Doing(self._sources.home, fields, person, self._sources.now_us(), self._sources)
         subject = fields.get(act.subject, "")[:200] if act.subject else ""
         if person.role not in act.roles:
             await run_in_threadpool(self._keeper.note, person, f"{entry.name} {name}", subject, doing.reason, "refused: role")
             return self._note(403, "Not for your role", f"This is for {', '.join(sorted(act.roles))}.")
-        told, failed = await run_in_threadpool(self._done, act.do, act.typed, doing)
-        outcome = f"failed: {told}" if failed else "done"
+        seen, failed = await run_in_threadpool(self._done, act.do, act.typed, doing)
+        outcome = f"failed: {seen.told}" if failed else "done"
         await run_in_threadpool(self._keeper.note, person, f"{entry.name} {name}", subject, doing.reason, outcome)
-        return await self._shown(entry, request, person, told, failed=failed, status=422 if failed else 200)
+        return await self._shown(entry, person, dict(seen.query), seen, failed=failed, status=422 if failed else 200)
 
     @staticmethod
-    def _done(do: Callable[[Doing], str], typed: str, doing: Doing) -> tuple[str, bool]:
+    def _done(do: Callable[[Doing], str | Seen], typed: str, doing: Doing) -> tuple[Seen, bool]:
         try:
             if typed and doing.fields.get("typed", "").strip() != doing.required(typed):
                 raise ValueError(f"the {typed} that was typed is another one; nothing was done")
-            return do(doing), False
+            told = do(doing)
+            return told if isinstance(told, Seen) else Seen(told), False
         except (ValueError, KeyError, OSError) as error:
             said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-            return " ".join(said.split()) or type(error).__name__, True
+            return Seen(" ".join(said.split()) or type(error).__name__), True
 
     # ---- the door --------------------------------------------------------------------------------------------------------
 

@@ -142,6 +142,8 @@ class Form:
         What the person must type to go ahead, where it cannot be taken back.
     blocked
         Why it cannot be done now; then the button is dead.
+    before
+        Act and button with which the same fields are tried first; the key Enter takes it.
     """
 
     id: str
@@ -153,6 +155,7 @@ class Form:
     typed: str = ""
     blocked: str = ""
     is_live: bool = False
+    before: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

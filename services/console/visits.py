@@ -29,13 +29,14 @@ def visits(sources: Sources, newest: dict[str, int], since_us: int) -> dict[str,
     return {user: visit.session for user, visit in found.items()}
 
 
-def last_visit(sources: Sources, user_id: str, now_us: int) -> LiveSession | None:
-    """The newest visit of a user, or None."""
+def last_visit(sources: Sources, user_id: str) -> tuple[str, LiveSession] | None:
+    """The newest visit of a user, with the partner whose visitor it was; or None."""
     rows = sources.read(LAST_OF, (user_id,))
     if not rows:
         return None
-    seq = max(int(row[1]) for row in rows)
-    return visits(sources, {user_id: seq}, 0).get(user_id)
+    seq, partner = max((int(row[1]), str(row[0])) for row in rows)
+    found = visits(sources, {user_id: seq}, 0).get(user_id)
+    return None if found is None else (partner, found)
 
 
 def watched(session: LiveSession, models: ModelSet, most: int = MOST_EVENTS) -> Watched:

@@ -16,8 +16,6 @@ from services.console.page import (
     Block,
     Cell,
     Column,
-    Field,
-    Form,
     Link,
     Mix,
     Moment,
@@ -28,6 +26,7 @@ from services.console.page import (
     State,
     Table,
 )
+from services.console.pages import again
 from services.console.sources import Ask, Sources, shown, spoken
 from services.console.visits import last_visit, visits, watched
 
@@ -51,7 +50,7 @@ _COLUMNS: Final = (
 def view(sources: Sources, ask: Ask) -> Page:
     """The page: all of them, or one visitor's."""
     user_id = ask.query.get("visitor", "")
-    return _one(sources, user_id) if user_id else _all(sources)
+    return _one(sources, ask, user_id) if user_id else _all(sources)
 
 
 def _all(sources: Sources) -> Page:
@@ -107,13 +106,14 @@ def _intents(sources: Sources, newest: dict[str, int], now_us: int) -> dict[tupl
     return {(user, seq): _known[user, seq] for user, seq in newest.items() if (user, seq) in _known}
 
 
-def _one(sources: Sources, user_id: str) -> Page:
+def _one(sources: Sources, ask: Ask, user_id: str) -> Page:
     now_us = sources.now_us()
-    session = last_visit(sources, user_id, now_us)
+    visit = last_visit(sources, user_id)
     title = f"Visit of {shown(user_id)}"
-    if session is None:
+    if visit is None:
         empty = Table("events", "Events", [Column("event")], [], empty="Nobody of this name is in the log.")
         return Page(title, "Nobody of this name has been here, or all was erased.", [empty], NONE, False, now_us)
+    partner, session = visit
     models = sources.models()
     seen = watched(session, models)
     now = dict(zip(INTENTS, seen.p_intent[-1].tolist(), strict=True))
@@ -132,13 +132,16 @@ def _one(sources: Sources, user_id: str) -> Page:
         marks,
         about="Each line is the probability after that event; which event it was, the table below says.",
     )
+    is_asked = ask.query.get("again") == "yes"
     blocks: list[Block] = [
+        *([again.table(sources, ask, user_id, partner, session, decisions)] if is_asked else []),
+        again.form(user_id),
         plot,
         _events(sources, session, seen.p_intent),
         _decisions(sources, decisions),
         _signals(sources, user_id),
     ]
-    return Page(title, f"{lead}.", blocks, NONE, True, now_us, [Link("All visits", "/sessions")])
+    return Page(title, f"{lead}.", blocks, NONE, not is_asked, now_us, [Link("All visits", "/sessions")])
 
 
 def _events(sources: Sources, session: LiveSession, p_intent: Any) -> Table:
@@ -209,6 +212,3 @@ def _signals(sources: Sources, user_id: str) -> Table:
         Column("after silence, s", True),
     ]
     return Table("signals", "Signals", columns, rows, empty="No signal was called for.")
-
-
-SEARCH: Final = Form("find", "Find a visitor", "Show", [Field("visitor", "Pseudonym")])
