@@ -1,32 +1,20 @@
 """The beacon in a real browser: what a visitor does arrives, and the widget shows what goes with it."""
 
-import functools
-import http.server
 import json
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
 
-from infra.settings import Settings
 from infra.store.embedded.connection import connect
-from services.api.app import App, build_app
-from services.http import partners
 from tests.services.beacon.chromium import Browser
-from tests.waiting import PATIENCE_S, free_port, until
+from tests.services.beacon.pages import ITEM, Shop, shop
+from tests.waiting import until
 
-ITEM = """<!doctype html><title>shop</title>
-<main data-attune-page="item_view" data-attune-item="{item}" data-attune-category="shoes" data-attune-price="79">
-<button data-attune-event="add_to_cart">add</button>
-<form data-attune-search><input type=search value="canary-typed"></form></main>
-<attune-items limit="3"><template><a data-bind="item_id" href="/item?{item_id}"></a></template></attune-items>
-<script defer src="URL/attune/attune.js" data-key="KEY" data-bots MORE></script>"""
+__all__ = ["shop"]
 
 KILLS = int(os.environ.get("ATTUNE_TEST_BROWSER_KILLS", "50"))
 N_PAGES = int(os.environ.get("ATTUNE_TEST_BROWSER_PAGES", "200"))
@@ -37,80 +25,6 @@ KEPT = """new Promise((done) => {
     keys.onsuccess = () => (request.result.close(), done(keys.result));
   };
 })"""
-
-
-class Shop:
-    """A shop's pages on one port of loopback, the service on another."""
-
-    def __init__(self, home: Path, pages: Path) -> None:
-        self.home, self.pages = home, pages
-        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(pages))
-        handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self.server.serve_forever).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        scopes, now_us = ("events:write", partners.PAGE), time.time_ns() // 1000
-        self.key = partners.add(home, "shop", now_us, "pk", scopes=scopes, origins=[self.address])
-        self.port = free_port()
-        self.asked: list[tuple[str, str]] = []
-        self.sent: list[str] = []  # ids of events, as often as they were sent; where one was only asked about it is not here
-        self.running: tuple[uvicorn.Server, threading.Thread] | None = None
-
-    def page(self, name: str, more: str = "", text: str = ITEM, item: str = "sku-00001") -> str:
-        """Address of a new page."""
-        told = {"{item}": item, "URL": f"http://127.0.0.1:{self.port}", "KEY": self.key, "MORE": more}
-        for word, value in told.items():
-            text = text.replace(word, value)
-        (self.pages / name).write_text(text)
-        return f"{self.address}/{name}"
-
-    def serve(self) -> None:
-        """Start the service."""
-        app: App = build_app(Settings(home=self.home))
-
-        async def watched(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] != "http":
-                await app(scope, receive, send)
-                return
-            self.asked.append((scope["method"], scope["path"]))
-            body = b""
-
-            async def heard() -> Any:
-                nonlocal body
-                message = await receive()
-                body += message.get("body", b"")
-                if scope["path"] == "/v1/visits" and message["type"] == "http.request" and not message.get("more_body"):
-                    self.sent += [event["event_id"] for event in json.loads(body)["events"] if "type" in event]
-                return message
-
-            await app(scope, heard, send)
-
-        server = uvicorn.Server(uvicorn.Config(watched, "127.0.0.1", self.port, log_level="error"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        until(lambda: server.started, "the service does not start")
-        self.running = server, thread
-
-    def close(self) -> None:
-        """Stop both."""
-        self.server.shutdown()
-        self.server.server_close()
-        if self.running:
-            self.running[0].should_exit = True
-            self.running[1].join(PATIENCE_S)
-
-    def events(self, columns: str = "event_type") -> list[tuple[Any, ...]]:
-        """Browser events on record."""
-        return connect(self.home).execute(f"SELECT {columns} FROM events WHERE browser = 1 ORDER BY seq").fetchall()
-
-
-@pytest.fixture
-def shop(crowned: Path, tmp_path: Path) -> Iterator[Shop]:
-    home = Path(shutil.copytree(crowned, tmp_path / "home"))
-    (tmp_path / "pages").mkdir()
-    opened = Shop(home, tmp_path / "pages")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -283,9 +197,7 @@ def test_a_killed_browser_loses_nothing_while_the_collector_is_down(shop: Shop, 
     text = ITEM.replace('src="URL/attune/attune.js"', f'src="{shop.address}/attune.js" data-url="URL"')
     shutil.copy(Path(__file__).parents[3] / "services/beacon/web/dist/attune.js", shop.pages / "attune.js")
     url = shop.page("item.html", text=text)
-    assert shop.running is not None
-    shop.running[0].should_exit = True
-    shop.running[1].join(PATIENCE_S)
+    shop.stop()
     sent: set[str] = set()
     for _ in range(KILLS):
         browser = Browser(tmp_path / "profile")
