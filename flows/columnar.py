@@ -14,7 +14,8 @@ from models.events.sources import Source, object_array, raw_chunk, text_of
 from models.events.sources.attune import TEXTS
 
 ROWS: Final = 30_000
-MAGIC: Final = {b"PAR1": "Parquet", b"ARRO": "Arrow"}
+STREAM: Final = "Arrow stream"
+MAGIC: Final = {b"PAR1": "Parquet", b"ARRO": "Arrow", b"\xff\xff\xff\xff": STREAM}
 
 
 def columnar(path: Path, source: Source) -> Iterator[Batch]:
@@ -28,18 +29,24 @@ def columnar(path: Path, source: Source) -> Iterator[Batch]:
     import pyarrow as pa
 
     kind = MAGIC[path.open("rb").read(4)]
-    needed = list(source.needs if source.flatten else source.reads or source.columns)
     try:
-        names, chunks = table_chunks(path, kind, None if source.flatten else needed)
-        missing = [name for name in needed if name not in names]
+        names, _ = table_chunks(path, kind, None)
+        by_document = source.flatten is not None and not set(source.reads) <= set(names)
+        by_document |= source.flatten is not None and source.own is None
+        needed = list(source.needs if by_document else source.reads or source.columns)
+        missing = [name for name in needed if not _has(names, name, by_document)]
         if missing:
             raise FormatError(f"{path.name} is no {source.name} file: the columns {', '.join(missing)} are missing")
         first = 1
-        for batch in chunks:
-            yield _batch(batch, range(first, first + batch.num_rows), source)
+        for batch in table_chunks(path, kind, None if by_document else needed)[1]:
+            yield _batch(batch, range(first, first + batch.num_rows), source, by_document)
             first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path.name} is a damaged {kind} file: write or fetch it again") from error
+
+
+def _has(names: Sequence[str], name: str, by_document: bool) -> bool:
+    return name in names or (by_document and name.split(".")[0] in names)
 
 
 def table_chunks(path: Path, kind: str, columns: list[str] | None) -> tuple[list[str], Iterator[Any]]:
@@ -51,12 +58,15 @@ def table_chunks(path: Path, kind: str, columns: list[str] | None) -> tuple[list
         return names, file.iter_batches(ROWS, columns=columns and [name for name in columns if name in names])
     import pyarrow.ipc as ipc
 
+    if kind == STREAM:
+        stream = ipc.open_stream(os.fspath(path))
+        return stream.schema.names, iter(stream)
     table = ipc.open_file(os.fspath(path))
     return table.schema.names, (table.get_batch(i) for i in range(table.num_record_batches))
 
 
-def _batch(batch: Any, lines: Sequence[int], source: Source) -> Batch:
-    if source.flatten is not None:
+def _batch(batch: Any, lines: Sequence[int], source: Source, by_document: bool) -> Batch:
+    if by_document:
         return flat_batch([_document(row, source) for row in batch.to_pylist()], lines, source, [])
     names = source.reads or source.columns
     formerly = {name: object_array([text_of(value) for value in _values(batch.column(name))]) for name in names}

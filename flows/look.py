@@ -1,6 +1,7 @@
 """Look at a file before anything of it is kept: who reads it, and whether it is what it is said to be."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,7 +12,7 @@ from flows.parse import FormatError
 from flows.read import batches, open_file, text_blocks
 from flows.sample import sample
 from models.events.sources import Source, as_lines, protect, source
-from models.events.sources.attune import ATTUNE
+from models.events.sources.attune import ATTUNE, CONTEXT
 from models.events.sources.guess import looks_like
 from models.events.sources.maps import OWN_NAMES, TableMap, source_of_map
 
@@ -35,6 +36,8 @@ def reader(path: Path, format: str, table: TableMap | None = None) -> Source:
     adapter = source(format)
     container = _container(path)
     if table is None and adapter is not ATTUNE:
+        if container == "csv" and adapter.container == "jsonl":
+            return replace(adapter, container="csv")  # its documents as rows, lists and objects as JSON in their cells
         return as_lines(adapter) if container == "jsonl" and adapter.container == "csv" else adapter
     if table is not None:
         return source_of_map(table, "jsonl" if container == "jsonl" else "csv")
@@ -64,7 +67,11 @@ def _own_names(path: Path) -> TableMap:
             f"{path.name} is no attune file: expected JSON lines, one object a line, or a table with our own names; "
             f"missing: {', '.join(missing)}{hint(path, 'attune')}"
         )
-    return TableMap({ours: name for ours, name in OWN_NAMES.columns.items() if ours in header})
+    columns: dict[str, str] = {ours: ours for ours in OWN_NAMES.columns if ours in header}
+    for ours in CONTEXT:
+        if f"context.{ours}" in header or ("context" in header and ours not in header):
+            columns[ours] = f"context.{ours}"
+    return TableMap(columns)
 
 
 def look_at(path: Path, format: str, table: TableMap | None = None) -> Look:

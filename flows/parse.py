@@ -9,6 +9,7 @@ import pandas as pd
 
 from models.arrays import Objects
 from models.events.sources import Source, object_array, raw_chunk
+from models.events.sources.opened import with_open_cells
 
 
 class FormatError(ValueError):
@@ -85,6 +86,7 @@ def _decoded(data: bytes, line: int, unreadable: list[Unreadable]) -> str:
 
 def flat_batch(documents: list[Any], lines: Sequence[int], source: Source, unreadable: list[Unreadable]) -> Batch:
     assert source.flatten is not None, source.name
+    documents = [with_open_cells(document) for document in documents]
     joins: list[Join] = []
     if source.joins is not None:
         found = [source.joins(document) for document in documents]

@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from flows.parse import Batch, FormatError, Unreadable, lines_of
+from flows.parse import Batch, FormatError, Unreadable, flat_batch, lines_of
 from models.events.sources import Source, object_array, raw_chunk
+from models.events.sources.opened import with_inner_names
 
 MOST_LINES: Final = 20  # that one row may span
 CSV_ROWS: Final = 500  # that are lists at one time
@@ -21,28 +22,35 @@ csv.field_size_limit(8 << 20)  # a line may be that long
 
 
 def csv_parser(name: str, source: Source) -> Callable[[bytes, int], Batch]:
-    columns = source.reads or source.columns
-    picks: list[int] = []
-    header: list[str] = []
-    mark = ","
+    """Parser of a table: column by column, or row by row as documents where a field lies inside a cell."""
+    found: list[Table] = []
 
     def parse(block: bytes, first: int) -> Batch:
-        nonlocal mark
         texts, numbers, unreadable = lines_of(block, first)
-        if not picks:
+        if not found:
             table = _table(texts, name, source)
-            mark, start = table.mark, table.n_before
-            header.extend(table.header)
-            picks.extend(table.picks)
-            texts, numbers = texts[start:], numbers[start:]
+            found.append(table)
+            texts, numbers = texts[table.n_before :], numbers[table.n_before :]
+        header, mark, picks = found[0].header, found[0].mark, found[0].picks
+        texts, mark = _with_one_character(texts, mark)
         fields = _fields(texts, len(header), mark)
         if fields is None:
             fields, numbers = _fields_one_by_one(texts, numbers, (len(header), mark), unreadable)
-        raw = {column: object_array(fields[i :: len(header)]) for column, i in zip(columns, picks, strict=True)}
+        if picks is None:
+            names, n = found[0].names, len(header)
+            rows = (fields[at : at + n] for at in range(0, len(fields), n))
+            documents = [with_inner_names(dict(zip(names, row, strict=True))) for row in rows]
+            return flat_batch(documents, numbers, source, unreadable)
+        raw = {column: object_array(fields[i :: len(header)]) for column, i in zip(_wanted(source), picks, strict=True)}
         chunk = raw_chunk(raw)
         return Batch(source.own(chunk) if source.own else chunk, np.array(numbers, dtype=np.int64), unreadable)
 
     return parse
+
+
+def _wanted(source: Source) -> Sequence[str]:
+    """Columns that a file must have: of a source of documents its fields."""
+    return source.needs if source.flatten is not None and source.own is None else source.reads or source.columns
 
 
 class Table(NamedTuple):
@@ -55,24 +63,30 @@ class Table(NamedTuple):
     header
         Names of its columns.
     picks
-        Which of them are wanted, in the order of the source.
+        Which of them are wanted, in the order of the source; None where rows are read as documents.
     n_before
         Lines before its first row.
     """
 
     mark: str
     header: list[str]
-    picks: list[int]
+    picks: list[int] | None
     n_before: int
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns without the blanks around them, those without a name by their place."""
+        return [name or f"_{i}" for i, name in enumerate(self.header)]
 
-MARKS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+MARKS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", "::": "colons in pairs", "\x01": "Hive's ^A"}
+_STAND_IN: Final = "\x1f"  # for a mark of several characters, which the reader of CSV does not know
 _separator: Final = re.compile(r"sep=(.)", re.IGNORECASE).fullmatch
 
 
 def _table(texts: Sequence[str], name: str, source: Source) -> Table:
     """Find the header, behind lines of comment, and the separator with which it has the columns of a source."""
-    columns = source.reads or source.columns
+    columns = _wanted(source)
     start, told = preamble(texts)
     marks = [mark for mark in (source.separator, told) if mark] or list(MARKS)
     if not source.has_header:
@@ -85,7 +99,12 @@ def _table(texts: Sequence[str], name: str, source: Source) -> Table:
         header = split(texts[start], mark) if texts[start:] else []
         place = {column.casefold(): i for i, column in reversed(list(enumerate(header)))}
         lacking = [column for column in columns if column.casefold() not in place]
-        if not lacking:
+        if source.flatten is not None and (source.own is None or lacking):
+            lacking = [column for column in lacking if column.partition(".")[0].casefold() not in place]
+            if not lacking:
+                own = {column.casefold(): column for column in source.needs or columns}
+                return Table(mark, [own.get(column.casefold(), column) for column in header], None, start + 1)
+        elif not lacking:
             exact = {column: i for i, column in reversed(list(enumerate(header)))}
             return Table(mark, header, [exact.get(c, place[c.casefold()]) for c in columns], start + 1)
         missing = min(missing, lacking, key=len)
@@ -106,14 +125,20 @@ def preamble(texts: Sequence[str]) -> tuple[int, str | None]:
 def split(line: str, mark: str) -> list[str]:
     """Fields of one line, without blanks around them."""
     try:
+        (line,), mark = _with_one_character([line], mark)
         return [field.strip() for field in next(csv.reader([line], delimiter=mark), [])]
     except csv.Error:
         return []
 
 
+def _with_one_character(texts: list[str], mark: str) -> tuple[list[str], str]:
+    """Lines whose separator is one character."""
+    return (texts, mark) if len(mark) == 1 else ([text.replace(mark, _STAND_IN) for text in texts], _STAND_IN)
+
+
 def _not_a_table(line: str, name: str, source: Source) -> str:
     where = "a header with the columns" if source.has_header else "no header and the columns"
-    return f"{name} is no {source.name} file: expected {where} {', '.join(source.reads or source.columns)}"
+    return f"{name} is no {source.name} file: expected {where} {', '.join(_wanted(source))}"
 
 
 def _fields(texts: list[str], width: int, mark: str) -> list[str] | None:

@@ -9,6 +9,7 @@ import msgspec
 from flows.parse import Batch, FormatError, Unreadable, flat_batch, lines_of
 from models.events.json_text import with_whole_characters
 from models.events.sources import Source
+from models.events.sources.opened import without_envelope
 
 _DECODER: Final = msgspec.json.Decoder()
 
@@ -19,11 +20,29 @@ def json_parser(name: str, source: Source) -> Callable[[bytes, int], Batch]:
         if first == 1 and not documents and unreadable:
             documents = whole_documents(block)
             lines, unreadable = [1] * len(documents), [] if documents else unreadable
+        documents, lines = _without_envelopes(documents, lines, source)
         if first == 1 and not documents and unreadable and not unreadable[0].text.lstrip("\x1e [").startswith("{"):
             raise FormatError(f"{name} is no {source.name} file: expected JSON lines, one object a line")
         return flat_batch(documents, lines, source, unreadable)
 
     return parse
+
+
+def _without_envelopes(documents: list[Any], lines: list[int], source: Source) -> tuple[list[Any], list[int]]:
+    """Documents with the rows of an envelope in its place, and their lines; what has the fields of the source is none."""
+    needs = frozenset(source.needs)
+    if needs and all(needs <= one.keys() and type(one[source.needs[0]]) not in (dict, list) for one in documents):
+        return documents, lines
+    groups = [[one] if _is_row(one, source) else without_envelope(one) or [one] for one in documents]
+    if len(documents) == sum(map(len, groups)):
+        return [one for group in groups for one in group], lines
+    return [one for group in groups for one in group], [n for group, n in zip(groups, lines, strict=True) for _ in group]
+
+
+def _is_row(document: Any, source: Source) -> bool:
+    """Whether a document has the fields of a source, and not a column of them each."""
+    given = [document[name] for name in source.needs if name in document]
+    return len(given) == len(source.needs) and any(not isinstance(value, dict | list) for value in given)
 
 
 def _documents(block: bytes, first: int) -> tuple[list[Any], list[int], list[Unreadable]]:
@@ -47,8 +66,8 @@ def _documents(block: bytes, first: int) -> tuple[list[Any], list[int], list[Unr
 
 
 def documents_of(block: bytes) -> list[dict[str, Any]]:
-    """The objects in a block of lines."""
-    return list(_documents(block, 1)[0])
+    """The objects in a block of lines, those of envelopes too."""
+    return [row for one in _documents(block, 1)[0] for row in without_envelope(one) or [one]]
 
 
 def _objects(text: str) -> list[dict[str, Any]] | None:

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from flows.columnar import MAGIC, columnar
+from flows.other_kinds import HEAD_BYTES, refuse_other_kinds
 from flows.parse import Batch
 from flows.parse_csv import csv_parser
 from flows.parse_json import json_parser
+from flows.unwrap import in_lines, is_spread
 from models.events.sources import Source
 
 BLOCK_BYTES: Final = 2 << 20  # of text per chunk
@@ -55,7 +57,7 @@ def batches(path: Path, source: Source, moved: Callable[[int], None], block_byte
 def open_file(path: Path) -> BufferedReader:
     """Open a file, or say in one line why not."""
     try:
-        return path.open("rb")
+        return BufferedReader(path.open("rb", buffering=0), BUFFER_BYTES)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no file {path}: give the path of a file of events") from error
     except IsADirectoryError as error:
@@ -78,8 +80,11 @@ def _text(path: Path, file: BufferedReader, source: Source, moved: Callable[[int
 
 
 def text_blocks(name: str, file: BufferedReader, block_bytes: int, encoding: str = UTF_8) -> Iterator[bytes]:
-    """Blocks of whole lines of a text file as UTF-8, unpacked, without a byte order mark, old line ends as new ones."""
-    stream = _in_utf_8(unpacked(name, file), encoding)
+    """Blocks of whole lines of a text file as UTF-8, unpacked, without a byte order mark, old line ends as new ones.
+
+    Of JSON that is written over many lines each document becomes a line.
+    """
+    stream = _one_a_line(_in_utf_8(unpacked(name, file), encoding))
     first = True
     for block in blocks(stream, name, block_bytes):
         yield block.removeprefix(b"\xef\xbb\xbf") if first else block
@@ -112,6 +117,7 @@ def unpacked(name: str, file: BufferedReader) -> BufferedReader:
             return stream  # said when it is read
         kind = next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
         if kind is None:
+            refuse_other_kinds(name, stream.peek(HEAD_BYTES)[:HEAD_BYTES])
             return stream
         stream = BufferedReader(_Unpacked(_reader(name, stream, kind), kind), BUFFER_BYTES)
     raise ValueError(f"{name} is packed more than {MOST_WRAPPINGS} times: unpack it")
@@ -159,6 +165,16 @@ def _in_utf_8(stream: BufferedReader, encoding: str) -> BufferedReader:
         return decoder.decode(b"", final=True).encode()
 
     return BufferedReader(_Unpacked(read, encoding), BUFFER_BYTES)
+
+
+def _one_a_line(stream: BufferedReader) -> BufferedReader:
+    try:
+        is_json = is_spread(stream.peek(BUFFER_BYTES))
+    except _BROKEN:
+        return stream  # said when it is read
+    return (
+        BufferedReader(_Unpacked(in_lines(stream), getattr(stream.raw, "kind", "packed")), BUFFER_BYTES) if is_json else stream
+    )
 
 
 def _only_member(name: str, stream: BufferedReader) -> Callable[[int], bytes]:

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -14,12 +14,14 @@ from flows.parse_csv import MARKS, preamble, split
 from flows.parse_json import documents_of, whole_documents
 from flows.read import open_file, text_blocks
 from models.events.plain import text_of
-from models.events.sources.guess import Sample
+from models.events.sources.guess import Container, Sample
 from models.events.sources.maps import TableMap, table_map
+from models.events.sources.opened import NUMBER, lists_of_rows, with_inner_names, with_open_cells, with_rows
 
 ROWS: Final = 500
+FIRST: Final = 50  # rows in which lists are looked for
 SAMPLE_BYTES: Final = 512 << 10
-DEEPEST: Final = 4  # levels of a JSON document whose fields are told apart
+DEEPEST: Final = 6  # levels of a JSON document whose fields are told apart
 
 
 def sample(path: Path) -> Sample:
@@ -34,8 +36,7 @@ def sample(path: Path) -> Sample:
         if (magic := file.peek(4)[:4]) in MAGIC:
             names, chunks = table_chunks(path, MAGIC[magic], None)
             rows = list(islice((row for batch in chunks for row in batch.to_pylist()), ROWS))
-            documents = [{name: _iso(value) for name, value in row.items()} for row in rows]
-            return Sample("parquet", ",", names, [dict(_leaves(row)) for row in documents], documents)
+            return _of_documents("parquet", [{name: _iso(value) for name, value in row.items()} for row in rows], names)
         block = next(text_blocks(path.name, file, SAMPLE_BYTES), b"")
     if not block.strip():
         raise ValueError(f"{path.name} is empty: it holds no events")
@@ -58,8 +59,16 @@ def _json_sample(block: bytes) -> Sample | None:
     documents = (documents_of(block) or whole_documents(block))[:ROWS]
     if not documents:
         return None
-    rows = [dict(_leaves(document)) for document in documents]
-    return Sample("jsonl", ",", list(dict.fromkeys(name for row in rows for name in row)), rows, documents)
+    return _of_documents("jsonl", documents)
+
+
+def _of_documents(container: Container, documents: list[dict[str, Any]], names: Sequence[str] = ()) -> Sample:
+    """A sample of documents, each a row for every entry of its lists."""
+    documents = [with_open_cells(document) for document in documents]
+    lists = lists_of_rows(documents[:FIRST])
+    rows = [dict(_leaves(row)) for document in documents for row in with_rows(document, lists)][:ROWS]
+    header = list(dict.fromkeys([*names, *(name for row in rows for name in row if name != NUMBER)]))
+    return Sample(container, ",", header, rows, documents, lists=lists)
 
 
 def _leaves(document: Mapping[str, Any], before: str = "", level: int = 1) -> Iterator[tuple[str, str]]:
@@ -80,12 +89,20 @@ def _table_sample(name: str, text: str, encoding: str) -> Sample:
     width = len(rows[0]) if rows else 0
     if width < 2:
         raise ValueError(f"{name} is no table: expected a line of column names, separated by {', '.join(MARKS.values())}")
-    has_header = not any(_is_number(cell) or _is_clock(cell) for cell in rows[0]) and rows[0][-1:] != [""]
+    is_short = rows[0][-1] == "" and any(row[-1:] != [""] for row in rows[1:])  # the last of its cells is empty, no name
+    has_header = not any(_is_number(cell) or _is_clock(cell) for cell in rows[0]) and not is_short
     if has_header and (twice := [column for column, n in Counter(rows[0]).items() if n > 1 and column]):
         raise ValueError(f"{name} has two columns {twice[0]!r}: give each a name of its own")
     names = rows[0] if has_header else [str(i) for i in range(width)]
     found = [dict(zip(names, row, strict=True)) for row in rows[has_header:] if len(row) == width]
+    if has_header and any(map(_has_json, found[:FIRST])):
+        inner = _of_documents("csv", [with_inner_names(row) for row in found])
+        return inner._replace(separator=mark, encoding=encoding)
     return Sample("csv", mark, names if has_header else [], found, encoding=encoding)
+
+
+def _has_json(row: Mapping[str, str]) -> bool:
+    return with_open_cells(dict(row)) != row
 
 
 def _fit(lines: list[str], mark: str) -> tuple[int, int]:
@@ -149,11 +166,14 @@ def map_text(guessed: TableMap | str) -> str:
     if isinstance(guessed, str):
         return f"format = {_toml(guessed)}\n"
     lines = [f"times = {_toml(guessed.times)}", f"zone = {_toml(guessed.zone)}"]
+    lines += [f"clock = {_toml(guessed.clock)}"] if guessed.clock else []
     lines += [f"separator = {_toml(guessed.separator)}"] if guessed.separator else []
     lines += [f"decimal = {_toml(guessed.decimal)}"] if guessed.decimal != "." else []
     lines += [f"encoding = {_toml(guessed.encoding)}"] if guessed.encoding != "utf-8" else []
     lines += [f"names = {_toml(list(guessed.names))}"] if guessed.names else []
-    for title, table in (("columns", guessed.columns), ("events", guessed.events), ("defaults", guessed.defaults)):
+    lines += [f"rows = {_toml(list(guessed.rows))}"] if guessed.rows else []
+    tables = {name: getattr(guessed, name) for name in ("columns", "patterns", "events", "defaults")}
+    for title, table in tables.items():
         if table:
             lines += ["", f"[{title}]", *(f"{_toml(name)} = {_toml(value)}" for name, value in table.items())]
     return "\n".join(lines) + "\n"

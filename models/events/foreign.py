@@ -49,7 +49,7 @@ _IDS: Final = frozenset({"event_id", "user_id", "session_id", "item_id", "catego
 _NUMBERS: Final = frozenset({*MEASURES, *MONEY})
 _OF_ORDERS: Final = ("order_id", "revenue")  # said of purchases only: GA4 has a `value` everywhere
 _MICROS: Final = ("timestamp_micros", "event_timestamp")
-_number: Final = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?").fullmatch
+_number: Final = re.compile(r"[+-]?([0-9]{1,15}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,2})?").fullmatch
 MICROS_DIGITS: Final = 17  # enough until the year 5138
 _ABOUT_ITEMS: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
 

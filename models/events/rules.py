@@ -70,26 +70,56 @@ def _uncommon(text: str) -> datetime:
     return instant
 
 
-def instant_text(instant: int | str, zone: str = "UTC") -> str:
+def instant_text(instant: int | str, zone: str = "UTC", fold: int = 0) -> str:
     """An instant as RFC 3339: of microseconds since 1970, or of a text; a text without an offset is a clock in `zone`.
 
+    A zone that is named behind a time counts instead. `fold` 1 is the second of two instants at which a clock showed the time.
     What is no instant comes back as it is, and the rules refuse it.
 
     Examples
     --------
     >>> instant_text(1_500_000), instant_text("2024-07-01 10:00:00", "Europe/Berlin"), instant_text("soon")
     ('1970-01-01T00:00:01.500000+00:00', '2024-07-01T10:00:00+02:00', 'soon')
+    >>> instant_text("2024-07-01 10:00 America/New_York"), instant_text("2024-07-01T10:00+02:00[Europe/Berlin]")
+    ('2024-07-01T10:00:00-04:00', '2024-07-01T10:00:00+02:00')
+    >>> instant_text("2024-07-01 10:00:00 CEST"), instant_text("2024-10-27 02:30", "Europe/Berlin", fold=1)
+    ('2024-07-01T10:00:00+02:00', '2024-10-27T02:30:00+01:00')
     """
     if isinstance(instant, int):
         try:
             return (_EPOCH + timedelta(microseconds=instant)).isoformat()
         except OverflowError:
             return str(instant)
+    text = instant.strip()
+    if text[-1:].isalpha() or text[-1:] == "]":
+        text, zone = _without_zone(text, zone)
     try:
-        found = datetime.fromisoformat(_zone_word.sub("+00:00", instant.strip()))
+        found = datetime.fromisoformat(text)
     except ValueError:
         return instant
-    return found.isoformat() if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone)).isoformat()
+    return found.isoformat() if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone), fold=fold).isoformat()
+
+
+# Hours ahead of UTC of the short names of zones that mean one offset only.
+_SHORT_ZONES: Final = {
+    **{"WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "MEZ": 1, "MESZ": 2, "EET": 2, "EEST": 3, "MSK": 3, "JST": 9, "KST": 9},
+    **{"EST": -5, "EDT": -4, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "AEST": 10, "AEDT": 11, "NZST": 12},
+}
+_named_zone: Final = re.compile(r"\s*\[?([A-Z][A-Za-z]+(?:/[A-Za-z_+-]+)+)\]?$")
+_short_zone: Final = re.compile(r"(?<=\d)\s*([A-Z]{3,4})$")
+
+
+def _without_zone(text: str, zone: str) -> tuple[str, str]:
+    """A time without the name of a zone behind it, and that zone; a short name becomes its offset."""
+    text = _zone_word.sub("+00:00", text)
+    if named := _named_zone.search(text):
+        try:
+            return text[: named.start()], ZoneInfo(named[1]).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return text, zone
+    if (short := _short_zone.search(text)) and (hours := _SHORT_ZONES.get(short[1])) is not None:
+        return f"{text[: short.start()]}{'-' if hours < 0 else '+'}{abs(hours):02}:00", zone
+    return text, zone
 
 
 @lru_cache(maxsize=65_536)

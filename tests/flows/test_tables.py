@@ -137,7 +137,7 @@ def test_a_map_leads_into_json(tmp_path):
         ('[columns]\nuser_id = "a"\nts = "b"', "no column for type, and no default"),
         ('[columns]\nuser_id = "a"\nts = "b"\n[defaults]\ntype = "item_view"\n[events]\nx = "dance"', "lead to 'dance'"),
         ('zone = "Mars/Olympus"\n[columns]\nuser_id = "a"\nts = "b"\ntype = "c"', "zone is no time zone"),
-        ('separator = ";;"\n[columns]\nuser_id = "a"\nts = "b"\ntype = "c"', "separator must be one character"),
+        ('separator = ";;;;"\n[columns]\nuser_id = "a"\nts = "b"\ntype = "c"', "separator must be 1 to 3 characters"),
         ("colums = {}", "the map has 'colums'"),
         ("[columns", "is no TOML"),
         ('encoding = "klingon"\n[columns]\nuser_id = "a"\nts = "b"\ntype = "c"', "encoding is unknown"),

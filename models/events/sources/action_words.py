@@ -6,6 +6,19 @@ from typing import Final
 _ACTION_WORDS: Final = {
     "item_view": (
         *(
+            "浏览",
+            "查看",
+            "閲覧",
+            "просмотр",
+            "조회",
+            "görüntüleme",
+            "عرض",
+            "visualizar",
+            "visualização",
+            "visualizzazione",
+            "wyświetlenie",
+        ),
+        *(
             "view",
             "views",
             "viewed",
@@ -55,6 +68,7 @@ _ACTION_WORDS: Final = {
             "vieweditem",
             "look",
         ),
+        *("product", "productpage", "pdp", "itempage", "produktseite", "produktdetailseite"),
         *("viewedproductpage", "clkitem", "viewitemdetails", "pageviewproduct", "bekeken", "visita"),
     ),
     "item_engagement": (
@@ -67,8 +81,10 @@ _ACTION_WORDS: Final = {
     "category_browse": (
         *("categoryview", "viewcategory", "categorybrowse", "listview", "viewlist", "viewitemlist", "productlistviewed"),
         *("categorypageview", "viewlisting", "listing", "plpview", "categorypage", "productlistview", "collectionview"),
+        *("department", "category", "kategorie", "collection", "productlist", "plp"),
     ),
     "search": (
+        *("搜索", "検索", "поиск", "검색", "arama"),
         *(
             "search",
             "searched",
@@ -98,6 +114,7 @@ _ACTION_WORDS: Final = {
         *("visitpage", "viewpage", "articleview", "blogview", "promotionview", "viewpromotion", "viewedpage", "seitenaufruf"),
     ),
     "wishlist_add": (
+        *("收藏", "お気に入り", "избранное"),
         *(
             "fav",
             "favorite",
@@ -114,6 +131,7 @@ _ACTION_WORDS: Final = {
         *("wunschliste", "addwishlist", "productaddedtowishlist", "tofavorites", "heart"),
     ),
     "add_to_cart": (
+        *("加购", "加入购物车", "カート追加", "вкорзину", "добавлениевкорзину", "장바구니", "sepeteekle", "dodajdokoszyka"),
         *("addtocart", "cart", "carts", "addcart", "cartadd", "addtobasket", "basket", "basketadd", "addbasket", "addtobag"),
         *("productadded", "addedtocart", "addedtobasket", "atc", "add", "addproduct", "warenkorb", "inwarenkorb", "panier"),
         *(
@@ -164,6 +182,7 @@ _ACTION_WORDS: Final = {
         ),
     ),
     "purchase": (
+        *("购买", "下单", "支付", "購入", "注文", "покупка", "заказ", "구매", "주문", "satınalma", "شراء", "zakup"),
         *("purchase", "purchased", "purchases", "buy", "buys", "bought", "order", "orders", "ordered", "transaction", "sale"),
         *(
             "transactions",
@@ -215,7 +234,7 @@ def word(name: str) -> str:
     >>> word("Add-to-Cart"), word("In den Warenkorb")
     ('addtocart', 'indenwarenkorb')
     """
-    return re.sub(r"[^0-9a-zà-öø-ÿ一-鿿]", "", name.casefold())
+    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 _STEMS: Final = {

@@ -10,6 +10,7 @@ import pandas as pd
 
 from models.arrays import Objects
 from models.events.plain import EARLIEST_US, LATEST_US, text_of
+from models.events.rules import instant_text
 from models.schema import DEVICES, EVENT_COLUMNS, MEASURES, REFERRERS
 
 __all__ = [
@@ -140,6 +141,7 @@ def clock(ahead_min: int) -> Callable[["pd.Series[Any]", Reasons], npt.NDArray[n
         plain = plain.str.replace(
             r"([0-9]:?[0-9]{2}(?:[.,][0-9]+)?)\s+([zZ]|[+-][0-9]{2}(?::?[0-9]{2})?)$", r"\1\2", regex=True
         )
+        plain = _with_offsets(plain)
         found = pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce").to_numpy(dtype="datetime64[us]")
         days = pd.to_numeric(written, errors="coerce").to_numpy(dtype=np.float64)
         number = ~np.isnan(days) & (np.char.str_len(written.to_numpy(dtype=str)) != len("20191001"))
@@ -152,6 +154,16 @@ def clock(ahead_min: int) -> Callable[["pd.Series[Any]", Reasons], npt.NDArray[n
         return np.where(np.isnat(found), 0, found.astype(np.int64) - np.where(said, 0, ahead_min * 60_000_000))
 
     return read
+
+
+def _with_offsets(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Times behind which a zone is named with its offset instead: 2019-10-27 02:30:00 Europe/Berlin, or CET."""
+    named = column.str.contains(r"[A-Za-z]{3}\]?$")
+    if not named.any():
+        return column
+    found = column.copy()
+    found[named] = [instant_text(text) for text in column[named]]
+    return found
 
 
 def blank_events(n_rows: int) -> dict[str, Any]:

@@ -8,27 +8,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from models.events.plain import EARLIEST_US, LATEST_US, plain
-from models.events.rules import parse_instant_us
+from models.events.plain import plain
 from models.events.sources import SOURCES
 from models.events.sources.action_words import ACTIONS, CODES, by_stem, word
-from models.events.sources.maps import AUTO, DAYS, UNITS, TableMap, number_in, time_text
-from models.events.sources.order_columns import decimal_of, order_columns
+from models.events.sources.maps import TableMap
+from models.events.sources.order_columns import Column, decimal_of, order_columns
+from models.events.sources.time_columns import LEAST_SHARE, time_column
 from models.events.sources.words import AMOUNTS, COLUMN_WORDS, ID_ENDINGS, NO_WORDS, SALE_WORDS, WHOLE_ORDER
+from models.events.sources.written import UNITS
 
 Container = Literal["csv", "jsonl", "parquet"]
 
-LEAST_SHARE: Final = 0.8  # of a column's values that must be what it is taken for
+ADDRESS_WORDS: Final = frozenset({"url", "uri", "path", "page", "pageurl", "pagepath", "location", "href", "pagelocation"})
+ITEM_IN_ADDRESS: Final = r"/(?:products?|items?|p|dp|artikel|produkte?|produits?|productos?|articles?)/([^/?#]+)"
 MOST_ACTIONS: Final = 60  # different values of a column of actions
 # Before others that share fields with them; `attune` last, since its names are common words.
 _ORDER: Final = ("otto", "ga4", "matomo", "google_retail", "snowplow", "posthog", "segment", "trivago", "rees46", "jdata")
-_PATTERNS: Final = (
-    *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y"),
-    *("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p", "%m/%d/%Y", "%d-%m-%Y %H:%M:%S"),
-    *("%d.%m.%y %H:%M", "%d.%m.%y", "%d/%m/%y %H:%M", "%d/%m/%y", "%m/%d/%y %H:%M", "%m/%d/%y"),
-    *("%d-%m-%Y %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y%m%d%H%M%S", "%d %b %Y %H:%M:%S"),
-    *("%d-%b-%Y %H:%M:%S", "%b %d, %Y %H:%M:%S", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z"),
-)
 
 
 class Sample(NamedTuple):
@@ -48,6 +43,8 @@ class Sample(NamedTuple):
         JSON documents as they are.
     encoding
         Of a text file.
+    lists
+        Paths of the lists whose entries are the rows.
     """
 
     container: Container
@@ -56,6 +53,7 @@ class Sample(NamedTuple):
     rows: Sequence[Mapping[str, str]]
     documents: Sequence[Mapping[str, Any]] = ()
     encoding: str = "utf-8"
+    lists: Sequence[str] = ()
 
 
 class Guess(NamedTuple):
@@ -94,7 +92,7 @@ def looks_like(sample: Sample) -> str | None:
         return "taobao" if _is_taobao(sample.rows) else None
     for name in (*_ORDER, "retailrocket", "taobao", "attune"):
         source = SOURCES[name]
-        if sample.container == "csv" and source.container == "jsonl" and name != "attune":
+        if sample.container == "csv" and source.container == "jsonl" and name != "attune" and not sample.documents:
             continue
         if name == "taobao" and not (fields and _is_taobao(sample.rows, "behavior")):
             continue
@@ -124,60 +122,106 @@ def _speaks(name: str, sample: Sample) -> bool:
 
 def _mapped(sample: Sample) -> Guess:
     names = list(sample.header) or list(sample.rows[0])
-    values = {name: [cell for row in sample.rows if (cell := plain(row.get(name, "")))] for name in names}
-    notes: list[str] = []
-    columns: dict[str, str | Sequence[str]] = {}
-    times, at = _time_column(values)
-    columns["ts"] = at
-    notes.append(f"time: {at} ({times})")
-    taken = {at}
-    kind, events = _action_column(values, taken)
-    defaults: dict[str, str] = {}
-    if kind is None:
-        defaults["type"] = "purchase" if any(SALE_WORDS & {word(n), *_tokens(n)} for n in names) else "item_view"
-        notes.append(f"no column says what visitors did: every row is taken for {defaults['type']}")
-    else:
-        columns["type"] = kind
-        taken.add(kind)
-        if set(events.values()) == {"purchase"}:
-            defaults["type"] = "purchase"  # of rows that say nothing, as of an order's second
-        unknown = sorted({v for v in values[kind]} - set(events))[:5]
-        notes.append(f"action: {kind} ({len(events)} known{', unknown: ' + ', '.join(unknown) if unknown else ''})")
-    by_place = {} if sample.header else _by_place([name for name in names if name not in taken])
-    columns |= by_place
-    notes += [f"no header: {target} is taken to be field {int(name) + 1}" for target, name in by_place.items()]
-    for target in ("user_id", "session_id", "item_id", "category", "event_id", "query", "device", "referrer"):
-        found = [name for name in _by_word(values, target) if name not in taken and _fits(target, values[name])]
-        if not found:
-            continue
-        several = target == "user_id" or (target == "category" and len(found) > 1)
-        columns[target] = found if several and len(found) > 1 else found[0]
-        taken.update(found if several else found[:1])
-        notes.append(f"{target}: {', '.join(found) if several else found[0]}")
     cells = {name: [plain(row.get(name, "")) for row in sample.rows] for name in names}
-    whose = _columns(columns.get("user_id", ()))
-    if "session_id" in columns and whose and not all(map(any, zip(*(cells[name] for name in whose), strict=True))):
-        columns["user_id"] = [*whose, *_columns(columns["session_id"])]
-        notes.append(f"where none names the visitor, every {columns['session_id']} is taken for one")
+    values = {name: [cell for cell in column if cell] for name, column in cells.items()}
+    at, clock, times, doubts = time_column(cells, _by_word(values, "ts"), bool(sample.header))
+    columns: dict[str, str | Sequence[str]] = {"ts": at}
+    notes = [f"time: {at}{f' and {clock}' if clock else ''} ({_listed(times)})", *doubts]
+    taken = {at, *([clock] if clock else [])}
+    events, defaults = _actions(values, taken, columns, notes)
+    if not sample.header:
+        by_place = _by_place([name for name in names if name not in taken], values)
+        columns |= by_place
+        notes += [f"no header: {target} is taken to be field {int(name) + 1}" for target, name in by_place.items()]
+    _add_by_name(sample, cells, taken, columns, notes)
     orders = order_columns(cells, lambda target: [name for name in _by_word(values, target) if name not in taken])
     notes += orders.notes
     for target, name in zip(orders._fields[:-1], orders[:-1], strict=True):
         if name is not None:
-            columns[target] = name
-            notes.append(f"{target}: {name}")
+            columns[target] = _with_others(name, target, cells, taken) if sample.documents and target != "order_id" else name
+            notes.append(f"{target}: {_listed(columns[target])}")
     if "user_id" not in columns:
         columns["user_id"] = _stand_in(columns, names, notes)
-    if "item_id" not in columns:
-        notes.append("no column seems to be the item: events about items will be refused")
+    patterns = {} if "item_id" in columns else _item_otherwise(values, taken, columns, notes)
     decimal = decimal_of([cell for name in (orders.price, orders.revenue) if name for cell in cells[name]])
     separator = sample.separator if sample.container == "csv" and sample.separator != "," else None
     if sample.encoding != "utf-8":
         notes.append(f"letters are no UTF-8: {sample.encoding} is taken")
-    shape = (separator, decimal, sample.encoding, () if sample.header else tuple(names))
+    shape = (separator, decimal, sample.encoding, () if sample.header else tuple(names), tuple(sample.lists), clock, patterns)
     table = TableMap(columns, events, defaults, times, "UTC", *shape)
     if not any(_has_offset(cell) for cell in values[at]) and times not in UNITS:
         notes.append("times say no zone: UTC is taken; set zone in the map if that is wrong")
     return Guess(None, table, notes)
+
+
+Columns = dict[str, str | Sequence[str]]
+
+
+def _actions(
+    values: Mapping[str, Sequence[str]], taken: set[str], columns: Columns, notes: list[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What actions mean, and the type of rows that name none; their column is added."""
+    kind, events = _action_column(values, taken)
+    if kind is None:
+        default = "purchase" if any(SALE_WORDS & {word(n), *_tokens(n)} for n in values) else "item_view"
+        notes.append(f"no column says what visitors did: every row is taken for {default}")
+        return events, {"type": default}
+    columns["type"] = kind
+    taken.add(kind)
+    unknown = sorted({v for v in values[kind]} - set(events))[:5]
+    notes.append(f"action: {kind} ({len(events)} known{', unknown: ' + ', '.join(unknown) if unknown else ''})")
+    # of rows that say nothing, as of an order's second
+    return events, {"type": "purchase"} if set(events.values()) == {"purchase"} else {}
+
+
+def _add_by_name(sample: Sample, cells: Mapping[str, Column], taken: set[str], columns: Columns, notes: list[str]) -> None:
+    """Add the columns whose names say what they hold."""
+    values = {name: [cell for cell in column if cell] for name, column in cells.items()}
+    for target in ("user_id", "session_id", "item_id", "category", "event_id", "query", "device", "referrer"):
+        found = [name for name in _by_word(values, target) if name not in taken and _fits(target, values[name], name, sample)]
+        if not found or target in columns:
+            continue
+        several = found if target in ("user_id", "category") else found[:1]
+        if target == "item_id" and sample.documents:
+            several = list(_columns(_with_others(found[0], target, cells, taken)))
+        columns[target] = several if len(several) > 1 else several[0]
+        taken.update(several)
+        notes.append(f"{target}: {', '.join(several)}")
+    whose = _columns(columns.get("user_id", ()))
+    if "session_id" in columns and whose and not all(map(any, zip(*(cells[name] for name in whose), strict=True))):
+        columns["user_id"] = [*whose, *_columns(columns["session_id"])]
+        notes.append(f"where none names the visitor, every {columns['session_id']} is taken for one")
+
+
+def _with_others(first: str, target: str, cells: Mapping[str, Column], taken: set[str]) -> str | Sequence[str]:
+    """A field of documents, and those of the same meaning that hold it where it is missing: kinds of events have their own."""
+    values = {name: [cell for cell in column if cell] for name, column in cells.items()}
+    chosen, empty = [first], [not cell for cell in cells[first]]
+    for name in _by_word(values, target):
+        if name not in taken and name not in chosen and any(a and b for a, b in zip(empty, cells[name], strict=True)):
+            chosen.append(name)
+            empty = [a and not b for a, b in zip(empty, cells[name], strict=True)]
+    return chosen if len(chosen) > 1 else first
+
+
+def _item_otherwise(values: Mapping[str, Sequence[str]], taken: set[str], columns: Columns, notes: list[str]) -> dict[str, str]:
+    """The item where no name says so: the column `id`, if events have another; else a part of the page's address."""
+    if "event_id" in columns and "id" in values and "id" not in taken:
+        columns["item_id"] = "id"
+        notes.append("item_id: id, since it is not the event's")
+        return {}
+    for name in values:
+        is_address = name not in taken and word(re.split(r"[./]", name)[-1]) in ADDRESS_WORDS
+        if is_address and any(re.search(ITEM_IN_ADDRESS, cell) for cell in values[name]):
+            columns["item_id"] = name
+            notes.append(f"item_id: in the address {name}")
+            return {"item_id": ITEM_IN_ADDRESS}
+    notes.append("no column seems to be the item: events about items will be refused")
+    return {}
+
+
+def _listed(names: str | Sequence[str]) -> str:
+    return names if isinstance(names, str) else ", ".join(names)
 
 
 def _stand_in(columns: Mapping[str, str | Sequence[str]], names: Sequence[str], notes: list[str]) -> str | Sequence[str]:
@@ -193,9 +237,12 @@ def _columns(column: str | Sequence[str]) -> Sequence[str]:
     return (column,) if isinstance(column, str) else column
 
 
-def _by_place(names: Sequence[str]) -> dict[str, str]:
+def _by_place(names: Sequence[str], values: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Fields of a table without a header, as its makers put them: who, what, and the kind of what."""
-    return dict(zip(("user_id", "item_id", "category"), names, strict=False))
+    found = dict(zip(("user_id", "item_id", "category"), names, strict=False))
+    if "category" in found and all(re.fullmatch(r"\d(\.\d)?|10", cell) for cell in values[found["category"]]):
+        del found["category"]  # stars
+    return found
 
 
 def _tokens(name: str) -> list[str]:
@@ -242,9 +289,21 @@ def _by_word(values: Mapping[str, Sequence[str]], target: str) -> list[str]:
         found = [(min(enumerate(ways(n)), key=lambda way: ranks.get(way[1], len(ranks)), default=(0, "")), n) for n in values]
         return [n for (_, w), n in sorted(found, key=lambda f: (ranks.get(f[0][1], 0), f[0][0])) if w in ranks and values[n]]
 
-    whole = best_first(lambda name: (word(name), word(re.split(r"[./]", name)[-1]), "".join(_tokens(name))))
+    whole = best_first(lambda name: (word(name), word(re.split(r"[./]", name)[-1]), "".join(_tokens(name)), _inner(name)))
     found = whole or best_first(lambda name: _parts(name, target in AMOUNTS))
     return [name for name in found if target not in AMOUNTS or _is_amount(target, _tokens(name))]
+
+
+def _inner(path: str) -> str:
+    """The end of a path as one word, the entry of a list for the list.
+
+    Examples
+    --------
+    >>> _inner("action.products.id"), _inner("data.customer.id"), _inner("id")
+    ('productid', 'customerid', '')
+    """
+    *_, of, name = ["", *path.split(".")] if "." not in path else path.split(".")
+    return f"{word(of).removesuffix('s')}{word(name)}" if of else ""
 
 
 def _is_amount(target: str, words: Sequence[str]) -> bool:
@@ -256,34 +315,6 @@ def _is_amount(target: str, words: Sequence[str]) -> bool:
 def _share(values: Sequence[str], holds: Callable[[str], bool]) -> float:
     some = values[:500]
     return sum(map(holds, some)) / len(some) if some else 0.0
-
-
-def _time_column(values: Mapping[str, Sequence[str]]) -> tuple[str, str]:
-    """How times are written, and the column: one with a name for it, else any whose values are times with a time of day."""
-    named = _by_word(values, "ts")
-    for name in (*named, *(n for n in values if n not in named and _share(values[n], _is_clock) >= LEAST_SHARE)):
-        for times in (AUTO, *_PATTERNS, DAYS):
-            if _share(values[name], lambda cell, times=times: _is_time(cell, times)) >= LEAST_SHARE:  # type: ignore[misc]
-                return _unit(values[name]) if times == AUTO else times, name
-    raise ValueError(f"no column seems to be the time among {', '.join(list(values)[:20])}: write a map with [columns] ts")
-
-
-def _is_clock(cell: str) -> bool:
-    return re.match(r"\d{4}-\d\d-\d\d[T ]\d\d", cell) is not None
-
-
-def _is_time(cell: str, times: str) -> bool:
-    try:
-        return EARLIEST_US <= parse_instant_us(time_text(cell, times, "UTC")) < LATEST_US
-    except (ValueError, OverflowError):
-        return False
-
-
-def _unit(cells: Sequence[str]) -> str:
-    """Unit of Unix times in which most of them can be; `auto` for clocks."""
-    if _share(cells, lambda cell: cell.isdecimal() or isinstance(number_in(cell, "."), float)) < LEAST_SHARE:
-        return AUTO
-    return max(UNITS, key=lambda unit: _share(cells, lambda cell: _is_time(cell, unit)))
 
 
 def _has_offset(cell: str) -> bool:
@@ -317,7 +348,8 @@ def _meanings(column: str, different: set[str]) -> dict[str, str]:
     return found
 
 
-def _fits(target: str, cells: Sequence[str]) -> bool:
-    if target == "event_id":
-        return len(set(cells)) == len(cells)
-    return True
+def _fits(target: str, cells: Sequence[str], name: str, sample: Sample) -> bool:
+    if target != "event_id":
+        return True
+    in_list = any(name.startswith(f"{path}.") for path in sample.lists)
+    return len(set(cells)) == len(cells) and not (in_list and any(cell.isdecimal() for cell in cells))

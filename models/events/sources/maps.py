@@ -4,9 +4,9 @@ A row becomes an event of our own form (`models.events.sources.attune`), so that
 """
 
 import codecs
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -14,24 +14,19 @@ import numpy as np
 import pandas as pd
 
 from models.arrays import Objects
-from models.events.foreign import in_microseconds, number_of
 from models.events.plain import plain, text_of
-from models.events.rules import instant_text
 from models.events.sources.action_words import ACTIONS, word
 from models.events.sources.attune import ATTUNE, COLUMNS, CONTEXT
 from models.events.sources.attune import FIELDS as OWN_FIELDS
 from models.events.sources.columns import object_array
 from models.events.sources.frames import Flat, Json, Source, fingerprint, raw_chunk
+from models.events.sources.opened import NUMBER, cell_content, with_rows
+from models.events.sources.written import AUTO, day_and_clock, number_in, time_texts
 from models.schema import EVENT_TYPES, MEASURES, MONEY
 
 QUERY: Final = "query"  # a column of texts that visitors typed: only their length is kept
 TARGETS: Final = (*OWN_FIELDS, *CONTEXT, QUERY)
-UNITS: Final = {"s": 1_000_000.0, "ms": 1_000.0, "us": 1.0, "ns": 0.001}
-AUTO: Final = "auto"
-DAYS: Final = "days"  # of a spreadsheet, since 30 December 1899
-_MOST_DIGITS: Final = 19  # of a Unix time, in nanoseconds
-_DAY_US: Final = 86_400_000_000
-_DAYS_TO_1970: Final = 25_569
+MOST_OF_SEPARATOR: Final = 3  # characters
 
 
 @dataclass(frozen=True)
@@ -42,14 +37,14 @@ class TableMap:
     ----------
     columns
         Field of ours (`TARGETS`) to the column that holds it, or to several, of which the first that is filled counts. In JSON
-        lines a dot leads inside: ``properties.price``.
+        lines, and in cells that hold JSON, a dot leads inside: ``properties.price``.
     events
         What the table calls an action, to our event type.
     defaults
         Field of ours to its value where no column has one.
     times
         ``auto`` (a clock, or a Unix time whose unit is plain), ``s``, ``ms``, ``us``, ``ns``, ``days``, or a pattern such as
-        ``%d.%m.%Y %H:%M``.
+        ``%d.%m.%Y %H:%M``; several, where a column mixes them.
     zone
         Time zone of times that say no offset, and of the visitors' hour of day.
     separator, decimal
@@ -58,17 +53,26 @@ class TableMap:
         Of a text file: ``utf-8``, ``cp1252`` (Windows), ``latin-1``, and others that Python knows.
     names
         Columns of a CSV file without a header, in their order.
+    rows
+        Paths of lists whose entries are rows, the outer one first: ``("events", "events.products")``.
+    clock
+        Column of the time of day, where that of `ts` has only the day.
+    patterns
+        Field of ours to a regular expression whose group is the value: ``/product/([^/?]+)`` of an address.
     """
 
     columns: Mapping[str, str | Sequence[str]]
     events: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
-    times: str = AUTO
+    times: str | Sequence[str] = AUTO
     zone: str = "UTC"
     separator: str | None = None
     decimal: str = "."
     encoding: str = "utf-8"
     names: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    clock: str | None = None
+    patterns: Mapping[str, str] = field(default_factory=dict)
 
 
 OWN_NAMES: Final = TableMap({name: name for name in (*OWN_FIELDS, *CONTEXT)})
@@ -85,7 +89,7 @@ def table_map(document: Mapping[str, Any]) -> TableMap:
     known = {f.name for f in fields(TableMap)}
     if unknown := sorted(set(document) - known):
         raise ValueError(f"the map has {unknown[0]!r}: expected {', '.join(sorted(known))}, or format alone")
-    for name in ("columns", "events", "defaults"):
+    for name in ("columns", "events", "defaults", "patterns"):
         if not isinstance(document.get(name, {}), Mapping):
             raise ValueError(f"the map's {name} must be a table: [{name}]")
     columns, events, defaults = (dict(document.get(name, {})) for name in ("columns", "events", "defaults"))
@@ -96,9 +100,13 @@ def table_map(document: Mapping[str, Any]) -> TableMap:
     for needed in ("user_id", "ts", "type"):
         if needed not in columns and (needed != "type" or needed not in defaults):
             raise ValueError(f"the map has no column for {needed}" + (", and no default for it" if needed == "type" else ""))
-    rest = {name: document[name] for name in ("times", "zone", "separator", "decimal", "encoding") if name in document}
+    rest = {name: document[name] for name in _TEXTS if name in document}
     if not all(isinstance(value, str) for value in (*rest.values(), *defaults.values())):
-        raise ValueError("the map's times, zone, separator, decimal, encoding and defaults must be texts")
+        raise ValueError("the map's zone, separator, decimal, encoding, clock and defaults must be texts")
+    for pattern in (patterns := dict(document.get("patterns", {}))).values():
+        if not _is_pattern(pattern):
+            raise ValueError("the map's patterns must be regular expressions with one group: item_id = '/product/([^/?]+)'")
+    names, rows, times = (_texts_in(document, name) for name in ("names", "rows", "times"))
     try:
         codecs.lookup(rest.get("encoding", "utf-8"))
     except LookupError:
@@ -107,21 +115,42 @@ def table_map(document: Mapping[str, Any]) -> TableMap:
         ZoneInfo(rest.get("zone", "UTC"))
     except (ValueError, OSError, KeyError):
         raise ValueError("the map's zone is no time zone: expected a name such as Europe/Berlin") from None
-    if len(rest.get("separator", ",")) != 1 or rest.get("decimal", ".") not in (".", ","):
-        raise ValueError('the map\'s separator must be one character, its decimal "." or ","')
-    return TableMap(columns, events, defaults, names=tuple(document.get("names", ())), **rest)
+    if not 1 <= len(rest.get("separator", ",")) <= MOST_OF_SEPARATOR or rest.get("decimal", ".") not in (".", ","):
+        raise ValueError(f'the map\'s separator must be 1 to {MOST_OF_SEPARATOR} characters, its decimal "." or ","')
+    ways = times[0] if len(times) == 1 else times or AUTO
+    return TableMap(columns, events, defaults, ways, names=names, rows=rows, patterns=patterns, **rest)
+
+
+def _is_pattern(pattern: Any) -> bool:
+    try:
+        return isinstance(pattern, str) and re.compile(pattern).groups == 1
+    except re.error:
+        return False
+
+
+_TEXTS: Final = ("zone", "separator", "decimal", "encoding", "clock")
+
+
+def _texts_in(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A text, or a list of texts, of a map."""
+    found = document.get(name, ())
+    found = (found,) if isinstance(found, str) else found
+    if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
+        raise ValueError(f"the map's {name} must be texts")
+    return tuple(found)
 
 
 def source_of_map(table: TableMap, container: Any = "csv") -> Source:
     """A source that reads tables by a map; what it refuses is kept, and replayed, as events of our own form."""
-    wanted = tuple(dict.fromkeys(name for names in map(_names, table.columns.values()) for name in names))
+    names = [name for names in map(_names, table.columns.values()) for name in names]
+    wanted = tuple(dict.fromkeys([*names, *_names(table.clock or ())]))
     return replace(
         ATTUNE,
         container=container,
         reads=table.names or wanted,
         needs=() if container == "jsonl" else wanted,
         own=lambda raw: own_chunk(table, raw),
-        flatten=_flatten(table, wanted) if container == "jsonl" else None,
+        flatten=_flatten(table, wanted),
         has_header=not table.names,
         separator=table.separator,
         encoding=table.encoding,
@@ -142,7 +171,10 @@ def own_chunk(table: TableMap, raw: pd.DataFrame) -> pd.DataFrame:
     found = {target: _cells(table, raw, target) for target in TARGETS}
     columns = {name: found[name] for name in COLUMNS}
     columns["type"] = _each(found["type"], event_type_of(table.events))
-    columns["ts"] = _each(found["ts"], lambda text: time_text(text, table.times, table.zone))
+    if table.clock is not None:
+        clocks = _texts_of(raw[table.clock])
+        found["ts"] = object_array(list(map(day_and_clock, found["ts"].tolist(), clocks.tolist())))
+    columns["ts"] = time_texts(found["ts"], table.times, table.zone, found["user_id"])
     for name in (*MEASURES, *MONEY):
         columns[name] = _each(found[name], lambda text: number_in(text, table.decimal))
     lengths = _each(found[QUERY], len)
@@ -166,11 +198,17 @@ def _cells(table: TableMap, raw: pd.DataFrame, target: str) -> Objects:
     """Texts of one field of ours, None where there is none."""
     found: Objects = np.full(len(raw), None, dtype=object)
     for name in _names(table.columns.get(target, ())):
-        cells = _each(raw[name].to_numpy(dtype=object), lambda text: plain(text) or None)
+        cells = _texts_of(raw[name])
         found = np.where(pd.isna(found), cells, found)
+    if target in table.patterns:
+        found = _each(found, lambda text: match[1] if (match := re.search(table.patterns[target], text)) else None)
     if target in table.defaults:
         found = np.where(pd.isna(found), table.defaults[target], found)
     return found
+
+
+def _texts_of(column: "pd.Series[Any]") -> Objects:
+    return _each(column.to_numpy(dtype=object), lambda text: plain(text) or None)
 
 
 def _each(cells: Objects, change: Any) -> Objects:
@@ -200,82 +238,43 @@ def event_type_of(events: Mapping[str, str]) -> Any:
     return found
 
 
-def number_in(text: str, decimal: str) -> Any:
-    """The number of a text, nothing for a placeholder, or the text.
-
-    Examples
-    --------
-    >>> number_in("1.299,50", ","), number_in("1,299.50", "."), number_in("9 EUR", ".")
-    (1299.5, 1299.5, '9 EUR')
-    """
-    thousands = "," if decimal == "." else "."
-    whole, _, fraction = text.partition(decimal)
-    groups = whole.split(thousands)
-    if len(groups) > 1 and all(len(group) == 3 for group in groups[1:]) and len(groups[0]) <= 3:
-        whole = "".join(groups)
-    return value if isinstance(value := number_of(f"{whole}.{fraction}" if fraction else whole), float) else text
-
-
-def time_text(text: str, times: str, zone: str) -> str:
-    """A time of a table as RFC 3339; what is none comes back as it is.
-
-    Examples
-    --------
-    >>> time_text("24.12.2023 18:30", "%d.%m.%Y %H:%M", "Europe/Berlin")
-    '2023-12-24T18:30:00+01:00'
-    >>> time_text("1700000000123", "auto", "UTC"), time_text("45291.5", "days", "UTC")
-    ('2023-11-14T22:13:20.123000+00:00', '2023-12-31T12:00:00+00:00')
-    >>> {time_text(f"1700000000{rest}", "auto", "UTC") for rest in ("", "000", "000000", "000000000")}
-    {'2023-11-14T22:13:20+00:00'}
-    """
-    number = _unix(text.replace(",", ".") if times == DAYS else text)
-    if times == DAYS and isinstance(number, float):
-        wall = instant_text(round((number - _DAYS_TO_1970) * _DAY_US / 1_000) * 1_000)
-        return instant_text(wall.removesuffix("+00:00"), zone)
-    if times in UNITS and isinstance(number, float):
-        return instant_text(_microseconds(text, number, UNITS[times]))
-    if times not in (AUTO, DAYS, *UNITS):
-        try:
-            return instant_text(datetime.strptime(text, times).isoformat(), zone)
-        except ValueError:
-            return instant_text(text, zone)  # a typed column needs no pattern
-    if isinstance(number, float) and times == AUTO:
-        exact = int(text) if text.isdecimal() else 0
-        return instant_text(in_microseconds(exact) if exact else round(number * 1_000_000))
-    return instant_text(text, zone)
-
-
-def _unix(text: str) -> Any:
-    """The number of a text, also one of as many digits as nanoseconds have; else the text."""
-    return float(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else number_of(text)
-
-
-def _microseconds(text: str, number: float, unit_us: float) -> int:
-    """Exact where the text is an integer."""
-    if text.isdecimal():
-        return int(text) * int(unit_us) if unit_us >= 1 else int(text) // 1_000
-    return round(number * unit_us)
-
-
 def _flatten(table: TableMap, wanted: tuple[str, ...]) -> Any:
     def flatten(documents: Sequence[Json]) -> Flat:
-        raw = raw_chunk({name: object_array([text_of(at_path(d, name)) for d in documents]) for name in wanted})
+        groups = [with_rows(document, table.rows) for document in documents] if table.rows else [[d] for d in documents]
+        rows = [row for group in groups for row in group]
+        raw = raw_chunk({name: object_array([_cell(row, name) for row in rows]) for name in wanted})
         own = own_chunk(table, raw)
-        return Flat([own[name].tolist() for name in COLUMNS], np.ones(len(documents), dtype=np.int64))
+        columns = [own[name].tolist() for name in COLUMNS]
+        if table.rows and "event_id" in table.columns:
+            at = COLUMNS.index("event_id")
+            columns[at] = [_nth(id_, row[NUMBER]) for id_, row in zip(columns[at], rows, strict=True)]
+        return Flat(columns, np.fromiter(map(len, groups), dtype=np.int64, count=len(groups)))
 
     return flatten
 
 
+def _nth(event_id: Any, number: int) -> Any:
+    """The id of a row among several of one document: ``~2`` behind the document's for the second, as at the door."""
+    return f"{event_id}~{number + 1}" if number and isinstance(event_id, str) else event_id
+
+
+def _cell(row: Json, path: str) -> str:
+    value = at_path(row, path)
+    return "" if isinstance(value, Mapping | list) else text_of(value)
+
+
 def at_path(document: Mapping[str, Any], path: str) -> Any:
-    """The value at a path such as ``properties.price``; a field whose own name has dots comes first.
+    """The value at a path such as ``properties.price``, also in a text that is JSON; a field whose name has dots comes first.
 
     Examples
     --------
-    >>> at_path({"a": {"b": 1}}, "a.b"), at_path({"a.b": 2}, "a.b"), at_path({"a": 3}, "a.b")
-    (1, 2, None)
+    >>> at_path({"a": {"b": 1}}, "a.b"), at_path({"a.b": 2}, "a.b"), at_path({"a": 3}, "a.b"), at_path({"a": '{"b": 4}'}, "a.b")
+    (1, 2, None, 4)
     """
     if path in document:
         return document[path]
     first, _, rest = path.partition(".")
     inner = document.get(first)
+    if rest and isinstance(inner, str) and inner[:1] == "{":
+        inner = cell_content(inner)
     return at_path(inner, rest) if rest and isinstance(inner, Mapping) else None

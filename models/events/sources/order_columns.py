@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from models.events.sources.maps import number_in
+from models.events.sources.written import bare_number, number_in
 
 Column = Sequence[str]  # cells of all rows, in their order; empty where there is nothing
 LEAST_SHARE: Final = 0.8  # of what is compared
@@ -65,7 +65,7 @@ def order_columns(cells: Mapping[str, Column], named: Callable[[str], Sequence[s
 
 def decimal_of(cells: Column) -> str:
     """A comma, if most numbers with one mark have it before one or two digits at the end."""
-    return "," if _share(cells, lambda cell: re.fullmatch(r"-?[\d.]*\d,\d{1,2}", cell) is not None) > 0.3 else "."
+    return "," if _share(cells, lambda cell: re.fullmatch(r"-?[\d.]*\d,\d{1,2}", bare_number(cell)) is not None) > 0.3 else "."
 
 
 def _share(cells: Column, holds: Callable[[str], bool]) -> float:
