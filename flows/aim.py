@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from infra import aims
 from infra.store.engines import open_store
+from models.engagement.aims import AIM_CODES
 from models.experiments.targeting import targeting
 
 
@@ -29,7 +30,7 @@ def bring_up(home: Path, now_us: int, window_us: int = aims.WINDOW_US) -> dict[s
     verdicts = {}
     with closing(open_store(home)) as store:
         for partner, kind in aims.dealt(store.read):
-            found = targeting(aims.trial_of(store.read, partner, kind, now_us, window_us))
+            found = targeting(aims.trial_of(store.read, partner, kind, now_us, window_us), AIM_CODES)
             verdicts[f"{partner}/{kind}"] = found.verdict
             store.write(partial(aims.keep, partner=partner, kind=kind, found=found, now_us=now_us))
     return verdicts

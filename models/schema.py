@@ -217,3 +217,4 @@ NEXT_ACTION_FEATURES: Final = (*SESSION_FEATURES, *USER_FEATURES, *ITEM_FEATURES
 INTENT_FEATURES: Final = SESSION_FEATURES
 # What is known of a visitor when a signal is called for: the session's, what the models make of it, and the cart's value.
 AIM_FEATURES: Final = (*SESSION_FEATURES, *(f"p_{name}" for name in INTENTS), "engagement_score", "cart_value", "silent_s")
+CODES: Final = ("last_event_type", "previous_event_type", "device", "referrer")  # features that are names, and not numbers

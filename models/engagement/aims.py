@@ -14,9 +14,10 @@ import numpy as np
 from models.arrays import Floats, Floats32
 from models.experiments.assignment import Experiment, position
 from models.experiments.targeting import NOBODY, TARGETED, Targeting
-from models.schema import AIM_FEATURES, N_INTENTS
+from models.schema import AIM_FEATURES, CODES, N_INTENTS
 
 EXPLORED: Final = 0.05
+AIM_CODES: Final = tuple(AIM_FEATURES.index(name) for name in CODES)  # columns
 Arm = Literal["sent", "held", "passed"]
 NO_AIMS: Final[Mapping[str, Targeting]] = {}
 UNKNOWN_INTENT: Final = np.full(N_INTENTS, 1 / N_INTENTS)

@@ -139,11 +139,16 @@ class Targeting(NamedTuple):
         return np.full(len(features), self.verdict == EVERYBODY)
 
 
-def targeting(trial: Trial, seed: int = 0, params: TargetingParams = PARAMS) -> Targeting:
+def targeting(trial: Trial, codes: Sequence[int] = (), seed: int = 0, params: TargetingParams = PARAMS) -> Targeting:
     """Learn whom to send a signal.
 
     The verdict is sure, or there is none: `TARGETED` where sending to those whose effect is estimated above zero surely earns,
     and surely more than sending to everybody; else `EVERYBODY` where that surely earns, `NOBODY` where it surely loses.
+
+    Parameters
+    ----------
+    codes
+        Columns of the features that are names, and not numbers.
 
     Raises
     ------
@@ -159,6 +164,7 @@ def targeting(trial: Trial, seed: int = 0, params: TargetingParams = PARAMS) -> 
         raise ValueError(f"expected as many rows of all, got {[len(values) for values in trial]}")
     if (trial.p_sent[trial.sent] <= 0).any() or (trial.p_held[trial.held] <= 0).any():
         raise ValueError("expected probabilities above 0 of what happened")
+    learner = _Learner(codes, seed, params)
     trial = trial.where((trial.p_sent > 0) & (trial.p_held > 0))  # of others nothing can be told: it could not have happened
     n_sent, n_held = int(trial.sent.sum()), int(trial.held.sum())
     if min(n_sent, n_held) < params.min_users:
@@ -168,10 +174,10 @@ def targeting(trial: Trial, seed: int = 0, params: TargetingParams = PARAMS) -> 
     fold = np.random.default_rng(seed).permutation(len(trial.money)) % N_FOLDS
     for k in range(N_FOLDS):
         seen, unseen = trial.where(fold != k), trial.where(fold == k)
-        base = _base(seen, seed, params)
-        estimate[fold == k] = _effects(base, seen, seed, params).of(unseen.features)
+        base = learner.base(seen)
+        estimate[fold == k] = learner.effects(base, seen).of(unseen.features)
         score[fold == k] = _doubly_robust(base, unseen)
-    return _judged(estimate, score, _effects(_base(trial, seed, params), trial, seed, params))
+    return _judged(estimate, score, learner.effects(learner.base(trial), trial))
 
 
 def _judged(estimate: Floats, score: Floats, effects: Effects) -> Targeting:
@@ -206,25 +212,34 @@ def _sentence(verdict: str, value: dict[str, float], margin: dict[str, float]) -
     return f"{said}; money per user: {told}"
 
 
-def _grown(features: Features, target: Floats, seed: int, params: TargetingParams) -> lgb.Booster:
-    settings: dict[str, Any] = {
-        "objective": "regression", "num_leaves": params.n_leaves, "learning_rate": params.learning_rate,
-        "min_data_in_leaf": min(params.min_rows_in_leaf, max(len(target) // 10, 1)), "lambda_l2": params.l2, "max_bin": 63,
-        "num_threads": 1, "seed": seed, "deterministic": True, "verbosity": -1,
-    }  # fmt: skip
-    return lgb.train(settings, lgb.Dataset(features, target), num_boost_round=params.n_rounds)
+class _Learner(NamedTuple):
+    """Boosted trees, all grown alike."""
 
+    codes: Sequence[int]
+    seed: int
+    params: TargetingParams
 
-def _base(trial: Trial, seed: int, params: TargetingParams) -> Sequence[lgb.Booster]:
-    """Money without the signal, and with it."""
-    return [_grown(trial.features[rows], trial.money[rows], seed, params) for rows in (trial.held, trial.sent)]
+    def grown(self, features: Features, target: Floats) -> lgb.Booster:
+        """Trees that say what a target is on average."""
+        params = self.params
+        settings: dict[str, Any] = {
+            "objective": "regression", "num_leaves": params.n_leaves, "learning_rate": params.learning_rate,
+            "min_data_in_leaf": min(params.min_rows_in_leaf, max(len(target) // 10, 1)), "lambda_l2": params.l2, "max_bin": 63,
+            "num_threads": 1, "seed": self.seed, "deterministic": True, "verbosity": -1,
+        }  # fmt: skip
+        rows = lgb.Dataset(features, target, categorical_feature=list(self.codes))
+        return lgb.train(settings, rows, num_boost_round=params.n_rounds)
 
+    def base(self, trial: Trial) -> Sequence[lgb.Booster]:
+        """Money without the signal, and with it."""
+        return [self.grown(trial.features[rows], trial.money[rows]) for rows in (trial.held, trial.sent)]
 
-def _effects(base: Sequence[lgb.Booster], trial: Trial, seed: int, params: TargetingParams) -> Effects:
-    without, with_it = (np.asarray(one.predict(trial.features, num_threads=1)) for one in base)
-    among_sent = _grown(trial.features[trial.sent], (trial.money - without)[trial.sent], seed, params)
-    among_held = _grown(trial.features[trial.held], (with_it - trial.money)[trial.held], seed, params)
-    return Effects(among_sent, among_held, float(trial.sent.sum() / (trial.sent.sum() + trial.held.sum())))
+    def effects(self, base: Sequence[lgb.Booster], trial: Trial) -> Effects:
+        """Differences between what was earned and what would have been, by the trees of the other group."""
+        without, with_it = (np.asarray(one.predict(trial.features, num_threads=1)) for one in base)
+        among_sent = self.grown(trial.features[trial.sent], (trial.money - without)[trial.sent])
+        among_held = self.grown(trial.features[trial.held], (with_it - trial.money)[trial.held])
+        return Effects(among_sent, among_held, float(trial.sent.sum() / (trial.sent.sum() + trial.held.sum())))
 
 
 def _doubly_robust(base: Sequence[lgb.Booster], trial: Trial) -> Floats:
