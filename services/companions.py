@@ -8,13 +8,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from services.console import access
 from services.local_keys import DEMO, local_key
-from services.processes import spawn
+from services.processes import put_behind, spawn
 
 SHOP, VISITORS, CONSOLE = "shop", "visitors", "console"
 COMPANIONS: Final = (SHOP, CONSOLE, VISITORS)
@@ -44,8 +43,7 @@ def start(
         words[SHOP] += ("--url", url, *(("--console", addresses[CONSOLE]) if CONSOLE in wanted else ()))
     children = [spawn((name, *words[name]), environment, logs / f"{name}.log") for name in COMPANIONS if name in wanted]
     for child in children:  # where the processor is short, the service comes first
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
+        put_behind(child, NICENESS)
     _listening([int(address.rpartition(":")[2]) for address in addresses.values()], children)
     if CONSOLE in wanted:
         addresses[CONSOLE] += f"/enter/{access.add(home, ADMINISTRATOR, access.ADMIN, time.time_ns() // 1000)}"

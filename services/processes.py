@@ -60,6 +60,18 @@ def spawn(words: Sequence[str], env: Mapping[str, str], log: Path | None = None)
             out.close()
 
 
+def put_behind(child: subprocess.Popen[bytes], niceness: int) -> None:
+    """Let a process that was just started yield to others where the processor is short, as far as the system admits it.
+
+    Parameters
+    ----------
+    niceness
+        From 0, as everybody, to 19; threads that it starts from now on have it too.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
+
+
 def stop(children: Sequence[subprocess.Popen[bytes]]) -> None:
     """Ask all children to end, wait up to `STOP_S` seconds, then end them and what they started."""
     for child in children:

@@ -26,12 +26,13 @@ from infra.store.statements.events import BUSY_VISITOR, NEWEST_OF_VISITOR, SHOWN
 from models.schema import LOCAL_PARTNER
 from services import companions
 from services.local_keys import local_key
-from services.processes import command, only_one, port_to_listen_on, require_no_service, spawn, stop
+from services.processes import command, only_one, port_to_listen_on, put_behind, require_no_service, spawn, stop
 
 MANY_REFUSED: Final = 3  # exit code of attune ingest where more than half of the rows were refused
 READY_S: Final = 180.0
 POLL_S: Final = 0.1
 SIMULATED: Final = "shop.jsonl"  # in a home, the events of the simulated shop
+WORKER_NICENESS: Final = 5
 SHOP_USERS: Final = 600  # of the simulated shop: enough to learn from in half a minute
 
 
@@ -116,8 +117,9 @@ class Crew:
             self._spawn("serve", "--host", plan.host, "--port", str(plan.port), "--workers", str(plan.workers))
 
     def work(self) -> None:
-        """Start the worker."""
+        """Start the worker; where the processor is short, answers come first, and what is learned from them after."""
         self._spawn("worker")
+        put_behind(self.serving[-1], WORKER_NICENESS)
 
     def accompany(self, url: str) -> dict[str, str]:
         """Start what goes beside, and go on without whatever of it ends; addresses by name, in the order to be told."""

@@ -32,6 +32,7 @@ CURSOR: Final = "online_features"
 JOINS: Final = "online_identities"
 MATERIALIZED: Final = "materialize"  # the cursor that flows/materialize moves
 POLL_S: Final = 0.1
+GATHER_S: Final = 0.4  # two writes of Feast's, whether of one user or of many
 EVENTS_A_STEP: Final = 5_000
 USERS_A_WRITE: Final = 500
 
@@ -59,6 +60,7 @@ class FeatureDuty:
 
     name = CURSOR
     poll_s = POLL_S
+    gather_s = GATHER_S
 
     def __init__(self, store: Store, online: OnlineStore, forget: Callable[[Sequence[str]], object] = len) -> None:
         self._store = store

@@ -17,6 +17,7 @@ from infra.settings import Settings
 
 REST_S: Final = 2.0  # after a store that could not be read or written
 LONGEST_REST_S: Final = 60.0  # after a step that fails again and again for a reason nobody foresaw
+LITTLE: Final = 100  # done in one step; after more, there may be a backlog
 PATIENCE_S: Final = 10.0  # for steps under way when the worker is told to stop
 log = logging.getLogger("attune.worker")
 
@@ -50,6 +51,16 @@ class Closable(Protocol):
 
     def close(self) -> None:
         """Let go of it; called in the duty's thread after its last step."""
+        ...
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """Duty whose step costs about as much for one event as for many: while little comes, it is done together."""
+
+    @property
+    def gather_s(self) -> float:
+        """Wait after a step that has done less than `LITTLE`, seconds."""
         ...
 
 
@@ -90,6 +101,8 @@ def follow(duty: Duty, stopped: threading.Event, failures: tuple[type[Exception]
         rest_s = REST_S
         if not done:
             stopped.wait(duty.poll_s)
+        elif done < LITTLE and isinstance(duty, Gathering):
+            stopped.wait(duty.gather_s)
     if isinstance(duty, Closable):
         duty.close()
 

@@ -40,6 +40,8 @@ from services.worker.silences import Silences
 
 CURSOR: Final = "signals"
 POLL_S: Final = 0.1
+GATHER_S: Final = 0.2
+FOLLOW_S: Final = 1.0  # how late what goes with an item may be here: nobody waits for a list
 EVENTS_A_STEP: Final = 5_000
 USERS_A_STEP: Final = 200
 MOST_EVENTS: Final = 20_000  # of one user: a machine
@@ -111,6 +113,7 @@ class SignalDuty:
 
     name = CURSOR
     poll_s = POLL_S
+    gather_s = GATHER_S
 
     def __init__(
         self,
@@ -282,7 +285,8 @@ def predicted_action(found: Assessment) -> str:
 
 def open_duty(settings: Settings) -> SignalDuty:
     """Stand ready to send signals: champions loaded and kept up to date as where requests are answered, kernels compiled."""
-    champions, online = LiveChampions(settings.home, ChampionWatcher(settings.home)), OnlineSource(settings)
+    champions = LiveChampions(settings.home, ChampionWatcher(settings.home), FOLLOW_S)
+    online = OnlineSource(settings)
     champions.start()
     online.start()
     assess(EMPTY, champions.current(), NOTHING_KNOWN, None, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from infra import layout
 from infra.lock import is_free
-from services.processes import hold_service, only_one, require_no_service, spawn, stop, tell_address
+from services.processes import hold_service, only_one, put_behind, require_no_service, spawn, stop, tell_address
 from tests.waiting import PATIENCE_S, until
 
 
@@ -88,3 +88,12 @@ def _runs(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_a_process_that_was_put_behind_and_what_it_starts_yield_to_others() -> None:
+    words = [sys.executable, "-c", "import os, threading; input(); threading.Thread(target=lambda: print(os.nice(0))).start()"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        put_behind(child, min(own + 3, 19))
+        told, _ = child.communicate("\n", timeout=60)
+    assert int(told) == min(own + 3, 19)

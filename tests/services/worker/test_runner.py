@@ -95,3 +95,31 @@ def test_what_a_duty_holds_is_let_go_in_its_thread() -> None:
     stopped.set()
     runner.join(PATIENCE_S)
     assert holder.threads == {holder.closed_in}
+
+
+class Clock(threading.Event):
+    """An event that nobody waits for: it keeps for how long it was asked to wait, and is set after so many times."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.waited: list[float] = []
+        self._most = most
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout or 0.0)
+        if len(self.waited) == self._most:
+            self.set()
+        return self.is_set()
+
+
+def test_a_duty_gathers_what_comes_slowly_and_catches_up_without_a_pause() -> None:
+    chore = Chore("chore", lambda: 5_000, lambda: 100, lambda: 3, lambda: 0, lambda: 1)
+    chore.gather_s = 0.4  # type: ignore[attr-defined]
+    clock = Clock(3)
+    follow(chore, clock, (OSError,), lambda: 7)
+    assert clock.waited == [0.4, 0.001, 0.4]
+    assert chore.n_steps == 5
+    plain = Chore("plain", lambda: 3, lambda: 2)
+    clock = Clock(1)
+    follow(plain, clock, (OSError,), lambda: 7)
+    assert (clock.waited, plain.n_steps) == ([0.001], 3)
