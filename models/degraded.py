@@ -18,6 +18,9 @@ UNKNOWN_ITEM_FEATURES: Final = "unknown_item_features"
 ONLINE_STORE_UNREACHABLE: Final = "online_store_unreachable"
 HISTORY_UNKNOWN: Final = "history_unknown"
 NO_CONSENT: Final = "no_consent"
+CLOCK_AHEAD: Final = "clock_ahead"
+HISTORY_CUT: Final = "history_cut"
+ITEMS_GONE: Final = "items_gone"
 
 REASONS: Final = {
     SESSION_EMPTY: "no event came with the request",
@@ -36,4 +39,10 @@ REASONS: Final = {
     ONLINE_STORE_UNREACHABLE: "the online store did not answer",
     HISTORY_UNKNOWN: "what the visitor did before is not known, or it is too old: the session alone speaks",
     NO_CONSENT: "the visitor does not consent: the answer comes from the session that the request brought along",
+    CLOCK_AHEAD: "the visitor's clock is ahead of ours: what it said has been moved back",
+    HISTORY_CUT: "the visitor did more than is kept: the newest of it counts",
+    ITEMS_GONE: "the catalogue no longer has some of the visitor's items: they speak for others, and are not shown",
 }
+# What fails nobody, in the order in which an answer tells it: such an answer is as good as any where variants
+# are compared.
+HARMLESS: Final = (CLOCK_AHEAD, HISTORY_UNKNOWN, HISTORY_CUT, ITEMS_GONE)

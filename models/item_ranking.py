@@ -265,6 +265,8 @@ def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, t
     allowed = ALL_ALLOWED if known.allowed is None else known.allowed(model)
     is_store, history = isinstance(model, AssociationStore), earlier(session, known.history)
     codes, guests = _own_codes(session, model, history, with_guests=is_store)
+    if len(allowed) and any(0 <= code < model.n_items and not allowed[code] for code in codes.values()):
+        told.append(degraded.ITEMS_GONE)
     on_screen = SESSIONS_LAST if item_id is None else codes.get(item_id, model.code(item_id))
     own = [codes[item] for item in session.item_ids]
     named = NONE_NAMED

@@ -25,11 +25,14 @@ class LiveSession(NamedTuple):
         Distinct items, in any order.
     categories
         Distinct categories, likewise.
+    is_moved
+        Whether the sender's clock was ahead, and the events have been moved back.
     """
 
     events: EventArray
     item_ids: list[str]
     categories: list[str]
+    is_moved: bool = False
 
 
 EMPTY: Final = LiveSession(np.zeros(0, dtype=EVENT_DTYPE), [], [])
@@ -116,7 +119,7 @@ def looking_at(session: LiveSession, state: CurrentState, now_us: int) -> LiveSe
     for row, (kind, item_id, category, query_length) in zip(more, missing, strict=True):
         row["event_type"], row["query_length"] = kind, query_length
         row["item"], row["category"] = _code(items, item_id), _code(categories, category)
-    return LiveSession(np.concatenate((session.events, more)), items, categories)
+    return LiveSession(np.concatenate((session.events, more)), items, categories, session.is_moved)
 
 
 def _searched(last: Any, query_length: int) -> bool:

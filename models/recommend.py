@@ -27,7 +27,7 @@ from models.item_ranking import AUTO, Asked, ItemRanking, Weighing, earlier, ran
 from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet, required
-from models.schema import DEVICES, INTENTS, EventType
+from models.schema import DEVICES, INTENTS, N_RECENT_EVENTS, EventType
 from models.weight_profile import WeightProfile
 from models.weights.actions import ActionWeights
 
@@ -143,6 +143,8 @@ def recommend(
     weighing = weigh(dealt.weights, actions, session.events, p_intent, now_us, asked.goal)
     if weighing.scale is not None:
         told.extend(known.without_history)
+        if known.history is not None and len(known.history.item_ids) >= N_RECENT_EVENTS:
+            told.append(degraded.HISTORY_CUT)
         before = earlier(session, known.history).at_us
         if before:  # how much of the history was used, and up to when: with the log, what it was
             context["history"] = [len(before), before[0]]
@@ -168,6 +170,8 @@ def _mixture(goal: str, weighing: Weighing, models: ModelSet, events: EventArray
 
 def situate(session: LiveSession, models: ModelSet, told: list[str]) -> Situation:
     """Fold a session and infer its intent; fallbacks are added to `told`."""
+    if session.is_moved:
+        told.append(degraded.CLOCK_AHEAD)
     features = sessions.features_of(session.events)
     return Situation(features, _intent_of(features, session, models, told))
 

@@ -109,13 +109,13 @@ def live_session(data: SessionData | None, now_us: int) -> LiveSession:
         except struct.error:  # a measure is null
             numbers = (nan if value is None else value for value in measures)
             _pack_into(rows, at, at_us, item, place, *numbers, offset_min, code, device, referrer)
-    events = np.frombuffer(rows, dtype=EVENT_DTYPE)
+    events, is_moved = np.frombuffer(rows, dtype=EVENT_DTYPE), False
     if max(times) > now_us:
         events["occurred_at_us"] = clocks.not_ahead(events["occurred_at_us"], now_us)
-        times = events["occurred_at_us"].tolist()
+        is_moved = times != (times := events["occurred_at_us"].tolist())
     if times != sorted(times):
         events = events[np.argsort(np.array(times), kind="stable")]
-    return LiveSession(events, [i for i in items if i is not None], [c for c in categories if c is not None])
+    return LiveSession(events, [i for i in items if i is not None], [c for c in categories if c is not None], is_moved)
 
 
 def _context_codes(context: Context | None) -> tuple[str | None, int, int]:

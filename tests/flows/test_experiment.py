@@ -146,9 +146,10 @@ def test_who_saw_both_variants_is_left_out_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_visitor_without_a_history_was_failed_by_nobody(tmp_path: Path) -> None:
-    told_as = '["history_unknown"]', '["history_unknown","unknown_item"]'
+    none_failed = '["history_unknown"]', '["clock_ahead","history_cut","items_gone"]', "[]"
+    told_as = (*none_failed, '["history_unknown","unknown_item"]')
     filled(tmp_path, [decision(f"u-{k}", START_US, "dynamic", degraded=names) for k, names in enumerate(told_as)], [])
-    assert told(tmp_path)["guardrails"]["degraded_rate"]["variants"]["dynamic"]["mean"] == 0.5
+    assert told(tmp_path)["guardrails"]["degraded_rate"]["variants"]["dynamic"]["mean"] == 0.25
 
 
 def test_who_was_only_dealt_a_failure_is_a_visitor_of_that_variant(tmp_path: Path) -> None:

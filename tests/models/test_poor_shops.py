@@ -12,11 +12,11 @@ from models.inference import examples
 from models.inference.examples import Log
 from models.item_ranking import Asked
 from models.known import Known
-from models.live_session import LiveSession, cut
+from models.live_session import cut
 from models.model_set import ModelSet
 from models.questions import rest_of_session
 from models.questions.later import Later
-from models.recommend import Who, recommend
+from models.recommend import Recommendation, Who, recommend
 from models.replay import replay
 from models.schema import EVENT_TYPES, GOALS, N_INTENTS, N_RECENT_EVENTS, EventType
 from models.simulator import ShopConfig, simulate
@@ -68,13 +68,35 @@ def served() -> tuple[ModelSet, Log]:
 
 
 def asked(served: tuple[ModelSet, Log], history: History) -> list[str]:
+    return answered(served, Known(history=history)).ranking.item_ids
+
+
+def answered(served: tuple[ModelSet, Log], known: Known, is_moved: bool = False) -> Recommendation:
     models, log = served
     first = int(np.flatnonzero(log.starts)[-1])
-    session: LiveSession = cut(log.events[first : first + 1], log.item_ids, log.categories)
-    known = Known(history=history)
+    session = cut(log.events[first : first + 1], log.item_ids, log.categories)._replace(is_moved=is_moved)
     told = recommend(Asked(goal="purchase", limit=100), session, models, known, Who("u", "d"), 0, variant="dynamic")
     assert np.isfinite(told.ranking.scores).all()
-    return told.ranking.item_ids
+    return told
+
+
+def test_what_had_to_be_done_about_a_history_or_a_clock_is_named(served: tuple[ModelSet, Log]) -> None:
+    log, before_us = served[1], int(served[1].started_us[-1]) - 1
+    item = log.item_ids[0]
+    some = History([item], [int(EventType.ITEM_VIEW)], [before_us])
+    always = {"intent_by_rules", "filled_with_popular"}
+
+    def named(known: Known, is_moved: bool = False) -> set[str]:
+        return set(answered(served, known, is_moved).degraded) - always
+
+    assert named(Known(history=some)) == set()
+    most = History(*([one[0]] * N_RECENT_EVENTS for one in some))
+    assert named(Known(history=most)) == {"history_cut"}
+    assert named(Known(history=some), is_moved=True) == {"clock_ahead"}
+    gone = np.array([other != item for other in log.item_ids])
+    without = Known(history=some, allowed=lambda _: gone)
+    assert named(without) == {"items_gone"}
+    assert item not in answered(served, without).ranking.item_ids
 
 
 def test_a_history_above_the_bound_is_taken_as_it_comes(served: tuple[ModelSet, Log]) -> None:

@@ -5,11 +5,13 @@ what that variant did. A visitor is a (partner, pseudonym); outcomes are counted
 validation holds back count nowhere.
 """
 
+import json
+from itertools import combinations
 from typing import Final
 
 from infra.store.statements.events import IS_BELIEVED
 from infra.store.statements.trust import PAID
-from models.degraded import HISTORY_UNKNOWN
+from models.degraded import HARMLESS
 from models.schema import SAME_CLOCK_S
 
 EXPERIMENT_NAMES: Final = (
@@ -20,11 +22,15 @@ VARIANT_NAMES: Final = (
     "SELECT variant FROM decisions WHERE experiment = ?1 UNION SELECT variant FROM failed_decisions WHERE experiment = ?1 "
     "ORDER BY variant"
 )
-# What was asked by users of an experiment up to an instant; of a request that failed there is no answer to tell of. A visitor
-# without a history is new, and nothing has failed her: that only the variant which asks for one says so makes it no worse.
+# All that an answer may admit that has failed nobody: a visitor without a history is new, and that only the variant which asks
+# for one says so makes it no worse.
+_NONE_FAILED: Final = ", ".join(
+    f"'{json.dumps(names, separators=(',', ':'))}'" for n in range(len(HARMLESS) + 1) for names in combinations(HARMLESS, n)
+)
+# What was asked by users of an experiment up to an instant; of a request that failed there is no answer to tell of.
 _ASKED: Final = (
     "(SELECT partner, user_id, variant, decided_at_us AS at_us, latency_us, "
-    f"CASE WHEN degraded NOT IN ('[]', '[\"{HISTORY_UNKNOWN}\"]') THEN 1 ELSE 0 END AS n_degraded, 0 AS n_failed "
+    f"CASE WHEN degraded NOT IN ({_NONE_FAILED}) THEN 1 ELSE 0 END AS n_degraded, 0 AS n_failed "
     "FROM decisions WHERE experiment = ?1 AND decided_at_us <= ?2 "
     "UNION ALL SELECT partner, user_id, variant, failed_at_us, NULL, NULL, 1 "
     "FROM failed_decisions WHERE experiment = ?1 AND failed_at_us <= ?2) AS asked"

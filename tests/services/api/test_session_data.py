@@ -57,6 +57,15 @@ def test_events_out_of_order_are_sorted_and_ties_keep_their_order() -> None:
     assert [live.item_ids[code] for code in live.events["item"]] == ["a", "b", "c"]
 
 
+def test_a_clock_that_is_ahead_is_moved_back_and_said_to_be() -> None:
+    ahead = {**view("a", 0), "ts": "2026-11-21T12:10:00Z"}
+    live = live_session(session(view("b", 1), ahead), NOW_US)
+    assert live.is_moved
+    assert live.events["occurred_at_us"].max() == NOW_US
+    a_little = {**view("a", 0), "ts": "2026-11-21T12:00:01Z"}
+    assert not live_session(session(view("b", 1), a_little), NOW_US).is_moved
+
+
 def test_no_session_is_an_empty_array() -> None:
     assert live_session(None, NOW_US) is EMPTY
     assert live_session(session(), NOW_US) is EMPTY
