@@ -72,7 +72,7 @@ def suggest(score: Floats, money: Floats, held: Flags, holdout_share: float, rng
     n_times = rng.multinomial(len(gain), np.full(len(gain), 1 / len(gain)), size=N_DRAWS)
     drawn = (n_times * gain) @ above / len(gain)
     low, high = np.quantile(drawn[:, best], (ALPHA / 2, 1 - ALPHA / 2)).tolist()
-    if high <= 0:
+    if values[best] <= 0:
         said = f"it loses money at every threshold: {values[best]:+.3f} per user ({low:+.3f} to {high:+.3f}); leave it out"
         return Suggestion(None, None, None, float(values[best]), low, high, said)
     t_low, t_high = np.quantile(candidates[drawn.argmax(axis=1)], (ALPHA / 2, 1 - ALPHA / 2)).tolist()
