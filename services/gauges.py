@@ -22,6 +22,8 @@ ABOUT: Final = {
     "log_position": ("", "Number of the newest event in the log."),
     "worker_position": ("duty", "Number up to which a duty of the worker has come."),
     "worker_moved_timestamp_seconds": ("duty", "When a duty of the worker last moved on."),
+    "log_received_timestamp_seconds": ("", "When the newest event came."),
+    "delivery_oldest_timestamp_seconds": ("", "Since when the delivery waits that waits longest."),
     "deliveries_pending": ("", "Deliveries of signals that are still to be made."),
     "quarantine_waiting": ("", "Refused rows that nobody has decided about."),
     "champion_version": ("model", "Version of the model that serves."),

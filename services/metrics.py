@@ -11,7 +11,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -120,6 +120,7 @@ class Metrics:
             ("status",),
             registry=own,
         )
+        self.degraded = Counter("attune_degraded", "Fallbacks that decisions on record admit.", ("name",), registry=own)
         self.shadow = Counter("attune_shadow", "Requests that a challenger answered too, by how.", ("outcome",), registry=own)
         self._found: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
@@ -145,6 +146,11 @@ class Metrics:
     def decided(self, status: str, n: int) -> None:
         """Count decisions and failures that were put on record, or could not be."""
         self.decisions.labels(status).inc(n)
+
+    def admitted(self, fallbacks: Mapping[str, int]) -> None:
+        """Count fallbacks that answers admit, by name."""
+        for name, n in fallbacks.items():
+            self.degraded.labels(name).inc(n)
 
     def shadowed(self, outcome: str) -> None:
         """Count a request that a challenger answered too."""

@@ -221,7 +221,7 @@ def build_app(
             catalog=Catalog(home),
             profiles=Profiles(home),
             experiments=Runs(home),
-            decisions=DecisionLog(home, observer.decided, space=space),
+            decisions=DecisionLog(home, observer.decided, space=space, admitted=observer.admitted),
             shadow=Shadow(home, settings.shadow_share, champions, random.Random(), observer.shadowed),
             reader=Reader(reads),
             identities=Identities(reads),

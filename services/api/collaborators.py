@@ -1,6 +1,6 @@
 """Collaborators of the handlers: what all of them share in a process, built once by `services.api.app`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,10 @@ class Observer(Protocol):
         """Count decisions and failures that were put on record, or could not be."""
         ...
 
+    def admitted(self, fallbacks: Mapping[str, int]) -> None:
+        """Count fallbacks that decisions on record admit, by name."""
+        ...
+
     def shadowed(self, outcome: str) -> None:
         """Count a request that a challenger answered too, by how its answer compares."""
         ...
@@ -53,6 +57,9 @@ class Unobserved:
 
     def decided(self, status: str, n: int) -> None:
         """Pass over decisions."""
+
+    def admitted(self, fallbacks: Mapping[str, int]) -> None:
+        """Pass over fallbacks."""
 
     def shadowed(self, outcome: str) -> None:
         """Pass over a comparison."""

@@ -8,7 +8,7 @@ but lead to no reward.
 
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -127,6 +127,8 @@ class DecisionLog:
         Decisions above which further ones are dropped.
     space
         While it is short, nothing is written.
+    admitted
+        Is told, from any thread, the names of the fallbacks in what was logged, and how often each.
     """
 
     def __init__(
@@ -136,8 +138,10 @@ class DecisionLog:
         gather_s: float = GATHER_S,
         max_waiting: int = MAX_WAITING,
         space: FreeSpace | None = None,
+        admitted: Callable[[Mapping[str, int]], None] | None = None,
     ) -> None:
         self._counted = counted or (lambda status, n: None)
+        self._admitted = admitted or (lambda fallbacks: None)
         self._gather_s = gather_s
         self._max_waiting = max_waiting
         self._space = space or FreeSpace(home, 0)
@@ -179,6 +183,7 @@ class DecisionLog:
                 self._space.require()
                 n_left_out = self._store.write(partial(_log, list(map(as_row, decisions)), pages, failures))
                 statuses = {LOGGED: len(decisions) + len(pages) - n_left_out, UNTRUSTED: n_left_out, FAILED: len(failures)}
+                self._admitted(Counter(name for one in decisions for name in one.degraded))
             except StoreUnavailable as error:
                 log.warning("decisions cannot be written: %s", error.kind)
                 return False

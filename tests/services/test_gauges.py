@@ -1,12 +1,15 @@
 """What a monitoring system learns of worker and retraining."""
 
+from contextlib import closing
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.registry import champions
 from infra.store.engines import open_store
+from models.simulator import ShopConfig, simulate
 from services.gauges import ABOUT, PREFIX, Gauges
+from tests.stores import append_events
 
 
 def read(home: Path) -> dict[str, dict[str, float]]:
@@ -25,7 +28,27 @@ def test_gauges_tell_how_far_worker_and_models_are(crowned: Path) -> None:
     assert found["worker_position"]["signals"] == 3
     assert found["worker_moved_timestamp_seconds"]["signals"] == 2.0
     assert found["trained_timestamp_seconds"].keys() >= champions(crowned).keys()
-    assert found.keys() == ABOUT.keys()
+    assert found.keys() == ABOUT.keys() - {"log_received_timestamp_seconds", "delivery_oldest_timestamp_seconds"}
+
+
+def test_gauges_tell_since_when_nothing_comes_and_what_waits_longest(tmp_path: Path) -> None:
+    for at_s, ids in ((5, "ab"), (9, "cd")):
+        frame = simulate(ShopConfig(n_users=2, n_days=1)).events.head(2).assign(event_id=list(ids))
+        append_events(tmp_path, frame, received_at_us=at_s * 1_000_000)
+    with closing(open_store(tmp_path)) as store:
+        for signal, state, at_s in (("x", "delivered", 2), ("y", "pending", 3), ("z", "pending", 4)):
+            waits = ("s", "shop", signal, "signal", "", state, at_s * 1_000_000, at_s * 1_000_000)
+            store.write(
+                lambda transaction, waits=waits: transaction.execute(
+                    "INSERT INTO deliveries (subscription_id, partner, signal_id, cause, run, state, due_at_us, created_at_us) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    waits,
+                )
+            )
+    found = read(tmp_path)
+    assert found["log_received_timestamp_seconds"] == {"": 9.0}
+    assert found["delivery_oldest_timestamp_seconds"] == {"": 3.0}
+    assert found["deliveries_pending"] == {"": 2.0}
 
 
 def test_a_home_without_anything_has_gauges_without_a_label_only(tmp_path: Path) -> None:
