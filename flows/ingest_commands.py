@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 PARTNER_NAME: Final = re.compile(r"[\w.-]{1,64}").fullmatch
+UNREAD: Final = 2  # exit code where one of several files could not be read
 UNFIT: Final = 3  # exit code where more than half of the rows were refused
 SHOWN_REASONS: Final = 5
 
@@ -82,21 +83,35 @@ def _check(paths: list[Path], form: Any) -> None:
 
 def _ingest(paths: list[Path], form: Any, partner: str) -> None:
     from flows.append import Counts, ingest_file
+    from flows.parse import EmptyFileError
+    from infra.store.errors import StoreUnavailable
 
     if not _is_known(partner):
         say(f"no partner is called {partner} yet: what its visitors do meets this history after: attune partner add {partner}")
     total, reasons = Counts(0, 0, 0), Counter[str]()
     format, table = form
+    left_out = 0
     for path in paths:
-        counts = ingest_file(path, format, home(), partner, table=table, reasons=reasons)
+        try:
+            counts = ingest_file(path, format, home(), partner, table=table, reasons=reasons)
+        except (ValueError, OSError) as error:
+            if len(paths) == 1 or isinstance(error, StoreUnavailable):
+                raise
+            left_out += not isinstance(error, EmptyFileError)
+            say(f"{error}; it is left out")
+            continue
         if len(paths) > 1:
             say(f"{path}: {counts.accepted} accepted, {counts.duplicate} duplicate, {counts.quarantined} quarantined")
         total = total.plus(counts)
     print_json(total._asdict())
+    if left_out:
+        say(f"attune: {left_out} of {len(paths)} files could not be read and were left out")
     if _is_unfit(total):
         say(f"attune: {total.quarantined} of {sum(total)} rows were refused{_likely(paths[0], form)}")
         _say_reasons(reasons)
         raise typer.Exit(UNFIT)
+    if left_out:
+        raise typer.Exit(UNREAD)
 
 
 def _is_known(partner: str) -> bool:

@@ -16,6 +16,10 @@ class FormatError(ValueError):
     """A file that has not the fields of the format that it was said to be of."""
 
 
+class EmptyFileError(ValueError):
+    """A file that holds nothing."""
+
+
 class Unreadable(NamedTuple):
     """A line that is no row: its number, its text and what was expected."""
 

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from flows.columnar import MAGIC, columnar
 from flows.other_kinds import HEAD_BYTES, refuse_other_kinds
-from flows.parse import Batch
+from flows.parse import Batch, EmptyFileError
 from flows.parse_csv import csv_parser
 from flows.parse_json import json_parser
 from flows.unwrap import in_lines, is_spread
@@ -76,7 +76,7 @@ def _text(path: Path, file: BufferedReader, source: Source, moved: Callable[[int
         moved(file.tell())
         line += block.count(b"\n")
     if parse is None:
-        raise ValueError(f"{path.name} is empty: it holds no events")
+        raise EmptyFileError(f"{path.name} is empty: it holds no events")
 
 
 def text_blocks(name: str, file: BufferedReader, block_bytes: int, encoding: str = UTF_8) -> Iterator[bytes]:

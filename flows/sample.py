@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flows.columnar import MAGIC, table_chunks
+from flows.parse import EmptyFileError
 from flows.parse_csv import MARKS, preamble, split
 from flows.parse_json import documents_of, whole_documents
 from flows.read import open_file, text_blocks
@@ -39,7 +40,7 @@ def sample(path: Path) -> Sample:
             return _of_documents("parquet", [{name: _iso(value) for name, value in row.items()} for row in rows], names)
         block = next(text_blocks(path.name, file, SAMPLE_BYTES), b"")
     if not block.strip():
-        raise ValueError(f"{path.name} is empty: it holds no events")
+        raise EmptyFileError(f"{path.name} is empty: it holds no events")
     encoding = _encoding(block)
     return _json_sample(block) or _table_sample(path.name, block.decode(encoding, "replace"), encoding)
 

@@ -233,6 +233,22 @@ def test_several_files_of_a_partner_are_counted_together(attune, tmp_path):
     assert set(read_events(tmp_path / "home")["partner"]) == {"my-shop"}
 
 
+def test_one_file_of_a_folder_that_cannot_be_read_does_not_stop_the_others(attune, tmp_path):
+    (folder := tmp_path / "days").mkdir()
+    written(folder, TABLE, "a.csv")
+    written(folder, "", "b.csv")
+    written(folder, GA4, "c.json")
+    written(folder, f"{HEADER}\n{OTHER.replace('101', '102')}\n", "d.csv")
+    run = attune("ingest", folder, "--format", "rees46")
+    assert json.loads(run.stdout) == {"accepted": 3, "duplicate": 0, "quarantined": 0}
+    assert run.exit_code == 2
+    assert "b.csv is empty: it holds no events; it is left out" in run.stderr
+    assert "this looks like ga4: use --format ga4; it is left out" in run.stderr
+    assert "1 of 4 files could not be read and were left out" in run.stderr
+    (folder / "c.json").unlink()
+    assert attune("ingest", folder, "--format", "rees46").exit_code == 0
+
+
 def test_a_look_at_a_file_says_what_it_found(attune, tmp_path):
     run = attune("ingest", written(tmp_path, TABLE), "--format", "rees46", "--check")
     assert (run.exit_code, run.stdout) == (0, "")
