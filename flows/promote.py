@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from prefect import flow, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import approve, off_policy, trial
@@ -334,6 +334,7 @@ def publish(home: str, versions: dict[str, int], verdict: dict[str, Any]) -> str
     write_report(path, report)
     page = path.with_name(PAGE)
     page.write_text(promotion_page.page(report), encoding="utf-8")
-    create_markdown_artifact(promotion_page.markdown(report), key="promotion", description="The gate's verdict")
-    create_link_artifact(page.as_uri(), "promotion report", key="promotion-page", description=gate.in_words(verdict))
+    # The page itself is a file: no browser follows a link to one from a page of Prefect.
+    text = f"{promotion_page.markdown(report)}\n\nAs a page: `{page}`, and in the console under Reports.\n"
+    create_markdown_artifact(text, key="promotion", description=gate.in_words(verdict))
     return str(page)

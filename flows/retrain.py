@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from prefect import flow
+from prefect import flow, get_run_logger
 
 from flows.look import look_at
 from flows.sample import form_of
@@ -152,7 +152,7 @@ def retrain(
     from flows.promote import promote
     from flows.validate import validate_events
 
-    steps = Steps(*STEPS, *([DEPLOY] if and_deploy else []))
+    steps = Steps(*STEPS, *([DEPLOY] if and_deploy else []), told=get_run_logger().info)
     steps.skip("start")
     with held(Path(home) / layout.RETRAIN_LOCK, "retrain"):
         _clean(Path(home))

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,10 +17,13 @@ class Steps:
     ----------
     seconds
         Duration of each finished step.
+    told
+        Is told each finished step in one line, too: the log of a run.
     """
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, told: Callable[[str], None] | None = None) -> None:
         self.names = names
+        self.told = told
         self.seconds: dict[str, float] = {}
         self.console = Console(stderr=True, highlight=False)
 
@@ -42,3 +45,5 @@ class Steps:
         self.seconds[name] = round(time.monotonic() - started, 2)
         about = ", ".join(f"{value:,} {key}" if isinstance(value, int) else f"{key} {value}" for key, value in said.items())
         self.console.print(f"  {name:<12}{self.seconds[name]:>6.1f} s  {about}", soft_wrap=True)
+        if self.told is not None:
+            self.told(f"{name}: {about or 'done'} ({self.seconds[name]:.1f} s)")

@@ -4,9 +4,11 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,13 @@ def test_the_first_run_makes_champions_of_all_models(first: dict[str, Any], home
 
 def test_every_step_says_what_it_took(first: dict[str, Any]) -> None:
     assert set(first["seconds"]) == {"start", "ingest", "validate", "materialize", "train", "evaluate", "promote"}
+
+
+def test_the_log_of_the_run_in_prefect_has_the_steps_with_their_numbers(first: dict[str, Any], home: Path) -> None:
+    with closing(sqlite3.connect(next((home / layout.PREFECT).rglob("*.db")))) as connection:
+        told = [text for (text,) in connection.execute("SELECT message FROM log")]
+    assert any(text.startswith(f"ingest: {first['counts']['accepted']:,} accepted") for text in told), told
+    assert any(text.startswith("promote: verdict ") for text in told)
 
 
 def test_a_version_tells_where_it_comes_from(first: dict[str, Any], home: Path) -> None:
