@@ -14,6 +14,7 @@ REPORTS: Final = "reports"  # evaluation and promotion reports
 LOCK: Final = "up.lock"  # held by the one `attune up` of this home
 SERVE_LOCK: Final = "serve.lock"  # held by the service of this home, and by its workers
 METRICS: Final = "metrics"  # prometheus multi-process files, where the machine has no shared memory for them
+GUESSED: Final = "guessed.toml"  # map by which `attune up --guess` read its events
 LOCAL_KEY: Final = "local.key"  # the development key of this home, mode 0600
 LOGS: Final = "logs"  # what the processes of `attune up` say
 RETRAIN_LOCK: Final = "retrain.lock"  # held by the one flow run that may write features and models

@@ -46,6 +46,9 @@ def up(
     events: Annotated[Path | None, typer.Option(help="A file of events; without it, a simulated shop.")] = None,
     format: Annotated[str | None, typer.Option(help=f"One of {', '.join(SOURCE_FORMATS)}; attune if not given.")] = None,
     map_file: Annotated[Path | None, typer.Option("--map", help="Map of the columns of --events.")] = None,
+    guess: Annotated[
+        bool, typer.Option("--guess", help="Guess the format or the map of --events, and say what was taken.")
+    ] = False,
     partner: Annotated[str, typer.Option(help="Whose visitors the events are of, and whose key is printed.")] = "local",
     host: Host = "127.0.0.1",
     port: Port = 3000,
@@ -57,9 +60,12 @@ def up(
     console: Annotated[bool, typer.Option("--console/--no-console", help="The console, for people.")] = True,
 ) -> None:
     """Events to answered requests: ingest or simulate, retrain, promote, serve, and ask for one recommendation."""
-    from services.up import Plan, run
+    from services.up import GUESSED, Plan, run
 
-    form = ("--map", str(map_file)) if map_file else ("--format", format or "attune")
+    if guess and (format or map_file or events is None):
+        raise ValueError("--guess is for --events without --format and --map")
+    named = ("--map", str(map_file)) if map_file else ("--format", format or "attune")
+    form = GUESSED if guess else named
     beside = frozenset(name for name, wanted in (("shop", shop), ("visitors", visitors), ("console", console)) if wanted)
     plan = Plan(_home(), events, form, host, port, workers, open_page and not once, once, partner, beside)
     raise typer.Exit(run(plan))

@@ -28,9 +28,11 @@ from services import companions
 from services.local_keys import local_key
 from services.processes import command, only_one, port_to_listen_on, put_behind, require_no_service, spawn, stop
 
+UNREAD: Final = 2  # exit code where a file cannot be read
 MANY_REFUSED: Final = 3  # exit code of attune ingest where more than half of the rows were refused
 READY_S: Final = 180.0
 POLL_S: Final = 0.1
+GUESSED: Final = ("--guess", "")  # in place of a format or a map
 SIMULATED: Final = "shop.jsonl"  # in a home, the events of the simulated shop
 WORKER_NICENESS: Final = 5
 SHOP_USERS: Final = 600  # of the simulated shop: enough to learn from in half a minute
@@ -41,7 +43,7 @@ class Plan(NamedTuple):
 
     home: Path
     events: Path | None
-    form: tuple[str, str]  # --format NAME or --map FILE
+    form: tuple[str, str]  # --format NAME, --map FILE, or `GUESSED`
     host: str
     port: int
     workers: int
@@ -63,6 +65,10 @@ def run(plan: Plan) -> int:
     """
     if plan.events is not None and not plan.events.is_file():
         raise ValueError(f"no file {plan.events}; give a file of events, or leave --events out for a simulated shop")
+    if plan.form == GUESSED and plan.events is not None:
+        if (found := _guess(plan.events, plan.home)) is None:
+            return UNREAD
+        plan = plan._replace(form=("--map", str(found)))
     if plan.events is not None and (code := _check(plan.events, plan.form, plan.partner)):
         return code
     for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us had them ignored
@@ -78,6 +84,17 @@ def run(plan: Plan) -> int:
             return 0
         finally:
             stop(crew.children)
+
+
+def _guess(events: Path, home: Path) -> Path | None:
+    """Let `attune ingest` guess the map of a file and say what it understood; the map, or None where it cannot."""
+    done = subprocess.run(command("ingest", str(events), "--guess"), stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        return None
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (path := home / layout.GUESSED).write_bytes(done.stdout)
+    say(f"read by this guess: {path}; if it is wrong, correct it, start with an empty home, and give it as --map")
+    return path
 
 
 def _check(events: Path, form: tuple[str, str], partner: str) -> int:

@@ -163,7 +163,7 @@ def test_files_stay_small() -> None:
 
 def test_no_artifact_lies_on_the_ground_floor() -> None:
     listing = subprocess.run(["git", "ls-files", "models"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert [f for f in listing.stdout.split() if not f.endswith((".py", ".md"))] == []
+    assert [f for f in listing.stdout.split() if not f.endswith((".py", ".md", "py.typed"))] == []
 
 
 def test_vocabulary_has_no_name_twice() -> None:

@@ -32,11 +32,12 @@ def test_the_wheel_holds_the_floors_and_the_files_they_read(unpacked: Path) -> N
         "flows/reports/base.html.j2",
         "services/beacon/web/dist/attune.js",
         "services/console/static/console.css",
+        *(f"{floor}/py.typed" for floor in inside),
         *stores,
     ):
         assert (unpacked / file).is_file(), file
     suffixes = {p.suffix for p in unpacked.rglob("*") if p.is_file() and ".dist-info" not in str(p)}
-    assert suffixes <= {".py", ".yaml", ".sql", ".j2", ".js", ".mjs", ".ts", ".css", ""}
+    assert suffixes <= {".py", ".yaml", ".sql", ".j2", ".js", ".mjs", ".ts", ".css", ".typed", ""}
 
 
 def test_the_commands_run_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:

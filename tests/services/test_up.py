@@ -10,7 +10,8 @@ from infra.store.engines import open_writer
 from models.events.rules import event_problem, to_row
 from services.http import partners
 from services.local_keys import local_key
-from services.up import Plan, run, sample_request
+from services.processes import only_one
+from services.up import GUESSED, Plan, run, sample_request
 from tests.waiting import PATIENCE_S
 
 
@@ -22,6 +23,20 @@ def test_a_missing_file_is_said_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no file .*shop\.jsonl"):
         run(plan(tmp_path / "home", tmp_path / "shop.jsonl"))
     assert not (tmp_path / "home").exists()
+
+
+def test_a_table_that_nobody_described_is_read_by_a_guess(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The rest of the main job is not done here: another holds the home by then."""
+    (table := tmp_path / "shop.csv").write_text("Zeitpunkt;Kunde;Aktion;Artikelnummer\n21.11.2023 10:00;7;Kauf;A-1\n")
+    with only_one(tmp_path), pytest.raises(OSError, match="up"):
+        run(plan(tmp_path, table)._replace(form=GUESSED))
+    said = capfd.readouterr().err
+    assert "time: Zeitpunkt (%d.%m.%Y %H:%M)" in said
+    assert f"read by this guess: {tmp_path / 'guessed.toml'}" in said
+    assert "1 of the first 1 rows can be read" in said
+    assert '"item_id" = "Artikelnummer"' in (tmp_path / "guessed.toml").read_text()
+    table.write_text("a,b\n1,2\n")
+    assert run(plan(tmp_path, table)._replace(form=GUESSED)) == 2
 
 
 def test_a_taken_port_is_said_before_any_work(tmp_path: Path) -> None:
