@@ -37,7 +37,7 @@ def test_the_wheel_holds_the_floors_and_the_files_they_read(unpacked: Path) -> N
     ):
         assert (unpacked / file).is_file(), file
     suffixes = {p.suffix for p in unpacked.rglob("*") if p.is_file() and ".dist-info" not in str(p)}
-    assert suffixes <= {".py", ".yaml", ".sql", ".j2", ".js", ".mjs", ".ts", ".css", ".typed", ""}
+    assert suffixes <= {".py", ".yaml", ".sql", ".j2", ".js", ".mjs", ".ts", ".css", ".json", ".typed", ""}
 
 
 def test_the_commands_run_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:
