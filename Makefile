@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: run test slow browsers torture conformance attack soak setup lint bench lock beacon clean
+.PHONY: run test slow browsers torture conformance attack soak setup lint bench lock chart beacon clean
 
 run: setup
 	$(BIN)/attune up $(ARGS)
@@ -74,6 +74,16 @@ lock:
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra services \
 		--no-emit-index-url --no-annotate --no-header --no-emit-package attune -c requirements.lock \
 		-o requirements.services.lock pyproject.toml
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra scale \
+		--no-emit-index-url --no-annotate --no-header --no-emit-package attune -c requirements.lock \
+		-o requirements.scale.lock pyproject.toml
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group chart \
+		--no-emit-index-url --no-annotate --no-header -c requirements.lock -o requirements.chart.lock
+
+# The Helm chart, by Helm and by Kubernetes' own schemas; and the alerts, where promtool is there.
+chart: setup
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.chart.lock
+	$(BIN)/python -m pytest tests/infra/test_chart.py tests/infra/test_monitoring.py $(ARGS)
 
 # The script of the pages, with Node; what is built is committed, and nothing else needs Node.
 beacon:

@@ -14,7 +14,7 @@ from models.degraded import REASONS
 from services.gauges import ABOUT, PREFIX
 from services.metrics import Metrics
 
-FOLDER = Path(__file__).parents[2] / "infra" / "deploy" / "monitoring"
+FOLDER = Path(__file__).parents[2] / "infra" / "deploy" / "chart" / "monitoring"
 BOARDS = sorted(FOLDER.glob("*.json"))
 NAME = re.compile(rf"\b{PREFIX}\w+")
 
