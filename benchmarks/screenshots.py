@@ -29,6 +29,8 @@ CONSOLE: Final = (
     "/partners", "/privacy", "/reports", "/audit",
 )  # fmt: skip
 SHOP: Final = ("/", "/c/shoes", "/search?q=backpack", "/item/sku-00005", "/compare", "/cart")
+# What forms of the console answer: the page, and what is pressed there, one after the other.
+ANSWERS: Final = {"rehearsal": ("/signals", "#policy button[formaction]"), "again": ("/sessions", "#sessions a", "#ask button")}
 SETTLE_S: Final = 1.2  # for the live blocks and the lists
 VISIT_S: Final = 60.0
 
@@ -87,17 +89,32 @@ def pictures(browser: Browser, demo: Demo, folder: Path) -> dict[str, Any]:
             browser.look(320, 800, dark=False)
             browser.open(base + path)
             wide[f"{title} at 320"] = _over(browser)
-            for (width, height, scale), dark in ((size, dark) for size in WIDTHS.values() for dark in (False, True)):
-                browser.look(width, height, dark=dark)
+            for size, dark in ((size, dark) for size in WIDTHS.values() for dark in (False, True)):
+                browser.look(*size[:2], dark=dark)
                 browser.open(base + path)
-                time.sleep(SETTLE_S)
-                wide[f"{title} at {width}"] = max(_over(browser), wide.get(f"{title} at {width}", 0))
-                clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
-                taken = browser.call("Page.captureScreenshot", format="png", clip=clip)
-                (folder / f"{title}_{width}_{'dark' if dark else 'light'}.png").write_bytes(small(taken["data"]))
+                wide[f"{title} at {size[0]} {dark}"] = _taken(browser, folder, title, size, dark)
+    for name, (path, *pressed) in ANSWERS.items():
+        browser.look(1280, 860, dark=False)
+        browser.open(console + path)
+        for selector in pressed:
+            browser.value(f"window.left = true, document.querySelector({json.dumps(selector)}).click()")
+            until(lambda: browser.value("!window.left && document.readyState === 'complete'"), f"{selector} leads nowhere")
+        for size, dark in ((size, dark) for size in WIDTHS.values() for dark in (False, True)):
+            browser.look(*size[:2], dark=dark)
+            wide[f"{name} at {size[0]} {dark}"] = _taken(browser, folder, f"console_{name}", size, dark)
     hosts = {urlsplit(one).hostname for one in browser.requests() if one.startswith("http")}
     wider = {name: by for name, by in wide.items() if by > 0}
     return {"wider": wider, "asked_of": sorted(map(str, hosts)), "complaints": browser.complaints()}
+
+
+def _taken(browser: Browser, folder: Path, title: str, size: tuple[int, int, float], dark: bool) -> int:
+    """Take a picture of what is open; by how much it is too wide."""
+    width, height, scale = size
+    time.sleep(SETTLE_S)
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
+    taken = browser.call("Page.captureScreenshot", format="png", clip=clip)
+    (folder / f"{title}_{width}_{'dark' if dark else 'light'}.png").write_bytes(small(taken["data"]))
+    return _over(browser)
 
 
 def _over(browser: Browser) -> int:

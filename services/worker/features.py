@@ -32,7 +32,7 @@ CURSOR: Final = "online_features"
 JOINS: Final = "online_identities"
 MATERIALIZED: Final = "materialize"  # the cursor that flows/materialize moves
 POLL_S: Final = 0.1
-GATHER_S: Final = 0.4  # two writes of Feast's, whether of one user or of many
+GATHER_S: Final = 0.25  # two writes of Feast's, whether of one user or of many
 EVENTS_A_STEP: Final = 5_000
 USERS_A_WRITE: Final = 500
 

@@ -40,7 +40,7 @@ from services.worker.silences import Silences
 
 CURSOR: Final = "signals"
 POLL_S: Final = 0.1
-GATHER_S: Final = 0.2
+GATHER_S: Final = 0.15
 FOLLOW_S: Final = 1.0  # how late what goes with an item may be here: nobody waits for a list
 EVENTS_A_STEP: Final = 5_000
 USERS_A_STEP: Final = 200

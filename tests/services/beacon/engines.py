@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from contextlib import suppress
 from itertools import count
@@ -177,8 +178,11 @@ class WebKit(_Process):
 
     def _asked(self, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(self._base + path, data), timeout=PATIENCE_S) as answer:
-            return json.load(answer)["value"]
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self._base + path, data), timeout=PATIENCE_S) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{path}: {error.read().decode()[:400]}") from None
 
     def open(self, url: str) -> None:
         """Go to an address and wait until the page is there."""

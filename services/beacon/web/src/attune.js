@@ -66,6 +66,7 @@ function measure(isDraft) {
 /** Look at the page, a new one or one that is shown again. */
 function begin() {
   if (isSilent()) return;
+  store.end(false);
   const { seen, element } = ofPage();
   page = seen;
   if (seen) attune.track(seen.type, seen);
@@ -77,7 +78,9 @@ function watch(element) {
   if (!document.hidden) attention.begin(element ?? document.querySelector("[data-attune-item]"));
 }
 
-function pause() {
+/** @param {Event} [ending] */
+function pause(ending) {
+  store.end(!!ending);
   if (attention.end()) measure(false);
   if (!isSilent()) delivery.last();
 }

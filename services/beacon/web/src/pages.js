@@ -4,7 +4,8 @@
  */
 
 /**
- * @param {{ begin: () => void, pause: () => void, resume: () => void }} on  `begin`: another page; `pause`, `resume`: hidden, shown
+ * @param {{ begin: () => void, pause: (ending?: Event) => void, resume: () => void }} on  `begin`: another page; `pause`, `resume`:
+ *   hidden, shown; of the end of a page `pause` is told the event
  * @param {AbortSignal} signal  ends it
  */
 export function follow(on, signal) {

@@ -47,13 +47,14 @@ export function makeStore(dropped) {
   /** @type {Map<string, Kept>} */
   const memory = new Map();
   let persistent = false;
+  let ended = false;
   /** @type {Promise<IDBDatabase | undefined> | undefined} */
   let database;
 
   /** @param {(outbox: IDBObjectStore) => void} work @returns {Promise<boolean>} whether it could begin */
   async function inDatabase(work) {
     const opened = await (database ??= openDatabase());
-    const begun = opened && attempt(() => {
+    const begun = opened && !ended && attempt(() => {
       work(opened.transaction("outbox", "readwrite", { durability: "relaxed" }).objectStore("outbox"));
       return true;
     });
@@ -116,6 +117,13 @@ export function makeStore(dropped) {
     },
     remove,
     load,
+    /**
+     * Leave the database alone while the page ends: in WebKit a page in the back/forward cache that has begun to write keeps all
+     * others out. @param {boolean} on
+     */
+    end(on) {
+      ended = on;
+    },
     /** Events to send; what has become too old goes. */
     ready() {
       drop([...memory].filter(([, kept]) => Date.now() - Date.parse(String(kept.event.ts)) > LONGEST_MS).map(([id]) => id));
