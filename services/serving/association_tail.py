@@ -22,7 +22,8 @@ from models.associations.live import LiveAssociations
 from models.associations.model import AssociationStore
 from models.shops import LEAST_EVENTS
 
-SETTLE_S: Final = 1.0  # gates know newer totals after this time, or after ten times what it takes if that is longer
+SETTLE_S: Final = 5.0  # gates know newer totals after this time, or after `SETTLE_SHARE` times what it takes if that is longer
+SETTLE_SHARE: Final = 50  # all rows are made again, for totals that hardly move: a fiftieth of the thread's time at most
 EVENTS_A_STEP: Final = 5_000
 MOST_EVENTS: Final = 20_000  # of one user
 _EVER_US: Final = 2**62
@@ -132,7 +133,7 @@ class Tail:
 
     def settle(self, now_s: float) -> None:
         """Let all gates know the newest totals, if it is time for that."""
-        if self.live.is_settled or now_s - self._settled_s < max(SETTLE_S, 10 * self._took_s):
+        if self.live.is_settled or now_s - self._settled_s < max(SETTLE_S, SETTLE_SHARE * self._took_s):
             return
         began = time.perf_counter()
         self.live.settle()
