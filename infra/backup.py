@@ -19,6 +19,7 @@ from infra.lock import exclusive, held
 from infra.modes import OWNER_ONLY
 from infra.store.embedded.copies import copy_database, revision_at
 from infra.store.embedded.migrate import newest
+from infra.store.engines import place, server
 from infra.store.errors import NewerStore
 
 FORMAT: Final = 1
@@ -42,11 +43,13 @@ def backup(home: Path, folder: Path) -> Kept:
     Raises
     ------
     ValueError
-        If the home has no store, or the folder is not empty or lies in the home.
+        If the home has no store, or its store is on a server, or the folder is not empty or lies in the home.
     BlockingIOError
         If a flow is writing features.
     """
     home, folder = home.absolute(), folder.expanduser().absolute()
+    if server(home) is not None:
+        raise ValueError(f"the store is on a server: keep {place(home)} with pg_dump, and {home} by copying its folder")
     if not (home / layout.STORE).exists():
         raise ValueError(f"there is no store in {home}; set ATTUNE_HOME to the home that is to be kept")
     if folder.is_relative_to(home):

@@ -231,15 +231,14 @@ def decisions_replay(as_json: Json = False) -> None:
 
 @app.command()
 def migrate(as_json: Json = False) -> None:
-    """Bring the store to the revision of this Attune; every command does so when it opens a home."""
-    from infra.store.embedded.connection import migrated
+    """Bring the store to the revision of this Attune; every command does so with the file of a home, none with a server."""
+    from infra.store.engines import migrate as migrated
 
-    connection, done = migrated(_home())
-    connection.close()
+    done = migrated(_home())
     if as_json:
-        typer.echo(msgspec.json.encode({"from": done.before, "to": done.after, "applied": done.applied}))
+        typer.echo(msgspec.json.encode({"from": done.before, "to": done.newest, "applied": done.applied}))
     else:
-        typer.echo(f"revision {done.after}: {', '.join(done.applied) or 'nothing to do'}")
+        typer.echo(f"revision {done.newest}: {', '.join(done.applied) or 'nothing to do'}")
 
 
 @app.command()

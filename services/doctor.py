@@ -16,11 +16,10 @@ from infra import artifacts, layout, registry
 from infra.modes import open_to_others
 from infra.secret import SECRET_BYTES
 from infra.settings import Settings
-from infra.store.embedded.connection import found_revision, sqlite_is_safe, sqlite_version
-from infra.store.embedded.migrate import newest
+from infra.store import engines
 from infra.store.engines import open_store
 from infra.store.protocol import Store
-from infra.store.statements.events import COUNT_NOT_BELIEVED, NEWEST_EVENT, NEWEST_INSTANT
+from infra.store.statements.events import COUNT_NOT_BELIEVED, N_EVENTS, NEWEST_INSTANT
 from infra.store.statements.partners import COUNT_VALID
 from infra.store.statements.quarantine import COUNT_WAITING
 from infra.store.statements.registry import EVENTS_SINCE
@@ -58,7 +57,7 @@ def examine(home: Path, url: str | None = None, *, whole: bool = False) -> list[
         Whether to look at every page of the store as well, which takes seconds per million events.
     """
     findings = [*_machine(home)]
-    if not (home / layout.STORE).exists():
+    if not engines.is_there(home):
         return [*findings, Finding("event log", "warn", "there is no store yet", "attune up")]
     revision = _revision(home)
     if revision.state != "ok":  # what its tables mean is not known here, or not yet
@@ -76,15 +75,14 @@ def examine(home: Path, url: str | None = None, *, whole: bool = False) -> list[
         for part in parts:
             findings.extend(part(store, home))
     except OSError as error:
-        findings.append(Finding("store", "fail", f"cannot be read ({type(error).__name__})", f"restore {home / layout.STORE}"))
+        findings.append(Finding("store", "fail", f"cannot be read ({type(error).__name__})", f"restore {engines.place(home)}"))
     return [*findings, _service(url or _started_at(home))]
 
 
 def _machine(home: Path) -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", "ok" if sys.version_info >= (3, 11) else "fail", version, "")
-    safe = sqlite_is_safe()
-    yield Finding("sqlite", "ok" if safe else "fail", sqlite_version(), "" if safe else "install apsw 3.54 or newer")
+    yield from (Finding(*found) for found in engines.health(home))
     folder = next(p for p in (home, *home.parents) if p.exists())
     writable = folder.is_dir() and os.access(folder, os.W_OK)
     yield Finding(
@@ -108,18 +106,18 @@ def _disk(free: int, least_mib: int) -> Finding:
 def _revision(home: Path) -> Finding:
     """Look at the store's revision as it lies there: the doctor migrates nothing."""
     try:
-        found = found_revision(home)
+        found, newest, _ = engines.revisions(home)
     except OSError as error:
-        return Finding("store", "fail", f"cannot be read ({type(error).__name__})", f"restore {home / layout.STORE}")
-    if found > newest():
-        return Finding("store", "fail", f"revision {found}; this Attune knows {newest()}", "upgrade Attune")
-    if found < newest():
-        return Finding("store", "warn", f"revision {found} of {newest()}", "attune migrate")
+        return Finding("store", "fail", f"cannot be read ({type(error).__name__})", f"restore {engines.place(home)}")
+    if found > newest:
+        return Finding("store", "fail", f"revision {found}; this Attune knows {newest}", "upgrade Attune")
+    if found < newest:
+        return Finding("store", "warn", f"revision {found} of {newest}", "attune migrate")
     return Finding("store", "ok", f"revision {found}")
 
 
 def _log(store: Store, home: Path) -> Iterator[Finding]:
-    ((n,),), ((newest_us,),) = store.read(NEWEST_EVENT), store.read(NEWEST_INSTANT)
+    ((n,),), ((newest_us,),) = store.read(N_EVENTS), store.read(NEWEST_INSTANT)
     if newest_us is None:
         yield Finding("event log", "warn", "empty", "attune ingest FILE --format F")
     else:
@@ -136,7 +134,7 @@ def _log(store: Store, home: Path) -> Iterator[Finding]:
 def _pages(store: Store, home: Path) -> Iterator[Finding]:
     sound = store.is_sound()
     says = "every page is whole" if sound else "the file is damaged"
-    yield Finding("pages", "ok" if sound else "fail", says, "" if sound else f"restore {home / layout.STORE} from a backup")
+    yield Finding("pages", "ok" if sound else "fail", says, "" if sound else f"restore {engines.place(home)} from a backup")
 
 
 def _secret(path: Path) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ how many it left out.
 """
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -45,3 +46,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(LEFT_OUT)
     place = {name: k for k, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store_server() -> Iterator[None]:
+    """With ``ATTUNE_TEST_STORE=postgresql``, every home of a test has its store in a database of its own on the test server."""
+    if os.environ.get("ATTUNE_TEST_STORE") != "postgresql":
+        yield
+        return
+    from tests import postgres  # not before it is needed: most runs have no server
+
+    with postgres.home_databases() as url:
+        os.environ["ATTUNE_STORE_URL"] = url
+        yield
+        del os.environ["ATTUNE_STORE_URL"]

@@ -65,3 +65,18 @@ def template() -> Iterator[str]:
         with closing(connect_server(url)) as connection:
             migrate(connection)
         yield url.rpartition("/")[2]
+
+
+@contextmanager
+def home_databases() -> Iterator[str]:
+    """Address of databases that are made for each home when it is opened; all are dropped at the end."""
+    if server() is None:
+        pytest.exit("ATTUNE_TEST_STORE=postgresql, but no server answers at ATTUNE_TEST_POSTGRES_URL")
+    prefix = f"attune_homes_{secrets.token_hex(4)}_"
+    try:
+        yield _named(str(server()), prefix + "{home}")
+    finally:
+        with closing(psycopg.connect(make_conninfo(str(server())), autocommit=True)) as connection:
+            found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (prefix,)).fetchall()
+        for (name,) in found:
+            _on_server(f"DROP DATABASE {name} WITH (FORCE)")

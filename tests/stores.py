@@ -1,14 +1,51 @@
-"""A home's store as tests fill it and look at it."""
+"""A home's store as tests fill it and look at it, whatever engine holds it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from infra.store import events
-from infra.store.embedded.connection import connect
-from infra.store.engines import open_store
+from infra.store.embedded import connection as embedded
+from infra.store.engines import open_store, server
+from infra.store.postgres.connection import connect_server
+from infra.store.postgres.forms import form
+from infra.store.postgres.migrate import require_ready
+
+
+class ServerConnection:
+    """Connection to a home's database, as tests use that to a home's file."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = connect_server(url)
+        require_ready(self._connection)
+
+    def execute(self, statement: str, bindings: Sequence[Any] = ()) -> Any:
+        """Run one statement; a cursor over its rows."""
+        return self._connection.execute(form(statement), bindings)
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement once per row."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(form(statement), list(rows))
+
+    def __enter__(self) -> "ServerConnection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self, force: bool = False) -> None:
+        """Let go of it."""
+        self._connection.close()
+
+
+def connect(home: Path) -> Any:
+    """A connection to a home's store, for statements of the test's own."""
+    url = server(home)
+    return ServerConnection(url) if url else embedded.connect(home)
 
 
 def append_events(home: Path, frame: pd.DataFrame, partner: str = "shop", received_at_us: int = 0) -> tuple[int, int]:

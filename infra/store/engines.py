@@ -5,9 +5,12 @@ A home's own file, unless ``ATTUNE_STORE_URL`` names a server: the same one for 
 
 import os
 from collections.abc import Callable
+from contextlib import closing
+from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from infra import layout
 from infra.store.free_space import FreeSpace
 from infra.store.protocol import Store, Writer
 
@@ -15,9 +18,15 @@ WAIT_MS: Final = 10_000
 URL: Final = "ATTUNE_STORE_URL"  # `infra.settings.Settings.store_url`
 
 
-def server() -> str | None:
-    """Address of the server that holds the store; None where it is the home's own file."""
-    return os.environ.get(URL) or None
+def server(home: Path) -> str | None:
+    """Address of the server that holds a home's store; None where it is the home's own file.
+
+    ``{home}`` in the database's name stands for the home, so that several may be on one server.
+    """
+    url = os.environ.get(URL)
+    if not url:
+        return None
+    return url.replace("{home}", blake2b(bytes(home.absolute()), digest_size=8).hexdigest())
 
 
 def open_store(home: Path, *, wait_ms: int = WAIT_MS, bulk: bool = False) -> Store:
@@ -48,7 +57,7 @@ def closed_store(home: Path, *, wait_ms: int = WAIT_MS, bulk: bool = False, only
     only_read
         Whether every statement that would write is refused.
     """
-    if url := server():
+    if url := server(home):
         from infra.store.postgres.store import PostgresStore
 
         return PostgresStore(url, wait_ms, only_read=only_read)
@@ -67,10 +76,86 @@ def open_writer(home: Path, now_us: Callable[[], int], space: FreeSpace | None =
     space
         While it is short, nothing is taken; without it, as long as the disk has room.
     """
-    if url := server():
+    if url := server(home):
         from infra.store.postgres.writer import PostgresWriter
 
         return PostgresWriter(url, now_us, space or FreeSpace(home, 0))
     from infra.store.embedded.writer import LogWriter
 
     return LogWriter(home, now_us, space)
+
+
+class Revisions(NamedTuple):
+    """Revision of a store as it is found, the newest that this Attune knows, and what was applied to bring it there."""
+
+    before: int
+    newest: int
+    applied: tuple[str, ...] = ()
+
+
+def migrate(home: Path) -> Revisions:
+    """Bring a store to the newest revision.
+
+    Raises
+    ------
+    StoreUnavailable
+        If it cannot be opened, or a newer Attune made it.
+    """
+    if url := server(home):
+        from infra.store.postgres.connection import connect_server
+        from infra.store.postgres.migrate import migrate as migrate_server
+
+        with closing(connect_server(url)) as connection:
+            return Revisions(*migrate_server(connection))
+    from infra.store.embedded.connection import migrated
+
+    opened, done = migrated(home)
+    opened.close()
+    return Revisions(*done)
+
+
+def revisions(home: Path) -> Revisions:
+    """Look at a store's revision as it lies there; nothing is created or migrated.
+
+    Raises
+    ------
+    StoreUnavailable
+        If it cannot be read.
+    """
+    if url := server(home):
+        from infra.store.postgres.connection import connect_server
+        from infra.store.postgres.migrate import newest as newest_of_server
+        from infra.store.postgres.migrate import revision_of
+
+        with closing(connect_server(url)) as connection:
+            return Revisions(revision_of(connection), newest_of_server())
+    from infra.store.embedded.connection import found_revision
+    from infra.store.embedded.migrate import newest
+
+    return Revisions(found_revision(home), newest())
+
+
+def is_there(home: Path) -> bool:
+    """Whether a home has a store, or a server is to have it."""
+    return server(home) is not None or (home / layout.STORE).exists()
+
+
+def place(home: Path) -> str:
+    """Where the store is, for people: a path, or an address without user and password."""
+    if url := server(home):
+        from infra.store.postgres.connection import shown
+
+        return shown(url)
+    return str(home / layout.STORE)
+
+
+def health(home: Path) -> list[tuple[str, str, str, str]]:
+    """Findings about the engine: part, state, what is seen, and the mend; nothing raises."""
+    if url := server(home):
+        from infra.store.postgres.health import examine
+
+        return examine(url)
+    from infra.store.embedded.connection import sqlite_is_safe, sqlite_version
+
+    safe = sqlite_is_safe()
+    return [("sqlite", "ok" if safe else "fail", sqlite_version(), "" if safe else "install apsw 3.54 or newer")]

@@ -95,9 +95,10 @@ class Tail:
         last
             No event after this number is folded: what a decision knew is known again by the number that it names.
         """
-        newest = min(self._store.tail("associations").end(), last)
+        tail = self._store.tail("associations")
+        newest = min(tail.end(), last)
         self._position = min(self._position, newest)  # where the newest events were erased, their numbers are given again
-        until = min(newest, self._position + EVENTS_A_STEP)
+        until = min(newest, tail.until(self._position, EVENTS_A_STEP))
         if until <= self._position:
             return False
         since = (self._position, until, self._built_to, self._as_of_us)

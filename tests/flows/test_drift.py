@@ -17,14 +17,13 @@ from flows import drift
 from flows.commands import app
 from flows.reports import drift as drift_page
 from infra import layout, registry
-from infra.store.embedded.connection import connect
 from infra.store.statements.decisions import DECISION_COLUMNS
 from models.engagement import from_log as log_engagement
 from models.engagement import model as engagement_model
 from models.features import sessions
 from models.inference import examples, intent, labels
 from models.simulator import Causes, ShopConfig, simulate
-from tests.stores import append_events
+from tests.stores import append_events, connect
 
 DAY_US = 86_400_000_000
 BEFORE = ShopConfig(n_users=450, n_days=7, seed=5)

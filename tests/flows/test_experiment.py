@@ -14,11 +14,10 @@ from typer.testing import CliRunner
 from flows import experiment
 from flows.commands import app
 from flows.reports import experiment as experiment_page
-from infra.store.embedded.connection import connect
 from infra.store.statements.decisions import DECISION_COLUMNS, LOG_DECISION, LOG_FAILURE
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.schema import EVENT_COLUMNS
-from tests.stores import append_events, quarantine_events
+from tests.stores import append_events, connect, quarantine_events
 
 DAY_US = 86_400_000_000
 START_US = 1_790_000_000_000_000

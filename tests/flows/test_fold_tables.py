@@ -10,10 +10,9 @@ import pandas as pd
 
 from feature_repo import parts
 from flows.fold_tables import fold_tables
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from models.schema import DAY_US, EVENT_COLUMNS, MEASURES, VIEW_KEY
-from tests.stores import append_events, quarantine_events
+from tests.stores import append_events, connect, quarantine_events
 
 T0_US = 1_790_000_000_000_000 // DAY_US * DAY_US
 HOUR_US = 3_600_000_000

@@ -8,8 +8,8 @@ import pytest
 
 from flows.append import ingest_file
 from flows.sample import form_of, map_text, sample
-from infra.store.embedded.connection import connect
 from models.events.sources.guess import guess
+from tests.stores import connect
 
 
 def table(*rows: str) -> str:

@@ -8,7 +8,6 @@ import pytest
 
 from flows.off_policy import verdict
 from infra import registry
-from infra.store.embedded.connection import connect
 from infra.store.statements.decisions import DECISION_COLUMNS, KEEP_SNAPSHOT
 from models import weight_profile as weights
 from models.bandit import arms, rewards
@@ -16,6 +15,7 @@ from models.bandit import thompson as profile_bandit
 from models.bandit.off_policy import off_policy_rule
 from models.experiments.assignment import INTERLEAVED
 from models.weight_profile import HEURISTIC, STATIC, WeightProfile, profile
+from tests.stores import connect
 
 NOW_US = 1_700_000_000_000_000
 OLD_US = NOW_US - 7_200_000_000

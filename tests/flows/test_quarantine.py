@@ -8,11 +8,10 @@ import pytest
 from flows.append import ingest_file
 from flows.quarantine import list_rows, replay
 from infra.secret import secret
-from infra.store.embedded.connection import connect
 from infra.store.statements.quarantine import QUARANTINE_ROW, REJECTED_SOURCE
 from models.events.identity import partner_key, pseudonym
 from models.events.rejected import kept_form
-from tests.stores import quarantine_events, read_events
+from tests.stores import connect, quarantine_events, read_events
 
 
 def change_reason(home):

@@ -12,7 +12,6 @@ from benchmarks.simulated_home import make_champions
 from flows import off_policy, promote, train, trial
 from infra import promotion, registry
 from infra.artifacts import write_parts
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from infra.store.statements.decisions import LOG_DECISION
 from infra.store.statements.events import APPEND_EVENT, NOTHING_SAID
@@ -32,6 +31,7 @@ from models.simulator import ShopConfig
 from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import Profiles, replay
 from services.worker.rewards import RewardDuty
+from tests.stores import connect
 from tests.training import empty_rows, write_run
 
 S = 1_000_000

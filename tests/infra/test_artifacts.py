@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from infra import artifacts, layout, promotion, registry
-from infra.store.embedded.connection import connect
 from models import model_specs
 from models import weight_profile as weights
 from models.artifact import Golden, Parts
+from tests.stores import connect
 
 PARTS = Parts({"kind": "example"}, {"x": np.arange(3.0), "none": np.zeros(0)})
 

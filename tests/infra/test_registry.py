@@ -14,10 +14,10 @@ from infra import layout, promotion, registry
 from infra.lock import held
 from infra.promotion import Move
 from infra.registry import Reason
-from infra.store.embedded.connection import connect
 from models import weight_profile as weights
 from models.artifact import Golden, Parts
 from services import cli
+from tests.stores import connect
 
 LINEAGE = {"seed": 1}
 

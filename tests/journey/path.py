@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from infra.store.embedded.connection import connect
 from models.evaluation.gate import OPTIONAL
 from models.model_specs import MODEL_NAMES
 from models.schema import EVENT_TYPES, INTENTS
+from tests.stores import connect
 from tests.waiting import free_port
 
 DATA = Path(os.environ.get("ATTUNE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

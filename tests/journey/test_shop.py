@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from infra.secret import secret
-from infra.store.embedded.connection import connect
 from models.events.identity import partner_key, pseudonym
 from models.model_specs import MODEL_NAMES
 from tests import canary
 from tests.journey.path import Started, command, is_whole, up
+from tests.stores import connect
 from tests.waiting import PATIENCE_S, free_port, until
 
 KNOWN = "sku-00001"

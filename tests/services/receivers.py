@@ -9,8 +9,8 @@ from typing import NamedTuple
 import apsw
 import pytest
 
-from infra.store.embedded.connection import connect
 from services.delivery.seals import Seals
+from tests.stores import connect
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from benchmarks import attack_poison as attack
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store, open_writer
 from infra.store.events import read_events
 from infra.store.statements.action_weights import POSTERIOR
@@ -33,7 +32,7 @@ from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import newest_snapshot
 from services.worker.action_weights import ActionWeightDuty
 from services.worker.rewards import RewardDuty
-from tests.stores import append_events
+from tests.stores import append_events, connect
 
 SHOP = ShopConfig(n_users=60, n_days=3, n_items=60, n_categories=4, seed=3)
 NOW_US = SHOP.end_us

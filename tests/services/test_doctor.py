@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from infra import layout, promotion, registry
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
 from infra.store.statements.events import BELIEVED_WITHIN, COUNT_NOT_BELIEVED, NEWEST_EVENT, NEWEST_INSTANT
 from infra.store.statements.quarantine import COUNT_WAITING
 from infra.store.statements.registry import EVENTS_SINCE
 from models.events.rules import to_row
 from services.doctor import Finding, examine
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 NOWHERE = "http://127.0.0.1:9"

@@ -23,8 +23,8 @@ import psutil
 import pytest
 
 from infra import registry
-from infra.store.embedded.connection import connect
 from services.http import partners
+from tests.stores import connect
 from tests.waiting import PATIENCE_S, free_port, until
 
 ROOT = Path(__file__).parents[2]

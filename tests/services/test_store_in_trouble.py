@@ -21,12 +21,12 @@ from starlette.testclient import TestClient
 
 from infra import layout
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.free_space import LOOK_S, FreeSpace
 from services.api.app import build_app
 from services.http.guard import AdmitAll
 from services.serving.decision_log import DROPPED, DecisionLog, Failure
 from services.serving.features import NoFeatures
+from tests.stores import connect
 
 NOBODY = 65_534
 Ask = Callable[..., Any]

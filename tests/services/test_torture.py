@@ -21,7 +21,6 @@ import pytest
 from feature_repo import store as features
 from flows.materialize import materialize
 from infra.secret import secret
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
 from infra.store.events import frame_of
 from infra.store.statements.events import READ_USERS
@@ -33,6 +32,7 @@ from services.http import partners
 from services.signals.policies import PolicyBody, Thresholds
 from services.worker.features import online_rows
 from tests.services.receivers import SECRET, Receiver
+from tests.stores import connect
 from tests.waiting import PATIENCE_S, free_port, until
 
 KILLS = int(os.environ.get("ATTUNE_TEST_KILLS", "12"))

@@ -1,10 +1,11 @@
 """PostgreSQL connections: how they are opened, what values they take and give, and what their errors mean to callers."""
 
+from contextlib import closing, suppress
 from typing import Any, Final
 
 import msgspec
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import FloatDumper, Int8Dumper
@@ -23,7 +24,13 @@ PATIENCE: Final = {
     "application_name": "attune",
 }
 # An acknowledged commit is on disk; who forgets an open transaction must not hold back all readers of the log for ever.
-OPTIONS: Final = "-c synchronous_commit=on -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
+# What is held back is compared with by its hash, which must fit.
+OPTIONS: Final = " ".join(
+    (
+        *("-c synchronous_commit=on", "-c lock_timeout=10000", "-c idle_in_transaction_session_timeout=60000"),
+        *("-c work_mem=64MB", "-c timezone=UTC"),
+    )
+)
 READ_ONLY: Final = "-c default_transaction_read_only=on"
 AGAIN: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _BUSY: Final = (*AGAIN, errors.LockNotAvailable, errors.QueryCanceled, errors.TooManyConnections)
@@ -99,9 +106,13 @@ def connect_server(url: str, *, only_read: bool = False) -> Connection:
     try:
         given = conninfo_to_dict(url)
         options = " ".join((str(given.pop("options", "")), OPTIONS, *((READ_ONLY,) if only_read else ()))).strip()
-        opened = psycopg.connect(
-            make_conninfo("", **{**PATIENCE, **given, "options": options}), autocommit=True, cursor_factory=psycopg.RawCursor
-        )
+        said = make_conninfo("", **{**PATIENCE, **given, "options": options})
+        try:
+            opened = psycopg.connect(said, autocommit=True, cursor_factory=psycopg.RawCursor)
+        except psycopg.OperationalError as error:
+            if "does not exist" not in str(error) or not _make_database(given):
+                raise
+            opened = psycopg.connect(said, autocommit=True, cursor_factory=psycopg.RawCursor)
     except psycopg.Error as error:
         raise translated(error, url) from error
     opened.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
@@ -109,6 +120,17 @@ def connect_server(url: str, *, only_read: bool = False) -> Connection:
         opened.close()
         raise StoreUnavailable(f"{shown(url)} {fault}")
     return adapt(opened)
+
+
+def _make_database(given: dict[str, Any]) -> bool:
+    """Make the database of an address where it is missing, and the user may."""
+    named = sql.Identifier(str(given["dbname"]))
+    others = make_conninfo("", **{**PATIENCE, **given, "dbname": "postgres"})
+    with suppress(psycopg.Error), closing(psycopg.connect(others, autocommit=True)) as connection:
+        with suppress(errors.DuplicateDatabase, errors.UniqueViolation):  # somebody else was faster
+            connection.execute(sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(named))
+        return True
+    return False
 
 
 def _fault(connection: Connection) -> str | None:

@@ -8,8 +8,18 @@ import re
 from functools import cache
 from typing import Final
 
+from infra.store.statements.decisions import NEXT_RECEIVED
 from infra.store.statements.dialect import ROW
-from infra.store.statements.events import NEWEST_EVENT, NOTE_SOURCE
+from infra.store.statements.events import (
+    BELIEVED_OF_PARTNER,
+    BELIEVED_WITHIN,
+    N_EVENTS,
+    NEWEST_EVENT,
+    NOTE_SOURCE,
+    READ_BELIEVED,
+    READ_CAUSES,
+    READ_EVENTS,
+)
 from infra.store.statements.quarantine import WITH_TEXT
 from infra.store.statements.shadow import READ as READ_SHADOW
 from infra.store.statements.shadow import SUMS
@@ -19,10 +29,17 @@ _MARK: Final = re.compile(r"\?(\d*)")
 _ONE_OF: Final = re.compile(r"([\w.]+|\?\d*) IN \(SELECT value FROM json_each\(([\w.]+|\?\d*)\)\)")
 _PLUS: Final = re.compile(r"(?<=[ (])\+(?=[a-z_])")  # keeps SQLite from an index
 _BEGINS: Final = re.compile(r"\bmax\(")
-# Written anew. `NEWEST_EVENT` is where the log ends for a reader: an event of a transaction that is still open may stand before
-# one that is there already, so nobody reads as far.
+# Written anew. Whoever reads the log in its order reads as far as it is settled: an event of a transaction that is still open
+# may stand before one that is there already.
+_SETTLED: Final = "seq < log_horizon()"
+_IN_ORDER: Final = (READ_EVENTS, READ_BELIEVED, BELIEVED_WITHIN, BELIEVED_OF_PARTNER, READ_CAUSES, NEXT_RECEIVED)
 OTHERWISE: Final = {
-    NEWEST_EVENT: "SELECT coalesce(max(seq), 0) FROM events WHERE seq < log_horizon()",
+    **{one: one.replace("FROM events WHERE", f"FROM events WHERE {_SETTLED} AND", 1) for one in _IN_ORDER},
+    N_EVENTS: (  # counted, or as the server remembers it
+        "SELECT CASE WHEN reltuples > 1000000 THEN reltuples::bigint ELSE (SELECT count(*) FROM events) END "
+        "FROM pg_class WHERE oid = 'events'::regclass"
+    ),
+    NEWEST_EVENT: f"SELECT coalesce(max(seq), 0) FROM events WHERE {_SETTLED}",
     NOTE_SOURCE: (
         "INSERT INTO ingested (partner, source, first_seq, last_seq) SELECT ?1, ?2, greatest(?3 + 1, log_position()), max(seq) "
         "FROM events HAVING max(seq) >= log_position()"

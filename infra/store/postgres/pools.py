@@ -101,6 +101,8 @@ def pool(url: str, *, only_read: bool = False) -> Pool:
     with _opening:
         key = (url, only_read, os.getpid())  # connections are not shared with a process that was forked
         if key not in _pools:
+            for other in _pools.values():  # of another home, which is seldom asked again
+                other.forget()
             _pools[key] = Pool(url, only_read=only_read, prepare=require_newest if only_read else require_ready)
         return _pools[key]
 

@@ -4,6 +4,9 @@ from typing import Final
 
 from infra.store.statements.dialect import field, one_of
 
+# The event before the newest so many; and how many there are behind an event, as far as anybody wants to know.
+BEFORE_NEWEST: Final = "SELECT coalesce(min(seq), 1) - 1 FROM (SELECT seq FROM events ORDER BY seq DESC LIMIT ?) AS newest"
+BEHIND: Final = "SELECT count(*) FROM (SELECT 1 FROM events WHERE seq > ? LIMIT 1000000) AS behind"
 RECENT: Final = 3_000  # events from which the newest sessions are told
 # Number and instant of the newest events: (limit).
 ARRIVALS: Final = "SELECT seq, received_at_us FROM events ORDER BY seq DESC LIMIT ?"

@@ -40,6 +40,8 @@ NOTE_SOURCE: Final = (
     "INSERT INTO ingested (partner, source, first_seq, last_seq) SELECT ?1, ?2, ?3 + 1, max(seq) FROM events "
     "HAVING max(seq) > ?3"
 )
+# About so many, quickly: events that were erased count as well.
+N_EVENTS: Final = "SELECT coalesce(max(seq), 0) FROM events WHERE seq > 0"
 NEWEST_EVENT: Final = "SELECT coalesce(max(seq), 0) FROM events"
 ANY_EVENT: Final = "SELECT 1 FROM events LIMIT 1"
 ANY_ITEM: Final = "SELECT 1 FROM events WHERE item_id IS NOT NULL LIMIT 1"

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from infra.store.statements.console import ACCEPTED, BY_TYPE, INGESTED
-from infra.store.statements.events import NEWEST_EVENT
+from infra.store.statements.console import ACCEPTED, BEFORE_NEWEST, BY_TYPE, INGESTED
+from infra.store.statements.events import N_EVENTS as EVENTS_SO_FAR
 from infra.store.statements.quarantine import COUNT_WAITING, WAITING_SUMS
 from services.console.access import ADMIN, OPERATOR
 from services.console.acts import Act, Doing
@@ -16,9 +16,9 @@ N_EVENTS: Final = 50_000
 
 def view(sources: Sources, ask: Ask) -> Page:
     """The page."""
-    ((newest,),) = sources.read(NEWEST_EVENT)
+    ((n_events,),), ((before,),) = sources.read(EVENTS_SO_FAR), sources.read(BEFORE_NEWEST, (N_EVENTS,))
     ((waiting,),) = sources.read(COUNT_WAITING)
-    accepted = sources.read(ACCEPTED, (newest - N_EVENTS,))
+    accepted = sources.read(ACCEPTED, (before,))
     cells: list[list[Cell]] = [
         [partner, "page" if browser else "server or file", n, users, Share((believed or 0) / n), Moment(first), Moment(last)]
         for partner, browser, n, users, believed, first, last in accepted
@@ -43,7 +43,7 @@ def view(sources: Sources, ask: Ask) -> Page:
             mend="attune ingest FILE --format F",
         ),
         _quarantine(sources),
-        _types(sources, newest),
+        _types(sources, before),
         _files(sources),
     ]
     replay = Form(
@@ -54,7 +54,7 @@ def view(sources: Sources, ask: Ask) -> Page:
         about="After a fix: what still fails stays here. As attune quarantine replay.",
         blocked="" if waiting else "Nothing waits.",
     )
-    lead = f"{newest:,} events so far; {waiting:,} rows wait in quarantine." if newest else "The log is empty."
+    lead = f"{n_events:,} events so far; {waiting:,} rows wait in quarantine." if n_events else "The log is empty."
     validation = Link("Validation", "/reports/file/validation.html")
     return Page(
         "Data", lead, [*tables, replay], FAIR if waiting else GOOD if total else NONE, False, sources.now_us(), [validation]
@@ -70,8 +70,8 @@ def _quarantine(sources: Sources) -> Table:
     return Table("quarantine", "Quarantine, by reason", columns, cells, empty="Nothing waits.", mend="")
 
 
-def _types(sources: Sources, newest: int) -> Table:
-    found = sources.read(BY_TYPE, (newest - N_EVENTS,))
+def _types(sources: Sources, before: int) -> Table:
+    found = sources.read(BY_TYPE, (before,))
     total = sum(n for _, n in found) or 1
     return Table(
         "types",

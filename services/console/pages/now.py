@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 
 from infra import registry
-from infra.store.statements.console import ARRIVALS, CURSORS, DECIDED, PENDING_DELIVERIES
-from infra.store.statements.events import NEWEST_EVENT
+from infra.store.statements.console import ARRIVALS, BEHIND, CURSORS, DECIDED, PENDING_DELIVERIES
 from models.schema import INTENTS
 from services import doctor
 from services.console.page import BAD, FAIR, GOOD, NONE, Code, Column, Facts, Mix, Moment, Page, Plot, Series, State, Table
@@ -108,11 +107,10 @@ def _minutes(arrived: np.ndarray, decided: list[tuple], now_us: int) -> Plot:  #
 
 
 def _duties(sources: Sources) -> Table:
-    ((newest,),) = sources.read(NEWEST_EVENT)
     rows = [
         [
             spoken(name),
-            newest - seq if name not in ("rewards", "delivery") else None,
+            sources.read(BEHIND, (seq,))[0][0] if name not in ("rewards", "delivery") else None,
             Moment(moved),
             State("follows", GOOD) if seq else State("begins", NONE),
         ]

@@ -4,8 +4,7 @@ import json
 from collections import OrderedDict
 from typing import Any, Final
 
-from infra.store.statements.console import DECISIONS_OF, RECENT, SESSIONS, SIGNALS_OF
-from infra.store.statements.events import NEWEST_EVENT
+from infra.store.statements.console import BEFORE_NEWEST, DECISIONS_OF, RECENT, SESSIONS, SIGNALS_OF
 from models.live_session import LiveSession
 from models.recommend import situate
 from models.schema import EVENT_TYPES, INTENTS
@@ -55,8 +54,7 @@ def view(sources: Sources, ask: Ask) -> Page:
 
 def _all(sources: Sources) -> Page:
     now_us = sources.now_us()
-    ((newest,),) = sources.read(NEWEST_EVENT)
-    rows = sources.read(SESSIONS, (newest - RECENT, N_SESSIONS))
+    rows = sources.read(SESSIONS, (*sources.read(BEFORE_NEWEST, (RECENT,))[0], N_SESSIONS))
     told = _intents(sources, {row[1]: row[6] for row in reversed(rows)}, now_us)
     cells: list[list[Cell]] = []
     for partner, user, _, n, _, received, seq, carts, bought, browser in rows:

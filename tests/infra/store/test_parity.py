@@ -8,7 +8,6 @@ import pkgutil
 from collections.abc import Iterator
 from contextlib import closing
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import apsw
@@ -23,10 +22,10 @@ from infra.store.statements.dialect import ROW
 from infra.store.statements.erasure import RETENTION
 from infra.store.statements.events import APPEND_EVENT, NOTE_SOURCE
 from infra.store.statements.quarantine import WITH_TEXT
+from tests import postgres
 from tests.infra.store.test_statements import FILES, texts
-from tests.postgres import needs_postgres
 
-pytestmark = needs_postgres
+pytestmark = postgres.needs_postgres
 TABLES = (
     "SELECT m.name FROM sqlite_schema m WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' ORDER BY m.name <> 'partners', "
     "m.name <> 'events', m.name <> 'operators', m.name <> 'model_versions', m.name <> 'deliveries', m.rowid"
@@ -93,11 +92,11 @@ def tables_of(embedded: apsw.Connection) -> dict[str, list[tuple[str, str]]]:
     return {name: [(str(column), str(kind)) for column, kind in embedded.execute(COLUMNS, (name,))] for name in names}
 
 
-@pytest.fixture
-def both(tmp_path: Path, server_url: str) -> Iterator[tuple[apsw.Connection, Connection]]:
-    """Both engines, with the same rows in every table."""
-    embedded = connect(tmp_path)
-    with closing(connect_server(server_url)) as server:
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, all_tables: str) -> Iterator[tuple[apsw.Connection, Connection]]:
+    """Both engines, with the same rows in every table; a test undoes what it does."""
+    embedded = connect(tmp_path_factory.mktemp("parity"))
+    with postgres.database(all_tables) as url, closing(connect_server(url)) as server:
         for table, columns in tables_of(embedded).items():
             for k in range(1 if (table, "id") in {("action_posterior", "id"), ("action_freeze", "id")} else N_ROWS):
                 row = tuple(value(table, name, kind, k) for name, kind in columns)

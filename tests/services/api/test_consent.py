@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 from flows.append import ingest_file
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from models.events.identity import partner_key, pseudonym
 from models.events.touches import History
@@ -25,6 +24,7 @@ from services.serving.features import NoFeatures, OnlineFeatures, OnlineSource, 
 from services.serving.model_watch import ChampionWatcher
 from services.signals.catalog import Catalog
 from services.worker.signals import SignalDuty
+from tests.stores import connect
 from tests.waiting import until
 
 GPC = {"Sec-GPC": "1"}

@@ -13,7 +13,6 @@ from starlette.testclient import TestClient
 
 from infra import layout
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from models.bandit.thompson import DEFAULT_PARAMS
 from models.events.identity import partner_key, partner_keys, pseudonym
@@ -27,6 +26,7 @@ from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
 from services.serving.profiles import Profiles, replay
 from services.worker.rewards import RewardDuty
+from tests.stores import connect
 
 NOW_US = 1_763_719_200_000_000  # 2025-11-21T10:00:00Z
 CANARY = "canary-user-7f3a"

@@ -12,7 +12,6 @@ import apsw
 import msgspec
 import pytest
 
-from infra.store.embedded.connection import connect
 from infra.store.engines import closed_store, open_store, open_writer
 from services.api.deliveries import MAX_REPLAYED, MAX_TESTS, DeliveriesHandler
 from services.api.subscriptions import SubscriptionsHandler
@@ -25,6 +24,7 @@ from services.http.reader import Reader
 from services.signals.body import instant
 from services.worker.delivery import DeliveryDuty
 from tests.services.receivers import SEALS, Receiver, S, answer, emit, empty, hang, receiver, subscribe
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 __all__ = ["empty", "receiver"]  # fixtures

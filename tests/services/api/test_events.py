@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from flows.quarantine import replay
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
 from models.events.identity import partner_key, partner_keys, pseudonym
 from models.trust import kept_id
@@ -18,6 +17,7 @@ from services.http.calls import Call
 from services.http.idempotency import Writes
 from services.http.partners import Caller
 from services.http.problems import Refusal
+from tests.stores import connect
 
 NOW_US = 1_795_255_200_000_000  # 2026-11-21T10:00:00Z
 

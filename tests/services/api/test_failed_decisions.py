@@ -15,7 +15,6 @@ from flows.commands import app as command_line
 from infra import layout
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from models.events.identity import partner_key, pseudonym
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.model_set import ModelSet
@@ -25,6 +24,7 @@ from services.api.collaborators import Unobserved
 from services.http.guard import AdmitAll
 from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
+from tests.stores import connect
 
 NOW_US = 1_763_719_200_000_000  # 2025-11-21T10:00:00Z
 CANARY = "canary-user-7f3a"

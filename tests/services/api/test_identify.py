@@ -13,7 +13,6 @@ from flows.append import ingest_file
 from flows.materialize import write_tables
 from infra.layout import OFFLINE
 from infra.secret import secret
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from infra.store.statements.cursors import MOVE_CURSOR
 from models.events.identity import partner_key, pseudonym
@@ -23,6 +22,7 @@ from services.serving.profiles import replay
 from services.worker.action_weights import ActionWeightDuty
 from services.worker.features import MATERIALIZED, FeatureDuty
 from tests.services.shop_door import NOW, NOW_US, Service, batch, service
+from tests.stores import connect
 from tests.waiting import until
 
 __all__ = ["service"]

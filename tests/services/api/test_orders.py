@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from flows.append import ingest_file
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from infra.store.statements.trust import PAID
 from tests.services.shop_door import NOW, Service, batch, event, service
+from tests.stores import connect
 
 __all__ = ["service"]
 

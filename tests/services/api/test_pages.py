@@ -12,7 +12,6 @@ from starlette.testclient import TestClient
 
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from models.events.identity import partner_key, pseudonym
 from models.events.touches import History
 from services.api.app import build_app
@@ -22,6 +21,7 @@ from services.http import partners
 from services.http.partners import key_hash
 from services.serving.features import NoFeatures, OnlineFeatures, RecentItems, UserFeatures
 from tests.services.shop_door import NOW_US, SHOP, Service, event, service
+from tests.stores import connect
 
 __all__ = ["service"]
 

@@ -11,7 +11,6 @@ from starlette.testclient import TestClient
 
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.statements.signals import ADD_SIGNAL
 from models.events.rules import parse_instant_us
 from models.model_set import ModelSet
@@ -19,6 +18,7 @@ from services.api.app import build_app
 from services.delivery.seals import Seals
 from services.http.partners import SCOPES, Caller
 from services.serving.features import NoFeatures
+from tests.stores import connect
 
 NOW_US = parse_instant_us("2026-11-21T12:00:00Z")
 URL = {"url": "https://partner.example.com/hooks"}

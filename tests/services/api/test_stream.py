@@ -9,7 +9,6 @@ from typing import Any
 import apsw
 import pytest
 
-from infra.store.embedded.connection import connect
 from infra.store.embedded.store import EmbeddedStore
 from infra.store.statements.signals import ADD_SIGNAL
 from services.api import stream as signal_stream
@@ -18,6 +17,7 @@ from services.http.calls import Call
 from services.http.partners import SCOPES, Caller
 from services.http.problems import Refusal
 from services.http.reader import Reader
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 

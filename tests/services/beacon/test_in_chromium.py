@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.store.embedded.connection import connect
 from tests.services.beacon.chromium import Browser
 from tests.services.beacon.pages import ITEM, Shop, shop
+from tests.stores import connect
 from tests.waiting import until
 
 __all__ = ["shop"]

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.store.embedded.connection import connect
 from tests.services.receivers import Receiver, answer, emit, receiver, subscribe
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 __all__ = ["receiver"]  # a fixture

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from infra.store.embedded.connection import connect
 from tests.services.shop_door import NOW, NOW_US, Service, batch, event, service
+from tests.stores import connect
 
 __all__ = ["service"]
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from infra.store.embedded.connection import connect
 from services.http import partners
 from services.http.calls import Call, Stream
 from services.http.endpoints import Endpoint
 from services.http.problems import Refusal
 from tests.services.shop_door import JSON, NOW_US, SHOP, Service, batch, event, service
+from tests.stores import connect
 
 __all__ = ["service"]
 

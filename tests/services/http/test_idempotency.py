@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
 from infra.store.protocol import Transaction, Writer
 from models.events.identity import partner_keys
@@ -18,6 +17,7 @@ from services.http.calls import Call, Reply
 from services.http.idempotency import CLAIM_US, KEPT_US, Writes
 from services.http.partners import Caller
 from services.http.problems import Refusal
+from tests.stores import connect
 
 NOW_US = 1_795_255_200_000_000
 EVENT = {"event_id": "e-1", "user_id": "u-1", "type": "search", "ts": "2026-11-21T09:00:00Z"}

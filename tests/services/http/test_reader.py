@@ -6,10 +6,10 @@ import apsw
 import pytest
 
 from infra import layout
-from infra.store.embedded.connection import connect
 from infra.store.engines import closed_store
 from services.http.problems import Refusal
 from services.http.reader import Reader
+from tests.stores import connect
 
 
 def test_a_store_that_another_process_holds_is_refused_and_read_again_when_it_is_free(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from infra import layout
 from infra.lock import held
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.embedded.gaps import gap
 from infra.store.engines import open_store
 from infra.store.statements import erasure as erasure_tables
@@ -25,6 +24,7 @@ from services.http import partners
 from services.privacy import erasure
 from services.worker.erasure import ErasureDuty
 from services.worker.retention import RetentionDuty
+from tests.stores import connect
 from tests.waiting import until
 
 NOW_US = time.time_ns() // 1000

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from flows.fold_actions import rebuild
-from infra.store.embedded.connection import connect
 from infra.store.embedded.store import EmbeddedStore
 from infra.store.engines import open_store
 from infra.store.statements.action_weights import FREEZE, THAW
@@ -18,7 +17,7 @@ from models.simulator import ShopConfig, simulate
 from models.weight_profile import HEURISTIC
 from models.weights.contextual import code_at, in_context
 from services.serving.action_weights import LiveWeights
-from tests.stores import append_events
+from tests.stores import append_events, connect
 
 NOW_US = 1_700_000_000_000_000
 P_INTENT = np.full(len(INTENTS), 0.25)

@@ -16,7 +16,6 @@ from starlette.testclient import TestClient
 
 from infra import layout
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store, open_writer
 from infra.store.events import read_events
 from infra.store.statements.quarantine import QUARANTINE_EVENT
@@ -34,6 +33,7 @@ from services.serving.association_tail import Followed, Tail
 from services.serving.associations import LiveChampions
 from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
+from tests.stores import connect
 from tests.waiting import PATIENCE_S, until
 
 NOW_US = parse_instant_us("2026-11-21T12:00:00Z")

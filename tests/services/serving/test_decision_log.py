@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from infra.store.embedded.connection import connect
 from infra.store.statements.decisions import DECISION_COLUMNS
 from services.serving.decision_log import DROPPED, FAILED, LOGGED, Decision, DecisionLog, Failure
+from tests.stores import connect
 from tests.waiting import PATIENCE_S, until
 
 

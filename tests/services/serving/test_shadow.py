@@ -14,7 +14,6 @@ import pytest
 from flows.evaluate import shadowed
 from infra import registry
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.statements import shadow as shadow_tables
 from models import weight_profile as weights
 from models.bandit.arms import STATIC_ARM
@@ -31,6 +30,7 @@ from services.http.guard import AdmitAll
 from services.http.partners import SCOPES, Caller
 from services.serving.model_watch import ChampionWatcher
 from services.serving.shadow import MAX_WAITING, Shadow, likeness
+from tests.stores import connect
 from tests.waiting import until
 
 EXAMPLE = msgspec.json.encode(recommendations.EXAMPLE)

@@ -12,7 +12,6 @@ import pytest
 from infra import registry
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store, open_writer
 from infra.store.statements.catalog import NEXT_CHANGE, PUT_ITEM, PUT_OFFER
 from infra.store.statements.signals import PUT_POLICY
@@ -32,6 +31,7 @@ from services.serving.features import NoFeatures, OnlineSource
 from services.signals.catalog import Catalog
 from services.signals.shelf import UNSPENT, NoCatalogs, Spent, fill
 from services.worker.signals import SignalDuty
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 NOW_US = 1_790_000_000_000_000

@@ -14,7 +14,6 @@ import pytest
 
 from infra import registry
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from infra.store.statements.signals import PUT_POLICY
 from models.engagement.silence import STEPS_S
@@ -30,7 +29,7 @@ from services.signals.policies import PolicyBody, Thresholds, WorkflowBody, to_p
 from services.signals.rehearsal import rehearse, text
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty
-from tests.stores import append_events
+from tests.stores import append_events, connect
 
 POLICY = PolicyBody(
     Thresholds(min_score_product=0.02, min_score_content=0.01, min_p_leave=0.05, n_reading_events_content=1),

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
 from infra.store.statements.signals import PUT_POLICY
 from models.events.rules import to_row
 from services.signals.policies import PolicyBody, Thresholds
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 KILLS = 12

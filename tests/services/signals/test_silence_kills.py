@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
 from infra.store.statements.signals import PUT_POLICY
 from models.events.rules import to_row
 from services.signals.policies import PolicyBody
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 # Forks a worker with everything imported, kills it after a moment, again and again; at last one works until no timer of the

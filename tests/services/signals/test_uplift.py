@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_writer
 from infra.store.statements.signals import ADD_HELD_OUT, ADD_SIGNAL, PUT_POLICY
 from models.events.rules import to_row
@@ -14,6 +13,7 @@ from models.experiments.uplift import UpliftParams
 from models.schema import DAY_US, SIGNAL_TYPES
 from services import commands
 from services.signals import uplift
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 T0_US = 1_790_000_000_000_000

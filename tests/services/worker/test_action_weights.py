@@ -11,14 +11,13 @@ import pytest
 
 from flows.fold_actions import bring_up, rebuild
 from flows.quarantine import replay
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from infra.store.statements.action_weights import CURSOR, FREEZE, SERVING, THAW
 from models.schema import EventType
 from models.simulator import ShopConfig, simulate
 from models.weights import actions as aw
 from services.worker.action_weights import ActionWeightDuty
-from tests.stores import append_events, quarantine_events
+from tests.stores import append_events, connect, quarantine_events
 
 HOUR_US = 3_600_000_000
 KEPT = ("action_observations", "action_due")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from infra.store.statements.decisions import KEEP_SNAPSHOT
 from infra.store.statements.idempotency import KEEP_ANSWER
@@ -11,6 +10,7 @@ from infra.store.statements.trust import KEEP_ADMITTED, KEEP_ITEM, KEEP_VISITOR
 from models.events.rejected import stand_in
 from services.worker.cleanup import SNAPSHOTS_KEPT, CleanupDuty
 from tests.services.receivers import OLD_SECRET, SEALS, SECRET, subscribe
+from tests.stores import connect
 
 DAY_US = 86_400_000_000
 NOW_US = 1_795_255_200_000_000

@@ -14,7 +14,6 @@ import apsw
 import pytest
 from standardwebhooks import Webhook
 
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from models.engagement.delivery import LONG_FAILURE_S, SCHEDULE_S
 from services.delivery.answers import Answer
@@ -35,6 +34,7 @@ from tests.services.receivers import (
     receiver,
     subscribe,
 )
+from tests.stores import connect
 from tests.waiting import PATIENCE_S, until
 
 __all__ = ["empty", "receiver"]  # fixtures

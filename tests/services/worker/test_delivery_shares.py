@@ -12,13 +12,13 @@ from typing import Any
 import apsw
 import pytest
 
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store
 from models.engagement.delivery import SLOW, Slots
 from services.delivery.outbound import Outbound
 from services.delivery.webhooks import Secrets
 from services.worker.delivery import MOST_STARTED, DeliveryDuty, Target
 from tests.services.receivers import SEALS, Post, Receiver, S, answer, emit, empty, hang, receiver, subscribe
+from tests.stores import connect
 from tests.waiting import PATIENCE_S, until
 
 __all__ = ["empty", "receiver"]  # fixtures

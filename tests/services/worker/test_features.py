@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store, open_writer
 from infra.store.events import frame_of
 from infra.store.protocol import Writer
@@ -19,6 +18,7 @@ from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import USER_FEATURES, USER_RECENT_EVENTS, USER_RECENT_ITEMS
 from services.worker.features import MATERIALIZED, FeatureDuty
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 

@@ -8,7 +8,6 @@ import pytest
 from scipy.special import expit
 
 from infra import promotion, registry
-from infra.store.embedded.connection import connect
 from infra.store.embedded.store import EmbeddedStore
 from infra.store.engines import open_store
 from infra.store.errors import ConflictingWrite
@@ -28,6 +27,7 @@ from models.weight_profile import HEURISTIC, profile
 from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import Profiles, newest_snapshot, replay
 from services.worker.rewards import RewardDuty, moved
+from tests.stores import connect
 
 S = 1_000_000
 T0 = 1_700_000_000 * S

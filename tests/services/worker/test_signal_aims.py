@@ -12,7 +12,6 @@ import pytest
 from flows.aim import bring_up
 from infra import aims
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store, open_writer
 from infra.store.statements.signals import PUT_POLICY
 from models.events.rules import to_row
@@ -26,6 +25,7 @@ from services.signals.catalog import CatalogOffer
 from services.signals.policies import PolicyBody, SignalCosts, Thresholds
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 NOON_US = 1_790_000_000_000_000 // DAY_US * DAY_US + DAY_US // 2

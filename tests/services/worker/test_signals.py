@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.embedded.store import EmbeddedStore
 from infra.store.engines import open_store, open_writer
 from infra.store.errors import StoreBusy, StoreUnavailable
@@ -31,6 +30,7 @@ from services.signals.policies import PolicyBody, QuietHours, Thresholds
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty, open_duty
 from tests.builders import encoded
+from tests.stores import connect
 from tests.waiting import PATIENCE_S, until
 
 NOON_US = 1_790_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_000

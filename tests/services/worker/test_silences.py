@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from infra.store.engines import open_store, open_writer
 from infra.store.identities import join
 from infra.store.statements.signals import PUT_POLICY
@@ -27,6 +26,7 @@ from services.serving.features import NoFeatures, OnlineSource
 from services.signals.policies import PolicyBody, QuietHours, Thresholds
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty
+from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 NOON_US = 1_790_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_000

@@ -13,6 +13,8 @@ INSERT INTO log_base (id, log_offset) VALUES (1, 0);
 CREATE FUNCTION log_position() RETURNS BIGINT LANGUAGE sql VOLATILE AS
 $$ SELECT (pg_current_xact_id()::text::bigint + log_offset) << 20 FROM log_base $$;
 
+CREATE SEQUENCE event_places;
+
 -- Behind the last position that is settled: all transactions below it have ended, so nothing will ever appear there.
 CREATE FUNCTION log_horizon() RETURNS BIGINT LANGUAGE sql STABLE AS
 $$ SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + log_offset) << 20 FROM log_base $$;
@@ -32,7 +34,7 @@ CREATE FUNCTION in_order() RETURNS TRIGGER LANGUAGE plpgsql AS
 $$ BEGIN PERFORM pg_advisory_xact_lock(hashtext('attune ' || current_database() || TG_TABLE_NAME)); RETURN NULL; END $$;
 
 CREATE TABLE events (
-    seq BIGINT PRIMARY KEY, -- a position: log_position() and up
+    seq BIGINT PRIMARY KEY DEFAULT log_position() + (nextval('event_places') & 1048575), -- appends name their own places
     partner TEXT COLLATE "C" NOT NULL,
     event_id TEXT COLLATE "C" NOT NULL,
     user_id TEXT COLLATE "C" NOT NULL,
