@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import has_magic
@@ -45,12 +46,41 @@ def _files(word: str, folder: Path) -> list[Path]:
         if matched := sorted(one for one in start.glob(str(path.relative_to(start))) if one.is_file()):
             return matched
         raise FileNotFoundError(f"no file matches {word}")
-    return [path]
+    return _unzipped(path, folder) or [path]
 
 
 def _is_of_events(path: Path, below: Path) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(below).parts)  # _SUCCESS, .part-0.crc
-    name = path.name.lower()
+    return path.is_file() and is_of_events(path.relative_to(below).as_posix())
+
+
+def is_of_events(path: str) -> bool:
+    """Whether a name in a folder or an archive is one of a file of events: by its end, and not hidden.
+
+    Examples
+    --------
+    >>> [is_of_events(path) for path in ("2024/a.csv.gz", "_SUCCESS", "x/.part-0.csv.crc", "README.md")]
+    [True, False, False, False]
+    """
+    hidden = any(part.startswith((".", "_", "readme", "license")) for part in path.lower().split("/"))
+    name = path.lower()
     for end in PACKED:
         name = name.removesuffix(end)
-    return path.is_file() and not hidden and name.endswith(ENDS)
+    return not hidden and name.endswith(ENDS)
+
+
+def _unzipped(path: Path, folder: Path) -> list[Path]:
+    """The files of events in a zip archive of several, in the order of their names, unpacked; none for any other file."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return []
+    with zipfile.ZipFile(path) as archive:
+        members = sorted(one.filename for one in archive.infolist() if not one.is_dir() and is_of_events(one.filename))
+        if len(members) < 2:
+            return []
+        found = []
+        for number, name in enumerate(members):
+            place = folder / f"{path.name}-{number}"
+            place.mkdir()
+            found.append(place / Path(name).name)
+            with archive.open(name) as packed, found[-1].open("wb") as file:
+                shutil.copyfileobj(packed, file)
+        return found

@@ -130,10 +130,9 @@ def _is_unfit(counts: "Counts") -> bool:
 
 
 def _likely(path: Path, form: Any) -> str:
-    from flows.look import other_format
+    from flows.look import hint
 
-    other = other_format(path, form[0]) if form[1] is None else None
-    return f"; {other}" if other else ""
+    return hint(path, form[0]) if form[1] is None else ""
 
 
 def _say_reasons(reasons: "Counter[str]") -> None:

@@ -7,8 +7,8 @@ the rest of the file.
 import csv
 import re
 from collections.abc import Callable, Sequence
-from itertools import chain, islice
-from typing import Final, NamedTuple
+from itertools import chain, islice, product
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from models.events.sources import Source, object_array, raw_chunk
 from models.events.sources.opened import with_inner_names
 
 MOST_LINES: Final = 20  # that one row may span
+MOST_TITLES: Final = 20  # lines of a title before a header
 CSV_ROWS: Final = 500  # that are lists at one time
 csv.field_size_limit(8 << 20)  # a line may be that long
 
@@ -95,20 +96,27 @@ def _table(texts: Sequence[str], name: str, source: Source) -> Table:
                 return Table(mark, list(columns), list(range(len(columns))), start)
         raise FormatError(_not_a_table(texts[start] if texts[start:] else "", name, source))
     missing: list[str] = list(columns)
-    for mark in marks:
-        header = split(texts[start], mark) if texts[start:] else []
-        place = {column.casefold(): i for i, column in reversed(list(enumerate(header)))}
-        lacking = [column for column in columns if column.casefold() not in place]
-        if source.flatten is not None and (source.own is None or lacking):
-            lacking = [column for column in lacking if column.partition(".")[0].casefold() not in place]
-            if not lacking:
-                own = {column.casefold(): column for column in source.needs or columns}
-                return Table(mark, [own.get(column.casefold(), column) for column in header], None, start + 1)
-        elif not lacking:
-            exact = {column: i for i, column in reversed(list(enumerate(header)))}
-            return Table(mark, header, [exact.get(c, place[c.casefold()]) for c in columns], start + 1)
+    for at, mark in product(range(start, min(start + MOST_TITLES, len(texts))), marks):
+        found, lacking = _with_header(split(texts[at].removeprefix("\ufeff"), mark), mark, source, at + 1)
+        if found is not None:
+            return found
         missing = min(missing, lacking, key=len)
     raise FormatError(f"{_not_a_table(texts[start] if texts[start:] else '', name, source)}; missing: {', '.join(missing)}")
+
+
+def _with_header(header: list[str], mark: str, source: Source, n_before: int) -> tuple[Table | None, list[str]]:
+    """The table under a header, or the columns that the header lacks."""
+    columns = _wanted(source)
+    place = {column.casefold(): i for i, column in reversed(list(enumerate(header)))}
+    lacking = [column for column in columns if column.casefold() not in place]
+    if source.flatten is not None and (source.own is None or lacking):
+        lacking = [column for column in lacking if column.partition(".")[0].casefold() not in place]
+        own = {column.casefold(): column for column in source.needs or columns}
+        names = [own.get(column.casefold(), column) for column in header]
+        return (None if lacking else Table(mark, names, None, n_before)), lacking
+    exact = {column: i for i, column in reversed(list(enumerate(header)))}
+    found = None if lacking else Table(mark, header, [exact.get(c, place[c.casefold()]) for c in columns], n_before)
+    return found, lacking
 
 
 def preamble(texts: Sequence[str]) -> tuple[int, str | None]:
@@ -171,6 +179,8 @@ def _fields_one_by_one(
         if row is None:
             joined = ((n, _row("\n".join(texts[at : at + n]), mark)) for n in range(2, min(MOST_LINES, len(texts) - at) + 1))
             n_lines, row = next(((n, found) for n, found in joined if found is not None and len(found) == width), (1, None))
+        if (row is None or len(row) != width) and '\\"' in texts[at]:  # MySQL's and Hive's way of quoting quotes
+            row = _row(texts[at], mark, escape="\\") or row
         if row is None:
             unreadable.append(Unreadable(numbers[at], texts[at], "the quotes of the line must be closed on it"))
         elif len(row) == width:
@@ -182,9 +192,10 @@ def _fields_one_by_one(
     return fields, lines
 
 
-def _row(text: str, mark: str) -> list[str] | None:
+def _row(text: str, mark: str, escape: str | None = None) -> list[str] | None:
     """Fields of one row, None while a quote is open."""
+    form: dict[str, Any] = {"delimiter": mark, "strict": True, "escapechar": escape, "doublequote": escape is None}
     try:
-        return next(csv.reader([f"{line}\n" for line in text.split("\n")], delimiter=mark, strict=True), [])
+        return next(csv.reader([f"{line}\n" for line in text.split("\n")], **form), [])
     except csv.Error:
         return None

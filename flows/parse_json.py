@@ -33,16 +33,26 @@ def _without_envelopes(documents: list[Any], lines: list[int], source: Source) -
     needs = frozenset(source.needs)
     if needs and all(needs <= one.keys() and type(one[source.needs[0]]) not in (dict, list) for one in documents):
         return documents, lines
-    groups = [[one] if _is_row(one, source) else without_envelope(one) or [one] for one in documents]
+    groups = [[one] if _is_row(one, source) else without_envelope(one) or [_named(one, source)] for one in documents]
     if len(documents) == sum(map(len, groups)):
         return [one for group in groups for one in group], lines
     return [one for group in groups for one in group], [n for group, n in zip(groups, lines, strict=True) for _ in group]
 
 
 def _is_row(document: Any, source: Source) -> bool:
-    """Whether a document has the fields of a source, and not a column of them each."""
+    """Whether a document has the fields of a source, and not a column of them each; by a map, most of its columns."""
+    if source.own is not None:
+        return 2 * sum(path.split(".")[0] in document for path in source.reads) > len(source.reads)
     given = [document[name] for name in source.needs if name in document]
     return len(given) == len(source.needs) and any(not isinstance(value, dict | list) for value in given)
+
+
+def _named(document: dict[str, Any], source: Source) -> dict[str, Any]:
+    """A document with the fields' names as the source writes them, where only capitals differ."""
+    names = {name.casefold(): name for name in (*source.needs, *source.columns)}
+    if not all(name in {key.casefold() for key in document} for name in map(str.casefold, source.needs)):
+        return document
+    return {names.get(key.casefold(), key.lower() if key.isupper() else key): value for key, value in document.items()}
 
 
 def _documents(block: bytes, first: int) -> tuple[list[Any], list[int], list[Unreadable]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from flows.columnar import MAGIC, columnar
+from flows.files import is_of_events
 from flows.other_kinds import HEAD_BYTES, refuse_other_kinds
 from flows.parse import Batch, EmptyFileError
 from flows.parse_csv import csv_parser
@@ -150,10 +151,10 @@ def _zstd(stream: BufferedReader) -> Callable[[int], bytes]:
 def _in_utf_8(stream: BufferedReader, encoding: str) -> BufferedReader:
     """A stream in another encoding as UTF-8; UTF-16 is told by its byte order mark."""
     try:
-        head = stream.peek(2)[:2]
+        head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
     except _BROKEN:
         return stream  # said when it is read
-    encoding = "utf-16" if head in (b"\xff\xfe", b"\xfe\xff") else encoding
+    encoding = _wide(head) or encoding
     if encoding == UTF_8:
         return stream
     decoder = codecs.getincrementaldecoder(encoding)("replace")
@@ -177,12 +178,33 @@ def _one_a_line(stream: BufferedReader) -> BufferedReader:
     )
 
 
+def _wide(head: bytes) -> str | None:
+    """Encoding of several bytes a letter, told by its byte order mark or by where its zeros are; None for another.
+
+    Examples
+    --------
+    >>> _wide("user,time".encode("utf-16")), _wide("user,time".encode("utf-16-be")), _wide(b"user,time")
+    ('utf-16', 'utf-16-be', None)
+    """
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    zeros = {at: head[at::2].count(0) for at in (0, 1)}
+    most, n = max(zeros, key=lambda at: zeros[at]), len(head) // 2
+    if n > 2 and zeros[most] > 0.6 * n and zeros[1 - most] == 0:  # more than half of a text in Latin letters
+        return "utf-16-be" if most == 0 else "utf-16-le"
+    return None
+
+
 def _only_member(name: str, stream: BufferedReader) -> Callable[[int], bytes]:
     try:
         archive = zipfile.ZipFile(stream if stream.seekable() else io.BytesIO(stream.read()))
         members = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
         if any(one.filename.startswith("xl/") for one in members):
             raise ValueError(f"{name} is a workbook: save its sheet as CSV UTF-8")
+        if len(members) != 1:
+            members = [one for one in members if is_of_events(one.filename)] or members
         if len(members) != 1:
             raise ValueError(f"{name} is a zip archive of {len(members)} files: unpack it, and give the folder")
         member: Any = archive.open(members[0])

@@ -84,9 +84,9 @@ def _leaves(document: Mapping[str, Any], before: str = "", level: int = 1) -> It
 def _table_sample(name: str, text: str, encoding: str) -> Sample:
     lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()][: ROWS + 20]
     start, told = preamble(lines)
-    lines = lines[start:]
-    mark = told or max(MARKS, key=lambda mark: _fit(lines[:50], mark))
-    rows = [split(line, mark) for line in lines]
+    lines = [line.removeprefix("\ufeff") for line in lines[start:]]
+    mark = told or max(MARKS, key=lambda mark: _fit(lines[:50], mark)[:2])
+    rows = [split(line, mark) for line in lines[_fit(lines[:50], mark)[2] :]]
     width = len(rows[0]) if rows else 0
     if width < 2:
         raise ValueError(f"{name} is no table: expected a line of column names, separated by {', '.join(MARKS.values())}")
@@ -95,7 +95,7 @@ def _table_sample(name: str, text: str, encoding: str) -> Sample:
     if has_header and (twice := [column for column, n in Counter(rows[0]).items() if n > 1 and column]):
         raise ValueError(f"{name} has two columns {twice[0]!r}: give each a name of its own")
     names = rows[0] if has_header else [str(i) for i in range(width)]
-    found = [dict(zip(names, row, strict=True)) for row in rows[has_header:] if len(row) == width]
+    found = [dict(zip(names, row, strict=True)) for row in rows[has_header:] if len(row) == width and row != names]
     if has_header and any(map(_has_json, found[:FIRST])):
         inner = _of_documents("csv", [with_inner_names(row) for row in found])
         return inner._replace(separator=mark, encoding=encoding)
@@ -106,10 +106,18 @@ def _has_json(row: Mapping[str, str]) -> bool:
     return with_open_cells(dict(row)) != row
 
 
-def _fit(lines: list[str], mark: str) -> tuple[int, int]:
-    """How many lines have as many fields as the first one, and how many those are."""
+def _fit(lines: list[str], mark: str) -> tuple[int, int, int]:
+    """How many lines have as many fields as most of them, how many those are, and which line is the first of them.
+
+    Lines before that one are a title.
+    """
     widths = [len(split(line, mark)) for line in lines]
-    return (0, 0) if not widths or widths[0] < 2 else (sum(width == widths[0] for width in widths), widths[0])
+    common = [(n, width) for width, n in Counter(widths).items() if width > 1]
+    if not common:
+        return (0, 0, 0)
+    n, width = max(common)
+    first = widths.index(width)
+    return (n, width, first if max(widths[:first], default=0) < width else 0)
 
 
 def _is_number(cell: str) -> bool:

@@ -18,6 +18,8 @@ PLACEHOLDERS: Final = frozenset(
         *(
             "\\n",
             "[object object]",
+            *("<null>", "#ref!", "#value!", "#name?", "n.a.", "n/d", "k.a.", "s/d", "not set", "not available"),
+            *("(not provided)", "(data not available)", "::unspecified::", "(empty)", "(blank)", "$null$"),
             "-",
             "--",
             "---",

@@ -92,7 +92,7 @@ def rows(document: Json) -> list[tuple[str, ...]]:
         fingerprint(canonical({"event_params": given, **{name: document.get(name) for name in _TOLD}})),
     )
     found = document.get("items")
-    items = [_object(item) for item in found] if isinstance(found, list) else []
+    items = [_object(item) for item in (found if isinstance(found, list) else [found] if isinstance(found, dict) else [])]
     shown = items if name in _PER_ITEM and items else items[:1] or [{}]
     return [(*before, str(i), *_item_texts(item), *after) for i, item in enumerate(shown)]
 

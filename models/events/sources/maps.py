@@ -170,6 +170,8 @@ def own_chunk(table: TableMap, raw: pd.DataFrame) -> pd.DataFrame:
     """
     found = {target: _cells(table, raw, target) for target in TARGETS}
     columns = {name: found[name] for name in COLUMNS}
+    if table.decimal == ",":
+        columns |= {name: _each(columns[name], _with_point) for name in _IDS if name in table.columns}
     columns["type"] = _each(found["type"], event_type_of(table.events))
     if table.clock is not None:
         clocks = _texts_of(raw[table.clock])
@@ -188,6 +190,21 @@ def own_chunk(table: TableMap, raw: pd.DataFrame) -> pd.DataFrame:
         made = object_array([fingerprint("\x1f".join(map(plain, row))) for row in rows])
         columns["event_id"] = np.where(pd.isna(columns["event_id"]), made, columns["event_id"])
     return raw_chunk(columns)
+
+
+_IDS: Final = ("user_id", "session_id", "item_id", "category", "order_id")
+_comma_in_id: Final = re.compile(r"[0-9]+,(?:0+|[0-9]*[eE]\+?[0-9]{1,2})").fullmatch
+
+
+def _with_point(text: str) -> str:
+    """An id that a spreadsheet wrote as a number with a comma as the integer.
+
+    Examples
+    --------
+    >>> [_with_point(text) for text in ("512301,0", "7,7E+01", "A,0")]
+    ['512301', '77', 'A,0']
+    """
+    return plain(text.replace(",", ".")) if _comma_in_id(text) else text
 
 
 def _names(column: str | Sequence[str]) -> tuple[str, ...]:

@@ -26,8 +26,27 @@ _BESIDE: Final = frozenset(
         *("url", "self", "requestid", "testeventcode", "accesstoken", "writekey", "apikey", "project", "index"),
     }
 )
+# Fields that hold one row each, and what stands beside those: of queues, logs and loaders.
+_ONE: Final = frozenset({"value", "message", "payload", "body", "record", "data", "recordcontent", "airbytedata", "source"})
+_BESIDE_ONE: Final = frozenset(
+    {
+        *(
+            "key",
+            "offset",
+            "partition",
+            "topic",
+            "timestamp",
+            "timestamptype",
+            "headers",
+            "recordmetadata",
+            "partitionkey",
+            "score",
+        ),
+        *("airbyteabid", "airbyteemittedat", "airbyterawid", "airbyteloadedat", "airbyteextractedat", "airbytemeta"),
+        *("sequencenumber", "ingestiontime", "logstream", "loggroup", "id", "type", "approximatearrivaltimestamp", "level"),
+    }
+)
 _BATCH: Final = "batch"  # Segment's, beside whatever else
-_SOURCE: Final = "_source"  # of a hit of Elasticsearch
 
 
 def without_envelope(document: Json) -> list[Json] | None:
@@ -47,8 +66,8 @@ def without_envelope(document: Json) -> list[Json] | None:
     """
     inside: Any = document
     for _ in range(DEEPEST):
-        if isinstance(inside.get(_SOURCE), dict):
-            return [inside[_SOURCE]]
+        if row := _only_row(inside):
+            return [row]
         if found := _of_columns(inside):
             return found
         rest = [name for name in inside if not stands_beside(name) or _is_rows(inside[name])]
@@ -57,10 +76,27 @@ def without_envelope(document: Json) -> list[Json] | None:
             return None
         inside = inside[name]
         if _is_rows(inside):
-            return [row[_SOURCE] if isinstance(row.get(_SOURCE), dict) else row for row in inside]
+            return [_only_row(row) or row for row in inside]
         if not isinstance(inside, dict):
             return None
     return None
+
+
+def _only_row(document: Json) -> Json | None:
+    """The row that a document wraps, as queues and loaders write them; None where it wraps none.
+
+    Examples
+    --------
+    >>> _only_row({"key": None, "offset": 3, "value": '{"user_id": "u", "type": "search", "ts": 7}'})
+    {'user_id': 'u', 'type': 'search', 'ts': 7}
+    """
+    held = [name for name in document if _word(name) in _ONE]
+    if len(held) != 1 or not all(stands_beside(name) or _word(name) in _BESIDE_ONE for name in document if name != held[0]):
+        return None
+    inner = document[held[0]]
+    inner = cell_content(inner) if isinstance(inner, str) and inner[:1] == "{" else inner
+    is_row = isinstance(inner, dict) and (len(inner) > 2 or held[0] == "_source")
+    return inner if is_row and not any(map(_is_rows, inner.values())) else None
 
 
 def stands_beside(name: str) -> bool:

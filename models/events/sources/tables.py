@@ -74,6 +74,10 @@ def map_table(table: Table, raw: pd.DataFrame, now_us: int) -> Mapped:
     columns["event_id"] = content_ids(table.source, raw, table.added)
     columns["user_id"] = users(raw[table.user], reasons)
     kinds = raw[table.kind].map(table.event_types)
+    if kinds.isna().any():
+        small = {name.casefold(): ours for name, ours in table.event_types.items()}
+        known = {word: table.event_types.get(word, small.get(word.casefold())) for word in set(raw[table.kind])}
+        kinds = raw[table.kind].map(known)
     reasons.add(kinds.isna().to_numpy(), f"{table.kind}: must be one of {', '.join(table.event_types)}")
     columns["event_type"] = kinds.to_numpy(dtype=object)
     read_times = epoch(table.times.unit_us) if table.times.unit_us else clock(table.times.ahead_min)

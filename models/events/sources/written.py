@@ -157,7 +157,7 @@ def _by(text: str, times: str, zone: str, fold: int) -> str:
             return instant_text(text, zone, fold)  # a typed column needs no pattern
     if isinstance(number, float) and times == AUTO:
         exact = int(text) if text.isdecimal() else 0
-        return instant_text(in_microseconds(exact) if exact else _of_fraction(number))
+        return instant_text(in_microseconds(exact) if exact else of_fraction(number))
     return instant_text(text, zone, fold)
 
 
@@ -197,7 +197,7 @@ def _english(found: "re.Match[str]") -> str:
     return month if month and len(name) > 2 else "" if name in _BETWEEN else found[0]
 
 
-def _of_fraction(number: float) -> int:
+def of_fraction(number: float) -> int:
     """Microseconds of a Unix time with a fraction, in whichever unit it can be."""
     whole = int(number)
     return in_microseconds(whole) + round((number - whole) * (in_microseconds(whole) / whole if whole else 1_000_000))
