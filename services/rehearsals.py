@@ -17,7 +17,7 @@ from services.signals.uplift import suggested
 
 def of_home(
     settings: Settings, partner: str, policy: SignalPolicy, models: ModelSet, now_us: int, most: int = MOST_MOMENTS,
-    within_s: float = 40.0, days: float = DAYS,
+    within_s: float = 40.0, days: float = DAYS, most_visitors: int = 2**62,
 ) -> RehearsalAnswer:  # fmt: skip
     """Rehearse a policy of a partner with the models that serve."""
     online = open_features(settings)
@@ -31,7 +31,9 @@ def of_home(
 
     with closing(open_store(settings.home)) as store:
         catalog, steps_s = Catalog(settings.home), settings.silence_steps_s
-        found = rehearse(store.read, policy, partner, models, item, catalog, now_us, days, most, within_s, steps_s)
+        found = rehearse(
+            store.read, policy, partner, models, item, catalog, now_us, days, most, within_s, steps_s, most_visitors
+        )
         for kind in policy.signal_types:
             found.suggested[kind] = SuggestedThreshold(**suggested(store.read, partner, kind, UpliftParams())._asdict())
     return found

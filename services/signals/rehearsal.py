@@ -110,6 +110,7 @@ class _Moment(NamedTuple):
 def rehearse(
     read: Read, policy: SignalPolicy, partner: str, models: ModelSet, item: ItemFeatures, catalogs: PartnerCatalogs,
     now_us: int, days: float = DAYS, most: int = MOST_MOMENTS, within_s: float = 40.0, steps_s: Sequence[int] = STEPS_S,
+    most_visitors: int = 2**62,
 ) -> RehearsalAnswer:  # fmt: skip
     """Rehearse a policy.
 
@@ -125,6 +126,8 @@ def rehearse(
         Seconds after which no more visitors are taken in.
     steps_s
         Of silences.
+    most_visitors
+        Visitors that are looked at; always the same ones first, so that two policies can be compared on as many.
     """
     ((newest,),) = read(sql.NEWEST_INSTANT, (partner, now_us))
     until_us = newest or now_us
@@ -133,7 +136,7 @@ def rehearse(
     n_events = sum(n for _, n in known)
     end_s, moments, n_taken, n_moments = time.monotonic() + within_s, list[_Moment](), 0, 0
     models = models.of(partner)
-    left = iter([user for user, _ in known])
+    left = iter([user for user, _ in known[:most_visitors]])
     while n_moments < most and time.monotonic() < end_s and (some := list(islice(left, USERS_A_READ))):
         found = list(_moments(read, some, _Sight(policy, models, item, steps_s, since_us, until_us)))
         moments += found

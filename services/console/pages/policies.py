@@ -22,6 +22,7 @@ from services.signals.rehearsal import RehearsalAnswer
 
 MOST_MOMENTS: Final = 5_000  # of each of the two policies
 WITHIN_S: Final = 5.0
+LONGEST_S: Final = 30.0  # of the second one, which looks at as many visitors as the first one came to
 THRESHOLDS: Final = {
     "min_score_product": "Products from a score of",
     "min_score_content": "Articles from a score of",
@@ -160,8 +161,10 @@ def _rehearse(doing: Doing) -> Seen:
         raise ValueError("another rehearsal is under way; try again in some seconds")
     try:
         settings, models = Settings(home=doing.home), sources.models()
-        now, then = (
-            of_home(settings, shop, to_policy(one), models, doing.now_us, MOST_MOMENTS, WITHIN_S) for one in (present, other)
+        now = of_home(settings, shop, to_policy(present), models, doing.now_us, MOST_MOMENTS, WITHIN_S)
+        looked_at = now.sampled_visitors  # by both: what differs is the policy's doing, not the sample's
+        then = of_home(
+            settings, shop, to_policy(other), models, doing.now_us, 2**62, LONGEST_S, most_visitors=max(looked_at, 1)
         )
     finally:
         _rehearsing.release()
@@ -181,8 +184,9 @@ def _compared(now: RehearsalAnswer, then: RehearsalAnswer) -> list[Block]:
         sure = f"{would.low:,.0f} to {would.high:,.0f}"
         rows.append(
             [
-                *(spoken(kind), was.count, would.count, sure, was.visitors, would.visitors),
-                *(would.held_out or None, kept or None, was.cost or None, would.cost or None, would.bought_within_hour),
+                *(spoken(kind), round(was.count), round(would.count), sure, round(was.visitors), round(would.visitors)),
+                *(round(would.held_out) or None, kept or None, was.cost or None, would.cost or None),
+                would.bought_within_hour,
             ]
         )
     columns = [

@@ -55,6 +55,12 @@ def test_a_changed_policy_is_rehearsed_beside_the_one_that_holds_and_sets_nothin
     assert [(row["subject"], row["outcome"]) for row in noted] == [("local", "done")] * 2
 
 
+def test_the_policy_that_holds_tried_again_does_the_same(desk: Desk) -> None:
+    shown = {one.name: one.value for one in policies.form("local", DEFAULT_BODY).fields}
+    for row in cells(desk.post("operator", "/signals/do/rehearse", **shown).text, "rehearsed"):
+        assert (row["sent then"], row["visitors then"]) == (row["sent now"], row["visitors now"])
+
+
 def test_the_form_keeps_what_was_tried_and_tells_hours_and_thresholds(desk: Desk) -> None:
     tried = {**FIELDS, "min_score_product": "0.25", "type_offer_discount": "on", "per_day": "1234567.5"}
     told = desk.post("operator", "/signals/do/rehearse", **tried)

@@ -135,6 +135,10 @@ def test_a_sample_of_the_visitors_stands_for_all(
     assert len(counts)
     assert (counts[:, 0] <= counts[:, 1] * 1.5).all()
     assert any("stand for all" in note for note in part.notes)
+    n = part.sampled_visitors
+    with closing(open_store(home)) as store:
+        same = rehearse(store.read, to_policy(POLICY), "shop", models, lambda _: None, NoCatalogs(), until_us, most_visitors=n)
+    assert (same.sampled_visitors, same.signals) == (n, part.signals), "the same visitors, whatever ends the sample"
 
 
 def test_a_partner_without_events_is_told_so(models: ModelSet, tmp_path: Path) -> None:
