@@ -22,10 +22,11 @@ from infra.store.protocol import Store
 from infra.store.statements import experiments as experiment_tables
 from models.experiments import preference
 from models.experiments.assignment import DYNAMIC_VS_STATIC, EXPERIMENTS, INTERLEAVED, SIDES, TEAMS, Experiment
+from models.experiments.by_group import by_group
 from models.experiments.outcomes import Exposed, Purchases, foreseeable, outcomes
 from models.experiments.report import ReadoutParams, instant, report
 from models.experiments.runs import NO_EXPOSURE
-from models.schema import DAY_US
+from models.schema import DAY_US, VISITOR_GROUPS
 from models.statistics.verdict import NOT_ENOUGH
 
 BEFORE_US: Final = 28 * DAY_US  # how far back a visitor's past is taken into account
@@ -68,9 +69,10 @@ def readout(home: Path, name: str | None, now_us: int, params: ReadoutParams | N
         experiment = _chosen(store, name, seen)
         if experiment is None:
             return {**_nothing(name or DYNAMIC_VS_STATIC.name, now_us, params, lists), "interleaving": lists}
-        exposed, purchases, left_out = _read(store, experiment, now_us, params)
+        exposed, purchases, left_out, groups = _read(store, experiment, now_us, params)
         latencies = _latencies(store, experiment, now_us)
     told = {**report(experiment, exposed, purchases, latencies, now_us, params), "left_out": left_out, "interleaving": lists}
+    told["by_group"] = by_group(experiment, exposed, purchases, groups, params) if told["metrics"] else {}
     return {**told, "fixed_horizon": _fixed_horizon(experiment, exposed, purchases, params) if told["path"] else None}
 
 
@@ -133,8 +135,8 @@ def _nothing(name: str, now_us: int, params: ReadoutParams, lists: dict[str, Any
 
 def _read(
     store: Store, experiment: Experiment, now_us: int, params: ReadoutParams
-) -> tuple[Exposed, Purchases, dict[str, int]]:
-    """Visitors that saw one known variant, their purchases, and how many were left out for what."""
+) -> tuple[Exposed, Purchases, dict[str, int], dict[str, list[str | None]]]:
+    """Visitors that saw one known variant, their purchases, how many were left out for what, and the visitors' groups."""
     code = {variant: k for k, variant in enumerate(experiment.variants)}
     rows = store.read(experiment_tables.EXPOSED, (experiment.name, now_us))
     kept = [row for row in rows if row[3] == 1 and row[2] in code]
@@ -167,7 +169,19 @@ def _read(
     purchases = Purchases(np.array(who, np.int64), np.array(at_us, np.int64), np.array(price, np.float64))
     crossed = sum(row[3] > 1 for row in rows)
     left_out = {"saw more than one variant": crossed, "unknown variant": len(rows) - len(kept) - crossed}
-    return exposed, purchases, left_out
+    return exposed, purchases, left_out, _groups(store, experiment, now_us, place)
+
+
+def _groups(
+    store: Store, experiment: Experiment, now_us: int, place: Mapping[tuple[str, str], int]
+) -> dict[str, list[str | None]]:
+    """Group of each visitor when first exposed, by each name of `VISITOR_GROUPS`."""
+    groups: dict[str, list[str | None]] = {name: [None] * len(place) for name in VISITOR_GROUPS}
+    for partner, user, *said in store.read(experiment_tables.GROUPS, (experiment.name, now_us)):
+        if (partner, user) in place:
+            for name, group in zip(VISITOR_GROUPS, said, strict=True):
+                groups[name][place[partner, user]] = group
+    return groups
 
 
 def _latencies(store: Store, experiment: Experiment, now_us: int) -> Mapping[str, Any]:

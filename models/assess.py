@@ -13,6 +13,7 @@ from models.arrays import Floats, Floats32
 from models.engagement import formula
 from models.engagement.articles import Reader, reader
 from models.engagement.silence import PRESENT, Silence, left_lying
+from models.engagement.trouble import CALM, Trouble, trouble_of
 from models.events.encode import EventArray
 from models.features import items, sessions, users
 from models.inference.next_action import Outlook
@@ -51,6 +52,8 @@ class Assessment(NamedTuple):
         What is known of what readers go on to; None without associations.
     p_intent
         Probability of each intent, shape (n_intents,).
+    trouble
+        Probability that something is in the visitor's way.
     """
 
     score: float
@@ -64,6 +67,7 @@ class Assessment(NamedTuple):
     silence: Silence = PRESENT
     reader: Reader | None = None
     p_intent: Floats | None = None
+    trouble: Trouble = CALM
 
     @property
     def p_next(self) -> Floats | None:
@@ -112,8 +116,10 @@ def assess(
         found = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
         products = [product for product in found if product not in bought]
     silence = Silence(silent_s, left_lying(session)) if silent_s > 0 else PRESENT
-    cart = in_cart(session)
-    return Assessment(score, immediate, predicted or 0.0, features, outlook, products, cart, told, silence, reads, p_intent)
+    return Assessment(
+        score, immediate, predicted or 0.0, features, outlook, products, in_cart(session), told, silence, reads, p_intent,
+        trouble_of(session.events, silent_s),
+    )  # fmt: skip
 
 
 def just_bought(known: Known, at_us: int) -> set[str]:

@@ -74,6 +74,7 @@ MEASURES: Final = {
     "dwell_ms": (0.0, 86_400_000.0),
     "scroll_depth": (0.0, 1.0),
     "zoom_level": (0.0, 100.0),
+    "n_errors": (0.0, 1_000.0),  # that the shop showed the visitor since the event before
     "cursor_distance_px": (0.0, 1e7),
     "query_length": (0.0, 10_000.0),
 }

@@ -121,6 +121,14 @@ class Interleaving(Struct, frozen=True):
     sentence: str
 
 
+class Group(Struct, frozen=True):
+    """Readout of one group of visitors; `metrics` are None where there are too few."""
+
+    visitors: Mapping[str, int]
+    alpha: float
+    metrics: Mapping[str, Measure | None] | None
+
+
 class ExperimentReport(Struct, frozen=True):
     """The readout of `flows.experiment`; None where the result is withheld or there is nothing to tell yet.
 
@@ -146,6 +154,7 @@ class ExperimentReport(Struct, frozen=True):
     path: Mapping[str, Sequence[Point]] | None
     fixed_horizon: FixedHorizon | None = None
     interleaving: Interleaving | None = None
+    by_group: Mapping[str, Mapping[str, Group]] = {}
 
     @property
     def head(self) -> Row:
@@ -184,6 +193,15 @@ class ExperimentReport(Struct, frozen=True):
                 found += f"; for {one.wanted_power:.0%} about {one.visitors_missing:,.0f} more visitors are needed"
                 found += f" ({one.days_missing:,.1f} days at {one.visitors_per_day:,.0f} a day)"
             yield f"{name}: {found}"
+
+    def groups(self) -> list[Row]:
+        """Rows of the groups: who they are, and each measure of each variant."""
+        return [
+            (f"{name} {group}", *row)
+            for name, groups in self.by_group.items()
+            for group, one in groups.items()
+            for row in (measured(one.metrics) if one.metrics else [("too few visitors", "", NO_DATA, *("",) * 4)])
+        ]
 
     def fixed(self) -> list[Row]:
         """Rows of the test of one look."""

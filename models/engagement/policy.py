@@ -15,6 +15,7 @@ from models.arrays import Floats, Floats32
 from models.engagement.aims import NO_AIMS, Deal, aim_row, deal, place_of
 from models.engagement.signals import Shelf, Signal, SignalThresholds, choose
 from models.engagement.silence import PRESENT, Silence
+from models.engagement.trouble import CALM, Trouble
 from models.engagement.workflows import Workflow
 from models.experiments.assignment import Experiment, position
 from models.experiments.targeting import Targeting
@@ -26,7 +27,7 @@ _BANDED: Final = {  # thresholds that must be reached, by signal
     "recommend_product": ("min_score_product",),
     "recommend_content": ("min_score_content",),
     "offer_discount": ("min_score_discount", "min_p_leave"),
-    "proactive_support": ("min_score_support",),
+    "proactive_support": ("min_score_support", "min_p_trouble"),
     "start_workflow": ("min_score_workflow", "min_p_leave"),
 }
 SENDABLE: Final = tuple(name for name in SIGNAL_TYPES if name != "no_action")
@@ -166,6 +167,7 @@ class Nudge(NamedTuple):
 def nudge(
     score: float, p_next: Floats | None, features: Floats32, shelf: Shelf, policy: SignalPolicy, standing: Standing,
     moment: Moment, silence: Silence = PRESENT, aims: Mapping[str, Targeting] = NO_AIMS, p_intent: Floats | None = None,
+    trouble: Trouble = CALM,
 ) -> Nudge:  # fmt: skip
     """Choose the signal of a moment and say whether it may be sent: the one decision of the worker and of the API.
 
@@ -173,7 +175,7 @@ def nudge(
 
     Parameters
     ----------
-    score, p_next, features, silence
+    score, p_next, features, silence, trouble
         As `models.engagement.signals.choose` takes them.
     aims
         What was learned of the effect of signals, by kind.
@@ -186,7 +188,7 @@ def nudge(
     row = aim_row(features, p_intent, score, shelf.cart_cents, silence.seconds)
     allowed, deals = policy.signal_types, list[Deal]()
     while True:
-        chosen = choose(score, p_next, features, thresholds, shelf, allowed, silence, policy.workflows, band)
+        chosen = choose(score, p_next, features, thresholds, shelf, allowed, silence, policy.workflows, band, trouble)
         kind = chosen["type"]
         if kind == "no_action" or withheld not in (None, "held_out"):
             return Nudge(chosen, withheld if kind != "no_action" else None, tuple(deals))

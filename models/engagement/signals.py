@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypedDict
 
 from models.arrays import Floats, Floats32
 from models.engagement.silence import PRESENT, Silence
+from models.engagement.trouble import CALM, Trouble
 from models.engagement.workflows import CART_REMINDER, Workflow, filled, first_that_holds, moment_values
 from models.schema import NEXT_ACTIONS, SESSION_FEATURES, SIGNAL_TYPES
 
@@ -21,6 +22,8 @@ NO_TERMS: Final[Mapping[str, Any]] = {}
 _PROMPTS: Final = {
     "checkout": "Something seems to be in the way at the checkout. Offer help.",
     "search": "The visitor searches and does not find. Offer help, or a person to ask.",
+    "errors": "The shop has shown the visitor errors. Offer help, or another way to go on.",
+    "back_and_forth": "The visitor goes back and forth and does not decide. Offer help, or a person to ask.",
 }
 
 
@@ -40,6 +43,7 @@ class SignalThresholds:
     min_score_discount: float = 0.25
     min_score_support: float = 0.0
     min_score_workflow: float = 0.0
+    min_p_trouble: float = 0.7  # that something is in the visitor's way
     # About to go, with a cart. In sessions of ten events one event in ten is the last: nobody is ever nearly sure of it.
     min_p_leave: float = 0.1
     max_p_purchase_discount: float = 0.5  # who buys anyway needs no discount
@@ -157,10 +161,12 @@ def choose(
     silence: Silence = PRESENT,
     workflows: Sequence[Workflow] = (),
     band: float = 0.0,
+    trouble: Trouble = CALM,
 ) -> Signal:
     """Choose the signal of this moment; the first rule that holds, and whose signal is allowed, wins.
 
-    1. `proactive_support`: searches refined, or the checkout looked at, again and again, and nothing bought;
+    1. `proactive_support`: searches refined, or the checkout looked at, again and again, and nothing bought; or else probably
+       in trouble;
     2. `offer_discount`: a cart, about to leave, engaged enough to be worth it, not about to buy anyway, and an offer that can
        be paid;
     3. `start_workflow`: the first of the partner's workflows that begins here; else, with a cart and about to leave, the
@@ -203,10 +209,10 @@ def choose(
     if features.shape != _SHAPE or (p_next is not None and p_next.shape != (len(NEXT_ACTIONS),)):
         raise ValueError(f"features must have the shape {_SHAPE}, p_next {(len(NEXT_ACTIONS),)}, got {features.shape}")
     t, own = thresholds, _Own(workflows if "start_workflow" in allowed else (), band)
+    supporting = _support(engagement, features, t, allowed, trouble)
     if silence.seconds > 0:
-        chosen = _in_silence(engagement, p_next, features, t, shelf, allowed, silence, own)
+        chosen = _in_silence(engagement, p_next, features, t, shelf, allowed, silence, own, supporting)
         return chosen or Signal(type="no_action", payload={})
-    supporting = _support(engagement, features, t, allowed)
     if supporting is not None:
         return supporting
     saving = None
@@ -226,10 +232,10 @@ def choose(
 
 def _in_silence(
     engagement: float, p_next: Floats | None, features: Floats32, t: SignalThresholds, shelf: Shelf, allowed: Collection[str],
-    silence: Silence, own: "_Own",
+    silence: Silence, own: "_Own", supporting: Signal | None,
 ) -> Signal | None:  # fmt: skip
     """What may bring a visitor back who went silent."""
-    left, found = silence.left, _support(engagement, features, t, allowed)
+    left, found = silence.left, supporting
     leaves = p_next is None or p_next[_LEAVE] >= t.min_p_leave
     if found is None and left is not None and leaves and silence.seconds >= getattr(t, f"min_silence_{left.kind}_s"):
         if left.kind == "comparison":
@@ -256,8 +262,10 @@ def _remind_of_comparison(
     )
 
 
-def _support(engagement: float, features: Floats32, t: SignalThresholds, allowed: Collection[str]) -> Signal | None:
-    obstacle = _obstacle(features, t)
+def _support(
+    engagement: float, features: Floats32, t: SignalThresholds, allowed: Collection[str], trouble: Trouble
+) -> Signal | None:
+    obstacle = _obstacle(features, t) or (trouble.reason if trouble.reason and trouble.p >= t.min_p_trouble else None)
     if obstacle is None or "proactive_support" not in allowed or engagement < t.min_score_support:
         return None
     return Signal(type="proactive_support", payload={"reason": obstacle, "prompt": _PROMPTS[obstacle]})

@@ -114,7 +114,10 @@ def report(
         return {**found, "guardrails": errors, "status": WITHHELD,
                 **experiment_verdict.withheld(experiment, n_of.tolist(), errors)}  # fmt: skip
     done = outcomes(purchases, len(exposed.variant), params.cap_quantile)
-    found["metrics"] = {REVENUE: None, **{name: _metric(experiment, values, exposed, params) for name, values in done.items()}}
+    found["metrics"] = {
+        REVENUE: None,
+        **{name: metric_of(experiment, values, exposed, params) for name, values in done.items()},
+    }
     found["guardrails"] = watched
     if lacking := _lacking(experiment, exposed, done[CONVERSION], params):
         return {**found, "status": NOT_ENOUGH, **experiment_verdict.told(NOT_ENOUGH, lacking, watched)}
@@ -151,7 +154,14 @@ def _guardrail_params(experiment: Experiment, params: ReadoutParams) -> Guardrai
     return GuardrailParams(sequence_params(experiment, params), params.min_visitors, params.latency_margin_ms)
 
 
-def _metric(experiment: Experiment, values: Floats, exposed: Exposed, params: ReadoutParams) -> dict[str, Any]:
+def metric_of(experiment: Experiment, values: Floats, exposed: Exposed, params: ReadoutParams) -> dict[str, Any]:
+    """Measure of each variant, and each treatment against the control, JSON-able.
+
+    Parameters
+    ----------
+    values
+        Of each visitor, shape (n_visitors,).
+    """
     raw = by_variant(values, exposed.variant, len(experiment.variants))
     better = by_variant(adjusted(values, exposed.before, exposed.variant), exposed.variant, len(experiment.variants))
     return {
@@ -207,7 +217,7 @@ def path(
         values = outcomes(bought, len(seen.variant), params.cap_quantile)[CONVERSION]
         if _lacking(experiment, seen, values, params):
             continue
-        compared = _metric(experiment, values, seen, params)["comparisons"]
+        compared = metric_of(experiment, values, seen, params)["comparisons"]
         for name, each in compared.items():
             points[name].append({"at": instant(at_us), "n_visitors": len(seen.variant), **each["difference"]})
     return points

@@ -97,6 +97,7 @@ def on_wire(found: Assessment, models: ModelSet, signal: wire.Signal) -> wire.En
         dict(models.versions),
         found.degraded,
         wire.Purchase(*(float(one.p_purchase) for one in found.outlook.values())) if found.outlook else None,
+        trouble=wire.Trouble(*found.trouble),
     )
 
 

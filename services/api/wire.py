@@ -218,6 +218,13 @@ class Purchase(msgspec.Struct, gc=False):
     medium_term: float
 
 
+class Trouble(msgspec.Struct, gc=False):
+    """Probability that something is in the visitor's way, and what speaks most for it; empty where nothing does."""
+
+    probability: float
+    reason: str
+
+
 class Withheld(msgspec.Struct, gc=False):
     """The signal that the moment calls for, and why it is not sent."""
 
@@ -243,6 +250,7 @@ class EngagementAnswer(msgspec.Struct):
     degraded: list[str]
     purchase: Purchase | None = None
     user: str | None = None
+    trouble: Trouble | None = None
 
 
 # ---- beyond the types ----------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class Nudges:
         standing = standing_of(moment, read)
         return signal_policy.nudge(
             found.score, found.p_next, found.features, shelf, policy, standing, moment, found.silence,
-            self._aims.of(moment.partner, read), found.p_intent,
+            self._aims.of(moment.partner, read), found.p_intent, found.trouble,
         )  # fmt: skip
 
     def policy_of(self, partner: str, read: Read) -> SignalPolicy:

@@ -53,6 +53,7 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True):
     min_score_discount: Share = _T.min_score_discount
     min_score_support: Share = _T.min_score_support
     min_score_workflow: Share = _T.min_score_workflow
+    min_p_trouble: Share = _T.min_p_trouble
     min_p_leave: Share = _T.min_p_leave
     max_p_purchase_discount: Share = _T.max_p_purchase_discount
     n_search_refines_support: Count = _T.n_search_refines_support

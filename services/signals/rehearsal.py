@@ -26,6 +26,7 @@ from models.assess import Assessment, assess
 from models.engagement import policy as signal_policy
 from models.engagement.policy import NEWCOMER, SENDABLE, Moment, SignalPolicy, Standing, after_signal
 from models.engagement.silence import SECOND_US, STEPS_S, left_lying
+from models.engagement.trouble import trouble_of
 from models.events.encode import EncodedEvents, encode
 from models.experiments.targeting import Targeting
 from models.features import users
@@ -205,7 +206,10 @@ def _may_speak(session: LiveSession, policy: SignalPolicy) -> bool:
     kinds = session.events["event_type"]
     sought = (kinds == EventType.SEARCH_REFINE).sum() >= policy.thresholds.n_search_refines_support
     stuck = (kinds == EventType.CHECKOUT_VIEW).sum() >= policy.thresholds.n_checkout_views_support
-    return bool(sought or stuck or any(one.is_for_silence for one in policy.workflows) or left_lying(session) is not None)
+    troubled = trouble_of(session.events).p >= policy.thresholds.min_p_trouble * (1.0 - policy.thresholds.dead_band)
+    return bool(
+        sought or stuck or troubled or any(one.is_for_silence for one in policy.workflows) or left_lying(session) is not None
+    )
 
 
 class _Tally:
@@ -237,7 +241,17 @@ def _decided(
         moment = Moment(partner, one.user_id, one.at_us, one.utc_offset_min)
         found = one.found
         nudge = signal_policy.nudge(
-            found.score, found.p_next, found.features, shelf, policy, stands, moment, found.silence, aims, found.p_intent
+            found.score,
+            found.p_next,
+            found.features,
+            shelf,
+            policy,
+            stands,
+            moment,
+            found.silence,
+            aims,
+            found.p_intent,
+            found.trouble,
         )
         kind = nudge.signal["type"]
         if kind != "no_action":

@@ -92,6 +92,44 @@ def test_the_report_says_what_is_true(tmp_path: Path, rates: dict[str, float], v
     assert "<polygon" in Path(found["page"]).read_text()
 
 
+def grouped(home: Path) -> None:
+    """A shop in which the dynamic variant helps new visitors only; three of the staff are among them."""
+    rng = np.random.default_rng(7)
+    decisions, events, segments = [], [], []
+    for k in range(4_000):
+        user, at_us, segment = f"u-{k}", START_US + k * 60_000_000, "new" if k % 2 else "loyal"
+        variant = assign(DYNAMIC_VS_STATIC, user)
+        decisions.append(decision(user, at_us, variant))
+        events.append(event(user, "item_view", at_us - 5_000_000))
+        segments.append(("staff" if k < 3 else segment, user))
+        if rng.random() < (0.4 if segment == "new" and variant == "dynamic" else 0.15):
+            events.append(event(user, "purchase", at_us + 60_000_000, 40.0))
+    filled(home, decisions, events)
+    with closing(connect(home)) as connection, connection:
+        connection.executemany("UPDATE events SET segment = ? WHERE user_id = ? AND event_type = 'item_view'", segments)
+
+
+def test_groups_are_told_apart_and_share_the_error(tmp_path: Path) -> None:
+    grouped(tmp_path)
+    found = told(tmp_path)
+    segments = found["by_group"]["segment"]
+    assert set(segments) == {"loyal", "new"}  # three of the staff are nobody's business
+    new, loyal = (segments[name]["metrics"]["conversion"]["comparisons"]["dynamic"]["difference"] for name in ("new", "loyal"))
+    assert new["low"] > 0
+    assert new["estimate"] == pytest.approx(0.25, abs=0.06)
+    assert loyal["low"] < 0 < loyal["high"]
+    assert segments["new"]["alpha"] == pytest.approx(0.05 / 4)  # two groups, two measures
+    whole = found["metrics"]["conversion"]["comparisons"]["dynamic"]["difference"]
+    assert new["high"] - new["low"] > whole["high"] - whole["low"]
+    assert "segment new" in experiment_page.text(found)
+    assert "Groups of visitors" in Path(found["page"]).read_text()
+
+
+def test_where_no_shop_names_groups_none_are_told(tmp_path: Path) -> None:
+    filled(tmp_path, *shop({"dynamic": 0.2, "static": 0.2}, n=600))
+    assert told(tmp_path)["by_group"] == {}
+
+
 def test_a_shop_without_prices_has_conversion_and_no_revenue(tmp_path: Path) -> None:
     decisions, events = shop({"dynamic": 0.25, "static": 0.25}, n=300)
     filled(tmp_path, decisions, [{**one, "price": None} for one in events])

@@ -12,7 +12,7 @@ from typing import Final
 from infra.store.statements.events import IS_BELIEVED
 from infra.store.statements.trust import PAID
 from models.degraded import HARMLESS
-from models.schema import SAME_CLOCK_S
+from models.schema import SAME_CLOCK_S, SESSION_IDLE_S
 
 EXPERIMENT_NAMES: Final = (
     "SELECT experiment, max(at_us) FROM (SELECT experiment, decided_at_us AS at_us FROM decisions "
@@ -64,6 +64,16 @@ BEFORE: Final = (
     f"FROM {_FIRST} JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
     "WHERE events.occurred_at_us < exposed.first_us AND events.occurred_at_us >= exposed.first_us - ?3 "
     f"AND {IS_BELIEVED} GROUP BY events.partner, events.user_id"
+)
+# Whom the shop took visitors for when they were first exposed, or within half an hour of it: (experiment, until_us).
+GROUPS: Final = (
+    "SELECT partner, user_id, segment, region, customer_group FROM (SELECT events.partner, events.user_id, events.segment, "
+    "events.region, events.customer_group, "
+    "row_number() OVER (PARTITION BY events.partner, events.user_id ORDER BY events.seq DESC) AS nth "
+    f"FROM {_FIRST} JOIN events ON events.user_id = exposed.user_id AND events.partner = exposed.partner "
+    f"WHERE events.occurred_at_us <= exposed.first_us + {SESSION_IDLE_S * 1_000_000} "
+    f"AND coalesce(events.segment, events.region, events.customer_group) IS NOT NULL AND {IS_BELIEVED}) AS each_one "
+    "WHERE nth = 1"
 )
 # Signals within a window after the first exposure, by visitor: (experiment, until_us, window_us).
 SIGNALLED: Final = (
