@@ -42,6 +42,7 @@ class Shop:
         self.port = free_port()
         self.asked: list[tuple[str, str]] = []
         self.sent: list[str] = []  # ids of events, as often as they were sent; where one was only asked about it is not here
+        self.heard = b""  # all that browsers have said to the service
         self.refusal: tuple[int, int] | None = None  # of visits: status, and seconds after which to come again
         self.running: tuple[uvicorn.Server, threading.Thread] | None = None
 
@@ -62,6 +63,7 @@ class Shop:
                 await app(scope, receive, send)
                 return
             self.asked.append((scope["method"], scope["path"]))
+            self.heard += repr((scope["path"], scope["query_string"], scope["headers"])).encode()
             if self.refusal is not None and scope["path"] == "/v1/visits":
                 await self._refuse(receive, send, *self.refusal)
                 return
@@ -71,6 +73,7 @@ class Shop:
                 nonlocal body
                 message = await receive()
                 body += message.get("body", b"")
+                self.heard += message.get("body", b"")
                 if scope["path"] == "/v1/visits" and message["type"] == "http.request" and not message.get("more_body"):
                     self.sent += [event["event_id"] for event in json.loads(body)["events"] if "type" in event]
                 return message

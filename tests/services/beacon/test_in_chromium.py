@@ -16,6 +16,7 @@ from tests.waiting import until
 
 __all__ = ["shop"]
 
+CANARY = "canary-typed-by-a-visitor"
 KILLS = int(os.environ.get("ATTUNE_TEST_BROWSER_KILLS", "50"))
 N_PAGES = int(os.environ.get("ATTUNE_TEST_BROWSER_PAGES", "200"))
 KEPT = """new Promise((done) => {
@@ -98,6 +99,22 @@ def test_who_does_not_consent_leaves_nothing_here_and_sends_nothing(browser: Bro
     assert browser.value(kept) == [0, 0]
     assert browser.value("performance.getEntriesByType('resource').filter(e => e.name.includes('/v1/')).length") == 0
     assert browser.value("attune.session()") is None
+
+
+def test_what_is_typed_is_told_by_its_length_alone(browser: Browser, shop: Shop) -> None:
+    shop.serve()
+    browser.open(shop.page("item.html"))
+    until(lambda: browser.value("document.querySelectorAll('attune-items > a').length") == 3, "the widget shows nothing")
+    browser.value("document.querySelector('[type=search]').value = '', document.querySelector('[type=search]').focus()")
+    browser.call("Input.insertText", text=CANARY)
+    browser.key("Enter")
+    until(lambda: ("search", len(CANARY)) in shop.events("event_type, query_length"), "the search does not arrive")
+    assert b"query_length" in shop.heard
+    assert CANARY.encode() not in shop.heard
+    shop.stop()
+    kept = [path for path in shop.home.rglob("*") if path.is_file()]
+    assert len(kept) > 1
+    assert [path for path in kept if CANARY.encode() in path.read_bytes()] == []
 
 
 TALL = """<!doctype html><title>tall</title><body style="margin:0">
