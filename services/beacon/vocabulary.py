@@ -13,7 +13,8 @@ from models.schema import EVENT_TYPES, INTENTS, MEASURES, MONEY
 WEB: Final = Path(__file__).parent / "web"
 MODULE: Final = WEB / "src" / "vocabulary.js"
 TYPES: Final = WEB / "dist" / "attune.d.ts"
-FIELDS: Final = ("item_id", "category", *MEASURES, *MONEY, "order_id", "currency")
+# Names with like ends beside each other, which makes the script smaller.
+FIELDS: Final = tuple(sorted(("item_id", "category", *MEASURES, *MONEY, "order_id", "currency"), key=lambda name: name[::-1]))
 _TEXTS: Final = frozenset({"item_id", "category", "order_id", "currency"})
 _API: Final = """
 export interface Options {

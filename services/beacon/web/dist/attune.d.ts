@@ -3,17 +3,18 @@ export type EventType = "item_view" | "item_engagement" | "detail_view" | "revie
 export type Intent = "exploratory" | "comparative" | "intent_to_purchase" | "research";
 export interface Fields {
   item_id?: string;
-  category?: string;
+  order_id?: string;
   price?: number;
-  dwell_ms?: number;
+  revenue?: number;
+  query_length?: number;
   scroll_depth?: number;
   zoom_level?: number;
+  dwell_ms?: number;
+  n_errors?: number;
   cursor_distance_px?: number;
-  query_length?: number;
-  quantity?: number;
-  revenue?: number;
-  order_id?: string;
   currency?: string;
+  category?: string;
+  quantity?: number;
   /** The answer that led here. */
   decision_id?: string;
 }

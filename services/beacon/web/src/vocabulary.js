@@ -1,5 +1,5 @@
 /** Names, written by `python -m services.beacon.vocabulary`. */
-export const FIELDS = ["item_id", "category", "price", "dwell_ms", "scroll_depth", "zoom_level", "cursor_distance_px", "query_length", "quantity", "revenue", "order_id", "currency"];
+export const FIELDS = ["item_id", "order_id", "price", "revenue", "query_length", "scroll_depth", "zoom_level", "dwell_ms", "n_errors", "cursor_distance_px", "currency", "category", "quantity"];
 /** @type {Record<string, string[]>} */
 export const GA4 = {
   "item_view": [
