@@ -17,6 +17,7 @@ from models.trust import RESERVED
 
 _ITEM_TYPE_NAMES: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
 _RESERVED: Final = "event_id must not begin with the character U+001F"
+NO_NUL: Final = "must not hold the character U+0000"  # which PostgreSQL keeps in no text
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _zone_word: Final = re.compile(r"\s*(?:UTC|GMT)$")
@@ -172,6 +173,8 @@ def event_problem(event: Mapping[str, Any], now_us: int) -> Problem | None:
                 return Problem(f"/{name}", f"{name} is required")
         elif not isinstance(value, str) or not 0 < len(value) <= MAX_ID_LENGTH:
             return Problem(f"/{name}", f"{name} must be a text of 1 to {MAX_ID_LENGTH} characters")
+        elif "\0" in value:
+            return Problem(f"/{name}", f"{name} {NO_NUL}")
     if event["event_id"].startswith(RESERVED):
         return Problem("/event_id", _RESERVED)
     return _type_problem(event) or _instant_problem(event, now_us) or _measure_problem(event)
@@ -271,6 +274,10 @@ def frame_problems(frame: pd.DataFrame, now_us: int) -> npt.NDArray[np.object_]:
         if name in ("event_id", "user_id"):
             refuse(missing, name, f"{name} is required")
         refuse((length < 1) | (length > MAX_ID_LENGTH), name, f"{name} must be a text of 1 to {MAX_ID_LENGTH} characters")
+        texts = frame[name].to_numpy()[~missing]
+        if "\0" in "".join(texts):
+            length[~missing] = np.fromiter(("\0" in text for text in texts), dtype=np.int64, count=len(texts))
+            refuse(~missing & (length == 1), name, f"{name} {NO_NUL}")
     refuse(np.fromiter((str(id).startswith(RESERVED) for id in frame["event_id"]), np.bool_, len(frame)), "event_id", _RESERVED)
     kind = frame["event_type"]
     refuse(~kind.isin(EVENT_TYPES).to_numpy(), "event_type", f"type must be one of {', '.join(EVENT_TYPES)}")

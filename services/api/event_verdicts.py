@@ -25,11 +25,12 @@ from models.events import clocks, consent
 from models.events.foreign import own_events
 from models.events.identity import pseudonym
 from models.events.rejected import kept_form, lateness_problem, reason_of
-from models.events.rules import Problem, event_problem, parse_instant_us, to_row
+from models.events.rules import NO_NUL, Problem, event_problem, parse_instant_us, to_row
 from models.events.said import said, said_problem
 from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH
 from models.trust import kept_id
 from services.http.calls import Call
+from services.http.decoding import holds_nul
 from services.http.openapi_schemas import words
 from services.http.problems import Refusal
 
@@ -223,7 +224,7 @@ def _examine(raw: msgspec.Raw, received_at_us: int, ahead_us: int) -> tuple[list
         problem = problem or lateness_problem(parse_instant_us(own["ts"]) + ahead_us, received_at_us)
         if problem is not None:
             return events, problem
-    return events, None
+    return events, Problem("", f"texts of an event {NO_NUL}") if holds_nul(raw) else None
 
 
 def _is_browser(call: Call) -> bool:

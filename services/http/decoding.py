@@ -1,13 +1,16 @@
 """JSON decoding: from the bytes of a body to a struct, or to a refusal that points at the fault."""
 
+import re
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from models.events.json_text import with_whole_characters
-from services.http.problems import of_decoding
+from models.events.rules import NO_NUL
+from services.http.problems import Refusal, of_decoding
 
 Body = TypeVar("Body")
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # JSON has no other way to write it
 MENDED_BYTES: Final = 64 * 1024  # of a body that is searched for halves of characters; more would hold others up
 
 
@@ -19,7 +22,7 @@ def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     Raises
     ------
     Refusal
-        400 for what is no JSON, 422 with a pointer for what has another shape.
+        400 for what is no JSON, 422 with a pointer for what has another shape, 422 for a text with U+0000.
 
     Examples
     --------
@@ -29,6 +32,8 @@ def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     Traceback (most recent call last):
     services.http.problems.Refusal: Expected `int`, got `float`
     """
+    if holds_nul(body):
+        raise Refusal(422, f"texts {NO_NUL}")
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -41,6 +46,18 @@ def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
         return msgspec.convert(_with_integers(msgspec.json.decode(body)), decoder.type)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise of_decoding(error) from None
+
+
+def holds_nul(text: "bytes | msgspec.Raw") -> bool:
+    r"""Whether a text within some JSON has the character U+0000.
+
+    Examples
+    --------
+    >>> holds_nul(b'["\\u0000"]'), holds_nul(b'["\\\\u0000"]')
+    (True, False)
+    """
+    body = bytes(text)
+    return b"\\u0000" in body and _NUL.search(body) is not None
 
 
 def _mended(body: bytes, error: Exception) -> bytes | None:

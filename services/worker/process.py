@@ -60,8 +60,8 @@ def run(home: Path, stopped: threading.Event | None = None) -> None:
         ended = threading.Event()
         threading.Thread(target=keep_lease, args=(store, holder, stopped, ended), name="lease", daemon=True).start()
         follow_all(all_duties, ended, failures)
-    store.lease(LEASE, holder, 0)
     with suppress(StoreUnavailable):
+        store.lease(LEASE, holder, 0)
         store.scrub()  # what a stopped worker leaves is one file
     store.close()
 

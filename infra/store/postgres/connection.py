@@ -148,7 +148,7 @@ def shown(url: str) -> str:
     --------
     >>> shown("postgresql://attune:secret@db.internal:5433/shop?sslmode=require")
     'postgresql://db.internal:5433/shop'
-    >>> shown("postgresql:// ")
+    >>> shown("no address")
     'postgresql://'
     """
     try:

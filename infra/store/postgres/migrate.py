@@ -25,6 +25,12 @@ _KEEP: Final = (
     "CREATE TABLE IF NOT EXISTS store_revision (id BIGINT PRIMARY KEY CHECK (id = 1), revision BIGINT NOT NULL)",
     "INSERT INTO store_revision (id, revision) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET revision = excluded.revision",
 )
+# Whether the log has positions that this cluster's transactions have not come to: it is of another cluster.
+_IS_RESTORED: Final = (
+    "SELECT coalesce((SELECT max(seq) FROM events), 0) >= "
+    "(pg_snapshot_xmax(pg_current_snapshot())::text::bigint + log_offset) << 20 FROM log_base"
+)
+_MOVE_ON: Final = "UPDATE log_base SET log_offset = (SELECT max(seq) >> 20 FROM events) + 1"
 # Words of the embedded store's tables, and what they are here.
 _WORDS: Final = (
     (re.compile(r"\)\s*(STRICT|WITHOUT ROWID)(,\s*(STRICT|WITHOUT ROWID))*\s*;"), ");"),
@@ -99,6 +105,12 @@ def require_newest(connection: Connection) -> None:
         raise PendingMigration(
             f"{shown(connection.info.dsn)} is of revision {found} of {newest()}; bring it there with: attune migrate"
         )
+    if _is_restored(connection):
+        raise PendingMigration(f"{shown(connection.info.dsn)} was restored into another cluster; go on with: attune migrate")
+
+
+def _is_restored(connection: Connection) -> bool:
+    return connection.execute(_IS_RESTORED).fetchall() in ([(1,)], [(True,)])
 
 
 def require_ready(connection: Connection) -> None:
@@ -117,13 +129,15 @@ def require_ready(connection: Connection) -> None:
 def migrate(connection: Connection) -> Migrated:
     """Bring a database to the newest revision, in one transaction; an empty one gets all tables.
 
+    The log of one that was restored goes on behind its last event.
+
     Raises
     ------
     NewerStore
         If its revision is not known here; then nothing was changed.
     """
     found = _known(connection)
-    if found == newest():
+    if found == newest() and not _is_restored(connection):
         return Migrated(found, found, ())
     return _locked(connection, _migrate)
 
@@ -144,6 +158,8 @@ def _migrate(connection: Connection) -> Migrated:
     pending = [one for one in revisions() if one.number > before]
     for one in pending:
         connection.execute(one.sql)
+    if _is_restored(connection):
+        connection.execute(_MOVE_ON)
     for statement, bindings in zip(_KEEP, ((), (newest(),)), strict=True):
         connection.execute(statement, bindings)
     return Migrated(before, newest(), tuple(one.name for one in pending))

@@ -270,6 +270,22 @@ def test_a_newer_revision_is_refused_and_an_older_one_waits_for_its_migration(se
     assert PostgresStore(server_url, WAIT_MS).read("SELECT 1") == [(1,)]
 
 
+def test_a_log_that_was_restored_into_another_cluster_goes_on_behind_its_last_event(server_url: str) -> None:
+    PostgresStore(server_url, WAIT_MS).append([event("a")])
+    with closing(connect_server(server_url)) as connection:
+        connection.execute("UPDATE events SET seq = seq + (1::bigint << 50)")  # of transactions that had higher numbers
+        forget_pools(server_url)
+        with pytest.raises(PendingMigration, match="attune migrate"):
+            PostgresStore(server_url, WAIT_MS).read("SELECT 1")
+        migrate(connection)
+        store = PostgresStore(server_url, WAIT_MS)
+        store.append([event("b")])
+        assert store.read("SELECT event_id FROM events ORDER BY seq") == [("a",), ("b",)]
+        assert store.tail("reader").end() == store.read("SELECT max(seq) FROM events")[0][0]
+        migrate(connection)
+        assert connection.execute("SELECT count(*) FROM log_base WHERE log_offset > 1000000").fetchall() == [(1,)]
+
+
 def test_a_server_that_is_away_is_told_without_the_password() -> None:
     away = PostgresStore("postgresql://attune:canary-secret@127.0.0.1:1/shop", 100)
     with pytest.raises(StoreUnavailable) as raised:

@@ -14,6 +14,7 @@ from models.trust import kept_id
 from services.api.event_verdicts import MAX_ROWS, EventsAnswer
 from services.api.events import MAX_EVENTS, EventsHandler
 from services.http.calls import Call
+from services.http.decoding import decode
 from services.http.idempotency import Writes
 from services.http.partners import Caller
 from services.http.problems import Refusal
@@ -49,6 +50,22 @@ def test_one_bad_event_does_not_sink_its_neighbours(tmp_path: Path) -> None:
         ("a", "duplicate", None),
         (None, "rejected", "/events/4"),
     ]
+
+
+def test_the_character_that_no_server_keeps_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    bad = [event("a\0"), event("b", session_id="\0"), event("c", order_id="x\0"), event("d", note={"deep": ["\0"]})]
+    answer = send(tmp_path, [*bad, event("e", note="\\u0000")])
+    assert [(r.status, r.pointer) for r in answer.results] == [
+        ("rejected", "/events/0/event_id"),
+        ("rejected", "/events/1/session_id"),
+        ("rejected", "/events/2"),
+        ("rejected", "/events/3"),
+        ("accepted", None),
+    ]
+    with pytest.raises(Refusal) as raised:
+        decode(msgspec.json.Decoder(list[str]), msgspec.json.encode(["\0"]))
+    assert raised.value.problem.status == 422
+    assert decode(msgspec.json.Decoder(list[str]), msgspec.json.encode(["\\u0000"])) == ["\\u0000"]
 
 
 def test_a_page_cannot_take_an_id_before_a_server_and_its_answer_shows_the_id_as_it_was_sent(tmp_path: Path) -> None:
