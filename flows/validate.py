@@ -146,10 +146,8 @@ def _checked(home: Path, store: Store, tail: LogTail) -> _Batch:
 
 def _of_visitors(store: Store, checker: Checker, n_events: Counter[str], span: tuple[int, int]) -> Outcome:
     """Check the visitors of a batch; an outcome that names the events of those who fail."""
-    longest: Counter[str] = Counter()
     busy = [user for user, n in n_events.items() if n > quality.MAX_SESSION_EVENTS]
-    for user, n in store.read(sql.SESSION_SIZES, (_json(busy), *span)):
-        longest[user] = max(longest[user], n)
+    longest = quality.longest_sessions(store.read(sql.SESSION_SIZES, (_json(busy), *span)))
     (said,) = checker.check("visitors", quality.of_visitors(n_events, longest), expect.of_visitors)
     rows = [seq for (seq,) in store.read(sql.EVENTS_OF, (_json(said.rows), *span))]
     return said._replace(n_failed=len(rows), rows=rows)

@@ -3,7 +3,8 @@
 The suites of `flows/validate.py` check these columns and bounds; the numbers live here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ LEAST_ALARM_ROWS: Final = 100
 MAX_SESSION_EVENTS: Final = (
     10_000  # of one session, or of one day without a session id, in one batch; beyond it a machine clicks
 )
+SHARE_ALONE: Final = 0.9  # of a day's events that are alone in their sessions: somebody drops cookies
 MAX_PRICE_RATIO: Final = 100.0  # an item's price against its median in the batch, either way: 100 is cents for euros
 MIN_PRICES: Final = 5  # of an item, before its median means anything
 
@@ -118,6 +120,30 @@ def _price_ratio(frame: pd.DataFrame) -> "pd.Series[float]":
     prices = frame.loc[priced, ["partner", "item_id", "price"]].groupby(["partner", "item_id"], sort=False)["price"]
     median = prices.transform("median").where(prices.transform("size") >= MIN_PRICES)
     return (frame.loc[priced, "price"] / median).reindex(frame.index)
+
+
+def longest_sessions(sessions: Iterable[tuple[str, int, int]]) -> dict[str, int]:
+    """Events of the longest session of each visitor; a day on which each event has a session of its own counts as one session.
+
+    Parameters
+    ----------
+    sessions
+        Visitor, number of events, and day of the first of them, of each session.
+
+    Examples
+    --------
+    >>> longest_sessions([("ann", 3, 0), ("ann", 1, 0), *[("bot", 1, 0)] * 500, ("bot", 1, 1)])
+    {'ann': 3, 'bot': 500}
+    """
+    longest, alone, in_all = Counter[str](), Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    for user, n, day in sessions:
+        longest[user] = max(longest[user], n)
+        alone[user, day] += n == 1
+        in_all[user, day] += n
+    for (user, day), n in alone.items():
+        if n >= SHARE_ALONE * in_all[user, day]:
+            longest[user] = max(longest[user], n)
+    return dict(longest)
 
 
 def of_visitors(n_events: Mapping[str, int], longest: Mapping[str, int]) -> pd.DataFrame:

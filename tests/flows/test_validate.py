@@ -141,6 +141,14 @@ def test_without_a_session_id_a_machine_is_known_by_its_day(tmp_path):
     assert set(read_events(tmp_path)["user_id"]) == {"slow"}
 
 
+def test_a_machine_that_begins_a_session_with_each_click_is_known_by_its_day(tmp_path):
+    append(tmp_path, views(10_001, prefix="bot").assign(user_id="bot", session_id=[f"s{i}" for i in range(10_001)]))
+    shared = [f"g{i // 3}" for i in range(10_002)]  # an id that all guests of a shop share, whose sessions are sessions
+    append(tmp_path, views(10_002, prefix="guest").assign(user_id="guest", session_id=shared))
+    validate(tmp_path)
+    assert set(read_events(tmp_path)["user_id"]) == {"guest"}
+
+
 def broken(n=200, n_good=50):
     """A batch in which something upstream has changed: most rows of most visitors are bad."""
     frame = views(n + n_good)

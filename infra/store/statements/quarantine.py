@@ -104,11 +104,11 @@ ACCEPTED_SINCE: Final = f"SELECT seq FROM quarantine WHERE seq > ? AND verdict =
 TOLD_BY_SERVERS: Final = "SELECT count(*), count(DISTINCT user_id) FROM events WHERE seq > ? AND seq <= ? AND browser = 0"
 _HELD_BACK: Final = "SELECT seq FROM quarantine WHERE seq IS NOT NULL AND replayed_at_us IS NULL"
 _OF_VISITORS: Final = f"FROM events WHERE user_id {one_of()} AND seq > ? AND seq <= ? AND seq NOT IN ({_HELD_BACK})"
-# Valid events of some visitors between two events, and how many there are in each session, or day without a session id:
-# (users, after_seq, until_seq).
+# Valid events of some visitors between two events, and how many there are in each session, or day without a session id, with
+# the day on which it began: (users, after_seq, until_seq).
 EVENTS_OF: Final = f"SELECT seq {_OF_VISITORS}"
 SESSION_SIZES: Final = (
-    f"SELECT user_id, count(*) {_OF_VISITORS} "
+    f"SELECT user_id, count(*), min(occurred_at_us) / {DAY_US} {_OF_VISITORS} "
     f"GROUP BY partner, user_id, session_id, CASE WHEN session_id IS NULL THEN occurred_at_us / {DAY_US} END"
 )
 _AT_DOOR: Final = f"source = '{REJECTED_SOURCE}'"
