@@ -164,6 +164,15 @@ class Goals(Struct, frozen=True):
     intents: Sequence[Mapping[str, str | float]] = ()
 
 
+class StateGain(Struct, frozen=True):
+    """Gain of one part of the visitor's state over the session: log loss saved, per horizon and question."""
+
+    n: int
+    changed: float | None = None
+    short_term: Mapping[str, Interval] = {}
+    medium_term: Mapping[str, Interval] = {}
+
+
 class Full(Struct, frozen=True):
     """The slower half, of ``attune evaluate`` only."""
 
@@ -174,6 +183,23 @@ class Full(Struct, frozen=True):
     off_policy: OffPolicy
     early_purchase: Mapping[str, Mapping[str, EarlyPoint]] = {}
     goals: Goals = Goals()
+    state: Mapping[str, StateGain] = {}
+
+    def states(self) -> list[tuple[str, ...]]:
+        """Rows of the state: moments, answers that are others, and log loss saved."""
+        return [
+            (
+                name,
+                f"{one.n:,}",
+                "" if one.changed is None else f"{one.changed:.0%}",
+                *(
+                    str(of.get(asked, Interval()))
+                    for of in (one.short_term, one.medium_term)
+                    for asked in ("action", "purchase")
+                ),
+            )
+            for name, one in self.state.items()
+        ]
 
     def soon(self, measure: str) -> dict[str, dict[str, float | None]]:
         """By method, a measure of the purchase by events seen."""

@@ -16,6 +16,7 @@ from models.evaluation import classification as report
 from models.evaluation import tables as evaluation
 from models.evaluation.ablation import AblationParams
 from models.evaluation.predictions import MEDIUM
+from models.evaluation.state import state_table
 from models.events.encode import NO_CODE
 from models.inference import intent, second_rules
 from models.inference.examples import Examples, Log
@@ -45,6 +46,7 @@ def tables(models: ModelSet, log: Log, found: Examples, split: Split, seed: int)
         "ablation": ablation_table(models, log, split, seed),
         "intent": intent_tables(models, log, found, split, seed),
         "next_action": next_action_tables(models, found, split.test, seed),
+        "state": state_table(required(models.next_action, "a next-action model"), log, found, split.test, seed),
         "early_purchase": early_purchase(models, found, split, seed),
         "goals": goal_table(models, log, split),
         "actions": action_tables(log, seed),

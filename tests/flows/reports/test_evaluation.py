@@ -184,3 +184,12 @@ def test_markdown_of_a_full_report_has_the_arms_and_what_actions_are_worth() -> 
 def test_a_field_that_is_missing_misspelt_or_of_another_type_is_named(wrong: dict[str, Any], path: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=path):
         evaluation.page({**REPORT, **wrong})
+
+
+def test_a_full_report_says_what_the_state_adds() -> None:
+    gain = {"mean": 0.0451, "low": 0.0293, "high": 0.0642, "verdict": "with"}
+    state = {"category": {"n": 800, "changed": 0.59, "short_term": {"action": gain}}, "query": {"n": 12}}
+    text = evaluation.page({**REPORT, "full": {**FULL, "state": state}})
+    assert "The visitor&#39;s state" in text or "The visitor's state" in text
+    assert "59%" in text
+    assert "+0.0451 [+0.0293, +0.0642]" in text
