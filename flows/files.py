@@ -68,14 +68,18 @@ def is_of_events(path: str) -> bool:
     return not hidden and name.endswith(ENDS)
 
 
+_LOCKED: Final = 1  # flag of a member with a password
+
+
 def _unzipped(path: Path, folder: Path) -> list[Path]:
     """The files of events in a zip archive of several, in the order of their names, unpacked; none for any other file."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return []
     with zipfile.ZipFile(path) as archive:
-        members = sorted(one.filename for one in archive.infolist() if not one.is_dir() and is_of_events(one.filename))
-        if len(members) < 2:
-            return []
+        infos = [one for one in archive.infolist() if not one.is_dir() and is_of_events(one.filename)]
+        members = sorted(one.filename for one in infos)
+        if len(members) < 2 or any(one.flag_bits & _LOCKED for one in infos):
+            return []  # what is wrong with it is said when it is read
         found = []
         for number, name in enumerate(members):
             place = folder / f"{path.name}-{number}"

@@ -29,7 +29,7 @@ def csv_parser(name: str, source: Source) -> Callable[[bytes, int], Batch]:
     def parse(block: bytes, first: int) -> Batch:
         texts, numbers, unreadable = lines_of(block, first)
         if not found:
-            table = _table(texts, name, source)
+            table = _with_index(_table(texts, name, source), texts)
             found.append(table)
             texts, numbers = texts[table.n_before :], numbers[table.n_before :]
         header, mark, picks = found[0].header, found[0].mark, found[0].picks
@@ -102,6 +102,15 @@ def _table(texts: Sequence[str], name: str, source: Source) -> Table:
             return found
         missing = min(missing, lacking, key=len)
     raise FormatError(f"{_not_a_table(texts[start] if texts[start:] else '', name, source)}; missing: {', '.join(missing)}")
+
+
+def _with_index(table: Table, texts: Sequence[str]) -> Table:
+    """The table with a first column without a name, where its rows have one field more than its header: R writes them so."""
+    rows = texts[table.n_before : table.n_before + 20]
+    if not rows or not all(len(split(text, table.mark)) == len(table.header) + 1 for text in rows):
+        return table
+    picks = None if table.picks is None else [at + 1 for at in table.picks]
+    return table._replace(header=["", *table.header], picks=picks)
 
 
 def _with_header(header: list[str], mark: str, source: Source, n_before: int) -> tuple[Table | None, list[str]]:

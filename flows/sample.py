@@ -86,7 +86,11 @@ def _table_sample(name: str, text: str, encoding: str) -> Sample:
     start, told = preamble(lines)
     lines = [line.removeprefix("\ufeff") for line in lines[start:]]
     mark = told or max(MARKS, key=lambda mark: _fit(lines[:50], mark)[:2])
-    rows = [split(line, mark) for line in lines[_fit(lines[:50], mark)[2] :]]
+    first = _fit(lines[:50], mark)[2]
+    before = split(lines[first - 1], mark) if first else []
+    rows = [split(line, mark) for line in lines[first:]]
+    if len(before) > 1 and rows and len(before) == len(rows[0]) - 1:
+        rows = [["", *before], *rows]  # R names no column for the labels of its rows
     width = len(rows[0]) if rows else 0
     if width < 2:
         raise ValueError(f"{name} is no table: expected a line of column names, separated by {', '.join(MARKS.values())}")

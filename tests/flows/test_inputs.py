@@ -158,6 +158,7 @@ ROWS = f"{HEADER},price\n7,2023-11-01 10:00,view,a,5\n8,2023-11-01 10:01,buy,b,6
     "data",
     [
         f"Report: events\nGenerated 2023-11-02\n\n{ROWS}",
+        ROWS.replace("\n7", '\n"1",7').replace("\n8", '\n"2",8'),
         ROWS.encode("utf-16-le"),
         ROWS.encode("utf-16-be"),
         ROWS.encode("utf-32"),

@@ -20,6 +20,16 @@ def test_the_periods_cover_all_rows_once_in_the_order_of_time(sessions: list[tup
             assert started_us[earlier].max() < started_us[later].min()
 
 
+@pytest.mark.parametrize("year", [1970, 1990, 2001])
+def test_a_few_rows_of_long_ago_do_not_move_the_periods(year: int) -> None:
+    good = np.arange(1_000) * 3_600_000_000 + 1_790_000_000_000_000
+    old = np.full(5, (year - 1970) * 365 * 86_400_000_000)
+    alone, with_old = split.by_time(good), split.by_time(np.concatenate([old, good]))
+    assert abs(with_old.test_from_us - alone.test_from_us) <= 5 * 3_600_000_000
+    assert abs(with_old.valid_from_us - alone.valid_from_us) <= 5 * 3_600_000_000
+    assert with_old.fit[:5].all()
+
+
 def test_shares_that_leave_nothing_to_learn_from_are_refused() -> None:
     with pytest.raises(ValueError, match=r"below 1 together, got 0\.5 and 0\.5"):
         split.by_time(np.array([1, 2]), 0.5, 0.5)
