@@ -22,7 +22,8 @@ from models.schema import AIM_FEATURES, DAY_US, NEXT_ACTIONS
 from services.serving.features import NoFeatures, OnlineSource
 from services.signals import uplift
 from services.signals.catalog import CatalogOffer
-from services.signals.policies import PolicyBody, SignalCosts, Thresholds
+from services.signals.policies import PolicyBody, SignalCosts, Thresholds, to_policy
+from services.signals.rehearsal import rehearse
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty
 from tests.stores import connect
@@ -131,6 +132,13 @@ def test_discounts_go_to_those_whom_they_make_buy_and_to_nobody_else(tmp_path: P
     assert arms[True, "held"] > 0
     assert arms[False, "held"] > 0
     assert shop.sent() == {user for user, arm in shop.arms().items() if arm == "sent"}
+    said = rehearse(
+        open_store(tmp_path).read, to_policy(POLICY), "shop", Champions().current(), lambda _: None, TenOff(),
+        shop.at_us + 2 * MINUTE_US, days=1, steps_s=(),
+    ).signals["offer_discount"]  # fmt: skip
+    assert said.visitors == arms[True, "sent"] + arms[False, "sent"]  # a dry run says what the worker then does
+    held = [user for (user,) in connect(tmp_path).execute("SELECT user_id FROM holdout") if int(user[1:]) >= N_VISITORS]
+    assert said.held_out == len(held) > 0
     (told,) = uplift.of_home(tmp_path, "shop", 0, UpliftParams())
     assert told["discounts"]["verdict"] == "targeted"
     # A searcher is worth 0.7 * 30 - 0.1 * 40 = 17 more, the others 0.6 * 10 = 6 less; there are as many of each.
