@@ -85,7 +85,7 @@ SAID_COLUMNS: Final = ("decision_id", "order_id", "quantity", "currency", "reven
 # Formats that a file of events may have; `models.events.sources` has the adapter of each.
 SOURCE_FORMATS: Final = (
     *("attune", "trivago", "rees46", "retailrocket", "taobao", "jdata", "otto", "ga4"),
-    *("segment", "posthog", "google_retail", "snowplow", "matomo"),
+    *("segment", "posthog", "google_retail", "snowplow", "matomo", "universal_analytics", "adobe"),
 )
 MAX_ID_LENGTH: Final = 256  # of event, user, session, item ids and category names, in characters
 

@@ -85,4 +85,24 @@ MATOMO: Final = {
     "ecommerceAbandonedCart": "add_to_cart",
     "ecommerceOrder": "purchase",
 }
+# Universal Analytics' codes of a hit's e-commerce action, and the type of a hit without one.
+UNIVERSAL: Final = {
+    "1": "item_engagement",
+    "2": "item_view",
+    "3": "add_to_cart",
+    "4": "remove_from_cart",
+    "5": "checkout_view",
+    "6": "purchase",
+    "PAGE": "content_view",
+    "APPVIEW": "content_view",
+}
+# Adobe Analytics' codes of standard events.
+ADOBE: Final = {
+    "1": "purchase",
+    "2": "item_view",
+    "11": "checkout_view",
+    "12": "add_to_cart",
+    "13": "remove_from_cart",
+    "14": "cart_view",
+}
 NAMES: Final[Mapping[str, str]] = {**{name: name for name in EVENT_TYPES}, **GA4, **SEGMENT, **RETAIL, **POSTHOG}

@@ -13,12 +13,13 @@ import numpy as np
 
 from models.events.consent import is_refused
 from models.events.foreign import in_microseconds, own_events
-from models.events.names import MATOMO, POSTHOG, RETAIL, SEGMENT, SNOWPLOW
+from models.events.names import ADOBE, MATOMO, POSTHOG, RETAIL, SEGMENT, SNOWPLOW, UNIVERSAL
 from models.events.plain import first_plain
 from models.events.rules import instant_text
 from models.events.sources.attune import ATTUNE
 from models.events.sources.attune import flatten as flatten_own
 from models.events.sources.frames import Flat, Json, Source, canonical, fingerprint
+from models.events.sources.hits import adobe, universal_analytics
 from models.schema import MAX_ID_LENGTH
 
 _ACTION: Final = "unstruct_event_com_snowplowanalytics_snowplow_ecommerce_snowplow_ecommerce_action_1"
@@ -169,3 +170,5 @@ POSTHOG_SOURCE: Final = replace(_exported("posthog", POSTHOG, own_events, "disti
 RETAIL_SOURCE: Final = _exported("google_retail", RETAIL, own_events, "eventType", "visitorId")
 SNOWPLOW_SOURCE: Final = _exported("snowplow", SNOWPLOW, _through_door(snowplow), "collector_tstamp")
 MATOMO_SOURCE: Final = _exported("matomo", MATOMO, matomo, "actionDetails")
+UNIVERSAL_SOURCE: Final = _exported("universal_analytics", UNIVERSAL, universal_analytics, "fullVisitorId", "hits")
+ADOBE_SOURCE: Final = _exported("adobe", ADOBE, adobe, "hit_time_gmt")

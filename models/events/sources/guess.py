@@ -23,7 +23,11 @@ ADDRESS_WORDS: Final = frozenset({"url", "uri", "path", "page", "pageurl", "page
 ITEM_IN_ADDRESS: Final = r"/(?:products?|items?|p|dp|artikel|produkte?|produits?|productos?|articles?)/([^/?#]+)"
 MOST_ACTIONS: Final = 60  # different values of a column of actions
 # Before others that share fields with them; `attune` last, since its names are common words.
-_ORDER: Final = ("otto", "ga4", "matomo", "google_retail", "snowplow", "posthog", "segment", "trivago", "rees46", "jdata")
+_ORDER: Final = (
+    *("otto", "ga4", "universal_analytics", "adobe", "matomo", "google_retail", "snowplow", "posthog", "segment"),
+    *("trivago", "rees46", "jdata"),
+)
+_TABLES: Final = ("attune", "adobe")  # formats of documents whose tables have no lists or objects in their cells
 
 
 class Sample(NamedTuple):
@@ -92,7 +96,7 @@ def looks_like(sample: Sample) -> str | None:
         return "taobao" if _is_taobao(sample.rows) else None
     for name in (*_ORDER, "retailrocket", "taobao", "attune"):
         source = SOURCES[name]
-        if sample.container == "csv" and source.container == "jsonl" and name != "attune" and not sample.documents:
+        if sample.container == "csv" and source.container == "jsonl" and name not in _TABLES and not sample.documents:
             continue
         if name == "taobao" and not (fields and _is_taobao(sample.rows, "behavior")):
             continue
@@ -108,6 +112,8 @@ def _is_taobao(rows: Sequence[Mapping[str, str]], column: str = "3") -> bool:
 
 def _speaks(name: str, sample: Sample) -> bool:
     """Whether the actions of a sample are the format's; a table may share its columns' names."""
+    if name == "adobe":
+        return any("event_list" in field for field in sample.header)
     if name == "attune":
         return any(plain(row.get("type", "")) in SOURCES[name].event_types for row in sample.rows)
     if name == "jdata":
