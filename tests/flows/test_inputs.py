@@ -97,6 +97,13 @@ def test_the_time_of_day_may_stand_in_a_column_of_its_own(tmp_path: Path, text: 
     assert utc(by_map(tmp_path, file(tmp_path, text))) == [at]
 
 
+@pytest.mark.parametrize(("days", "month"), [(("01/05", "01/06", "01/07"), 1), (("05/01", "06/01", "07/01"), 1)])
+def test_day_and_month_are_told_by_how_long_a_log_is(tmp_path: Path, days: tuple[str, ...], month: int) -> None:
+    text = f"{HEADER}\n" + "".join(f"7,{day}/2023 10:00,view,i{i}\n" for i, day in enumerate(days))
+    events = by_map(tmp_path, file(tmp_path, text))
+    assert {datetime.fromtimestamp(at // 10**6, UTC).month for at in events["occurred_at_us"]} == {month}
+
+
 def test_day_and_month_are_told_by_the_order_of_rows(tmp_path: Path) -> None:
     text = f"{HEADER}\n7,01/11/2023 10:00,view,a\n7,02/11/2023 10:00,view,b\n7,03/10/2023 10:00,view,c\n"
     events = by_map(tmp_path, file(tmp_path, text))  # as days of January to March they are in order

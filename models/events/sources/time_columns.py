@@ -122,20 +122,20 @@ def _ways(column: Column, is_american: bool) -> list[str]:
 
 
 def _one_of(ways: Sequence[str], cells: Column, is_american: bool) -> str:
-    """Of ways that read all cells alike, that of which the rows are in the order of their times; else the customary one."""
+    """Of ways that read as many cells, the one by which rows are in the order of times and of few days; else the usual one."""
     american = [way for way in ways if way.startswith(_AMERICAN)]
     if len(ways) == len(american) or not american or ways[0] in (AUTO, DAYS):
         return ways[0]
     pair = (ways[0], american[0])
-    backs = [_steps_back(cells, way) for way in pair]
-    return pair[1] if backs[1] < backs[0] or (backs[0] == backs[1] and is_american) else pair[0]
+    first, second = (_disorder(cells, way) for way in pair)
+    return pair[1] if second < first or (second == first and is_american) else pair[0]
 
 
-def _steps_back(cells: Column, way: str) -> int:
-    """Steps against the order of times in a column, whichever order that is."""
+def _disorder(cells: Column, way: str) -> tuple[int, int]:
+    """Steps against the order of times in a column, whichever order that is; and how long it takes, microseconds."""
     instants = np.array([parse_instant_us(time_text(cell, way, "UTC")) for cell in cells if _reads(way)(cell)], dtype=np.int64)
     steps = np.diff(instants)
-    return min(int((steps < 0).sum()), int((steps > 0).sum()))
+    return min(int((steps < 0).sum()), int((steps > 0).sum())), int(np.ptp(instants))
 
 
 def _doubts(column: Column, way: str) -> list[str]:
