@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+FLOORS = ("models", "infra", "feature_repo", "flows", "services")
 MENDABLE = (ValueError, KeyError, OSError)  # among the last, a store that cannot be used
 
 
@@ -48,6 +49,12 @@ def main() -> None:
         code = app()(standalone_mode=False)  # typer would draw a box around what is wrong with the words
     except typer.TyperException as error:
         sys.stderr.write(f"{usage(error)}\n")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in FLOORS or os.environ.get("ATTUNE_LOG_LEVEL", "").upper() == "DEBUG":
+            raise
+        sys.stderr.write(f"attune: this needs the package {package}: install Attune with its extras, attune[flows,services]\n")
         sys.exit(2)
     except MENDABLE as error:
         if os.environ.get("ATTUNE_LOG_LEVEL", "").upper() == "DEBUG":

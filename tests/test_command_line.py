@@ -183,6 +183,14 @@ def test_simulated_events_are_the_same_for_the_same_seed(tmp_path: Path) -> None
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
 
+def test_a_package_that_is_not_installed_is_one_line(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['prefect'] = None; sys.argv = ['attune', 'retrain']; from services.cli import main; main()"
+    environment = {**os.environ, "ATTUNE_HOME": str(tmp_path / "home")}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr == "attune: this needs the package prefect: install Attune with its extras, attune[flows,services]\n"
+
+
 def test_the_root_tells_its_version_and_completes_words(monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
