@@ -230,10 +230,20 @@ def decisions_replay(as_json: Json = False) -> None:
 
 
 @app.command()
-def migrate(as_json: Json = False) -> None:
+def migrate(
+    as_json: Json = False,
+    from_home: Annotated[
+        bool, typer.Option("--from-home", help="Copy the home's file to the server of ATTUNE_STORE_URL.")
+    ] = False,
+) -> None:
     """Bring the store to the revision of this Attune; every command does so with the file of a home, none with a server."""
     from infra.store.engines import migrate as migrated
+    from infra.store.engines import move
 
+    if from_home:
+        moved = move(_home())
+        typer.echo(msgspec.json.encode(moved) if as_json else f"{sum(moved.values())} rows of {len(moved)} tables moved")
+        return
     done = migrated(_home())
     if as_json:
         typer.echo(msgspec.json.encode({"from": done.before, "to": done.newest, "applied": done.applied}))

@@ -80,3 +80,15 @@ def home_databases() -> Iterator[str]:
             found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (prefix,)).fetchall()
         for (name,) in found:
             _on_server(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def copy(source: str, target: str) -> bool:
+    """Make a database of another one, from which all are sent away for that; whether there is another one."""
+    forget_pools(source)
+    was, now = (url.rpartition("/")[2] for url in (source, target))
+    _on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{was}'")
+    try:
+        _on_server(f"CREATE DATABASE {now} TEMPLATE {was}")
+    except psycopg.errors.InvalidCatalogName:
+        return False
+    return True

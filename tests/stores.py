@@ -1,5 +1,6 @@
 """A home's store as tests fill it and look at it, whatever engine holds it."""
 
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ import pandas as pd
 
 from infra.store import events
 from infra.store.embedded import connection as embedded
-from infra.store.engines import open_store, server
+from infra.store.engines import move, open_store, server
 from infra.store.postgres.connection import connect_server
 from infra.store.postgres.forms import form
 from infra.store.postgres.migrate import require_ready
@@ -46,6 +47,18 @@ def connect(home: Path) -> Any:
     """A connection to a home's store, for statements of the test's own."""
     url = server(home)
     return ServerConnection(url) if url else embedded.connect(home)
+
+
+def copied(source: Path, home: Path, *, dirs_exist_ok: bool = False) -> Path:
+    """A copy of a home, its store included."""
+    shutil.copytree(source, home, dirs_exist_ok=dirs_exist_ok)
+    was, now = server(source), server(home)
+    if was and now:
+        from tests import postgres  # which looks for a server
+
+        if not postgres.copy(was, now):  # the home was made on a file
+            move(home)
+    return home
 
 
 def append_events(home: Path, frame: pd.DataFrame, partner: str = "shop", received_at_us: int = 0) -> tuple[int, int]:

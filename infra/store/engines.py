@@ -114,6 +114,24 @@ def migrate(home: Path) -> Revisions:
     return Revisions(*done)
 
 
+def move(home: Path) -> dict[str, int]:
+    """Copy the store of a home's file to the server that holds the home's store from now on; rows by table.
+
+    Raises
+    ------
+    ValueError
+        If no server is named, or the home has no file.
+    StoreUnavailable
+        If one of them cannot be used, or the database is not empty.
+    """
+    url = server(home)
+    if url is None or not (home / layout.STORE).exists():
+        raise ValueError(f"set {URL}, and ATTUNE_HOME to a home that has {layout.STORE}")
+    from infra.store.postgres.move import move as moved
+
+    return moved(home, url)
+
+
 def revisions(home: Path) -> Revisions:
     """Look at a store's revision as it lies there; nothing is created or migrated.
 

@@ -1,6 +1,5 @@
 """Promotion of each model by itself: on logs with hardly anything in them, and with one model spoiled on purpose."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ from models.inference.examples import ExampleParams
 from models.model_specs import MODEL_NAMES, SPEC
 from models.simulator import ShopConfig, simulate
 from tests.fitted import made_up
+from tests.stores import copied
 from tests.training import write_run
 
 TRAINED = {"passed": True}  # what validation said
@@ -120,7 +120,7 @@ def test_one_spoiled_model_is_left_out_with_what_was_fitted_to_it_and_the_others
 
 
 def test_a_champion_that_cannot_be_read_is_judged_by_nobody(grown: tuple[Path, Path], tmp_path: Path) -> None:
-    home = Path(shutil.copytree(grown[0], tmp_path / "home"))
+    home = copied(grown[0], tmp_path / "home")
     serves = registry.champions(home)
     assert evaluate.readable(home, serves) == serves
     sums = registry.folder_of(home, "next_action", registry.CHAMPION) / layout.SUMS_FILE

@@ -2,19 +2,19 @@
 
 import fcntl
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from benchmarks.simulated_home import make_champions
 from models.simulator.config import ShopConfig
+from tests.stores import copied
 
 
 @pytest.fixture(scope="module")
 def crowned(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Home with champions of version 1, for the tests of one file."""
-    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("crowned") / "home"))
+    return copied(trained, tmp_path_factory.mktemp("crowned") / "home")
 
 
 @pytest.fixture(scope="session")
@@ -27,5 +27,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not home.exists():
             make_champions(folder / "training", ShopConfig(n_users=150, n_days=3, n_items=100, n_categories=5), n_rounds=3)
-            (folder / "training").rename(home)
+            copied(folder / "training", home)
     return home

@@ -23,6 +23,7 @@ from infra.store.errors import NewerStore
 from services.api.app import App, build_app
 from services.http.guard import AdmitAll
 from services.serving.features import NoFeatures
+from tests.stores import copied
 
 ASK = {"user_id": "u", "item_id": "sku-00001", "limit": 5}
 
@@ -147,7 +148,7 @@ def test_no_backup_while_a_flow_writes_features(tmp_path: Path) -> None:
 
 
 def test_a_stopped_service_leaves_one_file(crowned: Path, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(crowned, tmp_path / "home"))
+    home = copied(crowned, tmp_path / "home")
     app = app_of(home)
     with TestClient(app) as client:
         client.post("/v1/events", json={"events": [event(1)]})

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +12,12 @@ from flows import deploy
 from infra import layout, registry, release
 from models import degraded
 from services import cli
+from tests.stores import copied
 
 
 @pytest.fixture
 def home(crowned: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(crowned, tmp_path / "home"))
+    return copied(crowned, tmp_path / "home")
 
 
 def attune(home: Path, *words: str) -> subprocess.CompletedProcess[str]:

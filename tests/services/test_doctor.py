@@ -1,7 +1,6 @@
 """The doctor: a damaged champion and an altered audit are found, with the mend."""
 
 import json
-import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from infra.store.statements.quarantine import COUNT_WAITING
 from infra.store.statements.registry import EVENTS_SINCE
 from models.events.rules import to_row
 from services.doctor import Finding, examine
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import PATIENCE_S
 
 NOWHERE = "http://127.0.0.1:9"
@@ -22,7 +21,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture
 def home(crowned: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(crowned, tmp_path / "home"))
+    return copied(crowned, tmp_path / "home")
 
 
 def findings(home: Path) -> dict[str, Finding]:

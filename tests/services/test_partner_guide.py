@@ -19,6 +19,7 @@ from infra.settings import Settings
 from services.api.app import build_app
 from services.worker import delivery, signals
 from services.worker.runner import follow_all
+from tests.stores import copied
 from tests.waiting import PATIENCE_S, free_port, until
 
 GUIDE = Path(__file__).parents[2] / "docs" / "partner-guide.md"
@@ -94,7 +95,7 @@ def test_every_snippet_of_the_guide_does_what_the_guide_says(
 ) -> None:
     if shutil.which("curl") is None or shutil.which("bash") is None:
         pytest.skip("the guide's snippets need bash and curl, which are not here")
-    home = Path(shutil.copytree(crowned, tmp_path / "home"))
+    home = copied(crowned, tmp_path / "home")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     names: dict[str, Any] = {"__name__": "guide"}
     kinds = []

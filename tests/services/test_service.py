@@ -24,7 +24,7 @@ import pytest
 
 from infra import registry
 from services.http import partners
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import PATIENCE_S, free_port, until
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def running(
 
 @pytest.fixture
 def home(crowned: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(crowned, tmp_path / "home"))
+    return copied(crowned, tmp_path / "home")
 
 
 def only_we_listen(pid: int, port: int) -> None:
@@ -113,7 +113,7 @@ def small_disk(crowned: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="module")
 def served(crowned: Path, small_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """`attune serve` on a home of its own."""
-    home, port = Path(shutil.copytree(crowned, small_disk / "home")), free_port()
+    home, port = Path(copied(crowned, small_disk / "home")), free_port()
     key, log = partners.add(home, "shop", time.time_ns() // 1000), tmp_path_factory.mktemp("served") / "log"
     command = [sys.executable, "-m", "services.cli", "serve", "--port", str(port)]
     env = {"ATTUNE_HOME": str(home), "ATTUNE_LEAST_FREE_MIB": str(LEAST_MIB)}

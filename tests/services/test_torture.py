@@ -6,7 +6,6 @@ signal arrives under one id.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -32,7 +31,7 @@ from services.http import partners
 from services.signals.policies import PolicyBody, Thresholds
 from services.worker.features import online_rows
 from tests.services.receivers import SECRET, Receiver
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import PATIENCE_S, free_port, until
 
 KILLS = int(os.environ.get("ATTUNE_TEST_KILLS", "12"))
@@ -149,7 +148,7 @@ class Traffic(threading.Thread):
 def home(crowned: Path, tmp_path: Path) -> Path:
     """ModelSet, online features, a partner who wants every signal."""
     mine = tmp_path / "home"
-    shutil.copytree(crowned, mine)
+    copied(crowned, mine)
     eager = PolicyBody(Thresholds(min_score_product=0.0, min_score_content=0.0), cool_down_s=0, max_per_day=1000)
     connect(mine).execute(PUT_POLICY, ("shop", msgspec.json.encode(eager).decode(), 1))
     writer = open_writer(mine, lambda: time.time_ns() // 1000)

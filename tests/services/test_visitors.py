@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from services import visitors
 from services.api.app import build_app
 from services.client import Attune, AttuneError
 from services.http.guard import AdmitAll
+from tests.stores import copied
 
 
 class Through(Attune):
@@ -49,7 +49,7 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def home(crowned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copytree(crowned, tmp_path_factory.mktemp("visited") / "home"))
+    return copied(crowned, tmp_path_factory.mktemp("visited") / "home")
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from infra.store import identities
-from infra.store.engines import URL, open_store, open_writer
+from infra.store.engines import URL, move, open_store, open_writer
 from infra.store.errors import ConflictingWrite, NewerStore, PendingMigration, StoreBusy, StoreUnavailable
 from infra.store.postgres.connection import connect_server, shown
 from infra.store.postgres.migrate import migrate, newest, require_ready
 from infra.store.postgres.pools import forget_pools
 from infra.store.postgres.store import PostgresStore
 from infra.store.protocol import Store, Transaction
+from infra.store.statements.decisions import KEEP_SNAPSHOT
 from infra.store.statements.erasure import BURY
 from infra.store.statements.events import APPEND_COLUMNS, NEWEST_EVENT, NOTE_SOURCE
 from infra.store.statements.idempotency import ANSWER_OF, KEEP_ANSWER
@@ -284,6 +285,22 @@ def test_a_log_that_was_restored_into_another_cluster_goes_on_behind_its_last_ev
         assert store.tail("reader").end() == store.read("SELECT max(seq) FROM events")[0][0]
         migrate(connection)
         assert connection.execute("SELECT count(*) FROM log_base WHERE log_offset > 1000000").fetchall() == [(1,)]
+
+
+def test_a_home_moves_to_a_server_with_all_that_it_has(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = open_store(tmp_path)
+    here.append([event("a"), event("b")])
+    here.write(lambda transaction: transaction.execute(ADD_PARTNER, ("shop", 1)))
+    for version in (1, 2):
+        assert here.write(lambda transaction: transaction.read(KEEP_SNAPSHOT, ("{}", 0, 1))) == [(version,)]
+    monkeypatch.setenv(URL, empty_url)
+    assert move(tmp_path) == {"partners": 1, "events": 2, "profile_snapshots": 2}
+    there = open_store(tmp_path)
+    there.append([event("b"), event("c")])
+    assert there.read("SELECT event_id FROM events ORDER BY seq") == [("a",), ("b",), ("c",)]
+    assert there.write(lambda transaction: transaction.read(KEEP_SNAPSHOT, ("{}", 0, 3))) == [(3,)]
+    with pytest.raises(StoreUnavailable, match="empty"):
+        move(tmp_path)
 
 
 def test_a_server_that_is_away_is_told_without_the_password() -> None:

@@ -1,5 +1,4 @@
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from services.api.collaborators import Unobserved
 from services.http import partners
 from services.http.guard import AdmitAll
 from services.serving.features import NoFeatures
+from tests.stores import copied
 from tests.waiting import until
 
 NOW_US = parse_instant_us("2026-11-21T12:00:00Z")
@@ -200,7 +200,7 @@ def test_addresses_and_methods_that_do_not_exist_are_problems(client: TestClient
 
 
 def test_keys_are_needed_and_their_scopes_count(crowned: Path, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(crowned, tmp_path / "home"))
+    home = copied(crowned, tmp_path / "home")
     server, browser = (partners.add(home, "shop", NOW_US, kind) for kind in ("sk", "pk"))
     with TestClient(build(home, authenticator=partners.Keys(home))) as client:
         for key, status in (("", 401), ("sk_wrong", 401), (browser, 403), (server, 200)):
@@ -289,7 +289,7 @@ def test_the_page_needs_nothing_from_elsewhere(client: TestClient) -> None:
 
 
 def test_a_promotion_shows_in_the_next_answers(crowned: Path, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(crowned, tmp_path / "home"))
+    home = copied(crowned, tmp_path / "home")
     with TestClient(build(home)) as client:
         version = registry.save(home, "weights", registry.load(home, "weights"), {})
         registry.set_alias(home, "champion", {"weights": version}, action="promote", actor="test", reason="test")
@@ -301,7 +301,7 @@ def test_a_promotion_shows_in_the_next_answers(crowned: Path, tmp_path: Path) ->
 
 
 def test_what_the_catalogue_has_not_or_has_sold_out_is_not_recommended_to_its_partner(crowned: Path, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(crowned, tmp_path / "home"))
+    home = copied(crowned, tmp_path / "home")
     with TestClient(build(home)) as client:
         asked = [{"user_id": "u", "session_data": {"events": [EVENT]}, "limit": 5, "ranker": by} for by in (False, True)]
         before = [[item["item_id"] for item in post(client, each).json()["items"]] for each in asked]

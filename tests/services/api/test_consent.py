@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from services.serving.features import NoFeatures, OnlineFeatures, OnlineSource, 
 from services.serving.model_watch import ChampionWatcher
 from services.signals.catalog import Catalog
 from services.worker.signals import SignalDuty
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import until
 
 GPC = {"Sec-GPC": "1"}
@@ -76,7 +75,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def service(crowned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = Path(shutil.copytree(crowned, tmp_path_factory.mktemp("consent") / "home"))
+    home = copied(crowned, tmp_path_factory.mktemp("consent") / "home")
     key = partners.add(home, "shop", time.time_ns() // 1000)
     online = Watched()
     with TestClient(build_app(Settings(home=home), online=online)) as client:

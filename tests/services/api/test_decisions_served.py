@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
 from services.serving.profiles import Profiles, replay
 from services.worker.rewards import RewardDuty
-from tests.stores import connect
+from tests.stores import connect, copied
 
 NOW_US = 1_763_719_200_000_000  # 2025-11-21T10:00:00Z
 CANARY = "canary-user-7f3a"
@@ -64,7 +63,7 @@ class Service:
 @pytest.fixture
 def service(crowned: Path, tmp_path: Path) -> Service:
     home = tmp_path / "home"
-    shutil.copytree(crowned, home)
+    copied(crowned, home)
     return Service(home)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from services.http.reader import Reader
 from services.signals.body import instant
 from services.worker.delivery import DeliveryDuty
 from tests.services.receivers import SEALS, Receiver, S, answer, emit, empty, hang, receiver, subscribe
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import PATIENCE_S
 
 __all__ = ["empty", "receiver"]  # fixtures
@@ -55,7 +54,7 @@ async def _awaited(handler: Callable[[Call], Awaitable[Any]], call: Call) -> Any
 
 @pytest.fixture
 def side(tmp_path: Path, empty: Path, receiver: Receiver) -> Iterator[Side]:
-    shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
+    copied(empty, tmp_path, dirs_exist_ok=True)
     writer = open_writer(tmp_path, lambda: 100 * S)
     handler = DeliveriesHandler(
         Reader(closed_store(tmp_path, wait_ms=0)), Writes(writer, bytes(32)), SEALS, lambda _: Outbound(True, PATIENCE_S)

@@ -1,6 +1,5 @@
 """Judged is served: any recorded decision can be taken again from the log, and comes out as the visitor saw it."""
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -45,6 +44,7 @@ from services.serving.reads import engagement_features
 from services.signals.catalog import Catalog
 from services.signals.sessions import sessions_at
 from services.worker.rewards import RewardDuty
+from tests.stores import copied
 
 NOW_US = 1_763_719_200_000_000  # 2025-11-21T10:00:00Z
 DAY_US = 86_400_000_000
@@ -216,7 +216,7 @@ def some_goals() -> GoalWeights:
 
 def opened(crowned: Path, home: Path, champions: Callable[[Path], ChampionSource], n_visits: int) -> tuple[Shop, list[Visit]]:
     """A shop, and visits to it; when this returns the decisions are on disk."""
-    shop, rng = Shop(Path(shutil.copytree(crowned, home)), champions(home)), np.random.default_rng(7)
+    shop, rng = Shop(Path(copied(crowned, home)), champions(home)), np.random.default_rng(7)
     with TestClient(shop.app) as client:
         stock = [{"item_id": item, "stock": 0 if item in SOLD_OUT else 5} for item in GOODS]
         assert client.put("/v1/catalog/items", json={"items": stock}).status_code == 200

@@ -79,7 +79,8 @@ def test_the_shops_word_takes_the_place_of_the_pages(service: Service) -> None:
     told = batch(bought("page", order_id="o"), bought("page b", "b", order_id="o"))
     assert service.ask(told, key=service.browser).json()["accepted"] == 2
     with closing(connect(service.home)) as store:
-        store.execute("INSERT INTO reward_events (seq, decision_id, reward, revenue) VALUES (1, 'd', 1, 9)")
+        into = "INSERT INTO reward_events (seq, decision_id, reward, revenue)"
+        store.execute(f"{into} SELECT min(seq), 'd', 1.0, 9.0 FROM events")
     assert service.ask(batch(bought("1", order_id="o"))).json()["accepted"] == 1
     assert [id.lstrip("\x1f") for id in counted(service.home)] == ["page b", "1"]
     with closing(connect(service.home)) as store:

@@ -3,7 +3,6 @@
 import functools
 import http.server
 import json
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from infra.settings import Settings
 from infra.store.embedded.connection import connect
 from services.api.app import App, build_app
 from services.http import partners
+from tests.stores import copied
 from tests.waiting import PATIENCE_S, free_port, until
 
 ITEM = """<!doctype html><title>shop</title>
@@ -114,7 +114,7 @@ class Shop:
 
 @pytest.fixture
 def shop(crowned: Path, tmp_path: Path) -> Iterator[Shop]:
-    home = Path(shutil.copytree(crowned, tmp_path / "home"))
+    home = copied(crowned, tmp_path / "home")
     (tmp_path / "pages").mkdir()
     opened = Shop(home, tmp_path / "pages")
     yield opened

@@ -1,6 +1,5 @@
 """Shop and console in Chromium: first look, keyboard, accessibility, and nothing from elsewhere."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from benchmarks.click_to_list import measured, summed
 from services.console.pages.all import ENTRIES
 from tests.services.beacon.chromium import Browser
 from tests.services.browser.house import House, axe, violations
+from tests.stores import copied
 
 SHOP = ("/", "/c/shoes", "/search?q=backpack", "/item/sku-00005", "/compare", "/cart", "/checkout", "/nothing")
 CONSOLE = tuple("/associations?item=sku-00005" if entry.path == "/associations" else entry.path for entry in ENTRIES)
@@ -30,7 +30,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def house(browser: Browser, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    opened = House(Path(shutil.copytree(trained, tmp_path_factory.mktemp("house") / "home")))
+    opened = House(copied(trained, tmp_path_factory.mktemp("house") / "home"))
     yield opened
     opened.close()
 

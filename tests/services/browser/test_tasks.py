@@ -4,7 +4,6 @@ A visit is found and asked for again; what goes with an item is seen for another
 experiment is started and stopped; a key is made and taken back.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +13,14 @@ from benchmarks.chromium import until
 from tests.services.beacon.chromium import Browser
 from tests.services.browser.house import House, axe, violations
 from tests.services.browser.test_pages import enter
+from tests.stores import copied
 
 FARTHEST = 150  # presses of Tab to anything on a page
 
 
 @pytest.fixture(scope="module")
 def house(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    opened = House(Path(shutil.copytree(trained, tmp_path_factory.mktemp("house") / "home")))
+    opened = House(copied(trained, tmp_path_factory.mktemp("house") / "home"))
     yield opened
     opened.close()
 

@@ -1,6 +1,5 @@
 """The demo shop where the visitor's browser blocks Attune: the script itself, or all that it would ask."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from benchmarks.chromium import until
 from tests.services.beacon.chromium import Browser
 from tests.services.browser.house import House
+from tests.stores import copied
 
 VISIBLE = (
     "[...document.querySelectorAll('attune-items')].every(e => e.hidden || getComputedStyle(e).visibility === 'hidden' || "
@@ -18,7 +18,7 @@ VISIBLE += "e.childElementCount === 1)"
 
 @pytest.fixture(scope="module")
 def house(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    opened = House(Path(shutil.copytree(trained, tmp_path_factory.mktemp("house") / "home")))
+    opened = House(copied(trained, tmp_path_factory.mktemp("house") / "home"))
     yield opened
     opened.close()
 

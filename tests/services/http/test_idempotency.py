@@ -1,6 +1,7 @@
 """A write that is sent again has one effect, and the answer of the first time."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,7 @@ def call(key: str | None = "k-1", body: bytes = b"{}", partner: str = "shop", no
 
 def insert(transaction: Transaction) -> dict[str, int]:
     """An effect that could happen twice."""
-    transaction.execute("INSERT INTO cursors VALUES (hex(randomblob(8)), 1, 1)")
+    transaction.execute("INSERT INTO cursors VALUES (?, 1, 1)", (secrets.token_hex(8),))
     return {"written": 1}
 
 

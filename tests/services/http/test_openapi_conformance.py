@@ -1,6 +1,5 @@
 """Every answer is one that the OpenAPI document promises: a few cases per call here, thousands with `make conformance`."""
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from infra.settings import Settings
 from services.api.app import build_app
 from services.http import partners
 from services.http.dispatch import Page
+from tests.stores import copied
 from tests.waiting import PATIENCE_S, free_port, until
 
 
@@ -40,7 +40,7 @@ def serving(app: Any) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def service(crowned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Address of a service with champions, and a key for everything."""
-    home = Path(shutil.copytree(crowned, tmp_path_factory.mktemp("conformance") / "home"))
+    home = copied(crowned, tmp_path_factory.mktemp("conformance") / "home")
     key = partners.add(home, "shop", time.time_ns() // 1000)
     app = build_app(Settings(home=home, requests_per_minute=100_000_000))
     app.pages["/metrics"] = Page(b"text/plain; charset=utf-8", lambda: (200, b""))  # the process around it has them

@@ -4,7 +4,6 @@ How soon is measured by `benchmarks.live_associations`.
 """
 
 import json
-import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from services.serving.association_tail import Followed, Tail
 from services.serving.associations import LiveChampions
 from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import PATIENCE_S, until
 
 NOW_US = parse_instant_us("2026-11-21T12:00:00Z")
@@ -63,7 +62,7 @@ def leads_to(client: TestClient, item: str, first: str) -> bool:
 
 
 def test_an_accepted_event_changes_the_answers_of_every_process(crowned: Path, tmp_path: Path) -> None:
-    home = shutil.copytree(crowned, tmp_path / "home")
+    home = copied(crowned, tmp_path / "home")
     with TestClient(app_of(home)) as one, TestClient(app_of(home)) as two:
         assert "shade" not in beside(one, "lamp")
         events = [view("1", "lamp", 1), view("2", "shade", 9, kind="add_to_cart")]
@@ -190,7 +189,7 @@ def test_one_visitor_of_a_browser_key_counts_once_however_often_it_comes(tmp_pat
 
 
 def test_a_flood_lets_the_rarest_go_says_so_and_the_log_is_followed_on(crowned: Path, tmp_path: Path) -> None:
-    home = shutil.copytree(crowned, tmp_path / "home")
+    home = copied(crowned, tmp_path / "home")
     source = LiveChampions(home, ChampionWatcher(home), poll_s=0.01, most=Bounds(pairs=200, items=100))
     source.start()
     try:
@@ -230,7 +229,7 @@ def test_a_page_that_poses_as_a_visitor_does_not_make_a_machine_of_them(tmp_path
 
 
 def test_a_champion_that_cannot_follow_serves_as_it_is_and_the_problem_is_named(crowned: Path, tmp_path: Path) -> None:
-    home = shutil.copytree(crowned, tmp_path / "home")
+    home = copied(crowned, tmp_path / "home")
     for ledger in home.rglob("support.npy"):  # as a file of an earlier version
         ledger.unlink()
         noted = json.loads((ledger.parent / layout.SUMS_FILE).read_text())

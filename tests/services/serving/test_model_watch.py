@@ -1,6 +1,5 @@
 import json
 import resource
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,13 @@ from models import weight_profile as weights
 from models.artifact import sums
 from models.model_specs import MODEL_NAMES, NEEDED_MODELS
 from services.serving.model_watch import FIRST_PAUSE_S, AliasedModels, ChampionWatcher
+from tests.stores import copied
 from tests.waiting import until
 
 
 @pytest.fixture
 def home(crowned: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(crowned, tmp_path / "home"))
+    return copied(crowned, tmp_path / "home")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 The shop is simulated and told of by its server; the attacker's events go through the rule of `models.trust`.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -32,6 +31,7 @@ from models.recommend import Who, recommend
 from models.simulator import ShopConfig, simulate
 from services.serving.association_tail import Tail
 from services.signals.catalog import Catalog
+from tests.stores import copied
 
 LEAST_VISITORS = 30  # of an anchor; with 100 less is moved still
 GHOST = "no such item"
@@ -86,7 +86,7 @@ def invented(n: int, anchors: list[str], pushed: str) -> Iterator[dict[str, Any]
 
 def attack(shop: Shop, home: Path, n: int, pushed: str, n_networks: int = 1) -> Path:
     """A copy of the shop in which n visitors were invented, from so many networks."""
-    shutil.copytree(shop.home, home)
+    copied(shop.home, home)
     events = list(invented(n, shop.anchors()[:3], pushed))
     with closing(open_store(home)) as store:
         for network in range(n_networks):
@@ -134,7 +134,7 @@ def test_a_pushed_item_moves_by_one_place_at_most_where_visitors_come_from_many_
 
 @pytest.mark.parametrize("ranker", [False, True])
 def test_what_the_catalogue_does_not_have_is_in_no_list_whoever_speaks_of_it(shop: Shop, tmp_path: Path, ranker: bool) -> None:
-    home = Path(shutil.copytree(shop.home, tmp_path / "home"))
+    home = copied(shop.home, tmp_path / "home")
     told = shop.events[shop.events["item_id"] == shop.anchors()[0]]
     ghosts = [told.assign(item_id=GHOST, event_id=f"{k}/" + told["event_id"].astype(str)) for k in range(2)]
     with closing(open_store(home)) as store:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +29,7 @@ from services.http.guard import AdmitAll
 from services.http.partners import SCOPES, Caller
 from services.serving.model_watch import ChampionWatcher
 from services.serving.shadow import MAX_WAITING, Shadow, likeness
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import until
 
 EXAMPLE = msgspec.json.encode(recommendations.EXAMPLE)
@@ -38,7 +37,7 @@ EXAMPLE = msgspec.json.encode(recommendations.EXAMPLE)
 
 @pytest.fixture
 def home(crowned: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(crowned, tmp_path / "home"))
+    return copied(crowned, tmp_path / "home")
 
 
 def challenge(home: Path, view: float = 0.9) -> None:

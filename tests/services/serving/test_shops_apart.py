@@ -1,6 +1,5 @@
 """Partners are shops of their own: however hard one pushes an item, no list of another moves, live or built anew."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -32,7 +31,7 @@ from services.http import partners
 from services.serving.associations import LiveChampions
 from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
-from tests.stores import append_events
+from tests.stores import append_events, copied
 from tests.waiting import until
 
 CONFIG = ShopConfig(n_users=50, n_days=2, n_items=40, n_categories=4)
@@ -115,7 +114,7 @@ def first_beside_anchor(post: Callable[..., Any], partner: str) -> list[str]:
 
 
 def test_a_partner_moves_its_own_lists_and_no_others(divided: Path, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(divided, tmp_path / "home"))
+    home = copied(divided, tmp_path / "home")
     with served(home) as post:
         before = {partner: lists(post, partner) for partner in ("b", "local", "new")}
         push(post, "a")
@@ -129,7 +128,7 @@ def test_a_partner_moves_its_own_lists_and_no_others(divided: Path, tmp_path: Pa
 
 
 def test_a_new_partner_has_the_base_and_what_it_sends(divided: Path, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(divided, tmp_path / "home"))
+    home = copied(divided, tmp_path / "home")
     with served(home) as post:
         before = {partner: lists(post, partner) for partner in ("b", "local")}
         push(post, "new")
@@ -148,7 +147,7 @@ def test_as_one_shop_they_share(tmp_path: Path) -> None:
 
 
 def test_a_set_of_models_that_is_held_stays_as_it_is(divided: Path, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(divided, tmp_path / "home"))
+    home = copied(divided, tmp_path / "home")
     watcher = ChampionWatcher(home)
     watcher.refresh()
     source = LiveChampions(home, watcher, poll_s=0.01)
@@ -170,7 +169,7 @@ def known(models: ModelSet) -> bool:
 
 
 def test_shops_share_one_bound_and_the_largest_gives_way(divided: Path, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(divided, tmp_path / "home"))
+    home = copied(divided, tmp_path / "home")
     source = LiveChampions(home, ChampionWatcher(home), poll_s=0.01, most=Bounds(items=100))
     source.start()
 

@@ -34,7 +34,7 @@ from tests.services.receivers import (
     receiver,
     subscribe,
 )
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import PATIENCE_S, until
 
 __all__ = ["empty", "receiver"]  # fixtures
@@ -52,7 +52,7 @@ class Worker(NamedTuple):
 
 
 def working(home: Path, empty: Path, timeout_s: float) -> Iterator[Worker]:
-    shutil.copytree(empty, home, dirs_exist_ok=True)
+    copied(empty, home, dirs_exist_ok=True)
     duty = DeliveryDuty(open_store(home), lambda: Outbound(True, timeout_s), random.Random(7), SEALS)
     yield Worker(connect(home), duty)
     duty.close()
@@ -315,7 +315,7 @@ class Bewitched(Outbound):
 def test_an_error_that_nobody_foresaw_holds_up_no_other_message(
     empty: Path, tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
+    copied(empty, tmp_path, dirs_exist_ok=True)
     store = connect(tmp_path)
     for name in ("odd", "well", "unsigned"):
         subscribe(store, name, f"{receiver.url}/{name}")

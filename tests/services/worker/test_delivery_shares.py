@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
@@ -18,7 +17,7 @@ from services.delivery.outbound import Outbound
 from services.delivery.webhooks import Secrets
 from services.worker.delivery import MOST_STARTED, DeliveryDuty, Target
 from tests.services.receivers import SEALS, Post, Receiver, S, answer, emit, empty, hang, receiver, subscribe
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import PATIENCE_S, until
 
 __all__ = ["empty", "receiver"]  # fixtures
@@ -28,7 +27,7 @@ Make = Callable[..., DeliveryDuty]
 @pytest.fixture
 def make(tmp_path: Path, empty: Path) -> Iterator[Make]:
     """Makes duties of one home."""
-    shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
+    copied(empty, tmp_path, dirs_exist_ok=True)
     made: list[DeliveryDuty] = []
 
     def duty(**more: Any) -> DeliveryDuty:

@@ -1,6 +1,5 @@
 """What was shown and then wanted is credited once, to one decision; the bandit learns from decisions whose time is over."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from models.weight_profile import HEURISTIC, profile
 from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import Profiles, newest_snapshot, replay
 from services.worker.rewards import RewardDuty, moved
-from tests.stores import connect
+from tests.stores import connect, copied
 
 S = 1_000_000
 T0 = 1_700_000_000 * S
@@ -270,7 +269,7 @@ def test_interleaved_lists_move_no_posteriors(shop: Shop) -> None:
 
 def test_a_new_champion_brings_new_arms_and_those_that_stayed_keep_what_was_learned(crowned: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    shutil.copytree(crowned, home)
+    copied(crowned, home)
     shop = Shop(home)
     shop.decide("d-1", 0, "a")
     shop.event("e-1", "purchase", "a", 30)

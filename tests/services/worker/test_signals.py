@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from services.signals.policies import PolicyBody, QuietHours, Thresholds
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty, open_duty
 from tests.builders import encoded
-from tests.stores import connect
+from tests.stores import connect, copied
 from tests.waiting import PATIENCE_S, until
 
 NOON_US = 1_790_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_000
@@ -348,7 +347,7 @@ def test_a_cursor_that_was_set_back_sends_nothing_twice(home: Path) -> None:
 
 
 def test_opened_duty_ranks_with_what_has_happened_since_the_build_until_it_is_closed(crowned: Path, tmp_path: Path) -> None:
-    home = shutil.copytree(crowned, tmp_path / "home")
+    home = copied(crowned, tmp_path / "home")
     before = {*threading.enumerate()}
     duty = open_duty(Settings(home=home))
     writer = open_writer(home, lambda: NOON_US)
