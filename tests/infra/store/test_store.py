@@ -16,6 +16,7 @@ from infra.store.statements.partners import ADD_PARTNER
 from infra.store.statements.signals import NEWEST_SIGNAL
 from infra.store.watch import StoreWatch
 from models.events.rules import to_row
+from tests.waiting import until
 
 Opener = Callable[[], Store]
 PARTNERS = "SELECT name FROM partners ORDER BY name"
@@ -144,7 +145,8 @@ def test_a_tail_moves_with_the_effect_of_what_was_read(store: Store) -> None:
     assert (tail.position(), tail.end(), tail.until(0, 10)) == (None, 0, 0)
     store.append([event(name) for name in "abc"])
     first, second, third = (seq for (seq,) in store.read("SELECT seq FROM events ORDER BY seq"))
-    assert (tail.end(), tail.until(0, 9), tail.until(second, 2), tail.until(third + 2, 2)) == (third, third, third, third + 2)
+    until(lambda: tail.end() == third)  # on a server, others' open transactions hold the end back
+    assert (tail.until(0, 9), tail.until(second, 2), tail.until(third + 2, 2)) == (third, third, third + 2)
     assert tail.until(first, 1) == second
 
     def work(transaction: Transaction) -> None:
