@@ -6,23 +6,23 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from models.events.json_text import with_whole_characters
-from models.events.rules import NO_NUL
-from services.http.problems import Refusal, of_decoding
+from services.http.problems import of_decoding
 
 Body = TypeVar("Body")
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # JSON has no other way to write it
+_NUL: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # JSON has no other way to write it
 MENDED_BYTES: Final = 64 * 1024  # of a body that is searched for halves of characters; more would hold others up
 
 
 def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     """Decode a body.
 
-    JSON knows one kind of number, so that ``20.0`` is as good an integer as ``20``; a body with such a one is read again.
+    JSON knows one kind of number, so that ``20.0`` is as good an integer as ``20``; a body with such a one is read again. The
+    character U+0000, which PostgreSQL keeps in no text, is read as U+FFFD.
 
     Raises
     ------
     Refusal
-        400 for what is no JSON, 422 with a pointer for what has another shape, 422 for a text with U+0000.
+        400 for what is no JSON, 422 with a pointer for what has another shape.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     services.http.problems.Refusal: Expected `int`, got `float`
     """
     if holds_nul(body):
-        raise Refusal(422, f"texts {NO_NUL}")
+        body = _NUL.sub(rb"\1\\ufffd", body)
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
