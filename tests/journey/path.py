@@ -66,21 +66,26 @@ def is_whole(answer: dict[str, Any], without: frozenset[str] = frozenset()) -> b
     )
 
 
+def left_out(started: Started, without: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Models that were left out, as it was said: those that a log has too little for, and of what answers as well without them
+    (`OPTIONAL`) those that the judged part found no better."""
+    said = frozenset(name for name in MODEL_NAMES if f"{name} is left out" in started.err)
+    assert without <= said <= without | OPTIONAL, started.err
+    return said
+
+
 def walk(home: Path, file: Path, format: str, without: frozenset[str] = frozenset()) -> None:
     """The whole way with a real log; each of them in a file of its own, so that two can go at once.
 
     Parameters
     ----------
     without
-        Models that it has too little for, which is said. What answers as well without a model (`OPTIONAL`) may be left out
-        besides, where its judged part finds it no better; that is said too.
+        Models that it has too little for, which is said.
     """
     if not file.exists():
         pytest.skip(f"{file.name} is not there; ATTUNE_TEST_DATA names the folder of the real logs")
     started = up(home, "--events", str(file), "--format", format)
-    left_out = frozenset(name for name in MODEL_NAMES if f"{name} is left out" in started.err)
-    assert without <= left_out <= without | OPTIONAL
-    assert is_whole(started.answer, left_out), started.answer
+    assert is_whole(started.answer, left_out(started, without)), started.answer
     accepted, refused = (connect(home).execute(f"SELECT count(*) FROM {t}").fetchall()[0][0] for t in ("events", "quarantine"))
     assert accepted > 15_000
     assert refused < 0.01 * accepted
