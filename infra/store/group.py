@@ -6,6 +6,7 @@ answers everyone. While it writes, the next group gathers; a failed commit ackno
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, TypeVar
@@ -26,7 +27,7 @@ class _Waiting(NamedTuple):
     done: "Future[Any]"
 
 
-class GroupWriter:
+class GroupWriter(ABC):
     """Writer of a process: a queue, and a thread that commits what waits; an engine says how.
 
     Parameters
@@ -44,6 +45,7 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
+    @abstractmethod
     def commit(self, works: Sequence[Work[Any]]) -> list[Any]:
         """Do pieces of work durably, in the writer's thread; per piece its result, or what it raised.
 
@@ -52,11 +54,10 @@ class GroupWriter:
         StoreUnavailable
             If they were not kept.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def let_go(self) -> None:
         """Close what the engine holds; called in the writer's thread at its end."""
-        raise NotImplementedError
 
     def submit(self, work: Work[Result]) -> "Future[Result]":
         """Hand over something to write."""
