@@ -70,6 +70,8 @@ UNFINISHED: Final = (
     "SELECT user_id, receipt_id, removed FROM tombstones WHERE completed_at_us IS NULL AND erased_at_us <= ? "
     "ORDER BY erased_at_us LIMIT ?"
 )
+# When the first and the last of them was erased; NULL for none.
+UNFINISHED_SPAN: Final = "SELECT min(erased_at_us), max(erased_at_us) FROM tombstones WHERE completed_at_us IS NULL"
 # Rejected rows, whose texts may name users, behind a row: (after_id, limit). And to let some go: (ids as a JSON list).
 REJECTED_TEXTS: Final = "SELECT id, raw FROM quarantine WHERE id > ? AND raw IS NOT NULL ORDER BY id LIMIT ?"
 FORGET_TEXTS: Final = f"DELETE FROM quarantine WHERE id {one_of()}"

@@ -204,6 +204,23 @@ def test_a_repeated_batch_names_its_events_and_the_store_does_not(shop: Shop) ->
     assert "gone" not in str(bodies)
 
 
+def test_one_pass_waits_for_erasures_that_still_come_but_not_for_long(shop: Shop) -> None:
+    shop.send(event("a", 1), event("b", 1))
+    shop.erase("a")
+    time.sleep(0.3)
+    shop.erase("b")
+    store, online = open_store(shop.home), list[str]()
+    ((first_us, last_us),) = store.read(erasure_tables.UNFINISHED_SPAN)
+    assert last_us - first_us > 250_000
+    waits = ErasureDuty(shop.home, store, forgetting(online), settle_s=0.2, hold_s=60.0)
+    assert waits.step(first_us + 250_000) == 0  # the first has settled, the second not
+    holds_no_more = ErasureDuty(shop.home, store, forgetting(online), settle_s=0.2, hold_s=0.24)
+    until(lambda: holds_no_more.step(first_us + 250_000) == 1, "somebody goes on reading")
+    assert online == [shop.known("a")] * len(online)
+    until(lambda: waits.step(last_us + 200_000) == 1, "somebody goes on reading")
+    assert waits.step(last_us + 999_000) == 0
+
+
 def test_every_receipt_of_a_user_who_was_erased_twice_can_be_found(shop: Shop) -> None:
     shop.send(event("u", 1))
     first, second = shop.erase("u"), shop.erase("u")
