@@ -10,6 +10,7 @@ cause whenever the process is killed, and two workers cannot act on one event or
 import json
 import random
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from infra.settings import Settings
@@ -198,12 +199,13 @@ class SignalDuty:
         until, n_events = position, 0
         causes: dict[str, Cause] = {}
         newest: dict[str, Cause] = {}
+        oldest_of = cache(lambda partner: now_us - self._max_age_us(partner))  # one policy for the whole stretch
         for row in self._store.read(READ_CAUSES, (position, EVENTS_A_STEP)):
             cause = Cause(*row)
             if cause.user_id not in newest and len(newest) == USERS_A_STEP:
                 break
             until, n_events = cause.seq, n_events + 1
-            oldest_us = now_us - self._max_age_us(cause.partner)
+            oldest_us = oldest_of(cause.partner)
             is_fresh = cause.since_us >= oldest_us
             if is_fresh:
                 causes[cause.user_id] = cause
