@@ -10,7 +10,7 @@ import typer
 from flows.ingest_commands import app as ingest_app
 from flows.model_commands import app as model_app
 from flows.quarantine_commands import app as quarantine_app
-from flows.terminal import Json
+from flows.terminal import AlwaysJson, Json
 from flows.terminal import home as _home
 from flows.terminal import print_json as _print_json
 from flows.terminal import say as _say
@@ -20,6 +20,7 @@ from models.schema import DAY_US
 if TYPE_CHECKING:
     from infra.promotion import Move
     from infra.release import Release
+    from models.experiments.runs import Run
 
 app = typer.Typer()
 app.add_typer(ingest_app)
@@ -57,6 +58,7 @@ def simulate(
     days: Annotated[int, typer.Option(min=1, help="Length of the period that ends now.")] = 14,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same shop.")] = 1,
     end: Annotated[str | None, typer.Option(help="End of the period (date or instant); default: now.")] = None,
+    as_json: AlwaysJson = True,
 ) -> None:
     """Write the events of a simulated shop whose truth is known, as JSON lines."""
     from flows.simulate import write_shop
@@ -153,7 +155,7 @@ def weights(
 
 
 @weights_app.command("freeze")
-def weights_freeze() -> None:
+def weights_freeze(as_json: AlwaysJson = True) -> None:
     """Let the present weights serve until they are thawed."""
     from flows.weigh import freeze
 
@@ -161,7 +163,7 @@ def weights_freeze() -> None:
 
 
 @weights_app.command("thaw")
-def weights_thaw() -> None:
+def weights_thaw(as_json: AlwaysJson = True) -> None:
     """Let the weights follow what visitors do again."""
     from flows.weigh import thaw
 
@@ -253,27 +255,35 @@ def experiment_start(
     share: Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the visitors, dealt the dynamic variant.")] = 0.5,
     by: By = "operator",
     reason: Why = "by hand",
+    as_json: Json = False,
 ) -> None:
     """Begin a new run with a split; one that runs ends with that. Services follow within a second."""
     from infra import experiments
 
-    typer.echo(f"{experiments.start(_home(), share, actor=by, reason=reason).name} runs, {share:g} dynamic")
+    run = experiments.start(_home(), share, actor=by, reason=reason)
+    _told_run(run, f"{run.name} runs, {share:g} dynamic", as_json)
 
 
 @experiment_app.command("stop")
-def experiment_stop(by: By = "operator", reason: Why = "by hand") -> None:
+def experiment_stop(by: By = "operator", reason: Why = "by hand", as_json: Json = False) -> None:
     """End the run: every visitor gets the control, static weighting."""
     from infra import experiments
 
-    typer.echo(f"{experiments.stop(_home(), actor=by, reason=reason).name}: every visitor gets static")
+    run = experiments.stop(_home(), actor=by, reason=reason)
+    _told_run(run, f"{run.name}: every visitor gets static", as_json)
 
 
 @experiment_app.command("ship")
-def experiment_ship(winner: str, by: By = "operator", reason: Why = "by hand") -> None:
+def experiment_ship(winner: str, by: By = "operator", reason: Why = "by hand", as_json: Json = False) -> None:
     """End the run, and give every visitor one variant: dynamic or static."""
     from infra import experiments
 
-    typer.echo(f"{experiments.ship(_home(), winner, actor=by, reason=reason).name}: every visitor gets {winner}")
+    run = experiments.ship(_home(), winner, actor=by, reason=reason)
+    _told_run(run, f"{run.name}: every visitor gets {winner}", as_json)
+
+
+def _told_run(run: "Run", sentence: str, as_json: bool) -> None:
+    _print_json(run) if as_json else typer.echo(sentence)
 
 
 @experiment_app.command("report")

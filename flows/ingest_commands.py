@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from flows.terminal import home, print_json, say
+from flows.terminal import AlwaysJson, home, print_json, say
 from models.schema import SOURCE_FORMATS
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def ingest(
     guess: Annotated[bool, typer.Option("--guess", help="Write the map, to --map or stdout; nothing is stored.")] = False,
     partner: Annotated[str, typer.Option(help="Whose events: a name of attune partner add, or local.")] = "local",
     check: Annotated[bool, typer.Option("--check", help="Only look at the beginnings; nothing is stored.")] = False,
+    as_json: AlwaysJson = True,
 ) -> None:
     """Read files into the event log; rows that cannot be read go to quarantine with the reason."""
     from flows.files import files_of

@@ -18,6 +18,7 @@ from flows.append import Counts, good_events
 from infra.store import events
 from infra.store.engines import open_store
 from infra.store.protocol import Store, Transaction
+from infra.store.statements.event_names import OWN_NAMES
 from infra.store.statements.quarantine import (
     QUARANTINED_EVENTS,
     QUARANTINED_ROWS,
@@ -28,6 +29,7 @@ from infra.store.statements.quarantine import (
     WAITING_GROUPS,
 )
 from models.events.names import NAMES
+from models.events.own_names import NONE, OwnNames
 from models.events.rejected import lateness_problem, reason_of
 from models.events.rules import frame_problems
 from models.events.sources import SOURCES, Mapped, Source, in_plain_form, object_array, raw_chunk
@@ -98,7 +100,10 @@ def _replay_rows(store: Store, group: _Group, rows: list[_Kept]) -> Counts:
         return Counts(0, 0, len(rows))
     now_us = time.time_ns() // 1_000
     documents = [document for _, document in pairs]
-    mapped = adapter.to_events(_raw_chunk(adapter, [_own(d) for d in documents] if group.at_door else documents), now_us)
+    if group.at_door:
+        own_names = _own_names(store, group.partner)
+        documents = [_own(document, own_names) for document in documents]
+    mapped = adapter.to_events(_raw_chunk(adapter, documents), now_us)
     if group.at_door:
         mapped = _without_late(mapped, [row.quarantined_at_us for row, _ in pairs])
     judged = [(row.id, reason, row.reason) for (row, _), reason in zip(pairs, mapped.reasons, strict=True)]
@@ -123,9 +128,15 @@ def _document(raw: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _own(document: dict[str, Any]) -> dict[str, Any]:
-    """A rejected event with its type as the vocabularies know it today."""
-    return {**document, "type": NAMES.get(kind, kind)} if isinstance(kind := document.get("type"), str) else document
+def _own(document: dict[str, Any], own_names: OwnNames) -> dict[str, Any]:
+    """A rejected event with its type as the vocabularies and its partner know it today."""
+    kind = document.get("type")
+    return {**document, "type": own_names.get(kind) or NAMES.get(kind, kind)} if isinstance(kind, str) else document
+
+
+def _own_names(store: Store, partner: str) -> OwnNames:
+    kept = store.read(OWN_NAMES, (partner,))
+    return msgspec.json.decode(kept[0][0], type=dict[str, str]) if kept else NONE
 
 
 def _without_late(mapped: Mapped, received_at_us: list[int]) -> Mapped:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from flows.terminal import Json, home, print_json, say
+from flows.terminal import AlwaysJson, Json, home, print_json, say
 
 app = typer.Typer(help="Rejected rows and events held back: look, decide, replay.", no_args_is_help=True)
 
@@ -46,7 +46,7 @@ def list_command(
 
 
 @app.command()
-def show(id: Annotated[int, typer.Argument(help="As list shows it.")]) -> None:
+def show(id: Annotated[int, typer.Argument(help="As list shows it.")], as_json: AlwaysJson = True) -> None:
     """Print one row, and the event behind it, as JSON."""
     from flows.decide import show as shown
 
@@ -61,6 +61,7 @@ def hold(
     source: Annotated[str | None, typer.Option(help="All that came with a file of this name (no folder).")] = None,
     since: Annotated[datetime | None, typer.Option(help="All that were received since then (UTC).")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All that validation holds back now.")] = False,
+    as_json: AlwaysJson = True,
 ) -> None:
     """Hold events of the log back, until they are accepted."""
     from flows.decide import Held
@@ -77,6 +78,7 @@ def accept(
     named: Named = None,
     visitor: Visitor = None,
     everything: All = False,
+    as_json: AlwaysJson = True,
 ) -> None:
     """Believe events that are held back: they count, and validation lets them pass."""
     from flows.decide import Choice
@@ -92,6 +94,7 @@ def drop(
     visitor: Visitor = None,
     everything: All = False,
     reason: Annotated[str, typer.Option(help="Why; it is kept with the rows.")] = SAID,
+    as_json: AlwaysJson = True,
 ) -> None:
     """Go on without rows for good."""
     from flows.decide import Choice
@@ -101,7 +104,7 @@ def drop(
 
 
 @app.command()
-def replay() -> None:
+def replay(as_json: AlwaysJson = True) -> None:
     """Send rejected rows through the door again."""
     from flows.quarantine import replay as replayed
 

@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+AlwaysJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, as this command always does.")]
 
 
 def home() -> Path:

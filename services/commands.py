@@ -101,6 +101,7 @@ def partner_add(
     explain: Annotated[bool, typer.Option("--explain", help="As --recommend, with reasons and weights.")] = False,
     scope: Annotated[list[str] | None, typer.Option(help="What the key may do, if not everything; repeatable.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="A limit of this key's own.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Create a partner's key and print it; it cannot be shown again."""
     from services.http import partners
@@ -113,7 +114,9 @@ def partner_add(
     key = partners.add(
         _home(), name, _now_us(), kind, scopes=scopes, origins=origins, requests_per_minute=requests_per_minute
     )  # fmt: skip
-    typer.echo(key)
+    may = scopes or (partners.BROWSER_SCOPES[:1] if browser else partners.SCOPES)
+    told = {"partner": name, "kind": kind, "key": key, "scopes": may, "origins": origins}
+    typer.echo(msgspec.json.encode(told) if as_json else key)
     if browser and not origins:
         typer.echo("no web page may use this key: give its --origin, such as https://shop.example", err=True)
 
@@ -133,19 +136,36 @@ def partner_list(as_json: Json = False) -> None:
 
 
 @partner_app.command("rotate")
-def partner_rotate(name: str) -> None:
+def partner_rotate(name: str, as_json: Json = False) -> None:
     """Print a new server key; the old ones stay valid for a day."""
     from services.http import partners
 
-    typer.echo(partners.rotate(_home(), name, _now_us()))
+    key = partners.rotate(_home(), name, _now_us())
+    typer.echo(msgspec.json.encode({"partner": name, "key": key}) if as_json else key)
 
 
 @partner_app.command("revoke")
-def partner_revoke(name: str) -> None:
+def partner_revoke(name: str, as_json: Json = False) -> None:
     """Refuse all keys of a partner, at once."""
     from services.http import partners
 
-    typer.echo(f"{partners.revoke(_home(), name, _now_us())} keys revoked")
+    n_keys = partners.revoke(_home(), name, _now_us())
+    typer.echo(msgspec.json.encode({"partner": name, "revoked": n_keys}) if as_json else f"{n_keys} keys revoked")
+
+
+@partner_app.command("names")
+def partner_names(name: str, as_json: Json = False) -> None:
+    """Show a partner's own names of event types, as PUT /v1/event-types has told them."""
+    from services.http import partners
+
+    names = partners.own_names(_home(), name)
+    if as_json:
+        typer.echo(msgspec.json.encode({"partner": name, "names": names}))
+        return
+    for own, event_type in names.items():
+        typer.echo(f"{own}  {event_type}")
+    if not names:
+        typer.echo("no names of its own; tell them with: PUT /v1/event-types", err=True)
 
 
 @app.command()

@@ -41,13 +41,15 @@ def operator_add(
     name: str,
     role: Annotated[str, typer.Option(help="viewer, operator, ml or admin.")] = "viewer",
     url: Annotated[str, typer.Option(help="Of the console.")] = "http://127.0.0.1:3001",
+    as_json: Json = False,
 ) -> None:
     """Let a person into the console, or give another role; prints a link that is good once, for 15 minutes."""
     from infra.settings import Settings
     from services.console import access
 
     token = access.add(Settings().home, name, role, time.time_ns() // 1000)
-    typer.echo(f"{url.rstrip('/')}/enter/{token}")
+    link = f"{url.rstrip('/')}/enter/{token}"
+    typer.echo(msgspec.json.encode({"name": name, "role": role, "link": link}) if as_json else link)
 
 
 @operator_app.command("list")
@@ -66,10 +68,10 @@ def operator_list(as_json: Json = False) -> None:
 
 
 @operator_app.command("revoke")
-def operator_revoke(name: str) -> None:
+def operator_revoke(name: str, as_json: Json = False) -> None:
     """Let a person in no more, and end the sessions."""
     from infra.settings import Settings
     from services.console import access
 
     access.revoke(Settings().home, name, time.time_ns() // 1000)
-    typer.echo(f"{name} may not enter any more")
+    typer.echo(msgspec.json.encode({"revoked": name}) if as_json else f"{name} may not enter any more")

@@ -47,6 +47,7 @@ def visitors(
     url: Annotated[str | None, typer.Option(help="Of the service; the one of this home if not given.")] = None,
     key: Annotated[str | None, typer.Option(envvar="SHOP_KEY", help="A server key; that of this home if not given.")] = None,
     truth: Annotated[Path | None, typer.Option(help="A file for what is on their minds.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, as this command always does.")] = True,
 ) -> None:
     """Let simulated visitors use the shop through the API, until Ctrl-C; prints what they did and were told."""
     from infra.settings import Settings

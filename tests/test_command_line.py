@@ -5,11 +5,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from infra import layout
+from services.cli import app
 from tests.waiting import PATIENCE_S
 
 EVENT = (
@@ -151,6 +155,34 @@ def test_a_user_is_erased_where_no_feature_was_ever_written(tmp_path: Path) -> N
     for words in (("erase", ""), ("erase", "x" * 257), ("erase", "u-1", "--partner", "nobody")):
         run = attune(tmp_path, *words)
         assert (run.returncode, run.stderr.count("\n")) == (2, 1), run.stderr
+
+
+SERVERS = {"up", "serve", "worker", "schedule", "shop", "console"}  # do not end by themselves
+
+
+def test_every_command_that_ends_speaks_to_programs() -> None:
+    def without(command: Any, words: str = "") -> Iterator[str]:
+        for name, one in getattr(command, "commands", {}).items():
+            yield from without(one, f"{words} {name}".strip())
+        if not getattr(command, "commands", {}) and not any("--json" in option.opts for option in command.params):
+            yield words
+
+    assert set(without(get_command(app()))) == SERVERS
+
+
+def test_a_simulated_shop_and_a_new_key_are_told_to_programs(tmp_path: Path) -> None:
+    run = attune(tmp_path, "simulate", "--users", "5", "--days", "1", "--out", str(tmp_path / "shop.jsonl"), "--json")
+    assert (tmp_path / "shop.jsonl").exists()
+    assert isinstance(json.loads(run.stdout), dict)
+    told = json.loads(attune(tmp_path, "partner", "add", "shop", "--json").stdout)
+    assert told["key"].startswith("sk_")
+    assert (told["partner"], told["kind"], "events:write" in told["scopes"]) == ("shop", "sk", True)
+    browser = attune(tmp_path, "partner", "add", "shop", "--browser", "--origin", "https://shop.example", "--json").stdout
+    assert (json.loads(browser)["origins"], json.loads(browser)["scopes"]) == (["https://shop.example"], ["events:write"])
+    assert json.loads(attune(tmp_path, "partner", "rotate", "shop", "--json").stdout)["key"].startswith("sk_")
+    assert json.loads(attune(tmp_path, "partner", "names", "shop", "--json").stdout) == {"partner": "shop", "names": {}}
+    assert attune(tmp_path, "partner", "names", "nobody").returncode == 2
+    assert json.loads(attune(tmp_path, "partner", "revoke", "shop", "--json").stdout)["revoked"] == 3
 
 
 def test_partners_come_and_go(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 An event whose `type` is one of ours is taken as it is, without query texts. Otherwise its name is looked for in `type`,
 `event`, `name`, `event_name` and `eventType`, and its fields under the names of `FIELDS`: at the top, then inside `properties`
 (Segment), `params` (GA4) or `ecommerce`, then in the products. A foreign event about several products becomes one event per
-product, the second with ``~2`` behind its event id, and so on. A query text is measured and left behind.
+product, the second with ``~2`` behind its event id, and so on. A query text is measured and left behind. What a partner's own
+names say (`models.events.own_names`) comes before what the vocabularies say.
 
 Values come as their senders' tools write them: a placeholder ("(not set)", "undefined", "") is nothing, a number where an id is
 due is its text, and a text where a price is due its number.
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from models.events.encode import TYPE_CODE
 from models.events.names import NAMES
+from models.events.own_names import NONE, OwnNames
 from models.events.plain import EARLIEST_US, LATEST_US, is_placeholder, text_of, without_placeholders
 from models.events.said import sound
 from models.schema import EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES, MONEY
@@ -54,8 +56,13 @@ MICROS_DIGITS: Final = 17  # enough until the year 5138
 _ABOUT_ITEMS: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
 
 
-def own_events(event: Mapping[str, Any]) -> list[dict[str, Any]]:
+def own_events(event: Mapping[str, Any], own_names: OwnNames = NONE) -> list[dict[str, Any]]:
     """Read one event as ours; what no table knows comes back as it is, and the rules will say what is wrong with it.
+
+    Parameters
+    ----------
+    own_names
+        What the sender calls event types, beside what everybody does.
 
     Returns
     -------
@@ -71,12 +78,15 @@ def own_events(event: Mapping[str, Any]) -> list[dict[str, Any]]:
     ['m', 'm~2']
     >>> own_events({"type": "search", "query": "red shoes"})
     [{'type': 'search', 'query_length': 9}]
+    >>> own_events({"type": "look", "sku": 7}, {"look": "item_view"})
+    [{'type': 'item_view', 'item_id': '7'}]
     """
     kind = event.get("type")
     if isinstance(kind, str) and kind in TYPE_CODE:
         return [_measured(without_placeholders(event))]
     names = [name for key in _NAMED_BY if isinstance(name := event.get(key), str) and name not in _KINDS_OF_CALL]
-    known = next((NAMES[name] for name in names if name in NAMES), None)
+    words = [*names, kind] if isinstance(kind, str) else names
+    known = next((table[word] for table in (own_names, NAMES) for word in words if word in table), None)
     if known is not None:
         return _per_product(*_read(event, known))
     if kind in _PAGES:

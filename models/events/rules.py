@@ -17,6 +17,9 @@ from models.trust import RESERVED
 
 _ITEM_TYPE_NAMES: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
 _RESERVED: Final = "event_id must not begin with the character U+001F"
+UNKNOWN_TYPE: Final = (
+    f"type must be one of {', '.join(EVENT_TYPES)}; names of your own: PUT /v1/event-types, or [events] of a map of a file"
+)
 NO_NUL: Final = "must not hold the character U+0000"  # which PostgreSQL keeps in no text
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -183,7 +186,7 @@ def event_problem(event: Mapping[str, Any], now_us: int) -> Problem | None:
 def _type_problem(event: Mapping[str, Any]) -> Problem | None:
     name = event.get("type")
     if not isinstance(name, str) or name not in TYPE_CODE:
-        return Problem("/type", f"type must be one of {', '.join(EVENT_TYPES)}")
+        return Problem("/type", UNKNOWN_TYPE)
     if name in _ITEM_TYPE_NAMES and event.get("item_id") is None:
         return Problem("/item_id", f"{name} needs an item_id")
     return None
@@ -280,7 +283,7 @@ def frame_problems(frame: pd.DataFrame, now_us: int) -> npt.NDArray[np.object_]:
             refuse(~missing & (length == 1), name, f"{name} {NO_NUL}")
     refuse(np.fromiter((str(id).startswith(RESERVED) for id in frame["event_id"]), np.bool_, len(frame)), "event_id", _RESERVED)
     kind = frame["event_type"]
-    refuse(~kind.isin(EVENT_TYPES).to_numpy(), "event_type", f"type must be one of {', '.join(EVENT_TYPES)}")
+    refuse(~kind.isin(EVENT_TYPES).to_numpy(), "event_type", UNKNOWN_TYPE)
     refuse((kind.isin(_ITEM_TYPE_NAMES) & frame["item_id"].isna()).to_numpy(), "item_id", "this event type needs an item_id")
     at = frame["occurred_at_us"].to_numpy()
     refuse(at < 0, "occurred_at_us", "ts must not be before 1970")

@@ -26,6 +26,7 @@ from services.api import (
     deliveries,
     engagement,
     erasure,
+    event_types,
     events,
     identify,
     intent,
@@ -53,6 +54,7 @@ from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.serving.associations import LiveChampions
 from services.serving.decision_log import DecisionLog
+from services.serving.event_names import EventNames
 from services.serving.experiments import Runs
 from services.serving.features import OnlineFeatures, OnlineSource, StoreUnreachable
 from services.serving.identities import Identities
@@ -62,8 +64,8 @@ from services.serving.shadow import Shadow
 from services.signals.catalog import Catalog
 
 MODULES: Final = (
-    recommendations, page, intent, engagement, events, identify, catalog, erasure, subscriptions, deliveries, policies, signals,
-    stream,
+    recommendations, page, intent, engagement, events, event_types, identify, catalog, erasure, subscriptions, deliveries,
+    policies, signals, stream,
 )  # fmt: skip
 
 
@@ -225,6 +227,7 @@ def build_app(
             shadow=Shadow(home, settings.shadow_share, champions, random.Random(), observer.shadowed),
             reader=Reader(reads),
             identities=Identities(reads),
+            event_names=EventNames(reads),
             writer=writer,
             writes=Writes(writer, master),
             space=space,

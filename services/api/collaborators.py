@@ -13,6 +13,7 @@ from services.http.guard import Authenticator
 from services.http.idempotency import Writes
 from services.http.reader import Reader
 from services.serving.decision_log import DecisionLog
+from services.serving.event_names import EventNames
 from services.serving.experiments import Runs
 from services.serving.features import OnlineSource
 from services.serving.identities import Identities
@@ -83,6 +84,8 @@ class Collaborators:
         Room on the home's disk: while it is short, nothing is written.
     identities
         Whom a pseudonym stands for.
+    event_names
+        What partners call event types.
     seals
         What webhooks are signed with, encrypted where it is kept.
     key
@@ -103,6 +106,7 @@ class Collaborators:
     shadow: Shadow
     reader: Reader
     identities: Identities
+    event_names: EventNames
     writer: Writer
     writes: Writes
     space: FreeSpace

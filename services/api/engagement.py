@@ -39,7 +39,7 @@ class EngagementHandler:
     async def answer(self, call: Call) -> wire.EngagementAnswer:
         """``POST /v1/engagement``."""
         now_us = call.received_at_us
-        request, session = await parse(_REQUEST, call)
+        request, session = await parse(_REQUEST, call, self._shared.event_names.of(call.partner))
         user_id = self._shared.visitor(call.partner, request.user_id)
         state = _state(request.current_state)
         session, state_item = looking_at(session, state, now_us), state.item_id

@@ -24,6 +24,7 @@ from infra.store.trust import Sender, append_from_browser, append_from_server
 from models.events import clocks, consent
 from models.events.foreign import own_events
 from models.events.identity import pseudonym
+from models.events.own_names import NONE, OwnNames
 from models.events.rejected import kept_form, lateness_problem, reason_of
 from models.events.rules import NO_NUL, Problem, event_problem, parse_instant_us, to_row
 from models.events.said import said, said_problem
@@ -132,13 +133,15 @@ class JudgedBatch(NamedTuple):
         return append_from_browser(transaction, sender, rows)
 
 
-def judge(batch: EventBatch, call: Call, key: bytes) -> JudgedBatch:
+def judge(batch: EventBatch, call: Call, key: bytes, own_names: OwnNames = NONE) -> JudgedBatch:
     """Judge every event of a batch.
 
     Parameters
     ----------
     key
         The partner's pseudonym key: user ids become pseudonyms before anything is stored.
+    own_names
+        What the partner calls event types, beside what everybody does.
 
     Raises
     ------
@@ -149,7 +152,7 @@ def judge(batch: EventBatch, call: Call, key: bytes) -> JudgedBatch:
     judged = JudgedBatch(call, key, consent.is_opted_out(call.headers), [], [], [], [])
     n_rows = 0
     for place, raw in enumerate(batch.events):
-        events, problem = _examine(raw, call.received_at_us, ahead_us)
+        events, problem = _examine(raw, call.received_at_us, ahead_us, own_names)
         n_rows += len(events)
         if n_rows > MAX_ROWS:
             raise Refusal(422, f"the events of a batch may name {MAX_ROWS} products at most", f"/events/{place}")
@@ -208,7 +211,9 @@ def _clock_difference_us(sent_at: str | None, received_at_us: int) -> int:
         raise Refusal(422, "sent_at must be an RFC 3339 instant with a UTC offset", "/sent_at") from None
 
 
-def _examine(raw: msgspec.Raw, received_at_us: int, ahead_us: int) -> tuple[list[dict[str, Any]], Problem | None]:
+def _examine(
+    raw: msgspec.Raw, received_at_us: int, ahead_us: int, own_names: OwnNames
+) -> tuple[list[dict[str, Any]], Problem | None]:
     """Read an event as ours; the first thing that is wrong with it."""
     if len(memoryview(raw)) > MAX_EVENT_BYTES:
         return [{}], Problem("", f"an event may have {MAX_EVENT_BYTES} bytes at most")
@@ -218,7 +223,7 @@ def _examine(raw: msgspec.Raw, received_at_us: int, ahead_us: int) -> tuple[list
         return [{}], Problem("", "an event must be valid JSON, not nested too deeply, its numbers within the range of a double")
     if not isinstance(event, dict):
         return [{}], Problem("", "an event must be a JSON object")
-    events = own_events(event)
+    events = own_events(event, own_names)
     for own in events:
         problem = event_problem(own, received_at_us - ahead_us) or said_problem(own)
         problem = problem or lateness_problem(parse_instant_us(own["ts"]) + ahead_us, received_at_us)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from models.events.json_text import with_whole_characters
+from models.events.own_names import NONE, OwnNames
 from models.schema import LATE_S, MAX_ID_LENGTH, MONEY
 from services.api import wire
 from services.api.collaborators import Collaborators
@@ -40,6 +41,8 @@ class EventsHandler:
         Is told how many events got each verdict.
     most
         Events that a batch may hold.
+    own_names
+        What a partner calls event types.
     """
 
     def __init__(
@@ -48,8 +51,10 @@ class EventsHandler:
         key: Callable[[str], bytes],
         counted: Callable[[str, int], None] = lambda status, n: None,
         most: int = MAX_EVENTS,
+        own_names: Callable[[str], OwnNames] = lambda partner: NONE,
     ) -> None:
         self._most = most
+        self._own_names = own_names
         self._writes = writes
         self._counted = counted
         self._key = key
@@ -70,8 +75,8 @@ class EventsHandler:
         if len(batch.events) > self._most:
             raise Refusal(422, f"a batch may hold {self._most} events at most", "/events")
         large = len(call.body) > LARGE_BODY
-        key = self._key(call.partner)
-        judged = await asyncio.to_thread(judge, batch, call, key) if large else judge(batch, call, key)
+        asked = batch, call, self._key(call.partner), self._own_names(call.partner)
+        judged = await asyncio.to_thread(judge, *asked) if large else judge(*asked)
         reply = await self._writes.write(call, judged.store, 202, keep=without_ids)
         if reply.headers == REPLAYED:
             return reply._replace(body=with_ids(reply.body, judged.results))
@@ -93,7 +98,7 @@ def schemas(today: date) -> Schemas:
     """Schemas of a batch and its events, which are decoded one by one, so that each gets a verdict of its own."""
     session = wire.session_schemas(today)
     event = _event_schema(session["SessionEvent"])
-    judged = "What is no Event is rejected by itself and told in `results`; GA4, Segment and Google Retail names are read too."
+    judged = "What is no Event is rejected by itself and told in `results`; other tools' names and your own are read too."
     # Said by type: "or anything" would leave a generated client without the type of an event.
     others = [
         {"type": "object", "description": judged},
@@ -147,8 +152,8 @@ def _event_schema(session_event: dict[str, Any]) -> dict[str, Any]:
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoint of the events."""
     ids = {"event_id": "e-1", "user_id": "u-1", "session_id": "s-81"}
-    handler = EventsHandler(shared.writes, shared.key, shared.observer.judged)
-    of_pages = EventsHandler(shared.writes, shared.key, shared.observer.judged, MAX_VISIT)
+    told = shared.writes, shared.key, shared.observer.judged
+    handler, of_pages = (EventsHandler(*told, most, shared.event_names.of) for most in (MAX_EVENTS, MAX_VISIT))
     event = {**ids, "type": "item_view", "item_id": "sku-9", "ts": "2025-11-21T10:00:07Z"}
     return {
         ("POST", "/v1/events"): Endpoint(

@@ -15,6 +15,7 @@ from services.api.session_data import consents, parse
 from services.http import asgi
 from services.http.calls import Call
 from services.http.endpoints import Endpoint, Endpoints
+from services.serving.event_names import EventNames
 from services.serving.model_watch import ChampionSource
 
 _REQUEST: Final = msgspec.json.Decoder(wire.IntentRequest)
@@ -24,12 +25,12 @@ EXAMPLE: Final = {"session_data": wire.EXAMPLE_SESSION}
 class IntentHandler:
     """Handler of questions for the intent."""
 
-    def __init__(self, champions: ChampionSource) -> None:
-        self._champions = champions
+    def __init__(self, champions: ChampionSource, event_names: EventNames) -> None:
+        self._champions, self._event_names = champions, event_names
 
     async def answer(self, call: Call) -> wire.IntentAnswer:
         """``POST /v1/intent``."""
-        request, session = await parse(_REQUEST, call)
+        request, session = await parse(_REQUEST, call, self._event_names.of(call.partner))
         models, missing = self._champions.current(), list[str]()
         p_intent = situate(session, models, missing).p_intent
         if not consents(call, request.session_data):
@@ -44,9 +45,10 @@ def intent_estimate(p_intent: npt.NDArray[np.float64]) -> wire.IntentEstimate:
 
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoint of the intent."""
+    handler = IntentHandler(shared.champions, shared.event_names)
     return {
         ("POST", "/v1/intent"): Endpoint(
-            IntentHandler(shared.champions).answer, "recommendations:read", "intent", "What a session is about",
+            handler.answer, "recommendations:read", "intent", "What a session is about",
             request=wire.IntentRequest, answer=wire.IntentAnswer, example=EXAMPLE, limit=asgi.BODY_LIMIT,
             headers=(wire.SEC_GPC,), schemas=wire.session_schemas, warm_up=(EXAMPLE,),
         )

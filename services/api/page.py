@@ -83,7 +83,7 @@ class PageHandler:
         began_ns = time.perf_counter_ns()
         if "origin" not in call.headers:  # the guard has seen that it is one of the key's, where there is one
             raise Refusal(403, "only pages may ask here; send the header Origin")
-        request, session = await parse(_REQUEST, call)
+        request, session = await parse(_REQUEST, call, self._shared.event_names.of(call.partner))
         if request.session_data is not None and len(request.session_data.events) > MAX_EVENTS:
             raise Refusal(422, f"a page's session may hold {MAX_EVENTS} events at most", "/session_data/events")
         if request.explain and EXPLAIN not in call.caller.scopes:

@@ -80,7 +80,7 @@ class RecommendationHandler:
     async def answer(self, call: Call) -> wire.Recommendation:
         """``POST /v1/recommendations``."""
         began_ns = time.perf_counter_ns()
-        request, session = await parse(_REQUEST, call)
+        request, session = await parse(_REQUEST, call, self._shared.event_names.of(call.partner))
         user_id = self._shared.visitor(call.partner, request.user_id) if consents(call, request.session_data) else None
         dealt_as = None if user_id is None else self._shared.identities.dealt_as(user_id)
         question = self.question(call, asked_of(request), (user_id, dealt_as), request.session_data, session)

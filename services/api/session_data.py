@@ -15,6 +15,7 @@ from msgspec.structs import asdict, astuple
 
 from models.events import clocks, consent
 from models.events.encode import DEVICE_CODE, EVENT_DTYPE, NO_CODE, REFERRER_CODE, TYPE_CODE
+from models.events.own_names import NONE, OwnNames
 from models.events.rules import event_problem, parse_instant_us, utc_offset_min
 from models.live_session import EMPTY, LiveSession
 from models.schema import CLOCK_SKEW_S, EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES
@@ -41,8 +42,15 @@ class HasSession(Protocol):
 Request = TypeVar("Request", bound=HasSession)
 
 
-async def parse(decoder: "msgspec.json.Decoder[Request]", call: Call) -> tuple[Request, LiveSession]:
+async def parse(
+    decoder: "msgspec.json.Decoder[Request]", call: Call, own_names: OwnNames = NONE
+) -> tuple[Request, LiveSession]:
     """Read a request and the session it brings along; a large one in a thread, so that it does not stop the others.
+
+    Parameters
+    ----------
+    own_names
+        What the partner calls event types, beside what everybody does.
 
     Raises
     ------
@@ -50,13 +58,13 @@ async def parse(decoder: "msgspec.json.Decoder[Request]", call: Call) -> tuple[R
         400 or 422.
     """
     if len(call.body) > LARGE_BODY:
-        return await asyncio.to_thread(_parse_now, decoder, call)
-    return _parse_now(decoder, call)
+        return await asyncio.to_thread(_parse_now, decoder, call, own_names)
+    return _parse_now(decoder, call, own_names)
 
 
-def _parse_now(decoder: "msgspec.json.Decoder[Request]", call: Call) -> tuple[Request, LiveSession]:
+def _parse_now(decoder: "msgspec.json.Decoder[Request]", call: Call, own_names: OwnNames) -> tuple[Request, LiveSession]:
     request = decode(decoder, call.body)
-    return request, live_session(request.session_data, call.received_at_us)
+    return request, live_session(request.session_data, call.received_at_us, own_names)
 
 
 def consents(call: Call, data: SessionData | None) -> bool:
@@ -65,7 +73,7 @@ def consents(call: Call, data: SessionData | None) -> bool:
     return not refused and not consent.is_opted_out(call.headers)
 
 
-def live_session(data: SessionData | None, now_us: int) -> LiveSession:
+def live_session(data: SessionData | None, now_us: int, own_names: OwnNames = NONE) -> LiveSession:
     """Encode the events of a request, sorted by time; events of the same instant keep their order.
 
     Parameters
@@ -73,6 +81,8 @@ def live_session(data: SessionData | None, now_us: int) -> LiveSession:
     now_us
         The receiver's clock, microseconds: an event further ahead than the admitted skew is refused; what is less ahead
         happened now (`models.events.clocks`).
+    own_names
+        As `parse`.
 
     Raises
     ------
@@ -92,12 +102,15 @@ def live_session(data: SessionData | None, now_us: int) -> LiveSession:
     for position, event in enumerate(data.events):
         kind, item_id, category = event.type, event.item_id, event.category
         code = TYPE_CODE.get(kind, NO_CODE)
+        if code < 0 and kind in own_names:
+            kind = own_names[kind]
+            code = TYPE_CODE[kind]
         try:
             at_us = parse_instant_us(event.ts)
         except (ValueError, OverflowError):
             at_us = -1
         if code < 0 or not 0 <= at_us <= latest_us or (item_id is None and kind in _NEEDS_ITEM):
-            raise _refusal(event, position, now_us)
+            raise _refusal(event, kind, position, now_us)
         item = items.setdefault(item_id, len(items) - 1)
         place = categories.setdefault(category, len(categories) - 1)
         if timezone and at_us // _HOUR_US != hour:
@@ -124,11 +137,11 @@ def _context_codes(context: Context | None) -> tuple[str | None, int, int]:
     return context.timezone, DEVICE_CODE.get(context.device or "", 0), REFERRER_CODE.get(context.referrer or "", 0)
 
 
-def _refusal(event: SessionEvent, position: int, now_us: int) -> Refusal:
+def _refusal(event: SessionEvent, kind: str, position: int, now_us: int) -> Refusal:
     # The quick checks above only find that something is wrong; the rule book says what. It also asks for ids that only a
     # logged event has.
     measured = {name: value for name, value in asdict(event).items() if value == value}
-    problem = event_problem({"event_id": "-", "user_id": "-", **measured}, now_us)
+    problem = event_problem({"event_id": "-", "user_id": "-", **measured, "type": kind}, now_us)
     if problem is None:
         raise AssertionError("an event was refused that the rules admit")
     return Refusal(422, problem.reason, f"{EVENTS_POINTER}/{position}{problem.pointer}")

@@ -55,7 +55,10 @@ class Context(msgspec.Struct, gc=False):
 
 
 class _Event(msgspec.Struct, gc=False):
-    """One thing a visitor did. `ts` is an RFC 3339 instant with a UTC offset; `type` is one of the event types."""
+    """One thing a visitor did. `ts` is an RFC 3339 instant with a UTC offset; `type` is one of the event types.
+
+    A name of your own that ``PUT /v1/event-types`` has told is taken for the type that it means.
+    """
 
     type: Annotated[str, Meta(extra_json_schema=words(EVENT_TYPES))]
     ts: str

@@ -17,6 +17,7 @@ import msgspec
 
 from infra.store.engines import closed_store, open_store
 from infra.store.protocol import Transaction
+from infra.store.statements.event_names import OWN_NAMES
 from infra.store.statements.partners import (
     ADD_KEY,
     ADD_PARTNER,
@@ -175,6 +176,13 @@ def listing(home: Path) -> list[dict[str, Any]]:
     """Partners with the hints of their keys, oldest first; never a key."""
     named = [dict(zip(LISTED_COLUMNS, row, strict=True)) for row in open_store(home).read(LIST_KEYS)]
     return [row | {"origins": msgspec.json.decode(row["origins"] or "[]")} for row in named]
+
+
+def own_names(home: Path, name: str) -> dict[str, str]:
+    """Own names of event types of a partner, with the types that they mean."""
+    _require(home, name)
+    kept = open_store(home).read(OWN_NAMES, (name,))
+    return msgspec.json.decode(kept[0][0], type=dict[str, str]) if kept else {}
 
 
 def _require(home: Path, name: str) -> None:
