@@ -12,6 +12,7 @@ import struct
 import sys
 from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +46,6 @@ class EmbeddedRows:
     def __init__(self, home: Path, wait_ms: int) -> None:
         self._connection = _open(home.expanduser().absolute() / FEAST / FILE, wait_ms)
         self._parse = _value_message().FromString
-        self._heads = {view: _head(key) for view, key in VIEW_KEY.items()}
         self._statements = {view: _READ.format(table=f"{PROJECT}_{view}") for view in VIEW_KEY}
 
     def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
@@ -58,8 +58,7 @@ class EmbeddedRows:
         sqlite3.Error
             If the store cannot be read.
         """
-        text = key.encode("utf-8", "surrogatepass")
-        entity = self._heads[view] + struct.pack("<I", len(text)) + text
+        entity = entity_key(VIEW_KEY[view], key)
         rows = self._connection.execute(self._statements[view], (entity,)).fetchall()
         found = {}
         for name, value, _ in rows:
@@ -76,6 +75,13 @@ class EmbeddedRows:
         self._connection.close()
 
 
+def entity_key(join_key: str, key: str) -> bytes:
+    """An entity's key as Feast writes it, in its third version."""
+    text = key.encode("utf-8", "surrogatepass")
+    return _head(join_key) + struct.pack("<I", len(text)) + text
+
+
+@cache
 def _head(join_key: str) -> bytes:
     """Beginning of an entity's key in its third version: how many columns, their names, and the type of the value."""
     name = join_key.encode()

@@ -27,6 +27,7 @@ from feast.repo_config import RepoConfig
 from feast.utils import to_naive_utc
 
 Rows = list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
+Row = tuple[bytes, str, bytes, datetime | int, datetime | int | None]  # of a table: entity, feature, value, instants
 
 _PRAGMAS: Final = ("PRAGMA cache_size = -65536", "PRAGMA synchronous = NORMAL", "PRAGMA busy_timeout = 5000")
 _TABLE: Final = (
@@ -90,18 +91,22 @@ class ClusteredSqliteOnlineStore(SqliteOnlineStore):
         self, config: RepoConfig, table: FeatureView, data: Rows, progress: Callable[[int], Any] | None
     ) -> None:
         """Write the features of a batch of entities, in one transaction; the text column is for searches that we do not do."""
-        rows = []
+        rows: list[Row] = []
         for key, values, at, created in data:
             entity = serialize_entity_key(key, entity_key_serialization_version=config.entity_key_serialization_version)
             instants = to_naive_utc(at), to_naive_utc(created) if created else None
             for name, value in values.items():
                 rows.append((entity, name, value.SerializeToString(), *instants))
         rows.sort(key=lambda row: row[:2])
+        self.write_rows(config, table, rows)
+        if progress:
+            progress(len(data))
+
+    def write_rows(self, config: RepoConfig, table: FeatureView, rows: Sequence[Row]) -> None:
+        """Write rows in the order of the table's key, in one transaction."""
         connection = self._get_conn(config)
         with self._writing(config), connection:
             connection.executemany(_UPSERT.format(table=_quote_id(self._table(config, table))), rows)
-        if progress:
-            progress(len(data))
 
     def forget(self, config: RepoConfig, views: Sequence[FeatureView], keys: Sequence[EntityKey]) -> bool:
         """Delete the rows of entities in one transaction, and let no file keep their bytes; False if one still does.
