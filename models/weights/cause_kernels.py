@@ -42,11 +42,12 @@ def expectations(
 
     Returns
     -------
-    P(undecided, mood), P(decides here, mood), both of shape (n_events, n_moods); expected moves; log likelihood.
+    P(undecided, mood), P(decides here, mood), both of shape (n_events, n_moods); expected moves of the mood, shape
+    (n_stretches, n_moods, n_moods); log likelihood.
     """
     n, k = seen.shape
     open_, decides = np.zeros((n, k)), np.zeros((n, k))
-    moves = np.zeros((k, k))
+    moves = np.zeros((len(begins), k, k))
     alive, scale = np.zeros((n, k)), np.zeros(n)
     future, past, arrives = np.zeros(k), np.zeros(k), np.zeros(k)
     likelihood = 0.0
@@ -110,5 +111,5 @@ def expectations(
                     total += arrives[y]
                 if total > 0.0 and stays > 0.0:
                     for y in range(k):
-                        moves[z, y] += stays * arrives[y] / total
+                        moves[s, z, y] += stays * arrives[y] / total
     return open_, decides, moves, likelihood

@@ -13,8 +13,9 @@ speaks through what visitors do, and moves decisions as well (a hidden Markov ch
 item sells to others, its price within its category, what the visitor bought elsewhere. The decay is chosen by the likelihood.
 
 Causes are then shrunk towards a line in the heuristic weights' log odds, whose slope and spread empirical Bayes picks: a
-heuristic that the data contradict gets a slope of nothing. Standard errors are from the scores of whole visitors, so that
-what is latent counts as unknown. They are causes only as far as mood and controls hold all that moves both.
+heuristic that the data contradict gets a slope of nothing. Standard errors are from the scores of whole visitors in all
+that is fitted, so that what is latent, and how it speaks, counts as unknown. They are causes only as far as mood and controls
+hold all that moves both.
 
 Sources: Rabiner (1989) for the passes; Heckman & Singer (1984) for latent heterogeneity in hazards; Berndt, Hall, Hall &
 Hausman (1974) for the errors; Efron & Morris (1975) and Raudenbush & Bryk (1985) for the shrinkage.
@@ -24,9 +25,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+from scipy import sparse
 from scipy.special import expit, logit
 
-from models.arrays import Flags, Floats
+from models.arrays import Flags, Floats, Ints
 from models.inference import labels
 from models.inference.examples import Log
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
@@ -121,7 +123,7 @@ class _Seen(NamedTuple):
 
 
 class _Latent(NamedTuple):
-    """What is latent: P(undecided, mood) and P(decides here, mood), shape (n_events, n_moods); expected moves of the mood."""
+    """What is latent: P(undecided, mood) and P(decides here, mood), shape (n_events, n_moods); moves of the mood by stretch."""
 
     open_: Floats
     decides: Floats
@@ -147,7 +149,7 @@ def fit(log: Log, params: CauseParams = PARAMS) -> Causes | None:
         return None
     mood = labels.intent_probabilities(log.events, np.asarray(log.starts))[cut.row]
     first = can & ~(np.append(False, can[:-1]) & ~cut.starts)  # the earliest decision that could be, as a beginning
-    latent = _Latent(mood, first[:, None] * mood, np.eye(N_INTENTS))
+    latent = _Latent(mood, first[:, None] * mood, np.eye(N_INTENTS)[None])
     decay, state = params.decays[len(params.decays) // 2], _State.beginning(seen)
     for place in range(params.rounds):
         if place in params.choose_decay_at:
@@ -186,7 +188,7 @@ def _maximised(seen: _Seen, design: Floats, latent: _Latent, params: CauseParams
     leads = np.isin(np.arange(N_EVENT_TYPES), FUNNEL) * 0.5
     funnel = np.bincount(place, weights=behind, minlength=shape[0] * shape[1]).reshape(shape) + leads
     first = open_[cut.begins].sum(axis=0) + 1.0
-    moves = latent.moves + np.eye(N_INTENTS) * 20 + 0.5  # moods stay rather than go
+    moves = latent.moves.sum(axis=0) + np.eye(N_INTENTS) * 20 + 0.5  # moods stay rather than go
     return _State(
         coefficients, first / first.sum(), moves / moves.sum(axis=1, keepdims=True),
         habits / habits.sum(axis=2, keepdims=True), funnel / funnel.sum(axis=1, keepdims=True),
@@ -195,11 +197,19 @@ def _maximised(seen: _Seen, design: Floats, latent: _Latent, params: CauseParams
 
 def _expected(seen: _Seen, design: Floats, state: _State) -> _Latent:
     """What is latent, given everything that is fitted."""
+    return _Latent(*_passed(seen, design, state)[:3])
+
+
+def _passed(seen: _Seen, design: Floats, state: _State) -> tuple[Floats, Floats, Floats, float]:
+    """What is latent, and the log likelihood."""
     cut = seen.cut
     hazard = _hazard(design, state.coefficients) * seen.may_decide[:, None]
     likely = np.ascontiguousarray(state.habits[:, cut.before, cut.kind].T)
     decided = state.funnel[cut.before, cut.kind] * seen.in_funnel
-    return _Latent(*kernels.expectations(likely, state.first, state.move, hazard, decided, cut.begins, cut.ends, cut.buys)[:3])
+    found: tuple[Floats, Floats, Floats, float] = kernels.expectations(
+        likely, state.first, state.move, hazard, decided, cut.begins, cut.ends, cut.buys
+    )
+    return found
 
 
 def _hazard(design: Floats, coefficients: Floats) -> Floats:
@@ -238,14 +248,46 @@ def _best_decay(seen: _Seen, latent: _Latent, params: CauseParams, state: _State
 
 
 def _by_scores(seen: _Seen, design: Floats, latent: _Latent, state: _State) -> tuple[Floats, Floats]:
-    """Coefficients of the types and their covariance, from the scores of whole visitors (Fisher's identity)."""
+    """Coefficients of the types and their covariance, from the scores of whole visitors (Fisher's identity).
+
+    The scores are those of everything that is fitted: habits, moods and the funnel are uncertain too, and tell when it was
+    decided.
+    """
     at_risk = latent.open_ * seen.may_decide[:, None]
     residual = latent.decides - at_risk * _hazard(design, state.coefficients)
     columns = [*(design * residual.sum(axis=1)[:, None]).T, *residual.T]
-    scores = np.stack([np.bincount(seen.cut.visitor, weights=column) for column in columns], axis=1)
-    covariance = np.linalg.inv(scores.T @ scores + np.eye(scores.shape[1]))
+    told = np.stack([np.bincount(seen.cut.visitor, weights=column) for column in columns], axis=1)
+    scores = sparse.hstack((sparse.csr_matrix(told), *_other_scores(seen, latent, state)), format="csr")
+    information = (scores.T @ scores).toarray()
+    covariance = np.linalg.inv(information + np.eye(len(information)))
     n = len(TYPES)
     return state.coefficients[:n], np.asarray(covariance[:n, :n], dtype=np.float64)
+
+
+def _other_scores(seen: _Seen, latent: _Latent, state: _State) -> list[sparse.csr_matrix]:
+    """Scores of each visitor in the log probabilities of habits, funnel, first moods and moves of the mood."""
+    cut, open_ = seen.cut, latent.open_
+    cell, visitor = cut.before * N_EVENT_TYPES + cut.kind, cut.visitor
+    behind = seen.in_funnel * (1 - open_.sum(axis=1)).clip(0, 1)
+    owner = visitor[cut.begins]
+    moods = np.arange(N_INTENTS)
+    moved = np.repeat(owner, N_INTENTS**2), np.tile(np.arange(N_INTENTS**2), len(owner))
+    begun = np.repeat(owner, N_INTENTS), np.tile(moods, len(owner))
+    return [
+        *(_scores(visitor, cell, open_[:, z], state.habits[z]) for z in moods),
+        _scores(visitor, cell, behind, state.funnel),
+        _scores(*moved, latent.moves.ravel(), state.move),
+        _scores(*begun, open_[cut.begins].ravel(), state.first[None]),
+    ]
+
+
+def _scores(visitor: Ints, cell: Ints, counts: Floats, p: Floats) -> sparse.csr_matrix:
+    """Scores in the logits of a table of probabilities, a row a distribution: what was counted less what was expected."""
+    shape, n = (int(visitor.max()) + 1, p.size), p.shape[1]
+    counted = sparse.csr_matrix((counts, (visitor, cell)), shape)
+    rows = sparse.csr_matrix((counts, (visitor, cell // n)), (shape[0], p.shape[0]))
+    each = sparse.csr_matrix((p.ravel(), (np.repeat(np.arange(p.shape[0]), n), np.arange(p.size))), (p.shape[0], p.size))
+    return counted - rows @ each
 
 
 def shrunk(raw: Floats, covariance: Floats) -> tuple[Floats, Floats, float, float]:

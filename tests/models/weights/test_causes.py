@@ -5,14 +5,15 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from scipy.stats import spearmanr
 
 from models.inference import examples
 from models.inference.examples import Log
-from models.schema import EventType
+from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
 from models.simulator import Causes, ShopConfig, simulate
 from models.weights import cause_kernels, causes
-from models.weights.stretches import item_in_hand, stretches_of
+from models.weights.stretches import FUNNEL, item_in_hand, stretches_of
 
 
 def shop(n_users: int, seed: int, effects: Causes) -> Log:
@@ -89,3 +90,32 @@ def test_causes_are_found_where_the_heuristic_is_wrong() -> None:
     assert again is not None
     assert spearmanr(found.mean, usual[causes.TYPES])[0] > 0.6
     assert (found.mean == again.mean).all()
+
+
+def test_scores_are_the_slopes_of_the_likelihood() -> None:
+    log, rng = shop(60, 3, Causes(base=-3.0)), np.random.default_rng(1)
+    cut = stretches_of(log)
+    seen = causes._Seen(cut, np.zeros((len(cut.row), 0)), item_in_hand(log, cut) >= 0, np.isin(cut.kind, FUNNEL))
+    seen = seen._replace(cut=cut._replace(buys=cut.buys & np.logical_or.reduceat(causes._candidates(seen), cut.begins)))
+    design = causes._design(seen, 0.6)
+    kinds = (N_EVENT_TYPES + 1, N_EVENT_TYPES)
+    tables = ((N_INTENTS, *kinds), kinds, (N_INTENTS, N_INTENTS), (1, N_INTENTS))
+
+    def state_of(logits: np.ndarray) -> causes._State:
+        parts = np.split(logits, np.cumsum([np.prod(shape) for shape in tables])[:-1])
+        habits, funnel, move, first = (softmax(part.reshape(s), axis=-1) for part, s in zip(parts, tables, strict=True))
+        return causes._State(coefficients, first[0], move, habits, funnel)
+
+    def log_likelihood(logits: np.ndarray) -> float:
+        return float(causes._passed(seen, design, state_of(logits))[3])
+
+    n_logits = int(sum(np.prod(shape) for shape in tables))
+    coefficients = np.append(rng.normal(0, 0.2, len(causes.TYPES)), [-4.0, -3.0, -3.5, -4.5])
+    logits = rng.normal(0, 0.5, n_logits)
+    latent = causes._expected(seen, design, state_of(logits))
+    told = np.concatenate([part.sum(axis=0).A1 for part in causes._other_scores(seen, latent, state_of(logits))])
+    for place in rng.choice(n_logits, 40, replace=False).tolist():
+        step = np.zeros(n_logits)
+        step[place] = 1e-4
+        slope = (log_likelihood(logits + step) - log_likelihood(logits - step)) / 2e-4
+        assert told[place] == pytest.approx(slope, abs=1e-3 + 1e-4 * abs(slope))
