@@ -30,10 +30,10 @@ from benchmarks.attack_store import DUTIES
 from benchmarks.attack_target import MIB, Service, service
 from benchmarks.load import Load, measure, post
 from benchmarks.serve import HOST, bodies, stop
-from benchmarks.simulated_home import make_champions
+from benchmarks.simulated_home import make_home
 from infra.store.engines import open_store
 from infra.store.statements.decisions import NEWEST_DECISION
-from models.simulator.config import ShopConfig
+from models.simulator.config import ShopConfig, ending_at
 from services.serving.associations import LET_GO
 from services.worker.rewards import MEMORY
 
@@ -113,7 +113,7 @@ def main(words: list[str]) -> int:
     minutes = float(words[0]) if words else 60.0
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        make_champions(home, CONFIG, n_rounds=10)
+        make_home(home, ending_at(CONFIG, time.time_ns() // 1000), "shop")
         worker = subprocess.Popen(
             [sys.executable, "-m", "services.cli", "worker"], env={**os.environ, "ATTUNE_HOME": str(home)}, stdout=sys.stderr
         )
