@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from infra.settings import Settings
-from services.http.problems import MEDIA_TYPE, TITLES, Problem
+from services.http.problems import ANSWER_LATE, MEDIA_TYPE, TITLES, Problem
 from services.http.rate_limits import network_of
 
 HEAD_LIMIT: Final = 16 * 1024  # bytes of a request before its body: the request line and all headers
@@ -27,7 +27,6 @@ PIPELINED: Final = 64  # requests that may wait behind the one that is answered
 EVICTED: Final = 16  # one in so many makes room when all places are taken
 BODY: Final = 1 << 62  # bytes: what follows a head is limited by those who read it
 BODY_LATE: Final = "the whole body must come within seconds"
-ANSWER_LATE: Final = "this took too long here; the request may be sent again"
 RESERVED_FDS: Final = 128  # for files, the store, metrics
 
 
@@ -176,6 +175,7 @@ class Connection(HttpToolsProtocol):
         self.deadline, self.unread_by, self.answer_by = crowd.head_by, inf, inf
         self.has_asked = False
         self._answering: RequestResponseCycle | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def _unsupported_upgrade_warning(self) -> None:
         pass
@@ -208,6 +208,8 @@ class Connection(HttpToolsProtocol):
         if cycle is not None and not cycle.response_started:  # otherwise it goes on for as long as it is read
             cycle.disconnected = True
             cycle.message_event.set()
+            if self._task is not None and not cycle.more_body:  # otherwise it learns that no more comes
+                self._task.cancel()
             self._close_with(408 if cycle.more_body else 504, BODY_LATE if cycle.more_body else ANSWER_LATE)
 
     def _refuse(self, status: int) -> None:
@@ -264,7 +266,9 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering, self.answer_by = cycle, self._crowd.answer_by
-        super()._start_asgi_task(cycle, app)
+        self._task = task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def on_response_complete(self) -> None:
         """Go on with the request that waits, or wait for one; as in uvicorn, without a timer for each."""

@@ -18,7 +18,7 @@ from services.http.calls import Call, RequestHeaders, Stream, read_query
 from services.http.decoding import decode
 from services.http.idempotency import as_reply, encoded
 from services.http.partners import BROWSER_SCOPES, SCOPES, Caller
-from services.http.problems import Headers, Refusal
+from services.http.problems import ANSWER_LATE, Headers, Refusal
 from services.http.rate_limits import BROWSER_LIMITS, MAX_VISITORS, WITHOUT_KEY, PeerLimiter, RateLimiter
 from services.http.request_ids import HEADER
 from services.http.router import Match
@@ -132,6 +132,9 @@ class Guard:
         except Refusal as refusal:
             status = refusal.problem.status
             await asgi.reply_problem(send, refusal, tuple(headers), request_id)
+        except asyncio.CancelledError:  # by the connection, which has said so already, or by a server that stops
+            status = 504
+            await asgi.reply_problem(send, Refusal(504, ANSWER_LATE), tuple(headers), request_id)
         except ConnectionError:
             status = 499  # the client went away: nobody reads an answer
         except Exception as error:  # the last resort: the cause goes to our log, never to the client

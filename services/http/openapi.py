@@ -40,7 +40,7 @@ _TAG_OF: Final = {
     "offers": "catalog", "catalog": "catalog", "subscriptions": "signals", "signals": "signals",
     "users": "privacy", "erasures": "privacy",
 }  # fmt: skip
-_ALWAYS: Final = (401, 403, 405, 408, 413, 422, 429, 500, 503)
+_ALWAYS: Final = (401, 403, 405, 408, 413, 422, 429, 500, 503, 504)
 _WITH_BODY: Final = (400, 415)
 _WITH_PARTS: Final = (404,)
 _STATEFUL: Final = (409,)

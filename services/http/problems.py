@@ -23,6 +23,7 @@ TITLES: Final = {
     503: "Not possible right now",
     504: "It took too long",
 }
+ANSWER_LATE: Final = "this took too long here; the request may be sent again"
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<name>\w+)|\[(?P<index>\d+)\]")
 _MISSING = re.compile(r"required field `(?P<name>\w+)`")

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from infra.settings import Settings
 from models.events.rules import parse_instant_us
 from services.api.app import build_app
+from services.api.collaborators import Observer
 from services.http import partners
 from services.serving.features import NoFeatures
 
@@ -24,11 +25,11 @@ JSON = {"content-type": "application/json"}
 class Service:
     """The service with a server key and a browser key."""
 
-    def __init__(self, home: Path, **settings: Any) -> None:
+    def __init__(self, home: Path, observer: Observer | None = None, **settings: Any) -> None:
         self.home = home
         self.server = partners.add(home, "shop", NOW_US)
         self.browser = partners.add(home, "shop", NOW_US, "pk", origins=[SHOP])
-        self.app = build_app(Settings(home=home, **settings), online=NoFeatures(), now_us=lambda: NOW_US)
+        self.app = build_app(Settings(home=home, **settings), online=NoFeatures(), observer=observer, now_us=lambda: NOW_US)
         self.client = TestClient(self.app, raise_server_exceptions=False)
 
     def ask(self, body: Any, path: str = "/v1/events", method: str = "POST", key: str | None = None, **headers: str) -> Any:

@@ -40,9 +40,11 @@ class Site:
         n = 0
         if scope["path"] == "/wait":
             self.n_waiting += 1
-            while not self.open.is_set():
-                await asyncio.sleep(0.01)
-            self.n_waiting -= 1
+            try:
+                while not self.open.is_set():
+                    await asyncio.sleep(0.01)
+            finally:
+                self.n_waiting -= 1
         elif scope["path"] != "/refuse":
             more = True
             while more:
@@ -186,9 +188,8 @@ def test_a_body_that_does_not_come_and_an_answer_that_takes_too_long_end_in_word
             assert b"application/problem+json" in got
             assert json.loads(got.partition(b"\r\n\r\n")[2])["status"] == int(status)
         assert site.ask(GET % b"/").startswith(b"HTTP/1.1 200")
-    site.open.set()
     until(lambda: len(site.crowd) == 0)
-    until(lambda: site.n_waiting == 0)
+    until(lambda: site.n_waiting == 0)  # nobody works on for an answer that is over
 
 
 def test_an_answer_that_has_begun_goes_on(site: Site) -> None:

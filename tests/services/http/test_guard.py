@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from services.api.collaborators import Unobserved
 from services.http import partners
 from services.http.calls import Call, Stream
 from services.http.endpoints import Endpoint
@@ -145,6 +146,26 @@ def test_a_fault_is_logged_with_the_name_of_the_request_and_nothing_that_was_sen
     (record,) = [r for r in caplog.records if r.name.startswith("attune")]
     assert record.getMessage() == "unforeseen RuntimeError at /v1/broken/{id}, request order-17"
     assert "canary" not in answer.text
+
+
+def test_an_answer_that_is_stopped_since_it_takes_too_long_is_counted_as_what_was_said(tmp_path: Path) -> None:
+    async def late(call: Call) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # as the connection does
+        await asyncio.sleep(60.0)
+
+    counted = list[tuple[str, int]]()
+
+    class Counts(Unobserved):
+        def answered(self, route: str, status: int, seconds: float) -> None:
+            counted.append((route, status))
+
+    service = Service(tmp_path, observer=Counts())
+    service.app.endpoints["POST", "/v1/late"] = Endpoint(late, "events:write", "late", "Late", limit=1000)
+    answer = service.ask({}, "/v1/late")
+    assert (answer.status_code, answer.json()["status"], counted) == (504, 504, [("/v1/late", 504)])
+    service.app.shared.writer.close()
 
 
 # ---- addresses ---------------------------------------------------------------------------------------------------
