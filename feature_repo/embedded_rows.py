@@ -24,6 +24,7 @@ PROJECT: Final = "attune"  # in `feature_store.yaml`; the tables are named by it
 FILE: Final = "online.db"
 _TEXT: Final = 2  # Feast's number of the type of a key
 _READ: Final = 'SELECT feature_name, value, event_ts + 0 FROM "{table}" WHERE entity_key = ?'
+_FLOAT: Final = struct.Struct("<Bf")  # such a message: the number of its field, and the value
 _MESSAGE: Final = "feast.protos.feast.types.Value_pb2"
 
 
@@ -45,7 +46,8 @@ class EmbeddedRows:
 
     def __init__(self, home: Path, wait_ms: int) -> None:
         self._connection = _open(home.expanduser().absolute() / FEAST / FILE, wait_ms)
-        self._parse = _value_message().FromString
+        message = _value_message()
+        self._parse, self._float_tag = message.FromString, message(float_val=1.0).SerializeToString()[0]
         self._statements = {view: _READ.format(table=f"{PROJECT}_{view}") for view in VIEW_KEY}
 
     def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
@@ -60,15 +62,19 @@ class EmbeddedRows:
         """
         entity = entity_key(VIEW_KEY[view], key)
         rows = self._connection.execute(self._statements[view], (entity,)).fetchall()
-        found = {}
-        for name, value, _ in rows:
-            if name in names:
-                message = self._parse(value)
-                kind = message.WhichOneof("val")
-                if kind is not None:
-                    told = getattr(message, kind)
-                    found[name] = list(told.val) if kind.endswith("list_val") else told
+        found = {name: told for name, value, _ in rows if name in names and (told := self._told(value)) is not None}
         return found, _second(rows[-1][2]) if rows else 0
+
+    def _told(self, value: bytes) -> Any:
+        """What a message says; None for an empty one."""
+        if len(value) == _FLOAT.size and value[0] == self._float_tag:  # as most are: no object is made for each
+            return _FLOAT.unpack(value)[1]
+        message = self._parse(value)
+        kind = message.WhichOneof("val")
+        if kind is None:
+            return None
+        told = getattr(message, kind)
+        return list(told.val) if kind.endswith("list_val") else told
 
     def close(self) -> None:
         """Let go of the file."""
