@@ -17,6 +17,7 @@ from infra.store.statements.signals import DISCOUNTS_OF, PURCHASES_OF, READ_POLI
 from models.arrays import Floats
 from models.experiments.targeting import Targeting, Trial, from_json, to_json
 from models.schema import AIM_FEATURES, DAY_US
+from models.visitor_groups import beside, unpacked
 
 WINDOW_US: Final = 7 * DAY_US  # what a user brings so long after a decision counts
 MEMORY_US: Final = 90 * DAY_US  # older decisions are of another season, and a verdict that they gave is asked anew
@@ -51,7 +52,8 @@ def trial_of(read: Read, partner: str, kind: str, now_us: int, window_us: int = 
     features = np.frombuffer(b"".join(bytes(row[5]) for row in rows), dtype=np.float32).reshape(len(rows), len(AIM_FEATURES))
     p_sent, p_held = (np.array([row[at] for row in rows], dtype=np.float64) for at in (3, 4))
     money = rates.margin_share * paid - np.minimum(promised, paid) - rates.cost * sent
-    return Trial(features, money, sent, held, p_sent, p_held)
+    wide, groups = beside(features, [unpacked(row[6]) for row in rows])
+    return Trial(wide, money, sent, held, p_sent, p_held, groups)
 
 
 def rates_of(read: Read, partner: str, kind: str) -> Rates:

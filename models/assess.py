@@ -27,6 +27,7 @@ from models.weight_profile import STATIC
 from models.weights.contextual import in_context
 
 N_CANDIDATES: Final = 50  # of which some may be out of stock
+_NOTHING_TOLD: Final = np.zeros(0, dtype=np.float32)
 JUST_BOUGHT_US: Final = 7 * DAY_US  # who has bought something a moment ago needs no other one
 
 
@@ -76,8 +77,9 @@ class Assessment(NamedTuple):
 
 
 def assess(
-    session: LiveSession, models: ModelSet, known: Known, item_id: str | None, now_us: int, silent_s: float = 0.0
-) -> Assessment:
+    session: LiveSession, models: ModelSet, known: Known, item_id: str | None, now_us: int, silent_s: float = 0.0,
+    least_score: float = 0.0,
+) -> Assessment:  # fmt: skip
     """Assess a visitor.
 
     Parameters
@@ -89,6 +91,8 @@ def assess(
     silent_s
         Seconds since the session's last event in which nothing has happened: the moment is then at their end. What comes next
         is asked of the event's features, as it was learned, given that nothing came until then.
+    least_score
+        Below it no products are looked for: whoever asks would show none.
     """
     told = list(known.missing)
     folded, p_intent = situate(session, models, told)
@@ -99,19 +103,22 @@ def assess(
     if models.next_action is None:
         told.append(degraded.NEXT_ACTION_MODEL_MISSING)
     else:
-        outlook = models.next_action.predict_one(next_action_row(folded, known, at_us), silent_s)
+        row = next_action_row(folded, known, at_us, models.next_action.groups.row(session.groups))
+        outlook = models.next_action.predict_one(row, silent_s)
     predicted = float(outlook["medium_term"].p_purchase) if outlook else None
     if models.engagement is None:
         told.append(degraded.ENGAGEMENT_BY_FORMULA)
         immediate = formula.immediate(features, weighing.weights)
         score = formula.score(immediate, predicted or 0.0)
     else:
-        immediate = float(immediates(models, session.events[-1:], features[None, :], p_intent[None, :], now_us)[0])
+        effects = models.engagement.groups.row(session.groups)[None, :]
+        immediate = float(immediates(models, session.events[-1:], features[None, :], p_intent[None, :], now_us, effects)[0])
         score = models.engagement.score(immediate, predicted)
     products: list[str] = []
     reads = None
     if models.associations is not None:
         reads = reader(models.associations, session)
+    if models.associations is not None and score >= least_score:
         bought = just_bought(known, at_us)
         found = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
         products = [product for product in found if product not in bought]
@@ -130,7 +137,9 @@ def just_bought(known: Known, at_us: int) -> set[str]:
     return {item for item, kind, then in told if kind == EventType.PURCHASE and at_us - then <= JUST_BOUGHT_US}
 
 
-def immediates(models: ModelSet, newest: EventArray, features: Floats32, p_intent: Floats, now_us: int = 0) -> Floats:
+def immediates(
+    models: ModelSet, newest: EventArray, features: Floats32, p_intent: Floats, now_us: int = 0, effects: Floats32 | None = None
+) -> Floats:
     """P(purchase within the hour) by what visitors do, by the learned score and one Thompson sample of the action weights.
 
     Parameters
@@ -141,6 +150,8 @@ def immediates(models: ModelSet, newest: EventArray, features: Floats32, p_inten
         Of the sessions, shapes (n_rows, n_session_features) and (n_rows, n_intents).
     now_us
         Tells the hour, in UTC, where the session is empty.
+    effects
+        Of the visitors' groups, shape (n_rows, n_kinds); None where nothing is known of them.
 
     Returns
     -------
@@ -155,15 +166,15 @@ def immediates(models: ModelSet, newest: EventArray, features: Floats32, p_inten
         in_context(STATIC, models.actions, newest[k : k + 1], p, now_us, sampled=True).base for k, p in enumerate(p_intent)
     ]
     model = required(models.engagement, "an engagement score")
-    return model.immediate(features, np.array(sampled).reshape(-1, N_EVENT_TYPES))
+    return model.immediate(features, np.array(sampled).reshape(-1, N_EVENT_TYPES), effects)
 
 
-def next_action_row(features: Floats32, known: Known, at_us: int) -> Floats32:
-    """Features of the next-action model: the session's, then the user's as of an instant, then the item's.
+def next_action_row(features: Floats32, known: Known, at_us: int, effects: Floats32 = _NOTHING_TOLD) -> Floats32:
+    """Features of the next-action model: the session's, then the user's as of an instant, the item's, the groups' effects.
 
     Returns
     -------
-    In the order of `NEXT_ACTION_FEATURES`, shape (n_next_action_features,).
+    In the order of `NEXT_ACTION_FEATURES`, then of the kinds of groups that the model tells apart, shape (n_features,).
     """
     user = users.NOTHING_YET if known.user is None else users.as_of(known.user.row, known.user.last_event_at_us, at_us)
-    return np.concatenate((features, user, items.NOTHING_YET if known.item is None else known.item))
+    return np.concatenate((features, user, items.NOTHING_YET if known.item is None else known.item, effects))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from models.events.encode import EVENT_DTYPE, NO_CODE, EventArray
 from models.schema import EVENT_TYPES, MEASURES, EventType
+from models.visitor_groups import NO_GROUPS, Groups
 
 Texts = Sequence[str] | npt.NDArray[np.object_]
 CART_EVENTS: Final = np.zeros(len(EVENT_TYPES), dtype=np.bool_)  # by event type: what changes the cart, or buys
@@ -27,18 +28,21 @@ class LiveSession(NamedTuple):
         Distinct categories, likewise.
     is_moved
         Whether the sender's clock was ahead, and the events have been moved back.
+    groups
+        Whom the shop takes the visitor for.
     """
 
     events: EventArray
     item_ids: list[str]
     categories: list[str]
     is_moved: bool = False
+    groups: Groups = NO_GROUPS
 
 
 EMPTY: Final = LiveSession(np.zeros(0, dtype=EVENT_DTYPE), [], [])
 
 
-def cut(events: EventArray, item_ids: Texts, categories: Texts | None = None) -> LiveSession:
+def cut(events: EventArray, item_ids: Texts, categories: Texts | None = None, groups: Groups = NO_GROUPS) -> LiveSession:
     """One session out of many, its items and categories counted from 0 in order of first appearance.
 
     Parameters
@@ -47,6 +51,8 @@ def cut(events: EventArray, item_ids: Texts, categories: Texts | None = None) ->
         Of the session, shape (n_events,).
     item_ids, categories
         Texts behind all codes. Without categories, the session names none.
+    groups
+        Of the visitor.
 
     Examples
     --------
@@ -57,7 +63,7 @@ def cut(events: EventArray, item_ids: Texts, categories: Texts | None = None) ->
     (['sku-4', 'sku-7'], [0, 1])
     """
     own = events.copy()
-    return LiveSession(own, _recoded(own, "item", item_ids), _recoded(own, "category", categories))
+    return LiveSession(own, _recoded(own, "item", item_ids), _recoded(own, "category", categories), groups=groups)
 
 
 def _recoded(events: EventArray, name: str, texts: Texts | None) -> list[str]:
@@ -119,7 +125,7 @@ def looking_at(session: LiveSession, state: CurrentState, now_us: int) -> LiveSe
     for row, (kind, item_id, category, query_length) in zip(more, missing, strict=True):
         row["event_type"], row["query_length"] = kind, query_length
         row["item"], row["category"] = _code(items, item_id), _code(categories, category)
-    return LiveSession(np.concatenate((session.events, more)), items, categories, session.is_moved)
+    return session._replace(events=np.concatenate((session.events, more)), item_ids=items, categories=categories)
 
 
 def _searched(last: Any, query_length: int) -> bool:

@@ -15,6 +15,7 @@ from models import degraded
 from models.arrays import Floats, Floats32
 from models.bandit import arms
 from models.bandit.arms import STATIC_ARM, Bandit, Dealt
+from models.bandit.thompson import GROUP, MOST_GROUPS
 from models.events.encode import EventArray
 from models.experiments import assignment
 from models.experiments.assignment import DYNAMIC_VS_STATIC
@@ -28,6 +29,7 @@ from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet, required
 from models.schema import DEVICES, INTENTS, N_RECENT_EVENTS, EventType
+from models.visitor_groups import NO_GROUPS
 from models.weight_profile import WeightProfile
 from models.weights.actions import ActionWeights
 
@@ -87,8 +89,8 @@ class Recommendation(NamedTuple):
     weights
         Of each event type as they were used, shape (n_event_types,).
     context
-        Device, hour, intent and segment of the decision; which state of the action weights and of the associations, and whose
-        turns, where there are any.
+        Device, hour, intent, segment and, where the shop tells it, group of the decision; which state of the action weights and
+        of the associations, and whose turns, where there are any.
     degraded
         Names of the fallbacks that were taken.
     goal
@@ -131,6 +133,8 @@ def recommend(
     situation = situate(session, models, told)
     p_intent = situation.p_intent
     context = context_of(session, situation.features, INTENTS[int(p_intent.argmax())], now_us)
+    if session.groups is not NO_GROUPS and models.next_action is not None:
+        context[GROUP] = models.next_action.groups.known(session.groups, MOST_GROUPS)
     variant = assignment.assign(DYNAMIC_VS_STATIC, who.user_id) if variant is None else variant
     dealt = _dealt(variant, models, bandit, context, who.dealt_by, told)
     if dealt.snapshot is not None:

@@ -81,6 +81,7 @@ MEASURES: Final = {
 # What a sender may say of an event beside the columns of all events: `models.events.said`.
 MONEY: Final = {"quantity": (0.0, 1e6), "revenue": (0.0, 1e9)}
 VISITOR_GROUPS: Final = ("segment", "region", "customer_group")  # of the context: whom the shop takes the visitor for
+GROUPS: Final = "visitor_groups"  # column of a frame: all of them as one text, `models.visitor_groups.packed`
 SAID_COLUMNS: Final = ("decision_id", "order_id", "quantity", "currency", "revenue", *VISITOR_GROUPS)
 # Formats that a file of events may have; `models.events.sources` has the adapter of each.
 SOURCE_FORMATS: Final = (

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from models import visitor_groups
 from models.associations import from_log as log_associations
 from models.engagement import from_log as log_engagement
 from models.engagement.model import EngagementParams, Rows
@@ -13,7 +14,7 @@ from models.inference.examples import ExampleParams, Examples, Log
 from models.learners.trees import BoostParams
 from models.model_set import ModelSet
 from models.ranker import from_log as log_ranker
-from models.schema import ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
+from models.schema import ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES, EventType
 from models.simulator import ShopConfig, simulate
 from models.statistics.split import Split
 from models.weight_profile import HEURISTIC
@@ -47,11 +48,14 @@ def fit(config: ShopConfig) -> Fitted:
     learn, valid, from_us = ~split.test, split.valid[~split.test], split.test_from_us
     model = intent.fit(found.session_features[learn], found.p_intent[learn], QUICK, valid=valid)
     waits = next_action.Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us).where(learn)
-    wide = found.next_action_features()
-    following = next_action.fit(wide[learn], waits, next_action.NextActionParams(QUICK, QUICK), valid=valid)
+    before = log.before(from_us)
+    groups = visitor_groups.learned(before.groups, before.user_codes, before.events["event_type"] == EventType.PURCHASE)
+    wide = found.next_action_features(groups)
+    following = next_action.fit(wide[learn], waits, next_action.NextActionParams(QUICK, QUICK), valid=valid, groups=groups)
     seen = Rows(
         found.session_features[learn], found.purchase[learn, 1], valid, found.started_us[learn],
         following.predict(wide[learn])["medium_term"].p_purchase,
+        None if found.groups is None else found.groups.where(learn),
     )  # fmt: skip
     earlier = log.before(split.valid_from_us)
     models = ModelSet(

@@ -32,7 +32,7 @@ from infra.store.statements.events import (
 from infra.store.statements.materialization import NEXT_VISITOR
 from infra.store.statements.quarantine import QUARANTINE_ANYWAY, QUARANTINE_EVENT, QUARANTINE_ROW
 from infra.store.trust import note_outcomes, supersede_pages
-from models.schema import EVENT_COLUMNS, MEASURES, SAID_COLUMNS
+from models.schema import EVENT_COLUMNS, GROUPS, MEASURES, SAID_COLUMNS
 from models.shops import fair_shares
 from models.trust import OUTCOMES, kept_id
 
@@ -46,11 +46,12 @@ _INT_COLUMNS: Final = {
 }
 # Texts that repeat: one Python object each per read, or a million rows would hold a million copies of "item_view".
 _SHARED_TEXTS: Final = frozenset(
-    {"partner", "user_id", "session_id", "event_type", "item_id", "category", "device", "referrer"}
+    {"partner", "user_id", "session_id", "event_type", "item_id", "category", "device", "referrer", GROUPS}
 )
 READ_COLUMNS: Final = ("seq", *LOG_COLUMNS)
 BEHIND_ALL_VISITORS: Final = 4 * "\U0010ffff"
 BELIEVED_COLUMNS: Final = (*READ_COLUMNS, "browser")  # 1: told by a browser key
+RECENT_COLUMNS: Final = (*BELIEVED_COLUMNS, GROUPS)
 
 
 class Refused(NamedTuple):

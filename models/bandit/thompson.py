@@ -28,6 +28,8 @@ from models.experiments.assignment import variant_at
 MOST_ON_TRIAL: Final = 0.5  # probability that all profiles on trial have together
 EVERYWHERE: Final = ""  # the row of a snapshot for a context of which nothing is known
 HOURS_A_PART: Final = 6  # of the day, as a context
+GROUP: Final = "group"  # of the visitor, as the shop names it, in a decision's context
+MOST_GROUPS: Final = 4  # that are told apart there, the largest ones: each multiplies the contexts
 _BETWEEN: Final = "|"
 
 
@@ -65,7 +67,7 @@ class BanditParams:
     sharpness: float = 2.0
     floor: float = 0.01
     trial: float = 0.01
-    context: tuple[str, ...] = ("device", "hour", "intent", "segment")
+    context: tuple[str, ...] = ("device", "hour", "intent", "segment", GROUP)
 
     def __post_init__(self) -> None:
         positive = min(self.half_life, self.surprise, self.spread, self.apart, self.sharpness) > 0
@@ -169,7 +171,10 @@ def value_of(names: str, context: Mapping[str, Any]) -> str:
     if not names:
         return EVERYWHERE
     return _BETWEEN.join(
-        str(int(context[name]) // HOURS_A_PART if name == "hour" and name in context else context.get(name, ""))
+        str(int(context[name]) // HOURS_A_PART if name == "hour" and name in context else context.get(name, "")).replace(
+            _BETWEEN,
+            " ",  # in what a shop calls its visitors
+        )
         for name in names.split(",")
     )
 

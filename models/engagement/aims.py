@@ -15,6 +15,7 @@ from models.arrays import Floats, Floats32
 from models.experiments.assignment import Experiment, position
 from models.experiments.targeting import NOBODY, TARGETED, Targeting
 from models.schema import AIM_FEATURES, CODES, N_INTENTS
+from models.visitor_groups import NO_GROUPS, Groups
 
 EXPLORED: Final = 0.05
 AIM_CODES: Final = tuple(AIM_FEATURES.index(name) for name in CODES)  # columns
@@ -34,6 +35,8 @@ class Deal(NamedTuple):
         Probability of either, by chance alone, in [0, 1].
     features
         Of the moment, in the order of `AIM_FEATURES`, shape (n_aim_features,).
+    groups
+        Whom the shop took the visitor for.
     """
 
     kind: str
@@ -41,6 +44,7 @@ class Deal(NamedTuple):
     p_sent: float
     p_held: float
     features: Floats32
+    groups: Groups = NO_GROUPS
 
 
 class Dealt(NamedTuple):
@@ -69,7 +73,10 @@ def aim_row(features: Floats32, p_intent: Floats | None, score: float, cart_cent
     return row
 
 
-def deal(kind: str, aim: Targeting | None, row: Floats32, holdout_share: float, is_held: bool, place: float) -> Dealt:
+def deal(
+    kind: str, aim: Targeting | None, row: Floats32, holdout_share: float, is_held: bool, place: float,
+    groups: Groups = NO_GROUPS,
+) -> Dealt:  # fmt: skip
     """Decide about one visitor.
 
     Parameters
@@ -80,6 +87,8 @@ def deal(kind: str, aim: Targeting | None, row: Floats32, holdout_share: float, 
         Whether the visitor belongs to the hold-out group.
     place
         Where the visitor stands in [0, 1), by chance, for this kind of signal: `place_of`.
+    groups
+        Whom the shop takes the visitor for.
 
     Examples
     --------
@@ -87,15 +96,15 @@ def deal(kind: str, aim: Targeting | None, row: Floats32, holdout_share: float, 
     >>> found.goes, found.deal.arm, found.deal.p_sent, found.deal.p_held
     (True, 'sent', 0.95, 0.05)
     """
-    share = _share(aim, row)
+    share = _share(aim, row, groups)
     goes = place < share
     arm: Arm = "held" if is_held else "sent" if goes else "passed"
-    return Dealt(Deal(kind, arm, (1.0 - holdout_share) * share, holdout_share, row), goes)
+    return Dealt(Deal(kind, arm, (1.0 - holdout_share) * share, holdout_share, row, groups), goes)
 
 
-def _share(aim: Targeting | None, row: Floats32) -> float:
+def _share(aim: Targeting | None, row: Floats32, groups: Groups) -> float:
     """Share of visitors like this one to whom the signal goes."""
-    if aim is None or aim.verdict not in (TARGETED, NOBODY) or aim.wants(row[None, :])[0]:
+    if aim is None or aim.verdict not in (TARGETED, NOBODY) or aim.wants(np.append(row, aim.groups.row(groups))[None, :])[0]:
         return 1.0
     return EXPLORED if aim.verdict == TARGETED else 0.0
 

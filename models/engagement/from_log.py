@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from models import visitor_groups
 from models.artifact import Parts
 from models.engagement import model as engagement_model
 from models.engagement.model import PARAMS, EngagementModel, EngagementParams, Rows
 from models.inference.examples import Log
 from models.inference.training import TrainingInput
-from models.schema import HORIZONS_S
+from models.schema import HORIZONS_S, EventType
 from models.weights import markov
 from models.weights.actions_from_log import weights_of
 
@@ -20,11 +21,17 @@ def fit_on(data: TrainingInput) -> Parts:
     examples, medium = data.examples, list(HORIZONS_S).index("medium_term")
     early = ~data.split.test | data.unjudged
     later, valid_from_us = (data.split.valid | data.unjudged)[early], data.split.valid_from_us
-    outlook = data.fitted["next_action"].predict(examples.next_action_features()[early][later])["medium_term"]
+    model = data.fitted["next_action"]
+    outlook = model.predict(examples.next_action_features(model.groups)[early][later])["medium_term"]
     predicted = np.zeros(len(later))
     predicted[later] = outlook.p_purchase
     rows = Rows(
-        examples.session_features[early], examples.purchase[early, medium], later, examples.started_us[early], predicted
+        examples.session_features[early],
+        examples.purchase[early, medium],
+        later,
+        examples.started_us[early],
+        predicted,
+        None if examples.groups is None else examples.groups.where(early),
     ).where(examples.covered[early, medium])
     return engagement_model.to_parts(learn(data.log.before(valid_from_us), rows, valid_from_us, data.params or PARAMS))
 
@@ -40,4 +47,6 @@ def learn(earlier: Log, rows: Rows, clock_us: int, params: EngagementParams = PA
         Up to when outcomes are known while action weights are learned: the beginning of the later sessions.
     """
     chain = markov.learned(earlier.events["event_type"], earlier.starts)
-    return engagement_model.fit(chain, rows, weights_of(earlier, clock_us), params)
+    bought = earlier.events["event_type"] == EventType.PURCHASE
+    groups = visitor_groups.learned(earlier.groups, earlier.user_codes, bought)
+    return engagement_model.fit(chain, rows, weights_of(earlier, clock_us), params, groups)

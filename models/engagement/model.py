@@ -1,6 +1,7 @@
 """The learned engagement score: weighted actions, their decay and the lift of their sequence, calibrated to a purchase.
 
-    raw = logistic(log(1 + sum of w_e recent_e), log(1 + sum of w_e n_e), log odds of the last two actions' chain value)
+    raw = logistic(log(1 + sum of w_e recent_e), log(1 + sum of w_e n_e), log odds of the last two actions' chain value,
+                   effect of each of the visitor's groups)
 
 `recent` fades by half every two minutes, `n` does not; w are the action weights, one Thompson sample of them where they are
 served. The chain is `models.weights.markov`. On later sessions than those that were learned from, isotonic regression or
@@ -16,11 +17,13 @@ import numpy as np
 from scipy.optimize import isotonic_regression, minimize_scalar
 from scipy.special import expit, logit
 
+from models import visitor_groups
 from models.arrays import Flags, Floats, Floats32, Ints
 from models.artifact import Parts
 from models.schema import EVENT_TYPES, HORIZONS_S, N_EVENT_TYPES, SESSION_FEATURES
 from models.statistics import logistic
 from models.statistics.logistic import Logistic
+from models.visitor_groups import NOBODY_NAMED, GroupEffects, Named
 from models.weights import markov
 from models.weights.markov import START
 
@@ -94,6 +97,8 @@ class EngagementModel(NamedTuple):
         Of the next-action model's probability in the score, 0 to 1.
     params
         As given to `fit`.
+    groups
+        Groups of visitors that it tells apart.
     """
 
     sequence: Floats
@@ -102,8 +107,9 @@ class EngagementModel(NamedTuple):
     calibration: Calibration
     predicted_share: float
     params: EngagementParams
+    groups: GroupEffects = NOBODY_NAMED
 
-    def immediate(self, features: Floats32, weights: Floats) -> Floats:
+    def immediate(self, features: Floats32, weights: Floats, effects: Floats32 | None = None) -> Floats:
         """P(purchase within the horizon) by what the visitor does, shape (n_rows,).
 
         Parameters
@@ -112,8 +118,14 @@ class EngagementModel(NamedTuple):
             Session features, shape (n_rows, n_session_features).
         weights
             Action weights, shape (n_event_types,), or one row for each of the features'.
+        effects
+            Of the visitors' groups, from `groups`, shape (n_rows, n_kinds); None where nothing is known of them.
         """
-        return self.calibration(_raw(self.regression, inputs(features, weights, self.sequence, self.at_start)))
+        seen = inputs(features, weights, self.sequence, self.at_start)
+        if self.groups.kinds:
+            effects = self.groups.rows(None, len(features)) if effects is None else effects
+            seen = np.column_stack((seen, np.nan_to_num(effects)))
+        return self.calibration(_raw(self.regression, seen))
 
     def score(self, immediate: Amount, predicted: Amount | None) -> Amount:
         """The mixture of both, of one row or of many; the immediate engagement where no model predicts."""
@@ -160,6 +172,8 @@ class Rows(NamedTuple):
         Start of the session, shape (n_rows,): the latest of the later ones choose between the calibrations.
     predicted
         P(purchase within the horizon) by the next-action model, shape (n_rows,), or None.
+    groups
+        Of the visitors; None where no shop tells any.
     """
 
     features: Floats32
@@ -167,14 +181,18 @@ class Rows(NamedTuple):
     later: Flags
     at_us: Ints
     predicted: Floats | None = None
+    groups: Named | None = None
 
     def where(self, kept: Flags) -> "Rows":
         """Some of the rows."""
         predicted = None if self.predicted is None else self.predicted[kept]
-        return Rows(self.features[kept], self.bought[kept], self.later[kept], self.at_us[kept], predicted)
+        groups = None if self.groups is None else self.groups.where(kept)
+        return Rows(self.features[kept], self.bought[kept], self.later[kept], self.at_us[kept], predicted, groups)
 
 
-def fit(chain: markov.Chain, rows: Rows, weights: Floats, params: EngagementParams = PARAMS) -> EngagementModel | None:
+def fit(
+    chain: markov.Chain, rows: Rows, weights: Floats, params: EngagementParams = PARAMS, groups: GroupEffects = NOBODY_NAMED
+) -> EngagementModel | None:
     """Learn the score; None where too few sessions bought.
 
     Parameters
@@ -183,6 +201,8 @@ def fit(chain: markov.Chain, rows: Rows, weights: Floats, params: EngagementPara
         Of sessions before the later ones.
     weights
         Action weights, shape (n_event_types,).
+    groups
+        Effects of the visitors' groups, of the same sessions as the chain.
     """
     later = np.flatnonzero(rows.later)
     for part in (rows.bought[~rows.later], rows.bought[later]):
@@ -191,13 +211,15 @@ def fit(chain: markov.Chain, rows: Rows, weights: Floats, params: EngagementPara
     sequence = np.asarray(logit(markov.pair_values(chain)))
     at_start = float(logit(markov.p_purchase(chain)[START]))
     seen = inputs(rows.features, weights, sequence, at_start)
+    if groups.kinds:
+        seen = np.column_stack((seen, np.nan_to_num(groups.rows(rows.groups, len(seen)))))
     regression = logistic.fit(seen[~rows.later], rows.bought[~rows.later])
     raw = _raw(regression, seen)
     calibration = calibrate(raw[later], rows.bought[later], rows.at_us[later], params)
     share = 0.0
     if rows.predicted is not None:
         share = _share(calibration(raw[later]), rows.predicted[later], rows.bought[later])
-    return EngagementModel(sequence, at_start, regression, calibration, share, params)
+    return EngagementModel(sequence, at_start, regression, calibration, share, params, groups)
 
 
 def calibrate(raw: Floats, bought: Flags, at_us: Ints, params: EngagementParams = PARAMS) -> Calibration:
@@ -256,6 +278,7 @@ def to_parts(model: EngagementModel | None) -> Parts:
         "calibration": calibration.kind,
         "predicted_share": model.predicted_share,
         "params": asdict(model.params),
+        "groups": visitor_groups.to_json(model.groups),
     }
     arrays = {**regression._asdict(), "x": calibration.x, "y": calibration.y, "sequence": model.sequence}
     return Parts(meta, arrays)
@@ -283,4 +306,5 @@ def from_parts(parts: Parts) -> EngagementModel | None:
         Calibration(str(parts.meta["calibration"]), a["x"], a["y"]),
         float(parts.meta["predicted_share"]),
         EngagementParams(**parts.meta["params"]),
+        visitor_groups.from_json(parts.meta.get("groups")),
     )

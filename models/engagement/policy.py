@@ -20,6 +20,7 @@ from models.engagement.workflows import Workflow
 from models.experiments.assignment import Experiment, position
 from models.experiments.targeting import Targeting
 from models.schema import SESSION_IDLE_S, SIGNAL_TYPES
+from models.visitor_groups import NO_GROUPS, Groups
 
 MINUTE_US: Final = 60_000_000
 DAY_MIN: Final = 1440
@@ -142,12 +143,15 @@ class Moment(NamedTuple):
         The pseudonym.
     utc_offset_min
         Of the user's clock, minutes east of UTC.
+    groups
+        Whom the shop takes the user for.
     """
 
     partner: str
     user_id: str
     now_us: int
     utc_offset_min: int
+    groups: Groups = NO_GROUPS
 
 
 class Nudge(NamedTuple):
@@ -193,7 +197,7 @@ def nudge(
         if kind == "no_action" or withheld not in (None, "held_out"):
             return Nudge(chosen, withheld if kind != "no_action" else None, tuple(deals))
         place = place_of(moment.partner, moment.user_id, kind, policy.holdout_salt)
-        dealt = deal(kind, aims.get(kind), row, policy.holdout_share, withheld is not None, place)
+        dealt = deal(kind, aims.get(kind), row, policy.holdout_share, withheld is not None, place, moment.groups)
         deals.append(dealt.deal)
         if dealt.goes:
             return Nudge(chosen, withheld, tuple(deals))
@@ -235,7 +239,7 @@ def withheld_because(policy: SignalPolicy, standing: Standing, moment: Moment) -
     >>> [withheld_because(siesta, NEWCOMER, Moment("shop", "p1", noon_us, offset)) for offset in (0, 60, 240)]
     [None, 'quiet_hours', None]
     """
-    partner, user_id, now_us, utc_offset_min = moment
+    partner, user_id, now_us, utc_offset_min, _ = moment
     if is_quiet(policy, now_us, utc_offset_min):
         return "quiet_hours"
     if standing.last_signal_at_us is not None and now_us - standing.last_signal_at_us < policy.cool_down_s * 1_000_000:

@@ -14,13 +14,18 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from models.arrays import Flags, Floats
+from models.arrays import Floats, writeable
 from models.events.encode import EventArray
+from models.kernels import kernel
 from models.schema import EventType
 
 HALF_LIFE_S: Final = 300.0
 BASE: Final = -3.0  # one visitor in twenty, who does nothing of it
+_PURCHASE, _ADD_TO_CART = int(EventType.PURCHASE), int(EventType.ADD_TO_CART)
+_CHECKOUT_VIEW, _SEARCH_REFINE = int(EventType.CHECKOUT_VIEW), int(EventType.SEARCH_REFINE)
 WEIGHTS: Final = {"errors": 1.5, "checkout": 0.9, "search": 0.8, "back_and_forth": 0.35}  # log odds, the gravest first
+
+_WEIGHTS: Final = np.array(list(WEIGHTS.values()))
 
 
 class Trouble(NamedTuple):
@@ -53,39 +58,40 @@ def trouble_of(events: EventArray, silent_s: float = 0.0) -> Trouble:
     >>> round(found.p, 3), found.reason
     (0.858, 'errors')
     """
-    bought = np.flatnonzero(events["event_type"] == EventType.PURCHASE)
-    events = events[int(bought[-1]) + 1 :] if len(bought) else events
     if not len(events):
         return CALM
-    at_us = events["occurred_at_us"]
-    fresh: Floats = np.exp2(-((at_us[-1] - at_us) / 1e6 + silent_s) / HALF_LIFE_S)
-    kinds = events["event_type"]
-    put_in = np.flatnonzero(kinds == EventType.ADD_TO_CART)
-    refined = kinds == EventType.SEARCH_REFINE
-    refined[: int(put_in[-1]) + 1 if len(put_in) else 0] = False
-    counts = {
-        "errors": float((np.nan_to_num(events["n_errors"]) * fresh).sum()),
-        "checkout": float(fresh[_but_first(kinds == EventType.CHECKOUT_VIEW)].sum()),
-        "search": float(fresh[refined].sum()),
-        "back_and_forth": float(fresh[_but_first(_returns(events))].sum()),
-    }
-    parts = {name: weight * counts[name] for name, weight in WEIGHTS.items()}
-    gravest = max(parts, key=lambda name: parts[name])
-    return Trouble(float(expit(BASE + sum(parts.values()))), gravest if parts[gravest] > 0 else "")
+    counts = np.zeros(len(WEIGHTS))
+    _count(writeable(events), silent_s, counts)
+    parts = counts * _WEIGHTS
+    gravest = int(parts.argmax())
+    return Trouble(float(expit(BASE + parts.sum())), tuple(WEIGHTS)[gravest] if parts[gravest] > 0 else "")
 
 
-def _returns(events: EventArray) -> Flags:
-    """Events on an item that was met before, coming from another one."""
-    found = np.zeros(len(events), dtype=bool)
-    rows = np.flatnonzero(events["item"] >= 0)
-    items = events["item"][rows]
-    met_before = np.ones(len(items), dtype=bool)
-    met_before[np.unique(items, return_index=True)[1]] = False
-    found[rows[1:]] = met_before[1:] & (items[1:] != items[:-1])
-    return found
-
-
-def _but_first(rows: Flags) -> Flags:
-    found = rows.copy()
-    found[np.flatnonzero(rows)[:1]] = False
-    return found
+@kernel
+def _count(events: EventArray, silent_s: float, counts: Floats) -> None:
+    """Write the faded count of each cause, in the order of `WEIGHTS`."""
+    n, first, put_in = len(events), 0, -1
+    for k in range(n):
+        if events[k].event_type == _PURCHASE:
+            first = k + 1
+        elif events[k].event_type == _ADD_TO_CART:
+            put_in = k
+    most = -1
+    for k in range(first, n):
+        most = max(most, events[k].item)
+    met, item_before, looked, returned = np.zeros(most + 1, np.bool_), -1, False, False
+    for k in range(first, n):
+        one = events[k]
+        fresh = 2.0 ** (-((events[n - 1].occurred_at_us - one.occurred_at_us) / 1e6 + silent_s) / HALF_LIFE_S)
+        if one.n_errors > 0.0:  # NaN is not
+            counts[0] += one.n_errors * fresh
+        if one.event_type == _CHECKOUT_VIEW:
+            counts[1] += fresh if looked else 0.0
+            looked = True
+        if one.event_type == _SEARCH_REFINE and k > put_in:
+            counts[2] += fresh
+        if one.item >= 0:
+            if met[one.item] and one.item != item_before:
+                counts[3] += fresh if returned else 0.0
+                returned = True
+            met[one.item], item_before = True, one.item

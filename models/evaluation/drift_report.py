@@ -110,9 +110,14 @@ def _purchase_calibration(
     """Calibration error of P(purchase within the hour) in both windows, as it is served, without the noise of few sessions."""
     horizon_s = required(models.engagement, "an engagement score").params.horizon_s
     known = labels.covered(log.events["occurred_at_us"], horizon_s, window["current_until_us"])
+    effects = required(models.engagement, "an engagement score").groups.rows(log.groups, len(log.events))
     models = replace(models, actions=ready_of(_part(log, before), window["reference_until_us"]))
     p_intent = required(models.intent, "an intent model").predict(features)
-    p, session, found = immediates(models, log.events, features, p_intent), np.cumsum(log.starts, dtype=np.int64), []
+    p, session, found = (
+        immediates(models, log.events, features, p_intent, effects=effects),
+        np.cumsum(log.starts, dtype=np.int64),
+        [],
+    )
     for half in (before, ~before):
         rows = np.flatnonzero(half & known)
         if len(rows) == 0:

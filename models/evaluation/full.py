@@ -155,7 +155,8 @@ def _log_loss_gain(full: Floats, reduced: Floats, soft: Floats, found: Examples,
 def next_action_tables(models: ModelSet, found: Examples, held: Flags, seed: int) -> dict[str, Any]:
     """Per horizon: a Markov chain on the last event, and logistic regression on counts for the purchase, against the model."""
     counts = logistic.log_counts(found.session_features[:, :N_EVENT_TYPES])
-    outlooks = required(models.next_action, "a next-action model").predict(found.next_action_features()[held])
+    model = required(models.next_action, "a next-action model")
+    outlooks = model.predict(found.next_action_features(model.groups)[held])
     tables: dict[str, Any] = {}
     for k, name in enumerate(HORIZONS_S):
         before, known = np.flatnonzero(found.covered[:, k] & ~held), np.asarray(found.covered[held, k])
@@ -190,7 +191,8 @@ def early_purchase(models: ModelSet, found: Examples, split: Split, seed: int) -
     learn = _some(np.flatnonzero(covered & ~split.test & ~split.valid), seed)
     if not (len(before) and len(after) and len(learn)):
         return {}
-    model, features = required(models.next_action, "a next-action model"), found.next_action_features()
+    model = required(models.next_action, "a next-action model")
+    features = found.next_action_features(model.groups)
     regression = logistic.fit(logistic.log_counts(counts[learn]), bought[learn])
 
     def said(rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -53,13 +53,16 @@ def predict(models: ModelSet, on: HeldOut) -> Predictions:
     """
     found, model = on.examples, required(models.intent, "an intent model")
     features = found.session_features[on.rows]
-    outlooks = required(models.next_action, "a next-action model").predict(found.next_action_features()[on.rows])
+    following = required(models.next_action, "a next-action model")
+    outlooks = following.predict(found.next_action_features(following.groups)[on.rows])
     p_intent = model.predict(features)
     p_purchase = {name: np.asarray(outlooks[name].p_purchase, dtype=np.float64) for name in HORIZONS_S}
     p_engagement = None
     if models.engagement is not None:
         newest = on.log.events[found.rows[on.rows]]
-        p_engagement = models.engagement.score(immediates(models, newest, features, p_intent), p_purchase[MEDIUM])
+        effects = models.engagement.groups.rows(found.groups, len(found.rows))[on.rows]
+        p_immediate = immediates(models, newest, features, p_intent, effects=effects)
+        p_engagement = models.engagement.score(p_immediate, p_purchase[MEDIUM])
     return Predictions(
         p_intent,
         {name: np.asarray(outlooks[name].p_action, dtype=np.float64) for name in HORIZONS_S},

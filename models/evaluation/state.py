@@ -15,7 +15,7 @@ from models.features import items, sessions
 from models.inference.examples import Examples, Log
 from models.inference.next_action import NextActionModel
 from models.live_session import EMPTY, CurrentState, LiveSession, cut, looking_at
-from models.schema import HORIZONS_S, ITEM_FEATURES, SESSION_FEATURES, EventType
+from models.schema import HORIZONS_S, ITEM_FEATURES, NEXT_ACTION_FEATURES, SESSION_FEATURES, EventType
 from models.statistics import bootstrap
 
 STATES: Final = {
@@ -29,6 +29,7 @@ CHANGED: Final = 0.01  # total variation of the next action from which an answer
 N_DRAWS: Final = 300
 _TINY: Final = 1e-12
 _N_SESSION: Final = len(SESSION_FEATURES)
+_ITEM: Final = slice(len(NEXT_ACTION_FEATURES) - len(ITEM_FEATURES), len(NEXT_ACTION_FEATURES))
 
 
 def state_table(
@@ -49,7 +50,7 @@ def state_table(
     """
     kinds = log.events["event_type"][found.rows]
     rng = np.random.default_rng(seed)
-    wide = found.next_action_features()
+    wide = found.next_action_features(model.groups)
     told: dict[str, Any] = {}
     for name, types in STATES.items():
         at = np.flatnonzero(held & np.isin(kinds, types))
@@ -63,13 +64,13 @@ def state_table(
 def _both(log: Log, rows: Ints, wide: Floats32, name: str) -> tuple[Floats32, Floats32]:
     """Rows of the model at some moments, of the session before the newest event, and of that with the state."""
     first = np.maximum.accumulate(np.where(log.starts, np.arange(len(log.starts)), 0))
-    texts = [_texts(log.events[of]) for of in ("item", "category")]
+    names, categories = (_texts(log.events[of]) for of in ("item", "category"))
     without, with_it = wide.copy(), wide.copy()
     if name == "item":
-        without[:, -len(ITEM_FEATURES) :] = items.NOTHING_YET
+        without[:, _ITEM] = items.NOTHING_YET
     for k, row in enumerate(rows.tolist()):
         before, newest = log.events[first[row] : row], log.events[row]
-        session: LiveSession = cut(before, *texts) if len(before) else EMPTY
+        session: LiveSession = cut(before, names, categories) if len(before) else EMPTY
         there = looking_at(session, _state(newest, name), int(newest["occurred_at_us"]))
         without[k, :_N_SESSION], with_it[k, :_N_SESSION] = (sessions.features_of(one.events) for one in (session, there))
     return without, with_it

@@ -68,7 +68,8 @@ def intent_baselines(found: Examples, held: Flags) -> dict[str, Any]:
 
 def next_action_tables(models: ModelSet, found: Examples, held: Flags) -> dict[str, Any]:
     """Next action and purchase per horizon, on the held-out rows whose horizon the log covers."""
-    outlooks = required(models.next_action, "a next-action model").predict(found.next_action_features()[held])
+    model = required(models.next_action, "a next-action model")
+    outlooks = model.predict(found.next_action_features(model.groups)[held])
     tables: dict[str, Any] = {}
     for k, name in enumerate(HORIZONS_S):
         known = found.covered[held, k]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from models.experiments.assignment import Experiment
-from models.experiments.groups import pooled
 from models.experiments.outcomes import Exposed, Purchases, outcomes
 from models.experiments.report import ReadoutParams, metric_of
+from models.visitor_groups import pooled
 
 
 def by_group(

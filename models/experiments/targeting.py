@@ -17,8 +17,10 @@ from typing import Any, Final, NamedTuple
 import lightgbm as lgb
 import numpy as np
 
+from models import visitor_groups
 from models.arrays import Features, Flags, Floats
 from models.statistics.verdict import NOT_ENOUGH
+from models.visitor_groups import NOBODY_NAMED, GroupEffects
 
 TARGETED: Final = "targeted"
 EVERYBODY: Final = "everybody"
@@ -63,6 +65,8 @@ class Trial(NamedTuple):
         Whether it was sent, or held back by chance; a user of whom neither holds was passed over. Shape (n_users,).
     p_sent, p_held
         With which probability, by chance alone, shape (n_users,).
+    groups
+        Groups of visitors, each with a code, that the features' last columns tell apart.
     """
 
     features: Features
@@ -71,10 +75,12 @@ class Trial(NamedTuple):
     held: Flags
     p_sent: Floats
     p_held: Floats
+    groups: GroupEffects = NOBODY_NAMED
 
     def where(self, rows: Flags) -> "Trial":
         """Some of the users."""
-        return Trial(*(values[rows] for values in self))  # type: ignore[arg-type]
+        chances = self.p_sent[rows], self.p_held[rows]
+        return Trial(self.features[rows], self.money[rows], self.sent[rows], self.held[rows], *chances, self.groups)
 
 
 def dealt(features: Features, money: Floats, sent: Flags, p_sent: float) -> Trial:
@@ -121,6 +127,8 @@ class Targeting(NamedTuple):
         Gain per user when the share ``k / (N_POINTS - 1)`` with the highest estimates is sent it, shape (N_POINTS,).
     coefficient
         Area between that curve and the straight line of a choice by chance.
+    groups
+        As of the trial.
     """
 
     verdict: str
@@ -130,9 +138,10 @@ class Targeting(NamedTuple):
     margin: dict[str, float]
     qini: list[float]
     coefficient: float | None
+    groups: GroupEffects = NOBODY_NAMED
 
     def wants(self, features: Features) -> Flags:
-        """Whom to send it, shape (n_users,)."""
+        """Whom to send it, shape (n_users,), by the features of the trial."""
         if self.verdict == TARGETED and self.effects is not None:
             found: Flags = self.effects.of(features) > 0
             return found
@@ -148,7 +157,7 @@ def targeting(trial: Trial, codes: Sequence[int] = (), seed: int = 0, params: Ta
     Parameters
     ----------
     codes
-        Columns of the features that are names, and not numbers.
+        Columns of the features that are names, and not numbers; those of groups are added.
 
     Raises
     ------
@@ -160,11 +169,12 @@ def targeting(trial: Trial, codes: Sequence[int] = (), seed: int = 0, params: Ta
     >>> targeting(dealt(np.zeros((3, 2)), np.zeros(3), np.array([True, True, False]), 0.9)).sentence
     'not enough data: 2 sent, 1 held out; 200 of each are needed'
     """
-    if len({len(values) for values in trial}) > 1:
-        raise ValueError(f"expected as many rows of all, got {[len(values) for values in trial]}")
+    if len({len(values) for values in trial[:-1]}) > 1:
+        raise ValueError(f"expected as many rows of all, got {[len(values) for values in trial[:-1]]}")
     if (trial.p_sent[trial.sent] <= 0).any() or (trial.p_held[trial.held] <= 0).any():
         raise ValueError("expected probabilities above 0 of what happened")
-    learner = _Learner(codes, seed, params)
+    width, n_groups = trial.features.shape[1], len(trial.groups.kinds)
+    learner = _Learner((*codes, *range(width - n_groups, width)), seed, params)
     trial = trial.where((trial.p_sent > 0) & (trial.p_held > 0))  # of others nothing can be told: it could not have happened
     n_sent, n_held = int(trial.sent.sum()), int(trial.held.sum())
     if min(n_sent, n_held) < params.min_users:
@@ -177,7 +187,7 @@ def targeting(trial: Trial, codes: Sequence[int] = (), seed: int = 0, params: Ta
         base = learner.base(seen)
         estimate[fold == k] = learner.effects(base, seen).of(unseen.features)
         score[fold == k] = _doubly_robust(base, unseen)
-    return _judged(estimate, score, learner.effects(learner.base(trial), trial))
+    return _judged(estimate, score, learner.effects(learner.base(trial), trial))._replace(groups=trial.groups)
 
 
 def _judged(estimate: Floats, score: Floats, effects: Effects) -> Targeting:
@@ -254,7 +264,7 @@ def to_json(found: Targeting, features: Sequence[str]) -> dict[str, Any]:
     """A verdict as it is kept, with the names of the features that it was learned from."""
     effects = found.effects
     trees = None if effects is None else [one.model_to_string() for one in effects[:2]]
-    told = found._replace(effects=None)._asdict()
+    told = found._replace(effects=None)._asdict() | {"groups": visitor_groups.to_json(found.groups)}
     return told | {"features": list(features), "trees": trees, "p_sent": None if effects is None else effects.p_sent}
 
 
@@ -273,5 +283,5 @@ def from_json(kept: Mapping[str, Any], features: Sequence[str]) -> Targeting:
     if kept["trees"] is not None:
         among_sent, among_held = (lgb.Booster(model_str=text) for text in kept["trees"])
         effects = Effects(among_sent, among_held, kept["p_sent"])
-    told = (kept[name] for name in ("value", "margin", "qini", "coefficient"))
-    return Targeting(kept["verdict"], kept["sentence"], effects, *told)
+    told = {name: kept[name] for name in ("verdict", "sentence", "value", "margin", "qini", "coefficient")}
+    return Targeting(**told, effects=effects, groups=visitor_groups.from_json(kept.get("groups")))

@@ -15,10 +15,10 @@ import numpy as np
 
 from models.arrays import Flags, Floats, Ints
 from models.experiments import sequential
-from models.experiments.groups import pooled
 from models.experiments.sequential import Moments, SequenceParams
 from models.schema import DAY_US, SIGNAL_TYPES
 from models.statistics.verdict import NOT_ENOUGH
+from models.visitor_groups import pooled
 
 UPLIFT: Final = "uplift"
 NO_UPLIFT: Final = "no uplift"

@@ -20,6 +20,7 @@ from models.events.encode import NO_CODE, EventArray, encode
 from models.features import items, sessions, users
 from models.inference import labels
 from models.schema import (
+    GROUPS,
     HORIZONS_S,
     INSTANT,
     ITEM_FEATURES,
@@ -29,10 +30,12 @@ from models.schema import (
     USER_FEATURES,
 )
 from models.statistics import split
+from models.visitor_groups import NOBODY_NAMED, GroupEffects, Named, named, packed, unpacked
 
 _COUNTED: Final = "counted"
 _PARTNERS: Final = "partners"
 _SENT_BY: Final = "sent_by"
+_GROUPS: Final = "groups"
 _HORIZONS_US: Final = np.array([int(1e6 * seconds) for seconds in HORIZONS_S.values()])
 _HASH_KEY: Final = "attune-examples!"  # 16 characters; another key, another sample
 
@@ -103,6 +106,8 @@ class Log(NamedTuple):
         Text of each category code; empty where nobody asks for them.
     senders
         Whose events they are; None where nobody asks, since all partners are one shop.
+    groups
+        Groups of the visitor at each event; None where no shop tells any.
     """
 
     events: EventArray
@@ -113,6 +118,7 @@ class Log(NamedTuple):
     counted: Flags | None = None
     categories: Sequence[str] = ()
     senders: Senders | None = None
+    groups: Named | None = None
 
     def before(self, instant_us: int) -> "Log":
         """The sessions that began before an instant."""
@@ -126,8 +132,9 @@ class Log(NamedTuple):
         """Some of the sessions, each whole; `kept` says it of each event."""
         counted = None if self.counted is None else self.counted[kept]
         senders = None if self.senders is None else self.senders._replace(codes=self.senders.codes[kept])
+        groups = None if self.groups is None else self.groups.where(kept)
         rows = self.events[kept], self.starts[kept], self.started_us[kept], self.user_codes[kept]
-        return Log(*rows, self.item_ids, counted, self.categories, senders)
+        return Log(*rows, self.item_ids, counted, self.categories, senders, groups)
 
     def of_shop(self, partner: str) -> "Log":
         """The part that counts for a partner: the operator's events and its own, coded as if there were no others."""
@@ -181,6 +188,8 @@ class Examples(NamedTuple):
         shape (n_rows,).
     rows
         Place of each row in the log, shape (n_rows,).
+    groups
+        Of the visitor at each row; None where no shop tells any.
     """
 
     session_features: Features
@@ -195,6 +204,7 @@ class Examples(NamedTuple):
     purchase_wait_us: Ints
     known_us: Ints
     rows: Ints
+    groups: Named | None = None
 
     @property
     def next_action(self) -> npt.NDArray[np.int8]:
@@ -218,9 +228,10 @@ class Examples(NamedTuple):
         """The periods of these rows."""
         return split.by_time(self.started_us, params.valid_share, params.test_share)
 
-    def next_action_features(self) -> Features:
-        """Session, user and item features side by side, in the order of `NEXT_ACTION_FEATURES`."""
-        return np.concatenate((self.session_features, self.user_features, self.item_features), axis=1)
+    def next_action_features(self, effects: GroupEffects = NOBODY_NAMED) -> Features:
+        """Session, user and item features side by side, in the order of `NEXT_ACTION_FEATURES`, then the groups' effects."""
+        parts = (self.session_features, self.user_features, self.item_features)
+        return np.concatenate((*parts, effects.rows(self.groups, len(self.rows))), axis=1)
 
 
 def read_log(frame: pd.DataFrame) -> tuple[Log, pd.DataFrame]:
@@ -237,7 +248,8 @@ def read_log(frame: pd.DataFrame) -> tuple[Log, pd.DataFrame]:
         senders = Senders(tuple(map(str, partners)), codes.astype(np.int32))
     kept = frame.pop(_COUNTED).to_numpy(np.bool_) if _COUNTED in frame else None
     ids, names = ([str(text) for text in texts] for texts in (item_ids, categories))
-    return Log(events, starts, started_us, user_codes, ids, kept, names, senders), frame
+    groups = named(frame[GROUPS].to_numpy(dtype=object), starts) if GROUPS in frame else None
+    return Log(events, starts, started_us, user_codes, ids, kept, names, senders, groups), frame
 
 
 def choose(log: Log, frame: pd.DataFrame, params: ExampleParams) -> Ints:
@@ -309,6 +321,7 @@ def assemble(log: Log, rows: Ints, known: pd.DataFrame) -> Examples:
         purchase_wait_us=after.purchase_wait_us[rows],
         known_us=end_us - at_us,
         rows=rows,
+        groups=None if log.groups is None else log.groups.where(rows),
     )
 
 
@@ -327,12 +340,23 @@ def _items(known: pd.DataFrame) -> Features:
 def log_to_parts(log: Log) -> Parts:
     """The encoded log as files."""
     arrays = {"events": log.events, "starts": log.starts, "started_us": log.started_us, "user_codes": log.user_codes}
-    counted = {} if log.counted is None else {_COUNTED: log.counted}
     meta = {"item_ids": log.item_ids, "categories": list(log.categories)}
+    parts = _with_groups(Parts(meta, arrays if log.counted is None else {**arrays, _COUNTED: log.counted}), log.groups)
     if log.senders is None:
-        return Parts(meta, {**arrays, **counted})
-    sent_by = {_SENT_BY: log.senders.codes}
-    return Parts({**meta, _PARTNERS: list(log.senders.partners)}, {**arrays, **counted, **sent_by})
+        return parts
+    return Parts({**parts.meta, _PARTNERS: list(log.senders.partners)}, {**parts.arrays, _SENT_BY: log.senders.codes})
+
+
+def _with_groups(parts: Parts, said: Named | None) -> Parts:
+    if said is None:
+        return parts
+    texts = [packed(groups) for groups in said.groups]
+    return Parts({**parts.meta, _GROUPS: texts}, {**parts.arrays, _GROUPS: said.codes})
+
+
+def _groups_of(parts: Parts) -> Named | None:
+    arrays: Mapping[str, Any] = parts.arrays
+    return Named(arrays[_GROUPS], tuple(map(unpacked, parts.meta[_GROUPS]))) if _GROUPS in arrays else None
 
 
 def log_from_parts(parts: Parts) -> Log:
@@ -340,15 +364,17 @@ def log_from_parts(parts: Parts) -> Log:
     arrays: Mapping[str, Any] = parts.arrays
     rows = arrays["events"], arrays["starts"], arrays["started_us"], arrays["user_codes"]
     senders = Senders(tuple(parts.meta[_PARTNERS]), arrays[_SENT_BY]) if _SENT_BY in arrays else None
-    return Log(*rows, list(parts.meta["item_ids"]), arrays.get(_COUNTED), list(parts.meta["categories"]), senders)
+    texts = list(parts.meta["item_ids"]), arrays.get(_COUNTED), list(parts.meta["categories"])
+    return Log(*rows, *texts, senders, _groups_of(parts))
 
 
 def to_parts(examples: Examples) -> Parts:
     """The rows as files."""
-    return Parts({"session_features": list(SESSION_FEATURES)}, examples._asdict())
+    arrays = {name: array for name, array in examples._asdict().items() if name != _GROUPS}
+    return _with_groups(Parts({"session_features": list(SESSION_FEATURES)}, arrays), examples.groups)
 
 
 def from_parts(parts: Parts) -> Examples:
     """The rows that `to_parts` wrote; arrays may be read-only memory maps."""
     arrays: Mapping[str, Any] = parts.arrays
-    return Examples(**{name: arrays[name] for name in Examples._fields})
+    return Examples(**{name: arrays[name] for name in Examples._fields if name != _GROUPS}, groups=_groups_of(parts))

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models import visitor_groups
 from models.arrays import Codes, Features, Flags, Floats, Ints
 from models.artifact import Parts
 from models.inference.training import TrainingInput
@@ -26,6 +27,7 @@ from models.learners import boosting
 from models.learners.boosting import Classifier
 from models.learners.trees import BoostParams
 from models.schema import HORIZONS_S, NEXT_ACTION_FEATURES, NEXT_ACTIONS, EventType
+from models.visitor_groups import NOBODY_NAMED, GroupEffects
 
 N_NEXT_ACTIONS: Final = len(NEXT_ACTIONS)
 LEAVE: Final = NEXT_ACTIONS.index("leave")
@@ -113,18 +115,24 @@ class NextActionModel:
         One entry for each of `INTERVALS_S`.
     meta
         ``{"features", "next_actions", "intervals_s", "params", "seed", "fallback": {interval: {part: reason}}, "n_rows"}``.
+    groups
+        Groups of visitors that it tells apart: a column for each kind, behind the others.
     """
 
     intervals: Sequence[Interval]
     meta: Mapping[str, Any]
+    groups: GroupEffects = NOBODY_NAMED
 
     def predict(self, features: Features) -> dict[str, Outlook]:
-        """Many rows: shape (n_rows, len(NEXT_ACTION_FEATURES)) in, an `Outlook` of n_rows per name in `HORIZONS_S` out."""
+        """Many rows: shape (n_rows, n_features) in, an `Outlook` of n_rows per name in `HORIZONS_S` out.
+
+        Features are `NEXT_ACTION_FEATURES`, then the effects of the visitor's `groups`.
+        """
         told = self._told(features)
         return {name: told.within(seconds) for name, seconds in HORIZONS_S.items()}
 
     def predict_one(self, row: npt.NDArray[np.floating], silent_s: float = 0.0) -> dict[str, Outlook]:
-        """One row: shape (len(NEXT_ACTION_FEATURES),) in, an `Outlook` per horizon out; `p_purchase` has shape ().
+        """One row: shape (n_features,) in, an `Outlook` per horizon out; `p_purchase` has shape ().
 
         Meant for one thread per process, the event loop; other threads get the same answers, one after the other.
 
@@ -140,7 +148,7 @@ class NextActionModel:
         return {name: Outlook(one.p_action[0], one.p_purchase[0]) for name, one in found.items()}
 
     def curve(self, features: Features, seconds: Sequence[float]) -> list[Outlook]:
-        """Many rows within any horizons: shape (n_rows, len(NEXT_ACTION_FEATURES)) in, an `Outlook` of n_rows per horizon out.
+        """Many rows within any horizons: shape (n_rows, n_features) in, an `Outlook` of n_rows per horizon out.
 
         Raises
         ------
@@ -229,19 +237,22 @@ def fit(
     valid: Flags | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    groups: GroupEffects = NOBODY_NAMED,
 ) -> NextActionModel:
     """Fit the classifiers of every interval.
 
     Parameters
     ----------
     features
-        Shape (n_rows, len(NEXT_ACTION_FEATURES)), float32; NaN where a user or an item is new.
+        Shape (n_rows, n_features), float32; NaN where a user or an item is new, or nothing may be told of a group.
     waits
         What to learn, of n_rows.
     valid
         Held-out rows, later than the others (`boosting.later_rows`); None: the last share of the rows.
     progress
         Called with (classifiers done, classifiers in all).
+    groups
+        Whose effects are the last columns.
 
     Raises
     ------
@@ -262,7 +273,7 @@ def fit(
             if progress is not None:
                 progress(2 * k + len(learned), 2 * len(INTERVALS_S))
         intervals.append(Interval(*learned))
-    return NextActionModel(intervals, _meta(intervals, features.shape, params, seed))
+    return NextActionModel(intervals, _meta(intervals, features.shape, params, seed, groups), groups)
 
 
 def actions_in(waits: Waits, k: int) -> tuple[Flags, Codes]:
@@ -292,9 +303,11 @@ def purchases_in(waits: Waits, k: int) -> tuple[Flags, Codes]:
     return among, np.asarray(waits.purchase_wait_us[among] <= end_us).astype(np.int64)
 
 
-def _meta(intervals: Sequence[Interval], shape: tuple[int, ...], params: NextActionParams, seed: int) -> dict[str, Any]:
+def _meta(
+    intervals: Sequence[Interval], shape: tuple[int, ...], params: NextActionParams, seed: int, groups: GroupEffects
+) -> dict[str, Any]:
     return {
-        "features": list(NEXT_ACTION_FEATURES[: shape[1]]),
+        "features": [*NEXT_ACTION_FEATURES, *groups.kinds][: shape[1]],
         "next_actions": list(NEXT_ACTIONS),
         "intervals_s": list(INTERVALS_S),
         "params": {"action": boosting.describe(params.action), "purchase": boosting.describe(params.purchase)},
@@ -313,10 +326,12 @@ def _name(k: int) -> str:
 def fit_on(data: TrainingInput) -> Parts:
     """Fit all intervals on the sessions before the held-out period; calibrated on what of it judges nothing."""
     rows, early = data.examples, ~data.split.test
+    before = data.log.before(data.split.test_from_us)
+    groups = visitor_groups.learned(before.groups, before.user_codes, before.events["event_type"] == EventType.PURCHASE)
     waits = Waits(rows.following, rows.wait_us, rows.purchase_wait_us, rows.known_us)
-    features = rows.next_action_features()
+    features = rows.next_action_features(groups)
     params = data.params or DEFAULT_PARAMS
-    model = fit(features[early], waits.where(early), params, valid=data.split.valid[early], seed=data.seed)
+    model = fit(features[early], waits.where(early), params, valid=data.split.valid[early], seed=data.seed, groups=groups)
     newer, later = features[data.unjudged], waits.where(data.unjudged)
     intervals = []
     for k, one in enumerate(model.intervals):
@@ -335,7 +350,7 @@ def to_parts(model: NextActionModel) -> Parts:
     classifiers = {
         _name(k): {part: boosting.to_meta(c) for part, c in one._asdict().items()} for k, one in enumerate(model.intervals)
     }
-    return Parts({**model.meta, "classifiers": classifiers}, {})
+    return Parts({**model.meta, "classifiers": classifiers, "groups": visitor_groups.to_json(model.groups)}, {})
 
 
 def from_parts(parts: Parts) -> NextActionModel:
@@ -346,12 +361,13 @@ def from_parts(parts: Parts) -> NextActionModel:
     ValueError
         If it was trained on other features, actions or intervals than this version has.
     """
-    meta = {name: value for name, value in parts.meta.items() if name != "classifiers"}
-    expected = (list(NEXT_ACTION_FEATURES), list(NEXT_ACTIONS), list(INTERVALS_S))
+    meta = {name: value for name, value in parts.meta.items() if name not in ("classifiers", "groups")}
+    groups = visitor_groups.from_json(parts.meta.get("groups"))
+    expected = ([*NEXT_ACTION_FEATURES, *groups.kinds], list(NEXT_ACTIONS), list(INTERVALS_S))
     if (list(meta["features"]), list(meta["next_actions"]), meta.get("intervals_s")) != expected:
         raise ValueError("the next-action model was trained on other features or actions than this version has: train again")
     intervals = [
         Interval(boosting.from_meta(saved["action"]), boosting.from_meta(saved["purchase"]))
         for saved in parts.meta["classifiers"].values()
     ]
-    return NextActionModel(intervals, meta)
+    return NextActionModel(intervals, meta, groups)

@@ -4,7 +4,7 @@ The defaults make a plausible mid-sized shop: nine events a session with a long 
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from models.schema import DAY_US, INTENTS, N_EVENT_TYPES, N_INTENTS, SIGNAL_TYPES, EventType
 
@@ -78,6 +78,14 @@ class Causes:
             raise ValueError(f"expected signal effects of shape ({len(SIGNAL_TYPES)}, {N_INTENTS})")
 
 
+class Segment(NamedTuple):
+    """Segment of visitors: its share of them, and the log odds by which they buy more readily than others."""
+
+    name: str
+    share: float
+    eagerness: float = 0.0
+
+
 @dataclass(frozen=True)
 class ShopConfig:
     """One simulated shop and period. Equal configurations give equal bytes.
@@ -104,6 +112,8 @@ class ShopConfig:
     intent_has_influence
         False: associations and the causes of buying are the same for all intents ("no difference"); what visitors do still
         shows their intent.
+    segments
+        That the shop names; each visitor belongs to one, by chance. None by default.
     """
 
     n_users: int = 1000
@@ -123,6 +133,7 @@ class ShopConfig:
     discount_has_effect: bool = True
     intent_has_influence: bool = True
     causes: Causes = field(default_factory=Causes)
+    segments: tuple[Segment, ...] = field(default=(), repr=False)  # a shop without any has the ids that it had before
 
     def __post_init__(self) -> None:
         whole = ("n_users", "n_days", "n_categories", "max_session_events", "seed", "start_us", "catalogue_seed")
@@ -134,6 +145,8 @@ class ShopConfig:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if self.n_items < 2 * self.n_categories:
             raise ValueError(f"n_items must be at least twice n_categories ({self.n_categories}), got {self.n_items}")
+        if self.segments and abs(sum(one.share for one in self.segments) - 1) > 1e-9:
+            raise ValueError(f"segments must have shares that sum to 1, got {[one.share for one in self.segments]}")
         for name, n in (("p_intent", N_INTENTS), ("p_signals", len(SIGNAL_TYPES))):
             shares = getattr(self, name)
             if len(shares) != n or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:

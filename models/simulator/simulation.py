@@ -9,10 +9,21 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.arrays import Ints, Records
-from models.schema import DEVICES, EVENT_COLUMNS, EVENT_TYPES, INTENTS, MEASURES, REFERRERS, SIGNAL_TYPES
+from models.schema import (
+    DEVICES,
+    EVENT_COLUMNS,
+    EVENT_TYPES,
+    GROUPS,
+    INTENTS,
+    MEASURES,
+    REFERRERS,
+    SIGNAL_TYPES,
+    VISITOR_GROUPS,
+)
 from models.simulator import behaviour, catalogue, visitors, walk
 from models.simulator.config import ShopConfig, parameters
 from models.simulator.records import blank_steps, new_state
+from models.visitor_groups import packed, unpacked
 
 _ROWS_AT_ONCE: Final = 200_000
 
@@ -31,7 +42,7 @@ class Simulation(NamedTuple):
     Attributes
     ----------
     events
-        Event frame in time order, columns `EVENT_COLUMNS`.
+        Event frame in time order, columns `EVENT_COLUMNS`, and `GROUPS` where the shop has segments.
     truth
         Same index; columns `event_id`, `intent` (latent, at the event), `p_purchase` (probability that the visitor decides to
         buy right after the event; 1 once decided, 0 after the purchase), `signal` in force, `price_sensitivity` of the visitor.
@@ -115,7 +126,11 @@ def _event_frame(config: ShopConfig, plan: visitors.Plan, rows: Records, referre
         "referrer": _names(REFERRERS, referrer[session]),
         "utc_offset_min": plan.offset_min[session].astype(np.int16),
     }
-    return pd.DataFrame(columns, columns=list(EVENT_COLUMNS))
+    frame = pd.DataFrame(columns, columns=list(EVENT_COLUMNS))
+    if config.segments:
+        texts = np.array([packed((one.name, None, None)) for one in config.segments], dtype=object)
+        frame[GROUPS] = texts[visitors.segments_of(config)[plan.user[session]]]
+    return frame
 
 
 def _names(vocabulary: tuple[str, ...] | npt.NDArray[np.object_], codes: Ints) -> npt.NDArray[np.object_]:
@@ -141,16 +156,23 @@ def public_columns(events: pd.DataFrame, timezones: npt.NDArray[np.object_]) -> 
     (['event_id', 'user_id', 'session_id', 'type', 'ts'], 'Z')
     """
     instants = events["occurred_at_us"].to_numpy().astype("datetime64[us]").astype("datetime64[ms]")
-    triples = list(zip(events["device"].tolist(), timezones.tolist(), events["referrer"].tolist(), strict=True))
-    contexts = {triple: dict(zip(("device", "timezone", "referrer"), triple, strict=True)) for triple in set(triples)}
+    groups = events[GROUPS].tolist() if GROUPS in events else [None] * len(events)
+    told = list(zip(events["device"].tolist(), timezones.tolist(), events["referrer"].tolist(), groups, strict=True))
+    contexts = {one: _context(*one) for one in set(told)}
     return {
         **{name: events[name].tolist() for name in ("event_id", "user_id", "session_id")},
         "type": events["event_type"].tolist(),
         "ts": [f"{instant}Z" for instant in np.datetime_as_string(instants).tolist()],
         **{name: events[name].tolist() for name in ("item_id", "category")},
         **{name: _without_nan(events[name].to_numpy()) for name in MEASURES},
-        "context": [contexts[triple] for triple in triples],  # few different ones: shared, not copied
+        "context": [contexts[one] for one in told],  # few different ones: shared, not copied
     }
+
+
+def _context(device: str, timezone: str, referrer: str, groups: str | None) -> dict[str, str]:
+    named = zip(VISITOR_GROUPS, unpacked(groups), strict=True)
+    told = {"device": device, "timezone": timezone, "referrer": referrer}
+    return told | {kind: name for kind, name in named if name is not None}
 
 
 def _without_nan(values: npt.NDArray[np.float64]) -> list[float | None]:

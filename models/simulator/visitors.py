@@ -65,15 +65,23 @@ class Plan(NamedTuple):
 def draw(config: ShopConfig, rng: np.random.Generator) -> Visitors:
     """Draw the visitors."""
     n = config.n_users
+    effect = np.array([one.eagerness for one in config.segments] or [0.0])
     return Visitors(
         sensitivity=rng.gamma(2.0, 0.5, n),
-        eagerness=rng.normal(0.0, config.causes.sd_eagerness, n),
+        eagerness=rng.normal(0.0, config.causes.sd_eagerness, n) + effect[segments_of(config)],
         favourites=np.argsort(rng.random((n, max(config.n_categories, N_FAVOURITES))), axis=1)[:, :N_FAVOURITES]
         % config.n_categories,
         dwell_shift=rng.normal(0.0, 0.35, n),
         timezone=rng.choice(len(TIMEZONES), n, p=np.array(list(_TIMEZONES.values()))),
         device=_devices(n, rng),
     )
+
+
+def segments_of(config: ShopConfig) -> Ints:
+    """Segment of each visitor, place in `ShopConfig.segments`, shape (n_users,); 0 where there are none."""
+    shares = np.array([one.share for one in config.segments] or [1.0])
+    found: Ints = np.random.default_rng([config.seed, 7]).choice(len(shares), config.n_users, p=shares)
+    return found
 
 
 def _devices(n: int, rng: np.random.Generator) -> Ints:

@@ -34,8 +34,8 @@ DAYPARTS: Final = ("night", "morning", "afternoon", "evening")  # six hours each
 N_CELLS: Final = len(DEVICES) * len(DAYPARTS)
 N_CONTEXTS: Final = len(SEGMENTS) * N_CELLS
 SCALE: Final = 1 << 20  # of an observation: whole numbers add up to the same sum in any order
-_BASE: Final = base_weights()
-_LEARNED: Final = np.arange(N_EVENT_TYPES) != EventType.PURCHASE  # a purchase is the unit
+BASE: Final = base_weights()
+LEARNED: Final = np.arange(N_EVENT_TYPES) != EventType.PURCHASE  # a purchase is the unit
 
 
 @dataclass(frozen=True)
@@ -221,19 +221,22 @@ def _level(trials: Floats, rewards: Floats, log_odds: Floats) -> Floats:
     return np.asarray((low + high) / 2)
 
 
-class _Fit(NamedTuple):
+class Fit(NamedTuple):
+    """Beta posteriors around log odds, the log odds by which they lie elsewhere as a whole, and the marginal likelihood."""
+
     alpha: Floats
     beta: Floats
     level: Floats
     likelihood: float
 
 
-def _fit(trials: Floats, rewards: Floats, log_odds: Floats, strength: float) -> _Fit:
+def fit(trials: Floats, rewards: Floats, log_odds: Floats, strength: float) -> Fit:
+    """Observations leaning on log odds with a strength; shapes (…, n_learned)."""
     level = _level(trials, rewards, log_odds)
     q = expit(log_odds + level[..., None])
     a0, b0 = strength * q, strength * (1 - q)
     a, b = a0 + rewards, b0 + trials - rewards
-    return _Fit(a, b, level, float((betaln(a, b) - betaln(a0, b0)).sum()))
+    return Fit(a, b, level, float((betaln(a, b) - betaln(a0, b0)).sum()))
 
 
 def posterior(counts: Counts, params: ActionParams = PARAMS) -> Posterior:
@@ -250,10 +253,10 @@ def posterior(counts: Counts, params: ActionParams = PARAMS) -> Posterior:
     of_browsers = counts.trials[..., 1].sum(axis=0)
     share = np.minimum(1.0, params.browser_share * (params.prior + server) / np.maximum(of_browsers, 1e-9))
     trials, rewards = (part[..., 0] + share * part[..., 1] for part in counts)
-    trials, rewards = (part[:, _LEARNED].reshape(len(SEGMENTS), N_CELLS, -1) for part in (trials, rewards))
-    whole = _fit(trials.sum(axis=1), rewards.sum(axis=1), logit(_BASE[_LEARNED]), params.prior)
+    trials, rewards = (part[:, LEARNED].reshape(len(SEGMENTS), N_CELLS, -1) for part in (trials, rewards))
+    whole = fit(trials.sum(axis=1), rewards.sum(axis=1), logit(BASE[LEARNED]), params.prior)
     centre = logit(whole.alpha / (whole.alpha + whole.beta))[:, None, :]
-    cells = {strength: _fit(trials, rewards, centre, strength) for strength in params.pooling}
+    cells = {strength: fit(trials, rewards, centre, strength) for strength in params.pooling}
     strength = max(cells, key=lambda one: (cells[one].likelihood, one))
     cell = cells[strength]
     n = trials.sum(axis=(0, 1))
@@ -261,30 +264,31 @@ def posterior(counts: Counts, params: ActionParams = PARAMS) -> Posterior:
     seen = trials.sum(axis=(1, 2)) + 1.0
     level = (whole.level[:, None] + cell.level).reshape(-1)
     return Posterior(
-        alpha=_with_purchase(whole.alpha),
-        beta=_with_purchase(whole.beta),
+        alpha=with_purchase(whole.alpha),
+        beta=with_purchase(whole.beta),
         level=whole.level,
         share=seen / seen.sum(),
-        cell_alpha=_with_purchase(cell.alpha.reshape(N_CONTEXTS, -1)),
-        cell_beta=_with_purchase(cell.beta.reshape(N_CONTEXTS, -1)),
+        cell_alpha=with_purchase(cell.alpha.reshape(N_CONTEXTS, -1)),
+        cell_beta=with_purchase(cell.beta.reshape(N_CONTEXTS, -1)),
         cell_level=level,
         pooling=strength,
-        n=_with_purchase(n),
-        thin=_with_purchase(thin).astype(np.bool_),
+        n=with_purchase(n),
+        thin=with_purchase(thin).astype(np.bool_),
         params=params,
     )
 
 
-def _with_purchase(part: npt.NDArray[Any]) -> Floats:
+def with_purchase(part: npt.NDArray[Any]) -> Floats:
+    """Values of all types, 1 for the purchase; shape (…, n_learned) in, (…, n_event_types) out."""
     full = np.ones((*part.shape[:-1], N_EVENT_TYPES))
-    full[..., _LEARNED] = part
+    full[..., LEARNED] = part
     return full
 
 
 def on_scale(p: Floats, level: Floats, known: Posterior) -> Floats:
     """Probabilities on the scale of the heuristic weights, within floor and cap; the purchase is 1."""
     w = expit(logit(np.clip(p, 1e-12, 1 - 1e-12)) - level[:, None])
-    w = np.where(known.thin, _BASE, np.clip(w, known.params.floor * _BASE, np.minimum(known.params.cap * _BASE, 1.0)))
+    w = np.where(known.thin, BASE, np.clip(w, known.params.floor * BASE, np.minimum(known.params.cap * BASE, 1.0)))
     w[:, EventType.PURCHASE] = 1.0
     return w
 
@@ -302,8 +306,8 @@ def weights(known: Posterior, rng: np.random.Generator | None = None) -> Floats:
     """Weights whatever the context, shape (n_event_types,): means over the segments, of posterior means or of one sample."""
     a, b = known.alpha, known.beta
     of_segments = on_scale(a / (a + b) if rng is None else rng.beta(a, b), known.level, known)
-    fixed = known.thin | ~_LEARNED  # a mean would round them
-    return np.where(fixed, _BASE, known.share @ of_segments)
+    fixed = known.thin | ~LEARNED  # a mean would round them
+    return np.where(fixed, BASE, known.share @ of_segments)
 
 
 class ActionWeights(NamedTuple):
@@ -327,7 +331,7 @@ class ActionWeights(NamedTuple):
     @property
     def is_heuristic(self) -> bool:
         """Whether too little is known, so that all heuristic weights serve."""
-        return bool((self.whole == _BASE).all())
+        return bool((self.whole == BASE).all())
 
 
 def ready(known: Posterior, seq: int) -> ActionWeights:

@@ -47,7 +47,7 @@ class EngagementHandler:
         consent = consents(call, request.session_data)
         known = self._known(user_id, state_item, session, now_us) if consent else Known(missing=(degraded.NO_CONSENT,))
         found = assess(session, models, known, state_item, now_us)
-        moment = Moment(call.partner, user_id, now_us, _utc_offset_min(session))
+        moment = Moment(call.partner, user_id, now_us, _utc_offset_min(session), session.groups)
         signal = self._signal(found, session, moment) if consent else wire.Signal("no_action", {})
         if call.caller is not WARM_UP and self._shared.shadow.wants():
             again = partial(_again, session, known, state_item, now_us, call.partner)
@@ -61,7 +61,8 @@ class EngagementHandler:
         now_us = call.received_at_us
         models = self._shared.champions.current().of(call.partner)
         found = assess(session, models, self._known(user_id, None, session, now_us), None, now_us)
-        return self._signal(found, session, Moment(call.partner, user_id, now_us, _utc_offset_min(session)))
+        moment = Moment(call.partner, user_id, now_us, _utc_offset_min(session), session.groups)
+        return self._signal(found, session, moment)
 
     def _signal(self, found: Assessment, session: LiveSession, moment: Moment) -> wire.Signal:
         return signal_on_wire(self._nudges.decide(found, session, moment, self._shared.reader.rows))

@@ -19,6 +19,7 @@ from models.events.own_names import NONE, OwnNames
 from models.events.rules import event_problem, parse_instant_us, utc_offset_min
 from models.live_session import EMPTY, LiveSession
 from models.schema import CLOCK_SKEW_S, EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES
+from models.visitor_groups import NO_GROUPS, Groups
 from services.api.wire import Context, SessionData, SessionEvent
 from services.http.calls import Call
 from services.http.decoding import decode
@@ -64,7 +65,10 @@ async def parse(
 
 def _parse_now(decoder: "msgspec.json.Decoder[Request]", call: Call, own_names: OwnNames) -> tuple[Request, LiveSession]:
     request = decode(decoder, call.body)
-    return request, live_session(request.session_data, call.received_at_us, own_names)
+    session = live_session(request.session_data, call.received_at_us, own_names)
+    if session.groups is not NO_GROUPS and not consents(call, request.session_data):
+        session = session._replace(groups=NO_GROUPS)
+    return request, session
 
 
 def consents(call: Call, data: SessionData | None) -> bool:
@@ -89,8 +93,9 @@ def live_session(data: SessionData | None, now_us: int, own_names: OwnNames = NO
     Refusal
         422 with a JSON pointer to the first event field that breaks a rule.
     """
+    groups = _groups(data)
     if data is None or not data.events:
-        return EMPTY
+        return EMPTY if groups is NO_GROUPS else EMPTY._replace(groups=groups)
     latest_us = now_us + CLOCK_SKEW_S * 1_000_000
     timezone, device, referrer = _context_codes(data.context)
     items: dict[str | None, int] = {None: NO_CODE}
@@ -128,7 +133,16 @@ def live_session(data: SessionData | None, now_us: int, own_names: OwnNames = NO
         is_moved = times != (times := events["occurred_at_us"].tolist())
     if times != sorted(times):
         events = events[np.argsort(np.array(times), kind="stable")]
-    return LiveSession(events, [i for i in items if i is not None], [c for c in categories if c is not None], is_moved)
+    texts = [i for i in items if i is not None], [c for c in categories if c is not None]
+    return LiveSession(events, *texts, is_moved, groups)
+
+
+def _groups(data: SessionData | None) -> Groups:
+    """Whom the shop takes the visitor for."""
+    context = None if data is None else data.context
+    if context is None or not (context.segment or context.region or context.customer_group):
+        return NO_GROUPS
+    return context.segment or None, context.region or None, context.customer_group or None
 
 
 def _context_codes(context: Context | None) -> tuple[str | None, int, int]:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from infra.aims import AimBook
-from infra.store.events import BELIEVED_COLUMNS, frame_of
+from infra.store.events import RECENT_COLUMNS, frame_of
 from infra.store.protocol import Read
 from infra.store.statements import rehearsals as sql
 from infra.store.statements.events import READ_RECENT
@@ -34,7 +34,8 @@ from models.features.sessions import sessionize, starts
 from models.known import Known, UserFeatures
 from models.live_session import LiveSession, cut, last_item
 from models.model_set import ModelSet
-from models.schema import DAY_US, EVENT_COLUMNS, EventType
+from models.schema import DAY_US, EVENT_COLUMNS, GROUPS, EventType
+from models.visitor_groups import Named, groups_at, named
 from services.signals import shelf as signal_shelf
 from services.signals.shelf import PartnerCatalogs, Spent
 
@@ -159,24 +160,35 @@ class _Sight(NamedTuple):
     since_us: int
     until_us: int
 
+    @property
+    def least_score(self) -> float:
+        """Score below which no products are named: there is no need to look for any."""
+        if self.policy.workflows:
+            return 0.0  # their fields may name some
+        t = self.policy.thresholds
+        return t.min_score_product * (1.0 - t.dead_band) if "recommend_product" in self.policy.signal_types else np.inf
+
 
 def _moments(read: Read, some: Sequence[str], sight: _Sight) -> Iterator[_Moment]:
     """Moments of some visitors, as the worker would have assessed them."""
     rows = read(READ_RECENT, (msgspec.json.encode(some).decode(), 2**62, sight.since_us - DAY_US))
     if not rows:
         return
-    frame = sessionize(frame_of(rows, BELIEVED_COLUMNS))[["seq", "partner", *EVENT_COLUMNS, "browser"]]
+    frame = sessionize(frame_of(rows, RECENT_COLUMNS))[["seq", "partner", *EVENT_COLUMNS, "browser", GROUPS]]
     encoded, begins = encode(frame), starts(frame)
+    groups = named(frame[GROUPS].to_numpy(dtype=object), begins)
     first = np.maximum.accumulate(np.where(begins, np.arange(len(frame)), 0))
     names = frame["user_id"].to_numpy(dtype=object)
     ids, codes = np.unique(names.astype(str), return_inverse=True)
     for code in range(len(ids)):
         own = np.flatnonzero(codes == code)
         own = own[np.argsort(encoded.events["occurred_at_us"][own], kind="stable")]
-        yield from _of_visitor(str(ids[code]), own, first, encoded, sight)
+        yield from _of_visitor(str(ids[code]), own, first, encoded, groups, sight)
 
 
-def _of_visitor(user_id: str, own: Ints, first: Ints, encoded: EncodedEvents, sight: _Sight) -> Iterator[_Moment]:
+def _of_visitor(
+    user_id: str, own: Ints, first: Ints, encoded: EncodedEvents, groups: Named | None, sight: _Sight
+) -> Iterator[_Moment]:
     events = encoded.events
     at_us = events["occurred_at_us"][own]
     features = users.fold(events[own], np.zeros(len(own), dtype=np.int64)).features
@@ -185,7 +197,7 @@ def _of_visitor(user_id: str, own: Ints, first: Ints, encoded: EncodedEvents, si
         at, following = int(at_us[k]), int(at_us[k + 1]) if k + 1 < len(own) else None
         if not sight.since_us <= at <= sight.until_us:
             continue
-        session = cut(events[first[row] : row + 1], *encoded[1:])
+        session = cut(events[first[row] : row + 1], *encoded[1:], groups_at(groups, row))
         user = UserFeatures(features[k - 1], int(at_us[k - 1])) if k else None
         name = last_item(session)
         told = Known(user, None if name is None else sight.item(name))
@@ -196,7 +208,7 @@ def _of_visitor(user_id: str, own: Ints, first: Ints, encoded: EncodedEvents, si
                 break
             if step_s and (purchases > at).any() and int(purchases[purchases > at][0]) <= then:
                 break
-            found = assess(session, sight.models, told, None, then, float(step_s))
+            found = assess(session, sight.models, told, None, then, float(step_s), sight.least_score)
             bought = bool(((purchases > then) & (purchases <= then + HOUR_US)).any())
             yield _Moment(then, user_id, k, int(events["utc_offset_min"][row]), session, found, bought)
 
@@ -238,7 +250,7 @@ def _decided(
         stands = standing.get(one.user_id, NEWCOMER)
         spent = Spent(by_offer, by_day[one.at_us // DAY_US], sum(by_day.values()))
         shelf = signal_shelf.fill(one.found, one.session, catalogs, policy, spent, partner, one.at_us)
-        moment = Moment(partner, one.user_id, one.at_us, one.utc_offset_min)
+        moment = Moment(partner, one.user_id, one.at_us, one.utc_offset_min, one.session.groups)
         found = one.found
         nudge = signal_policy.nudge(
             found.score,

@@ -6,14 +6,15 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from infra.store.events import BELIEVED_COLUMNS, frame_of
+from infra.store.events import RECENT_COLUMNS, frame_of
 from infra.store.protocol import Read
 from infra.store.statements.events import READ_RECENT
 from models.arrays import Flags
 from models.events.encode import EventArray, encode
 from models.features.sessions import sessionize, starts
 from models.live_session import LiveSession, cut
-from models.schema import EVENT_COLUMNS
+from models.schema import EVENT_COLUMNS, GROUPS
+from models.visitor_groups import groups_at, named
 
 
 class Visit(NamedTuple):
@@ -48,8 +49,8 @@ def sessions_at(read: Read, causes: Mapping[str, int], until: int, since_us: int
     events = read(READ_RECENT, (msgspec.json.encode(list(causes)).decode(), until, since_us)) if causes else []
     if not events:
         return {}
-    frame = sessionize(frame_of(events, BELIEVED_COLUMNS))[["seq", "partner", *EVENT_COLUMNS, "browser"]]
-    encoded = encode(frame)
+    frame = sessionize(frame_of(events, RECENT_COLUMNS))[["seq", "partner", *EVENT_COLUMNS, "browser", GROUPS]]
+    encoded, groups = encode(frame), named(frame[GROUPS].to_numpy(dtype=object), starts(frame))
     seq, users = frame["seq"].to_numpy(), frame["user_id"].to_numpy(dtype=object)
     begin = np.flatnonzero(starts(frame))
     wanted = np.flatnonzero(np.isin(seq, list(causes.values())))
@@ -57,7 +58,12 @@ def sessions_at(read: Read, causes: Mapping[str, int], until: int, since_us: int
     end = np.append(begin[1:], len(frame))
     believed = _without_prices(encoded.events, frame["browser"].to_numpy() == 1)
     return {
-        users[row]: Visit(*(cut(told[begin[at] : end[at]], *encoded[1:]) for told in (encoded.events, believed)))
+        users[row]: Visit(
+            *(
+                cut(told[begin[at] : end[at]], *encoded[1:], groups_at(groups, end[at] - 1))
+                for told in (encoded.events, believed)
+            )
+        )
         for row, at in zip(wanted, which, strict=True)
     }
 

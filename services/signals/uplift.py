@@ -81,7 +81,10 @@ def of_partner(read: Read, partner: str, since_us: int, params: UpliftParams) ->
 def _aims(read: Read, partner: str) -> dict[str, dict[str, Any]]:
     """What was learned of each kind of signal, as the worker goes by it."""
     found = AimBook().of(partner, read)
-    return {kind: {name: value for name, value in aim._asdict().items() if name != "effects"} for kind, aim in found.items()}
+    return {
+        kind: {name: value for name, value in aim._asdict().items() if name not in ("effects", "groups")}
+        for kind, aim in found.items()
+    }
 
 
 def _groups(read: Read, partner: str, users: Sequence[str]) -> dict[str, list[str | None]]:

@@ -29,6 +29,7 @@ from models.model_set import ModelSet
 from models.schema import DAY_US, NEXT_ACTIONS
 from models.trust import Visitor
 from models.uuid7 import RANDOM_BITS, decision_id
+from models.visitor_groups import packed
 from services.serving.associations import LiveChampions
 from services.serving.features import OnlineSource
 from services.serving.model_watch import ChampionSource, ChampionWatcher
@@ -244,7 +245,7 @@ class SignalDuty:
         cause, _, found = each
         if not transaction.read(sql.IS_OPEN, (cause.seq, cause.silence_s)):
             return False  # erased a moment ago, or the cursor was set back
-        moment = Moment(cause.partner, cause.user_id, now_us, cause.utc_offset_min)
+        moment = Moment(cause.partner, cause.user_id, now_us, cause.utc_offset_min, each.session.groups)
         visitor = Visitor(*transaction.read(VISITOR, (cause.user_id, now_us // DAY_US))[0])
         nudge = self._nudges.decide(found, each.session, moment, transaction.read, visitor)
         standing = standing_of(moment, transaction.read)
@@ -254,7 +255,7 @@ class SignalDuty:
             self._write(each, nudge, visitor, standing.sequence, now_us, transaction)
         if visitor.is_vouched or visitor.n_events is not None:
             for one in nudge.deals:
-                told_deal = (one.kind, now_us, one.arm, one.p_sent, one.p_held, one.features.tobytes())
+                told_deal = (one.kind, now_us, one.arm, one.p_sent, one.p_held, one.features.tobytes(), packed(one.groups))
                 transaction.execute(ADD_DEAL, (cause.partner, cause.user_id, *told_deal))
         told = standing._replace(chosen=nudge.signal["type"], chosen_at_us=now_us)
         transaction.execute(sql.PUT_USER, (cause.partner, cause.user_id, found.score, predicted_action(found), *told))

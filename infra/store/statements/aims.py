@@ -2,14 +2,14 @@
 
 from typing import Final
 
-# (partner, user_id, kind, dealt_at_us, arm, p_sent, p_held, features); the first decision about a visitor counts.
+# (partner, user_id, kind, dealt_at_us, arm, p_sent, p_held, features, groups); the first decision about a visitor counts.
 ADD_DEAL: Final = (
-    "INSERT INTO signal_deals (partner, user_id, kind, dealt_at_us, arm, p_sent, p_held, features) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partner, kind, user_id) DO NOTHING"
+    "INSERT INTO signal_deals (partner, user_id, kind, dealt_at_us, arm, p_sent, p_held, features, visitor_groups) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partner, kind, user_id) DO NOTHING"
 )
 # (partner, kind, dealt_since_us, dealt_until_us)
 DEALS_OF: Final = (
-    "SELECT user_id, dealt_at_us, arm, p_sent, p_held, features FROM signal_deals "
+    "SELECT user_id, dealt_at_us, arm, p_sent, p_held, features, visitor_groups FROM signal_deals "
     "WHERE partner = ? AND kind = ? AND dealt_at_us >= ? AND dealt_at_us <= ? ORDER BY user_id"
 )
 DEALT: Final = "SELECT DISTINCT partner, kind FROM signal_deals ORDER BY partner, kind"

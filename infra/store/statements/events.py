@@ -3,7 +3,7 @@
 from typing import Final
 
 from infra.store.statements.dialect import one_of
-from models.schema import EVENT_COLUMNS, MEASURES, SAID_COLUMNS
+from models.schema import EVENT_COLUMNS, GROUPS, MEASURES, SAID_COLUMNS, VISITOR_GROUPS
 
 LOG_COLUMNS: Final = ("partner", *EVENT_COLUMNS, "received_at_us")
 # With 1 for an event that came with a browser key, whether it counts in what is learned for others (`models.trust`), and what
@@ -53,15 +53,21 @@ READ_EVENTS: Final = f"SELECT {_SEQ_AND_LOG} {_VALID} ORDER BY seq LIMIT ?"
 # The same without what is not believed, and with 1 for what a browser key told: for whatever is learned for others.
 READ_BELIEVED: Final = f"SELECT {_SEQ_AND_LOG}, browser {_VALID} AND believed = 1 ORDER BY seq LIMIT ?"
 # What is learned from of those: all but what tells one event from another.
-LEARNED_COLUMNS: Final = ("seq", *(name for name in LOG_COLUMNS if name not in ("event_id", "received_at_us")), "browser")
+LEARNED_COLUMNS: Final = (
+    *("seq", *(name for name in LOG_COLUMNS if name not in ("event_id", "received_at_us")), "browser", GROUPS),
+)
+_BETWEEN: Final = "\x1f"  # `models.visitor_groups.packed`
+_GROUPS: Final = f" || '{_BETWEEN}' || ".join(f"coalesce({name}, '')" for name in VISITOR_GROUPS)
+GROUPS_AS_TEXT: Final = f"nullif({_GROUPS}, '{_BETWEEN * (len(VISITOR_GROUPS) - 1)}')"
+_LEARNED: Final = ", ".join((*LEARNED_COLUMNS[:-1], GROUPS_AS_TEXT))
 # The same of a span of time: (since_us, until_us).
 BELIEVED_WITHIN: Final = (
-    f"SELECT {', '.join(LEARNED_COLUMNS)} FROM events WHERE occurred_at_us >= ? AND occurred_at_us <= ? "
+    f"SELECT {_LEARNED} FROM events WHERE occurred_at_us >= ? AND occurred_at_us <= ? "
     f"AND seq NOT IN ({_HELD_BACK}) AND believed = 1 ORDER BY seq"
 )
 # The same of a partner: (partner, since_us, until_us).
 BELIEVED_OF_PARTNER: Final = (
-    f"SELECT {', '.join(LEARNED_COLUMNS)} FROM events WHERE partner = ? AND occurred_at_us >= ? AND occurred_at_us <= ? "
+    f"SELECT {_LEARNED} FROM events WHERE partner = ? AND occurred_at_us >= ? AND occurred_at_us <= ? "
     f"AND seq NOT IN ({_HELD_BACK}) AND believed = 1 ORDER BY seq"
 )
 # Instant of the event that a number of newer ones follow: (until_us, number).
@@ -76,8 +82,8 @@ _OF_USERS: Final = f"SELECT {_SEQ_AND_LOG} {_OF_SOME}"
 # Valid events of some users, given as a JSON list: (users, until_seq).
 READ_USERS: Final = f"{_OF_USERS} ORDER BY seq"
 BELIEVED_OF_USERS: Final = f"SELECT {_SEQ_AND_LOG}, browser {_OF_SOME} AND believed = 1 ORDER BY seq"
-# The same since an instant, with 1 for what a browser key told: (users, until_seq, since_us).
-READ_RECENT: Final = f"SELECT {_SEQ_AND_LOG}, browser {_OF_SOME} AND occurred_at_us >= ? ORDER BY seq"
+# The same since an instant, with 1 for what a browser key told, and the visitor's groups: (users, until_seq, since_us).
+READ_RECENT: Final = f"SELECT {_SEQ_AND_LOG}, browser, {GROUPS_AS_TEXT} {_OF_SOME} AND occurred_at_us >= ? ORDER BY seq"
 # Who did something between two events: (after_seq, until_seq).
 USERS_BETWEEN: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ?"
 # Who did something that a fold of the log up to an event and an instant does not have: (after_seq, until_seq, seq, instant).

@@ -13,7 +13,7 @@ from models.bandit import rewards
 from models.bandit import thompson as profile_bandit
 from models.bandit.best_arm import p_best, with_floor
 from models.bandit.change import last_change
-from models.bandit.thompson import BanditParams, Outcomes, choose, snapshot
+from models.bandit.thompson import BanditParams, Outcomes, choose, snapshot, value_of
 
 PROFILES = ("a", "b", "c")
 
@@ -165,3 +165,21 @@ def test_a_floor_that_leaves_no_room_is_refused() -> None:
         BanditParams(floor=-0.1)
     with pytest.raises(ValueError, match="trial"):
         BanditParams(trial=0.6)
+
+
+def test_a_group_of_visitors_with_a_winner_of_its_own_is_dealt_it_and_the_others_are_dealt_theirs() -> None:
+    rng, n = np.random.default_rng(0), 20_000
+    names = ",".join(BanditParams().context)
+    group = rng.choice(["", "members", "guests"], n)
+    device = rng.choice(["mobile", "desktop"], n)
+    told = [{"device": d, "hour": 12, "intent": "research", "segment": "looker"} for d in device]
+    values = [value_of(names, {**one, "group": g} if g else one) for one, g in zip(told, group, strict=True)]
+    contexts, code = np.unique(values, return_inverse=True)
+    arm = rng.integers(0, 2, n)
+    p = np.where(arm == (group == "members"), 0.2, 0.1)
+    seen = Outcomes(
+        ("a", "b"), tuple(contexts), np.arange(n) // 2_000, code, arm, np.ones(n), (rng.random(n) < p).astype(float)
+    )
+    dealt = {value: row.p for value, row in snapshot(1, seen).rows.items() if value}
+    assert all(of[1] > 0.95 for value, of in dealt.items() if value.endswith("|members"))
+    assert all(of[0] > 0.95 for value, of in dealt.items() if not value.endswith("|members"))

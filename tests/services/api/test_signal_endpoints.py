@@ -225,6 +225,9 @@ def test_a_key_may_not_ask_for_dry_runs_again_and_again(shop: Partner) -> None:
         ({"holdout": 0.5}, ""),
         ({"workflows": [{"name": "call", "when": "score >"}]}, "/workflows/0/when"),
         ({"workflows": [{"name": "call", "when": "score > 0.5 and score < 0.4"}]}, "/workflows/0/when"),
+        ({"workflows": [{"name": "call", "when": " or ".join(["score>0"] * 60)}]}, "/workflows/0/when"),  # too dear
+        ({"workflows": [{"name": "call", "when": "score > 0.5", "colour": "nobody"}]}, "/workflows/0"),
+        ({"workflows": [{"name": "call", "when": "nobody > 0.5"}]}, "/workflows/0/when"),
         ({"workflows": [{"name": "call", "when": "score > 0.5", "fields": {"a/b": "{nobody}"}}]}, "/workflows/0/fields/a~1b"),
         ({"workflows": [{"name": "call", "when": "1 < 2"}], "signal_types": ["recommend_content"]}, "/workflows"),
         ({"discount_budget": {"per_day": 5}, "signal_types": ["recommend_content"]}, "/discount_budget"),
@@ -233,6 +236,7 @@ def test_a_key_may_not_ask_for_dry_runs_again_and_again(shop: Partner) -> None:
 def test_a_policy_that_does_not_fit_is_refused_with_a_pointer(shop: Partner, body: dict[str, Any], pointer: str) -> None:
     refused = shop.ask("PUT", "/v1/signals/policy", body)
     assert (refused.status_code, refused.json().get("pointer", "")) == (422, pointer)
+    assert refused.headers["content-type"] == "application/problem+json"
     assert shop.ask("GET", "/v1/signals/policy").json()["workflows"] == []
     assert "nobody" not in refused.text
 

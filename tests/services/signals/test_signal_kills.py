@@ -28,6 +28,7 @@ from models.schema import NEXT_ACTIONS
 from services.signals.catalog import CatalogOffer
 from models.model_set import ModelSet
 from infra.settings import Settings
+from models.visitor_groups import NOBODY_NAMED
 from services.serving.features import NoFeatures, OnlineSource
 from services.worker.signals import SignalDuty
 from services.signals.shelf import NoCatalogs
@@ -36,6 +37,8 @@ from infra.store.engines import open_store
 home, kills = Path(sys.argv[1]), int(sys.argv[2])
 
 class Leaving:
+    groups = NOBODY_NAMED
+
     def predict_one(self, row, silent_s=0.0):
         p = np.zeros(len(NEXT_ACTIONS))
         p[NEXT_ACTIONS.index("leave")] = 1

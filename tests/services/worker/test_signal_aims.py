@@ -19,6 +19,7 @@ from models.experiments.uplift import UpliftParams
 from models.inference.next_action import Outlook
 from models.model_set import ModelSet
 from models.schema import AIM_FEATURES, DAY_US, NEXT_ACTIONS
+from models.visitor_groups import NOBODY_NAMED
 from services.serving.features import NoFeatures, OnlineSource
 from services.signals import uplift
 from services.signals.catalog import CatalogOffer
@@ -37,6 +38,8 @@ N_VISITORS = 1_500
 
 class Leaving:
     """A next-action model that sees everybody leave without a purchase."""
+
+    groups = NOBODY_NAMED
 
     def predict_one(self, row: Any, silent_s: float = 0.0) -> dict[str, Outlook]:
         p = np.zeros(len(NEXT_ACTIONS))
@@ -67,8 +70,9 @@ class TenOff(NoCatalogs):
 class Shop:
     """A shop with a log, a worker, and visitors who either search for what they put into the cart or look around."""
 
-    def __init__(self, home: Path, policy: PolicyBody = POLICY) -> None:
+    def __init__(self, home: Path, policy: PolicyBody = POLICY, by_segment: bool = False) -> None:
         self.home = home
+        self.by_segment = by_segment  # the same is told by a segment, and all do the same
         self.at_us = NOON_US
         connect(home).execute(PUT_POLICY, ("shop", msgspec.json.encode(policy).decode(), 1))
         online = OnlineSource(Settings(home=home), NoFeatures())
@@ -88,9 +92,12 @@ class Shop:
 
     def visits(self, users: list[str]) -> None:
         """Let visitors come with a full cart, those with an even number by searching, and the worker decide."""
-        steps = {user: "search" if int(user[1:]) % 2 == 0 else "item_view" for user in users}
+        steps = {user: "search" if int(user[1:]) % 2 == 0 and not self.by_segment else "item_view" for user in users}
         before = [(user, step, k) for user, step in steps.items() for k in range(3)]
         self.append([*before, *((user, "add_to_cart", 3) for user in users)])
+        if self.by_segment:
+            even = "CASE WHEN substr(user_id, 2) % 2 = 0 THEN 'members' ELSE 'guests' END"
+            connect(self.home).execute(f"UPDATE events SET segment = {even} WHERE segment IS NULL")
         while self.duty.step(self.at_us + 2 * MINUTE_US):
             pass
 
@@ -101,10 +108,12 @@ class Shop:
         return {user for (user,) in connect(self.home).execute("SELECT user_id FROM signals")}
 
 
-def served_after(home: Path, p_buys: dict[tuple[bool, bool], float]) -> tuple[Shop, str, Counter[tuple[bool, str]]]:
+def served_after(
+    home: Path, p_buys: dict[tuple[bool, bool], float], by_segment: bool = False
+) -> tuple[Shop, str, Counter[tuple[bool, str]]]:
     """Shop, verdict, and arms of later visitors by whether they search; visitors buy with `p_buys` of (searches, sent)."""
     rng = np.random.default_rng(3)
-    shop = Shop(home)
+    shop = Shop(home, by_segment=by_segment)
     shop.visits([f"u{k}" for k in range(N_VISITORS)])
     bought = [
         (user, "purchase", 10 * MINUTE_US)
@@ -144,6 +153,22 @@ def test_discounts_go_to_those_whom_they_make_buy_and_to_nobody_else(tmp_path: P
     # A searcher is worth 0.7 * 30 - 0.1 * 40 = 17 more, the others 0.6 * 10 = 6 less; there are as many of each.
     assert told["discounts"]["value"]["targeted"] == pytest.approx(8.5, abs=2)
     assert told["discounts"]["value"]["everybody"] == pytest.approx(5.5, abs=2)
+
+
+def test_discounts_go_to_the_segment_that_they_make_buy_and_to_no_other(tmp_path: Path) -> None:
+    """All visitors do the same; members buy for a discount alone, guests anyway."""
+    p_buys = {(True, True): 0.7, (True, False): 0.1, (False, True): 0.6, (False, False): 0.6}
+    shop, verdict, arms = served_after(tmp_path, p_buys, by_segment=True)
+    assert verdict == "targeted"
+    assert arms[True, "sent"] >= 0.9 * (arms[True, "sent"] + arms[True, "passed"])
+    assert arms[False, "sent"] <= 0.15 * (arms[False, "sent"] + arms[False, "passed"])
+    said = rehearse(
+        open_store(tmp_path).read, to_policy(POLICY), "shop", Champions().current(), lambda _: None, TenOff(),
+        shop.at_us + 2 * MINUTE_US, days=1, steps_s=(),
+    ).signals["offer_discount"]  # fmt: skip
+    assert said.visitors == arms[True, "sent"] + arms[False, "sent"]
+    (told,) = uplift.of_home(tmp_path, "shop", 0, UpliftParams())
+    assert "members" not in str(told["aims"])
 
 
 def test_where_they_only_waste_money_nobody_is_sent_one_any_more(tmp_path: Path) -> None:

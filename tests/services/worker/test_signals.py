@@ -23,6 +23,7 @@ from models.events.rules import to_row
 from models.inference.next_action import Outlook
 from models.model_set import ModelSet
 from models.schema import DAY_US, NEXT_ACTIONS
+from models.visitor_groups import NOBODY_NAMED
 from services.serving.features import NoFeatures, OnlineSource
 from services.signals.catalog import CatalogItem, CatalogOffer
 from services.signals.policies import PolicyBody, QuietHours, Thresholds
@@ -40,6 +41,8 @@ EAGER = PolicyBody(
 
 class Leaving:
     """A next-action model that sees everybody leave without a purchase."""
+
+    groups = NOBODY_NAMED
 
     def predict_one(self, row: Any, silent_s: float = 0.0) -> dict[str, Outlook]:
         p = np.zeros(len(NEXT_ACTIONS))
@@ -137,6 +140,8 @@ def test_sequences_of_a_user_have_no_gap(home: Path) -> None:
 
 class Wavering:
     """A next-action model that sees visitors leave with the next of some probabilities."""
+
+    groups = NOBODY_NAMED
 
     def __init__(self, *p_leave: float) -> None:
         self._p_leave = iter(p_leave)
@@ -357,3 +362,20 @@ def test_opened_duty_ranks_with_what_has_happened_since_the_build_until_it_is_cl
     until(lambda: "lamp" in {*duty.champions().associations.item_ids}, "it was not taken in")
     duty.close()
     assert not [thread for thread in {*threading.enumerate()} - before if thread.name == "associations"]
+
+
+def test_a_clock_that_jumps_ahead_and_back_sends_nothing_twice_and_loses_nothing(home: Path) -> None:
+    worker, hour_us = leaving(home), 3_600_000_000
+    put(home, ("a", "add_to_cart", 0))
+    worker.step(NOON_US + 1)
+    assert worker.step(NOON_US + 30 * hour_us) == 0  # ahead, with nothing new
+    put(home, ("b", "add_to_cart", 10))
+    worker.step(NOON_US + 10_000_001)  # back
+    put(home, ("c", "add_to_cart", 20))
+    worker.step(NOON_US - 2 * hour_us)  # behind the events
+    found = table(home, "SELECT user_id, sequence FROM signals ORDER BY seq")
+    assert found == [("a", 1), ("b", 1), ("c", 1)]
+    worker.step(NOON_US + 30 * hour_us)
+    assert table(home, "SELECT count(*) FROM signals") == [(3,)]
+    ((spent,),) = table(home, "SELECT sum(spent_cents) FROM offer_spend")
+    assert spent == 3 * 200

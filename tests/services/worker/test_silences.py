@@ -22,6 +22,7 @@ from models.model_set import ModelSet
 from models.schema import NEXT_ACTIONS
 from models.simulator import config as simulator
 from models.simulator.simulation import simulate
+from models.visitor_groups import NOBODY_NAMED
 from services.serving.features import NoFeatures, OnlineSource
 from services.signals.policies import PolicyBody, QuietHours, Thresholds
 from services.signals.shelf import NoCatalogs
@@ -49,6 +50,8 @@ class Champions:
 
 class Thinking:
     """A next-action model during whose thinking something happens; it sees nobody leave."""
+
+    groups = NOBODY_NAMED
 
     def __init__(self, meanwhile: Any) -> None:
         self._meanwhile = meanwhile
