@@ -71,11 +71,21 @@ class Browser:
         number, path = port.read_text().split()
         self._socket = connect(f"ws://127.0.0.1:{number}{path}", max_size=None)
         self._numbers = itertools.count(1)
-        self._session = ""
         self.heard: list[dict[str, Any]] = []
-        tab = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
+        self._tab = ""
+        self._begin_tab()
+
+    def _begin_tab(self) -> None:
+        self._session = ""
+        self._tab = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=self._tab, flatten=True)["sessionId"]
         self.call("Page.enable")
+
+    def close_tab(self) -> None:
+        """Close the tab, as a person does, and go on in another."""
+        before = self._tab
+        self._begin_tab()
+        self.call("Target.closeTarget", targetId=before)
 
     def call(self, method: str, **params: Any) -> Any:
         """Result of a command of the protocol.

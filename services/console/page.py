@@ -122,7 +122,10 @@ class Plot:
 
 
 class Field(NamedTuple):
-    """Field of a form: `kind` is text, number, select, range, hidden, textarea or check."""
+    """Field of a form: `kind` is text, number, select, range, hidden, textarea or check.
+
+    `options` are those of a select, and the ends of a range, where these are not 0 and 100.
+    """
 
     name: str
     label: str

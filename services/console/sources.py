@@ -10,8 +10,16 @@ from typing import Any, Final, NamedTuple
 from infra import layout
 from infra.store.engines import closed_store
 from infra.store.protocol import Bindings, Row
-from infra.store.statements.console import TITLES
+from infra.store.statements.console import (
+    BEFORE_NEWEST,
+    BEFORE_NEWEST_DECISIONS,
+    DECISIONS_BY_SECOND,
+    EVENTS_BY_SECOND,
+    TITLES,
+)  # fmt: skip
+from infra.store.statements.decisions import NEWEST_DECISION
 from models.model_set import ModelSet
+from services.console.pace import Pace
 from services.serving.model_watch import ChampionWatcher
 
 WAIT_MS: Final = 200
@@ -42,6 +50,8 @@ class Sources:
         self._lock = threading.RLock()
         self._champions: ChampionWatcher | None = None
         self._reports: dict[Path, tuple[float, Any]] = {}
+        self._arrived = Pace(BEFORE_NEWEST, EVENTS_BY_SECOND)
+        self._decided = Pace(BEFORE_NEWEST_DECISIONS, DECISIONS_BY_SECOND)
 
     def read(self, statement: str, bindings: Bindings = ()) -> list[Row]:
         """All rows of a statement.
@@ -53,6 +63,14 @@ class Sources:
         """
         with self._lock:
             return self._store.read(statement, bindings)
+
+    def paces(self) -> tuple[Pace, Pace]:
+        """How fast events arrive, and recommendations are given; as of now."""
+        with self._lock:
+            end = self._store.tail("console").end()
+        self._arrived.look(self.read, end)
+        self._decided.look(self.read, int(self.read(NEWEST_DECISION)[0][0]))
+        return self._arrived, self._decided
 
     def now_us(self) -> int:
         """Now, microseconds since 1970."""

@@ -8,14 +8,21 @@ from infra.store.statements.dialect import field, one_of
 BEFORE_NEWEST: Final = "SELECT coalesce(min(seq), 1) - 1 FROM (SELECT seq FROM events ORDER BY seq DESC LIMIT ?) AS newest"
 BEHIND: Final = "SELECT count(*) FROM (SELECT 1 FROM events WHERE seq > ? LIMIT 1000000) AS behind"
 RECENT: Final = 3_000  # events from which the newest sessions are told
-# Number and instant of the newest events: (limit).
-ARRIVALS: Final = "SELECT seq, received_at_us FROM events ORDER BY seq DESC LIMIT ?"
-_INTENT, _DEVICE = "'$.intent'", "'$.device'"
-# Newest decisions: (limit).
+# Events and decisions by second: (after_seq, until_seq).
+EVENTS_BY_SECOND: Final = (
+    "SELECT received_at_us / 1000000, count(*) FROM events WHERE seq > ? AND seq <= ? GROUP BY 1 ORDER BY 1"
+)
+DECISIONS_BY_SECOND: Final = (
+    "SELECT decided_at_us / 1000000, count(*) FROM decisions WHERE seq > ? AND seq <= ? GROUP BY 1 ORDER BY 1"
+)
+BEFORE_NEWEST_DECISIONS: Final = BEFORE_NEWEST.replace("events", "decisions")
+_INTENT: Final = "'$.intent'"
+# Newest decisions, and whether they were made with a fallback: (limit).
 DECIDED: Final = (
-    f"SELECT decided_at_us, latency_us, {field('context', _INTENT)}, variant, degraded, {field('context', _DEVICE)} "
+    f"SELECT latency_us, {field('context', _INTENT)}, CASE WHEN degraded = '[]' THEN 0 ELSE 1 END "
     "FROM decisions ORDER BY seq DESC LIMIT ?"
 )
+OLDEST_ALIAS: Final = "SELECT min(set_at_us) FROM model_aliases WHERE alias = ?"
 CURSORS: Final = "SELECT name, seq, moved_at_us FROM cursors ORDER BY name"
 PENDING_DELIVERIES: Final = "SELECT count(*), min(due_at_us) FROM deliveries WHERE state = 'pending'"
 # One row a session among the newest events: (after_seq, limit).
@@ -73,6 +80,8 @@ ACCEPTED: Final = (
     "SELECT partner, browser, count(*), count(DISTINCT user_id), sum(believed), min(received_at_us), max(received_at_us) "
     "FROM events WHERE seq > ? GROUP BY partner, browser ORDER BY partner, browser"
 )
+# When each partner was heard of last, among the newest events: (after_seq).
+HEARD: Final = "SELECT partner, max(received_at_us) FROM events WHERE seq > ? GROUP BY partner ORDER BY partner"
 BY_TYPE: Final = "SELECT event_type, count(*) FROM events WHERE seq > ? GROUP BY event_type ORDER BY 2 DESC, 1"
 INGESTED: Final = (
     "SELECT partner, source, min(first_seq), max(last_seq), sum(last_seq - first_seq + 1) FROM ingested "

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from infra.store.statements.console import BEFORE_NEWEST, HEARD
 from infra.store.statements.partners import LIST_KEYS, LISTED_COLUMNS
 from services.console.access import ADMIN
 from services.console.acts import Act, Doing
@@ -21,12 +22,15 @@ _COLUMNS: Final = (
     Column("a minute", True),
     Column("made"),
     Column("ends"),
+    Column("shop's last event"),
 )
+N_EVENTS: Final = 50_000
 
 
 def view(sources: Sources, ask: Ask) -> Page:
     """The page."""
     rows = [dict(zip(LISTED_COLUMNS, row, strict=True)) for row in sources.read(LIST_KEYS)]
+    heard = dict(sources.read(HEARD, sources.read(BEFORE_NEWEST, (N_EVENTS,))[0]))
     cells: list[list[Cell]] = []
     for row in rows:
         state = (
@@ -47,6 +51,7 @@ def view(sources: Sources, ask: Ask) -> Page:
                 row["requests_per_minute"],
                 Moment(row["created_at_us"]) if row["created_at_us"] else None,
                 Moment(row["expires_at_us"]) if row["expires_at_us"] else None,
+                Moment(heard[row["partner"]]) if row["partner"] in heard else None,
             ]
         )
     names = sorted({str(row["partner"]) for row in rows})

@@ -15,6 +15,8 @@ from services.console.page import (
     Block,
     Cell,
     Column,
+    Field,
+    Form,
     Link,
     Mix,
     Moment,
@@ -111,13 +113,17 @@ def _one(sources: Sources, ask: Ask, user_id: str) -> Page:
     if visit is None:
         empty = Table("events", "Events", [Column("event")], [], empty="Nobody of this name is in the log.")
         return Page(title, "Nobody of this name has been here, or all was erased.", [empty], NONE, False, now_us)
-    partner, session = visit
+    partner, whole = visit
     models = sources.models()
+    n = len(whole.events)
+    until = round(ask.number("until", n, 1, n))
+    session = whole._replace(events=whole.events[:until])
     seen = watched(session, models)
     now = dict(zip(INTENTS, seen.p_intent[-1].tolist(), strict=True))
     likeliest = max(now, key=now.__getitem__)
     decisions = sources.read(DECISIONS_OF, (user_id, 20))
-    lead = f"After {len(session.events)} events the visit is {spoken(likeliest)}, with {100 * now[likeliest]:.0f} %"
+    place = f"{until} of {n}" if until < n else str(n)
+    lead = f"After {place} events the visit is {spoken(likeliest)}, with {100 * now[likeliest]:.0f} %"
     marks = [spoken(EVENT_TYPES[kind]) for kind in seen.session.events["event_type"]]
     first = len(session.events) - len(marks) + 1
     plot = Plot(
@@ -135,11 +141,25 @@ def _one(sources: Sources, ask: Ask, user_id: str) -> Page:
         *([again.table(sources, ask, user_id, partner, session, decisions)] if is_asked else []),
         again.form(user_id),
         plot,
+        *([_scrubber(user_id, until, n)] if n > 1 else []),
         _events(sources, session, seen.p_intent),
         _decisions(sources, decisions),
         _signals(sources, user_id),
     ]
-    return Page(title, f"{lead}.", blocks, NONE, not is_asked, now_us, [Link("All visits", "/sessions")])
+    is_live = until == n and not is_asked
+    return Page(title, f"{lead}.", blocks, NONE, is_live, now_us, [Link("All visits", "/sessions")])
+
+
+def _scrubber(user_id: str, until: int, n: int) -> Form:
+    """A slider through the events of a visit."""
+    return Form(
+        "scrubber",
+        "As it was after an event",
+        "Show",
+        [Field("until", "Event", "range", str(until), ("1", str(n))), Field("visitor", "", "hidden", user_id)],
+        about="Move it, and the page is as it was then; load it again to see it move on.",
+        is_live=True,
+    )
 
 
 def _events(sources: Sources, session: LiveSession, p_intent: Any) -> Table:

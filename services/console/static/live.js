@@ -52,6 +52,8 @@ document.addEventListener("input", (event) => {
   if (output) output.textContent = event.target.value;
   const form = event.target.closest("form[data-live]");
   if (!form) return;
+  stream?.close(); // what is asked for now stands still
+  delete root.dataset.live;
   clearTimeout(asked);
   asked = setTimeout(async () => {
     const address = form.getAttribute("action") + "?" + new URLSearchParams(new FormData(form));

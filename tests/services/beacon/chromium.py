@@ -1,4 +1,4 @@
-"""Chromium for tests: where there is none they are left out by name, or fail if the environment says that it is required."""
+"""Browsers for tests: where one is missing its tests are left out by name, or fail if the environment wants them all."""
 
 import os
 from pathlib import Path
@@ -8,13 +8,17 @@ import pytest
 from benchmarks import chromium
 
 
+def missing(said: str) -> None:
+    """Leave a test out by name, or fail it where the environment says that browsers are required."""
+    if os.environ.get("ATTUNE_TEST_BROWSERS") == "required":
+        pytest.fail(said)
+    pytest.skip(said)
+
+
 class Browser(chromium.Browser):
-    """Browser with one tab, for a test."""
+    """Chromium with one tab, for a test."""
 
     def __init__(self, profile: Path, *flags: str) -> None:
         if chromium.command() is None:
-            said = f"{chromium.INSTALL}; until then nothing was tried in a browser"
-            if os.environ.get("ATTUNE_TEST_BROWSERS") == "required":
-                pytest.fail(said)
-            pytest.skip(said)
+            missing(f"{chromium.INSTALL}; until then nothing was tried in a browser")
         super().__init__(profile, *flags)

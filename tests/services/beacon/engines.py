@@ -1,33 +1,21 @@
-"""Firefox and WebKit without packages of their own: WebDriver BiDi over a web socket, and WebDriver classic over HTTP.
+"""Chromium, Firefox and WebKit, driven alike; Firefox without a package of its own, by WebDriver BiDi over a web socket.
 
-Both have the part of `benchmarks.chromium.Browser` that tests of the beacon need, so one test drives all three engines.
+All have the part of `benchmarks.chromium.Browser` that tests of the beacon need.
 """
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import pytest
 from websockets.sync.client import connect
 
 from benchmarks.chromium import PATIENCE_S, until
 from tests.services.beacon.chromium import Browser as Chromium
+from tests.services.beacon.chromium import missing
+from tests.services.beacon.webkit import Process, WebKit
 
-MINI_BROWSERS: Final = (
-    "/usr/lib/*/webkit2gtk-4.1/MiniBrowser",
-    "/usr/lib/*/webkit2gtk-4.0/MiniBrowser",
-    "/usr/libexec/*/MiniBrowser",
-)
 MIDDLE: Final = (
     "(() => {{ const e = document.querySelector({selector}); e.scrollIntoView({{ block: 'center' }}); "
     "const b = e.getBoundingClientRect(); return [Math.round(b.x + b.width / 2), Math.round(b.y + b.height / 2)] }})()"
@@ -49,38 +37,16 @@ class Engine(Protocol):
         """Click in the middle of an element, as a person does."""
         ...
 
+    def close_tab(self) -> None:
+        """Close the tab, as a person does, and go on in another."""
+        ...
+
     def kill(self) -> None:
         """End it as kill -9 does."""
         ...
 
 
-def missing(said: str) -> None:
-    """Leave a test out by name, or fail it where the environment says that browsers are required."""
-    if os.environ.get("ATTUNE_TEST_BROWSERS") == "required":
-        pytest.fail(said)
-    pytest.skip(said)
-
-
-class _Process:
-    """Processes of a browser, in a group of their own."""
-
-    def __init__(self, words: list[str], **environment: str) -> None:
-        self.process = subprocess.Popen(
-            words,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, **environment},
-        )
-
-    def kill(self) -> None:
-        """End all of them as kill -9 does."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-class Firefox(_Process):
+class Firefox(Process):
     """Firefox without a window, by WebDriver BiDi."""
 
     def __init__(self, profile: Path) -> None:
@@ -128,6 +94,12 @@ class Firefox(_Process):
         """Go to an address and wait until the page is there."""
         self.call("browsingContext.navigate", context=self._tab, url=url, wait="complete")
 
+    def close_tab(self) -> None:
+        """Close the tab, and go on in another."""
+        before = self._tab
+        self._tab = self.call("browsingContext.create", type="tab")["context"]
+        self.call("browsingContext.close", context=before)
+
     def value(self, expression: str) -> Any:
         """Value of an expression in the page; a promise's, when it has one."""
         whole = f"(async () => JSON.stringify(await ({expression})))()"
@@ -145,59 +117,6 @@ class Firefox(_Process):
         ]
         mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": steps}
         self.call("input.performActions", context=self._tab, actions=[mouse])
-
-
-class WebKit(_Process):
-    """WebKitGTK under a display of its own, by WebDriver classic."""
-
-    def __init__(self, profile: Path) -> None:
-        driver, display = shutil.which("WebKitWebDriver"), shutil.which("Xvfb")
-        browser = next((str(path) for pattern in MINI_BROWSERS for path in Path("/").glob(pattern.lstrip("/"))), None)
-        if not (driver and display and browser):
-            missing("no WebKit here; to have it: apt-get install webkit2gtk-driver xvfb")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        number = 100 + port % 800
-        profile.mkdir(parents=True, exist_ok=True)
-        script = f"{display} :{number} -screen 0 1280x900x24 -nolisten tcp & exec {driver} --port={port}"
-        super().__init__(
-            ["sh", "-c", script], DISPLAY=f":{number}", HOME=str(profile), XDG_DATA_HOME=str(profile),
-            WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS="1", WEBKIT_DISABLE_COMPOSITING_MODE="1",
-        )  # fmt: skip
-        self._base = f"http://127.0.0.1:{port}"
-        until(self._is_ready, "WebKitWebDriver does not start")
-        options = {"browserName": "MiniBrowser", "webkitgtk:browserOptions": {"binary": browser, "args": ["--automation"]}}
-        self._base += "/session/" + self._asked("/session", {"capabilities": {"alwaysMatch": options}})["sessionId"]
-
-    def _is_ready(self) -> bool:
-        with suppress(OSError):
-            return bool(self._asked("/status")["ready"])
-        time.sleep(0.1)
-        return False
-
-    def _asked(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        try:
-            with urllib.request.urlopen(urllib.request.Request(self._base + path, data), timeout=PATIENCE_S) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(f"{path}: {error.read().decode()[:400]}") from None
-
-    def open(self, url: str) -> None:
-        """Go to an address and wait until the page is there."""
-        self._asked("/url", {"url": url})
-
-    def value(self, expression: str) -> Any:
-        """Value of an expression in the page; a promise's, when it has one."""
-        script = f"const done = arguments[0]; (async () => JSON.stringify(await ({expression})))().then(done)"
-        text = self._asked("/execute/async", {"script": script, "args": []})
-        return None if text is None else json.loads(text)
-
-    def click(self, selector: str) -> None:
-        """Click in the middle of an element."""
-        found = self._asked("/element", {"using": "css selector", "value": selector})
-        self._asked(f"/element/{next(iter(found.values()))}/click", {})
 
 
 ENGINES: Final = {"chromium": Chromium, "firefox": Firefox, "webkit": WebKit}

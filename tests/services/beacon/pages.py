@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import uvicorn
 from infra.settings import Settings
 from infra.store.embedded.connection import connect
 from services.api.app import App, build_app
+from services.beacon.files import DIST
 from services.http import partners
 from tests.stores import copied
 from tests.waiting import PATIENCE_S, free_port, until
@@ -32,8 +34,14 @@ class Shop:
 
     def __init__(self, home: Path, pages: Path) -> None:
         self.home, self.pages = home, pages
-        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(pages))
-        handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
+        self.looked_at: list[str] = []  # addresses of the shop's own server
+        shop = self
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *_: Any) -> None:
+                shop.looked_at.append(self.path)
+
+        handler = functools.partial(Handler, directory=str(pages))
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=self.server.serve_forever).start()
         self.address = f"http://127.0.0.1:{self.server.server_port}"
@@ -53,6 +61,12 @@ class Shop:
             text = text.replace(word, value)
         (self.pages / name).write_text(text)
         return f"{self.address}/{name}"
+
+    def page_that_stays(self, name: str, text: str = ITEM, item: str = "sku-00001") -> str:
+        """Address of a new page that comes without the service: it has its own copy of the script."""
+        shutil.copy(DIST / "attune.js", self.pages / "attune.js")
+        own = text.replace('src="URL/attune/attune.js"', f'src="{self.address}/attune.js" data-url="URL"')
+        return self.page(name, text=own, item=item)
 
     def serve(self) -> None:
         """Start the service."""

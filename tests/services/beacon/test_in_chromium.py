@@ -1,8 +1,6 @@
 """The beacon in a real browser: what a visitor does arrives, and the widget shows what goes with it."""
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,15 +15,6 @@ from tests.waiting import until
 __all__ = ["shop"]
 
 CANARY = "canary-typed-by-a-visitor"
-KILLS = int(os.environ.get("ATTUNE_TEST_BROWSER_KILLS", "50"))
-N_PAGES = int(os.environ.get("ATTUNE_TEST_BROWSER_PAGES", "200"))
-KEPT = """new Promise((done) => {
-  const request = indexedDB.open("attune");
-  request.onsuccess = () => {
-    const keys = request.result.transaction("outbox").objectStore("outbox").getAllKeys();
-    keys.onsuccess = () => (request.result.close(), done(keys.result));
-  };
-})"""
 
 
 @pytest.fixture
@@ -118,6 +107,8 @@ def test_what_is_typed_is_told_by_its_length_alone(browser: Browser, shop: Shop)
 
 
 TALL = """<!doctype html><title>tall</title><body style="margin:0">
+<script>addEventListener("DOMContentLoaded", () => window.begun = performance.now());
+addEventListener("pagehide", () => localStorage.setItem("looked", performance.now() - begun))</script>
 <main data-attune-page="item_view" data-attune-item="{item}" style="display:block;height:4000px">
 <button data-attune-zoom="2.5" style="position:fixed;top:0;left:0;width:60px;height:40px">+</button></main>
 <script defer src="URL/attune/attune.js" data-key="KEY" data-bots MORE></script>"""
@@ -127,25 +118,38 @@ def test_attention_is_measured_as_it_was_paid(browser: Browser, shop: Shop) -> N
     shop.serve()
     browser.look(1280, 800, dark=False)
     browser.open(shop.page("tall.html", text=TALL))
-    began = browser.value("performance.now()")
     browser.mouse("mouseMoved", 200, 300)
     time.sleep(0.5)  # a gap: what comes after it is no way from before
     for x in range(200, 1001, 20):
         browser.mouse("mouseMoved", x, 300)
         time.sleep(0.02)
     browser.value("scrollTo(0, 1200)")
+    time.sleep(0.5)
     browser.click("[data-attune-zoom]")
-    time.sleep(max(0.0, 3.0 - (browser.value("performance.now()") - began) / 1000))
+    time.sleep(max(0.0, 3.0 - browser.value("performance.now() - begun") / 1000))
     told = browser.value("attune.session().events.find(e => e.type === 'item_engagement')")
-    spent = browser.value("performance.now()")
-    browser.open("about:blank")
+    browser.open(shop.page("next.html", text="<title>next</title>"))
     until(lambda: ("item_engagement",) in shop.events(), "no engagement arrives")
     ((dwell, depth, zoom, cursor),) = shop.events("dwell_ms, scroll_depth, zoom_level, cursor_distance_px")[-1:]
     assert told["dwell_ms"] <= dwell
-    assert abs(dwell - spent) <= 400, "0.2 s, and what it takes to leave on a busy machine"
+    assert dwell >= 2800
+    assert abs(dwell - browser.value("+localStorage.looked")) <= 200, "from its beginning until it was left"
     assert abs(depth - (1200 + 800) / 4000) <= 0.02
     assert zoom == 2.5
-    assert 800 * 0.95 <= cursor <= (800 + 1100) * 1.05, "the way across, and to the button"
+    assert abs(cursor - 800) <= 0.05 * 800
+
+
+def test_a_page_that_is_enlarged_by_hand_is_a_zoom(browser: Browser, shop: Shop) -> None:
+    shop.serve()
+    browser.look(390, 800, dark=False)
+    browser.open(
+        shop.page("tall.html", text=TALL.replace("<title>", '<meta name=viewport content="width=device-width"><title>'))
+    )
+    browser.call("Emulation.setPageScaleFactor", pageScaleFactor=1.8)
+    until(lambda: abs(browser.value("visualViewport.scale") - 1.8) < 0.01, "nothing is enlarged")
+    browser.mouse("mouseMoved", 100, 300)
+    zoomed = "attune.session().events.find(e => e.type === 'item_engagement')?.zoom_level"
+    until(lambda: abs((browser.value(zoomed) or 1) - 1.8) < 0.02, "no zoom")
 
 
 LD = """<!doctype html><script type="application/ld+json">{"@graph": [{"@type": "Product", "sku": "LD-1", "category": "boots",
@@ -170,13 +174,6 @@ def test_a_page_has_one_source_and_each_time_it_is_shown_is_one_view(browser: Br
     until(lambda: shop.events().count(("item_view",)) == 3, "a page that is shown again is no view")
 
 
-def leaf(browser: Browser, shop: Shop, n: int) -> None:
-    """Look at so many pages, one after the other, and put each item into the cart."""
-    for k in range(n):
-        browser.open(shop.page(f"page{k}.html", item=f"sku-{k % 90:05d}"))
-        browser.click("[data-attune-event]")
-
-
 STRICT = (
     "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; script-src URL; connect-src URL; img-src 'self'; "
     "base-uri 'none'; require-trusted-types-for 'script'\">"
@@ -192,42 +189,3 @@ def test_it_works_under_a_strict_policy(browser: Browser, shop: Shop) -> None:
     browser.open("about:blank")
     until(lambda: len(shop.events()) >= 2, "events do not arrive")
     assert [one for one in browser.complaints() if "favicon" not in one] == []
-
-
-@pytest.mark.slow
-def test_pages_left_at_once_lose_nothing_and_count_nothing_twice(browser: Browser, shop: Shop) -> None:
-    shop.serve()
-    leaf(browser, shop, N_PAGES)
-    browser.open(shop.page("last.html", text="<title>last</title>"))
-    until(lambda: sum(kind == "add_to_cart" for (kind,) in shop.events()) == N_PAGES, "events are lost")
-    browser.open(shop.page("after.html"))
-    # A page that is gone has heard no verdict: the next one that stays asks what has arrived, after 10 s.
-    until(lambda: browser.value(f"({KEPT}).then(ids => ids.length)") <= 1, "they are kept for ever")
-    different = len(set(shop.sent))
-    assert len(shop.sent) <= 1.05 * different, f"{len(shop.sent)} events sent, {different} different"
-    assert sum(kind == "add_to_cart" for (kind,) in shop.events()) == N_PAGES
-
-
-@pytest.mark.slow
-def test_a_killed_browser_loses_nothing_while_the_collector_is_down(shop: Shop, tmp_path: Path) -> None:
-    shop.serve()
-    text = ITEM.replace('src="URL/attune/attune.js"', f'src="{shop.address}/attune.js" data-url="URL"')
-    shutil.copy(Path(__file__).parents[3] / "services/beacon/web/dist/attune.js", shop.pages / "attune.js")
-    url = shop.page("item.html", text=text)
-    shop.stop()
-    sent: set[str] = set()
-    for _ in range(KILLS):
-        browser = Browser(tmp_path / "profile")
-        try:
-            browser.open(url)
-            browser.click("[data-attune-event]")
-            until(lambda: len(set(browser.value(KEPT)) - sent) >= 2, "nothing is kept")  # noqa: B023
-            sent |= set(browser.value(KEPT))
-        finally:
-            browser.kill()
-    shop.serve()
-    browser = Browser(tmp_path / "profile")
-    browser.open(url)
-    until(lambda: {row[0].lstrip("\x1f") for row in shop.events("event_id")} >= sent, "events are lost")
-    browser.close()
-    assert sum(kind == "add_to_cart" for (kind,) in shop.events()) == KILLS

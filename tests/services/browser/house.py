@@ -1,5 +1,6 @@
-"""A service, a demo shop and a console on ports of loopback, for tests in a browser; and the rules of accessibility."""
+"""A service, a demo shop and a console on ports of loopback, for tests in a browser; and what these take from npm."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ from tests.waiting import PATIENCE_S, free_port, until
 
 HERE: Final = Path(__file__).parent
 AXE: Final = HERE / "node_modules" / "axe-core" / "axe.min.js"
+BLOCKER: Final = HERE / "node_modules" / "@ghostery" / "adblocker" / "package.json"
 RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
@@ -87,16 +89,35 @@ class House:
         self.sources.close()
 
 
+def from_npm(wanted: Path, what: str) -> Path:
+    """A file of a package; fetched once by npm where there is one, otherwise the test is left out by name."""
+    with (HERE / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests in other processes want the same
+        if not wanted.exists() and shutil.which("npm"):
+            words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            subprocess.run(words, cwd=HERE, check=False, capture_output=True, timeout=120)
+    if not wanted.exists():
+        pytest.skip(f"{what}; to have it (Node): cd tests/services/browser && npm ci")
+    return wanted
+
+
 def axe() -> str:
-    """The rules, as a script; fetched once by npm where there is one, otherwise the tests are left out by name."""
-    if not AXE.exists() and shutil.which("npm"):
-        words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(words, cwd=HERE, check=False, capture_output=True, timeout=120)
-    if not AXE.exists():
-        pytest.skip(
-            "axe-core is not here, so accessibility was not checked; to have it (Node): cd tests/services/browser && npm ci"
-        )
-    return AXE.read_text(encoding="utf-8")
+    """The rules of accessibility, as a script."""
+    return from_npm(AXE, "axe-core is not here, so accessibility was not checked").read_text(encoding="utf-8")
+
+
+def stopped_by_a_blocker(requests: list[dict[str, str]]) -> list[str | None]:
+    """The rule of `rules.txt` by which a blocker's engine stops a request, or None, for each.
+
+    Parameters
+    ----------
+    requests
+        Each with `url`, `sourceUrl` (the page) and `type`, as extensions are told: ``script``, ``xmlhttprequest``, ``ping`` …
+    """
+    from_npm(BLOCKER, "no blocker's engine is here, so none was asked")
+    command = ["node", str(HERE / "blocked.mjs"), str(HERE / "rules.txt")]
+    done = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True, check=True, timeout=60)
+    return list(json.loads(done.stdout))
 
 
 def violations(value: Callable[[str], Any], script: str) -> list[str]:

@@ -16,6 +16,7 @@ from tests.stores import copied
 
 SHOP = ("/", "/c/shoes", "/search?q=backpack", "/item/sku-00005", "/compare", "/cart", "/checkout", "/nothing")
 CONSOLE = tuple("/associations?item=sku-00005" if entry.path == "/associations" else entry.path for entry in ENTRIES)
+SHOP_BYTES = 150_000  # as they come; nothing is zipped
 LOOKS = ((1280, 860, False), (390, 844, True))
 ALL_LOOKS = tuple((width, height, dark) for width, height in ((1280, 860), (390, 844)) for dark in (False, True))
 
@@ -33,6 +34,9 @@ def house(browser: Browser, trained: Path, tmp_path_factory: pytest.TempPathFact
     opened = House(copied(trained, tmp_path_factory.mktemp("house") / "home"))
     yield opened
     opened.close()
+
+
+WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 def enter(browser: Browser, house: House) -> None:
@@ -144,7 +148,7 @@ def test_pages_are_accessible_and_ask_for_nothing_from_elsewhere(browser: Browse
         for base, paths in ((house.shop, SHOP), (house.console, (*CONSOLE, "/enter"))):
             for path in paths:
                 browser.open(base + path)
-                wide = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                wide = browser.value(WIDER)
                 wrong = violations(browser.value, script) + ([f"{wide} px too wide"] if wide > 0 else [])
                 if wrong:
                     found[f"{base}{path} {width} {'dark' if dark else 'light'}"] = wrong
@@ -152,3 +156,26 @@ def test_pages_are_accessible_and_ask_for_nothing_from_elsewhere(browser: Browse
     assert {urlsplit(one).hostname for one in browser.requests() if one.startswith("http")} == {"127.0.0.1"}
     complaints = [one for one in browser.complaints() if "/nothing" not in one]
     assert complaints == []
+
+
+def test_no_page_is_wider_than_the_smallest_telephone(browser: Browser, house: House) -> None:
+    enter(browser, house)
+    browser.look(320, 800, dark=False)
+    pages = [base + path for base, paths in ((house.shop, SHOP), (house.console, (*CONSOLE, "/enter"))) for path in paths]
+    wide: dict[str, int] = {}
+    for page in pages:
+        browser.open(page)
+        wide[page] = browser.value(WIDER)
+    assert {page: by for page, by in wide.items() if by > 0} == {}
+    assert len(wide) == len(pages)
+
+
+@pytest.mark.parametrize("path", ["/item/sku-00005", "/search?q=backpack"])
+def test_a_page_of_the_shop_is_small_with_all_that_it_asks_for(browser: Browser, house: House, path: str) -> None:
+    browser.call("Network.clearBrowserCache")
+    browser.heard.clear()
+    browser.open(house.shop + path)
+    until(lambda: browser.value("window.attune?.session !== undefined"), "no beacon")
+    sizes = [one["params"]["encodedDataLength"] for one in browser.heard if one.get("method") == "Network.loadingFinished"]
+    assert len(sizes) > 10
+    assert sum(sizes) <= SHOP_BYTES

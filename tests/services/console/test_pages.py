@@ -111,6 +111,21 @@ def test_a_visit_is_told_event_by_event_under_a_pseudonym(desk: Desk) -> None:
     assert "Nobody of this name" in client.get("/sessions?visitor=nobody").text
 
 
+def test_a_visit_can_be_seen_as_it_was_after_each_event(desk: Desk) -> None:
+    client = desk.client("viewer")
+    address = re.findall(r"/sessions\?visitor=([0-9a-f]+)", client.get("/sessions").text)[0]
+    whole, then = (
+        client.get("/sessions.json", params={"visitor": address, **more}).json()["blocks"] for more in ({}, {"until": "2"})
+    )
+    assert [row["event"] for row in then["events"]] == [row["event"] for row in whole["events"][-2:]]
+    assert then["intent"]["exploratory"] == pytest.approx(whole["intent"]["exploratory"][:2])
+    page = client.get("/sessions", params={"visitor": address, "until": "2"}).text
+    assert "After 2 of 6 events" in page
+    assert "data-live=" not in page.split('id="blocks"')[1].split(">")[0], "what was does not move"
+    assert 'min="1" max="6" step="1" value="2"' in page
+    assert client.get("/sessions", params={"visitor": address, "until": "x"}).status_code == 200
+
+
 def test_the_intent_slider_changes_the_list_by_what_answers_requests(desk: Desk) -> None:
     client = desk.client("viewer")
     mixes = ({"exploratory": "100", "intent_to_purchase": "0"}, {"exploratory": "0", "intent_to_purchase": "100"})
