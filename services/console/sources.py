@@ -65,7 +65,7 @@ class Sources:
             return self._store.read(statement, bindings)
 
     def paces(self) -> tuple[Pace, Pace]:
-        """How fast events arrive, and recommendations are given; as of now."""
+        """Paces at which events arrive and recommendations are given, up to now."""
         with self._lock:
             end = self._store.tail("console").end()
         self._arrived.look(self.read, end)

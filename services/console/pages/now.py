@@ -86,8 +86,8 @@ def _traffic(sources: Sources, arrived: Pace, given: Pace, now_us: int) -> Facts
 
 
 def _minutes(arrived: Pace, given: Pace, now_us: int) -> Plot:
-    edges = [(now_us // 60_000_000 - MINUTES + 1 + k) * 60 for k in range(MINUTES + 1)]
-    x = [float(k - MINUTES + 1) for k in range(MINUTES)]
+    edges = [(now_us // 60_000_000 - MINUTES + k) * 60 for k in range(MINUTES + 1)]  # without the minute that is not over
+    x = [float(k - MINUTES) for k in range(MINUTES)]
     return Plot(
         "minutes",
         "Minute by minute",

@@ -30,7 +30,7 @@ N_EVENTS: Final = 50_000
 def view(sources: Sources, ask: Ask) -> Page:
     """The page."""
     rows = [dict(zip(LISTED_COLUMNS, row, strict=True)) for row in sources.read(LIST_KEYS)]
-    heard = dict(sources.read(HEARD, sources.read(BEFORE_NEWEST, (N_EVENTS,))[0]))
+    heard: dict[str, int] = dict(sources.read(HEARD, sources.read(BEFORE_NEWEST, (N_EVENTS,))[0]))
     cells: list[list[Cell]] = []
     for row in rows:
         state = (

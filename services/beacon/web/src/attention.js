@@ -22,7 +22,7 @@ export function makeAttention(changed) {
   let frame = 0;
   /** @type {Element | null | undefined} */
   let target;
-  /** @type {{ x: number, y: number, at: number } | undefined} */
+  /** @type {MouseEvent | undefined} */
   let mouse;
   /** @type {MouseEvent | undefined} */
   let moved;
@@ -41,9 +41,8 @@ export function makeAttention(changed) {
     if (box.height) depth = Math.max(depth, Math.min(1, (innerHeight - box.top) / box.height));
     zoom = Math.max(zoom, visualViewport?.scale ?? 1);
     if (!moved) return;
-    const { clientX: x, clientY: y, timeStamp: at } = moved;
-    if (mouse && at - mouse.at <= GAP_MS) distance += Math.hypot(x - mouse.x, y - mouse.y);
-    mouse = { x, y, at };
+    if (mouse && moved.timeStamp - mouse.timeStamp <= GAP_MS) distance += Math.hypot(moved.clientX - mouse.clientX, moved.clientY - mouse.clientY);
+    mouse = moved;
     moved = undefined;
   }
 

@@ -83,7 +83,7 @@ export function makeDelivery(to, store, tell) {
     } finally {
       bytes -= size;
     }
-    events.forEach(({ event }) => store.put(event));
+    events.forEach(({ event, held }) => store.put(event, held)); // what may have arrived is only asked about again
     const pause = Math.min(LONGEST_MS, 500 * 2 ** failures++) * (0.5 + Math.random());
     notBefore = Date.now() + Math.max(after, pause);
     return false;
