@@ -51,7 +51,7 @@ def _container(path: Path) -> str:
         head = next(text_blocks(path.name, file, _HEAD_BYTES), b"").lstrip(b"\x1e \r\n\t")
     if not head:
         return "nothing"
-    return "jsonl" if head.startswith((b"{", b"[")) else "csv"
+    return "jsonl" if head.startswith((b"{", b"[", b'"{')) else "csv"
 
 
 def _own_names(path: Path) -> TableMap:

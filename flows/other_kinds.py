@@ -1,5 +1,6 @@
 """Files that hold no lines of text: what they are, by their first bytes, and what to do with them."""
 
+import re
 from typing import Final
 
 HEAD_BYTES: Final = 512
@@ -32,6 +33,20 @@ _KINDS: Final = (
     (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself: git lfs pull"),
 )
 _TAR_AT: Final = 257
+# Texts that are no tables, by how they begin.
+_TEXTS: Final = (
+    (
+        re.compile(rb'\S+ \S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:[\d:]{8} [+-]\d{4}\] "').match,
+        "the log of a web server",
+        "its lines are requests, not what visitors did; export events of the shop or of its analytics",
+    ),
+    (
+        re.compile(rb"(?:--|/\*|SET |BEGIN|DROP |USE |CREATE |INSERT )[\s\S]*\b(?:CREATE TABLE|INSERT INTO|COPY \S+ \()").match,
+        "an SQL dump",
+        "load it into a database, and write its table as CSV",
+    ),
+    (re.compile(rb"(?:CREATE TABLE|INSERT INTO|COPY \S+ \()").match, "an SQL dump", "write its table as CSV"),
+)
 
 
 def refuse_other_kinds(name: str, head: bytes) -> None:
@@ -52,5 +67,6 @@ def refuse_other_kinds(name: str, head: bytes) -> None:
     found = next(((what, mend) for magic, what, mend in _KINDS if head.startswith(magic) or text.startswith(magic)), None)
     if found is None and head[_TAR_AT : _TAR_AT + 5] == b"ustar":
         found = ("a tar archive", _UNPACK)
+    found = found or next(((what, mend) for begins, what, mend in _TEXTS if begins(text)), None)
     if found is not None:
         raise ValueError(f"{name} is {found[0]}: {found[1]}")

@@ -10,6 +10,7 @@ import pandas as pd
 from models.arrays import Objects
 from models.events.sources import Source, object_array, raw_chunk
 from models.events.sources.opened import with_open_cells
+from models.events.sources.typed import without_types
 
 
 class FormatError(ValueError):
@@ -90,7 +91,7 @@ def _decoded(data: bytes, line: int, unreadable: list[Unreadable]) -> str:
 
 def flat_batch(documents: list[Any], lines: Sequence[int], source: Source, unreadable: list[Unreadable]) -> Batch:
     assert source.flatten is not None, source.name
-    documents = [with_open_cells(document) for document in documents]
+    documents = without_types([with_open_cells(document) for document in documents])
     joins: list[Join] = []
     if source.joins is not None:
         found = [source.joins(document) for document in documents]

@@ -25,9 +25,13 @@ csv.field_size_limit(8 << 20)  # a line may be that long
 def csv_parser(name: str, source: Source) -> Callable[[bytes, int], Batch]:
     """Parser of a table: column by column, or row by row as documents where a field lies inside a cell."""
     found: list[Table] = []
+    is_swapped = False
 
     def parse(block: bytes, first: int) -> Batch:
+        nonlocal is_swapped
         texts, numbers, unreadable = lines_of(block, first)
+        is_swapped = is_swapped or (not found and has_single_quotes(texts))
+        texts = [text.translate(SWAPPED) for text in texts] if is_swapped else texts
         if not found:
             table = _with_index(_table(texts, name, source), texts)
             found.append(table)
@@ -37,6 +41,7 @@ def csv_parser(name: str, source: Source) -> Callable[[bytes, int], Batch]:
         fields = _fields(texts, len(header), mark)
         if fields is None:
             fields, numbers = _fields_one_by_one(texts, numbers, (len(header), mark), unreadable)
+        fields = [field.translate(SWAPPED) for field in fields] if is_swapped else fields
         if picks is None:
             names, n = found[0].names, len(header)
             rows = (fields[at : at + n] for at in range(0, len(fields), n))
@@ -126,6 +131,21 @@ def _with_header(header: list[str], mark: str, source: Source, n_before: int) ->
     exact = {column: i for i, column in reversed(list(enumerate(header)))}
     found = None if lacking else Table(mark, header, [exact.get(c, place[c.casefold()]) for c in columns], n_before)
     return found, lacking
+
+
+SWAPPED: Final = str.maketrans("'\"", "\"'")
+_in_single_quotes: Final = re.compile(r"\ufeff?'[^']*'([,;\t|]'[^']*')+\s*").fullmatch
+
+
+def has_single_quotes(texts: Sequence[str]) -> bool:
+    """Whether the fields of a table stand in single quotes: with these and the usual ones swapped it can be read.
+
+    Examples
+    --------
+    >>> has_single_quotes(["'user','time'", "'u','2023-11-01'"]), has_single_quotes(["user,time"])
+    (True, False)
+    """
+    return bool(texts) and _in_single_quotes(texts[0]) is not None
 
 
 def preamble(texts: Sequence[str]) -> tuple[int, str | None]:

@@ -9,7 +9,7 @@ import msgspec
 from flows.parse import Batch, FormatError, Unreadable, flat_batch, lines_of
 from models.events.json_text import with_whole_characters
 from models.events.sources import Source
-from models.events.sources.opened import without_envelope
+from models.events.sources.opened import is_bulk_action, without_envelope
 
 _DECODER: Final = msgspec.json.Decoder()
 
@@ -20,6 +20,9 @@ def json_parser(name: str, source: Source) -> Callable[[bytes, int], Batch]:
         if first == 1 and not documents and unreadable:
             documents = whole_documents(block)
             lines, unreadable = [1] * len(documents), [] if documents else unreadable
+        if any(map(is_bulk_action, documents)):
+            rows = [(one, line) for one, line in zip(documents, lines, strict=True) if not is_bulk_action(one)]
+            documents, lines = [one for one, _ in rows], [line for _, line in rows]
         documents, lines = _without_envelopes(documents, lines, source)
         if first == 1 and not documents and unreadable and not unreadable[0].text.lstrip("\x1e [").startswith("{"):
             raise FormatError(f"{name} is no {source.name} file: expected JSON lines, one object a line")
@@ -77,7 +80,8 @@ def _documents(block: bytes, first: int) -> tuple[list[Any], list[int], list[Unr
 
 def documents_of(block: bytes) -> list[dict[str, Any]]:
     """The objects in a block of lines, those of envelopes too."""
-    return [row for one in _documents(block, 1)[0] for row in without_envelope(one) or [one]]
+    documents = (one for one in _documents(block, 1)[0] if not is_bulk_action(one))
+    return [row for one in documents for row in without_envelope(one) or [one]]
 
 
 def _objects(text: str) -> list[dict[str, Any]] | None:
@@ -88,6 +92,8 @@ def _objects(text: str) -> list[dict[str, Any]] | None:
     inner = text.rstrip(",")
     for whole in (inner, inner.removeprefix("["), inner.removesuffix("]"), inner.removeprefix(",")):
         found = _decoded_json(whole.strip())
+        if isinstance(found, str) and found[:1] == "{":  # JSON as a text of JSON
+            found = _decoded_json(found)
         if isinstance(found, dict):
             return [found]
         if isinstance(found, list) and found and all(isinstance(one, dict) for one in found):

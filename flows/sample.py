@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from flows.columnar import MAGIC, table_chunks
 from flows.parse import EmptyFileError
-from flows.parse_csv import MARKS, preamble, split
+from flows.parse_csv import MARKS, SWAPPED, has_single_quotes, preamble, split
 from flows.parse_json import documents_of, whole_documents
 from flows.read import open_file, text_blocks
 from models.events.plain import text_of
 from models.events.sources.guess import Container, Sample
 from models.events.sources.maps import TableMap, table_map
 from models.events.sources.opened import NUMBER, lists_of_rows, with_inner_names, with_open_cells, with_rows
+from models.events.sources.typed import without_types
 
 ROWS: Final = 500
 FIRST: Final = 50  # rows in which lists are looked for
@@ -55,17 +56,19 @@ def _encoding(block: bytes) -> str:
 
 
 def _json_sample(block: bytes) -> Sample | None:
-    if not block.lstrip(b"\x1e \r\n\t").startswith((b"{", b"[")):
+    if not block.lstrip(b"\x1e \r\n\t").startswith((b"{", b"[", b'"{')):
         return None
     documents = (documents_of(block) or whole_documents(block))[:ROWS]
     if not documents:
+        if re.match(rb"\s*\[\s*\[", block):
+            raise ValueError("the file holds lists without names: write each row as an object, or the table as CSV")
         return None
     return _of_documents("jsonl", documents)
 
 
 def _of_documents(container: Container, documents: list[dict[str, Any]], names: Sequence[str] = ()) -> Sample:
     """A sample of documents, each a row for every entry of its lists."""
-    documents = [with_open_cells(document) for document in documents]
+    documents = list(without_types([with_open_cells(document) for document in documents]))
     lists = lists_of_rows(documents[:FIRST])
     rows = [dict(_leaves(row)) for document in documents for row in with_rows(document, lists)][:ROWS]
     header = list(dict.fromkeys([*names, *(name for row in rows for name in row if name != NUMBER)]))
@@ -83,6 +86,8 @@ def _leaves(document: Mapping[str, Any], before: str = "", level: int = 1) -> It
 
 def _table_sample(name: str, text: str, encoding: str) -> Sample:
     lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()][: ROWS + 20]
+    if has_single_quotes(lines):
+        lines = [line.translate(SWAPPED) for line in lines]
     start, told = preamble(lines)
     lines = [line.removeprefix("\ufeff") for line in lines[start:]]
     mark = told or max(MARKS, key=lambda mark: _fit(lines[:50], mark)[:2])
@@ -185,7 +190,9 @@ def map_text(guessed: TableMap | str) -> str:
     lines += [f"encoding = {_toml(guessed.encoding)}"] if guessed.encoding != "utf-8" else []
     lines += [f"names = {_toml(list(guessed.names))}"] if guessed.names else []
     lines += [f"rows = {_toml(list(guessed.rows))}"] if guessed.rows else []
-    tables = {name: getattr(guessed, name) for name in ("columns", "patterns", "events", "defaults")}
+    tables = {
+        name: getattr(guessed, name) for name in ("columns", "patterns", "factors", "flags", "splits", "events", "defaults")
+    }
     for title, table in tables.items():
         if table:
             lines += ["", f"[{title}]", *(f"{_toml(name)} = {_toml(value)}" for name, value in table.items())]
@@ -193,7 +200,7 @@ def map_text(guessed: TableMap | str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A text, or a list of them, as TOML: its basic strings are those of JSON."""
+    """A text, a number, or a list of texts, as TOML: its basic strings are those of JSON."""
     import json
 
-    return json.dumps(list(value) if not isinstance(value, str) else value, ensure_ascii=False)
+    return json.dumps(value if isinstance(value, str | float) else list(value), ensure_ascii=False)

@@ -35,6 +35,7 @@ PLACEHOLDERS: Final = frozenset(
         ),
     }
 )
+_INVISIBLE: Final = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad \t\u00a0"  # around an id that was copied from a page
 NA: Final = "NA"  # R's word; in small letters it may be a name
 EARLIEST_US: Final = 631_152_000_000_000  # 1990: no shop has older events, but a Unix time in a wrong unit lands before it
 LATEST_US: Final = 4_102_444_800_000_000  # 2100
@@ -75,10 +76,14 @@ def plain(text: str) -> str:
 
     Examples
     --------
-    >>> [plain(text) for text in ("512301.0", "1.0E+07", "1e+07", "12E3", "1.25", " a b ", "undefined")]
-    ['512301', '10000000', '10000000', '12E3', '1.25', 'a b', '']
+    >>> [plain(text) for text in ("512301.0", "1.0E+07", "1e+07", "12E3", "1.25", " a b ", "undefined", '="007"')]
+    ['512301', '10000000', '10000000', '12E3', '1.25', 'a b', '', '007']
     """
     text = text.strip()
+    if not text.isascii():
+        text = text.strip(_INVISIBLE)
+    if text[:2] == '="' and text[-1:] == '"':
+        text = text[2:-1].strip()  # how a spreadsheet is made to keep the zeros before a number
     if text == NA or text.casefold() in PLACEHOLDERS:
         return ""
     if _whole.fullmatch(text) is None:

@@ -12,6 +12,7 @@ from models.events.plain import plain
 from models.events.sources import SOURCES
 from models.events.sources.action_words import ACTIONS, CODES, by_stem, word
 from models.events.sources.maps import TableMap
+from models.events.sources.odd_columns import flag_columns, in_hundredths, several_items
 from models.events.sources.order_columns import Column, decimal_of, order_columns
 from models.events.sources.time_columns import LEAST_SHARE, time_column
 from models.events.sources.words import AMOUNTS, COLUMN_WORDS, ID_ENDINGS, NO_WORDS, SALE_WORDS, WHOLE_ORDER
@@ -134,7 +135,8 @@ def _mapped(sample: Sample) -> Guess:
     columns: dict[str, str | Sequence[str]] = {"ts": at}
     notes = [f"time: {at}{f' and {clock}' if clock else ''} ({_listed(times)})", *doubts]
     taken = {at, *([clock] if clock else [])}
-    events, defaults = _actions(values, taken, columns, notes)
+    flags = _flags(values, taken, notes)
+    events, defaults = ({}, {}) if flags else _actions(values, taken, columns, notes)
     if not sample.header:
         by_place = _by_place([name for name in names if name not in taken], values)
         columns |= by_place
@@ -148,12 +150,17 @@ def _mapped(sample: Sample) -> Guess:
             notes.append(f"{target}: {_listed(columns[target])}")
     if "user_id" not in columns:
         columns["user_id"] = _stand_in(columns, names, notes)
+    splits = {} if "item_id" in columns else _split_items(values, taken, columns, notes)
     patterns = {} if "item_id" in columns else _item_otherwise(values, taken, columns, notes)
+    amounts = {target: _columns(columns[target]) for target in ("price", "revenue") if target in columns}
+    factors = {t: 0.01 for t, own in amounts.items() if any(in_hundredths(_tokens(name), cells[name]) for name in own)}
+    notes += [f"{target}: in hundredths" for target in factors]
     decimal = decimal_of([cell for name in (orders.price, orders.revenue) if name for cell in cells[name]])
     separator = sample.separator if sample.container == "csv" and sample.separator != "," else None
     if sample.encoding != "utf-8":
         notes.append(f"letters are no UTF-8: {sample.encoding} is taken")
-    shape = (separator, decimal, sample.encoding, () if sample.header else tuple(names), tuple(sample.lists), clock, patterns)
+    lists, no_names = (*sample.lists, *splits), () if sample.header else tuple(names)
+    shape = (separator, decimal, sample.encoding, no_names, lists, clock, patterns, factors, flags, splits)
     table = TableMap(columns, events, defaults, times, "UTC", *shape)
     if not any(_has_offset(cell) for cell in values[at]) and times not in UNITS:
         notes.append("times say no zone: UTC is taken; set zone in the map if that is wrong")
@@ -161,6 +168,30 @@ def _mapped(sample: Sample) -> Guess:
 
 
 Columns = dict[str, str | Sequence[str]]
+
+
+def _flags(values: Mapping[str, Sequence[str]], taken: set[str], notes: list[str]) -> dict[str, str]:
+    """Columns that say yes or no to an action each, where no column names actions."""
+    named = [name for name in _by_word(values, "type") if name not in taken and len(set(values[name])) <= MOST_ACTIONS]
+    if any(_meanings(name, set(values[name])) for name in named):
+        return {}
+    flags = flag_columns({name: cells for name, cells in values.items() if name not in taken})
+    if flags:
+        taken.update(flags)
+        notes.append(f"actions: a column each, {', '.join(flags)}; of several in a row the weightiest counts")
+    return flags
+
+
+def _split_items(values: Mapping[str, Sequence[str]], taken: set[str], columns: Columns, notes: list[str]) -> dict[str, str]:
+    """The column whose cells hold several items, and what stands between them."""
+    found = several_items({name: cells for name, cells in values.items() if name not in taken})
+    for name, mark in found.items():
+        taken.add(name)
+        columns["item_id"] = name
+        for amount in ("price", "revenue", "quantity"):  # they are said of the whole cell
+            columns.pop(amount, None)
+        notes.append(f"item_id: each of {name}, between them {mark!r}")
+    return found
 
 
 def _actions(

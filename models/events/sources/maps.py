@@ -21,6 +21,7 @@ from models.events.sources.attune import FIELDS as OWN_FIELDS
 from models.events.sources.columns import object_array
 from models.events.sources.frames import Flat, Json, Source, fingerprint, raw_chunk
 from models.events.sources.opened import NUMBER, cell_content, with_rows
+from models.events.sources.typed import is_type
 from models.events.sources.written import AUTO, day_and_clock, number_in, time_texts
 from models.schema import EVENT_TYPES, MEASURES, MONEY
 
@@ -59,6 +60,12 @@ class TableMap:
         Column of the time of day, where that of `ts` has only the day.
     patterns
         Field of ours to a regular expression whose group is the value: ``/product/([^/?]+)`` of an address.
+    factors
+        Number of ours to what its column is multiplied by: 0.01 for a price in cents.
+    flags
+        Column that says yes or no to our event type: of those that say yes in a row, the weightiest is what happened.
+    splits
+        Column whose cells hold several values, each a row (`rows` names it too), to what stands between them.
     """
 
     columns: Mapping[str, str | Sequence[str]]
@@ -73,6 +80,9 @@ class TableMap:
     rows: tuple[str, ...] = ()
     clock: str | None = None
     patterns: Mapping[str, str] = field(default_factory=dict)
+    factors: Mapping[str, float] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, str] = field(default_factory=dict)
 
 
 OWN_NAMES: Final = TableMap({name: name for name in (*OWN_FIELDS, *CONTEXT)})
@@ -89,16 +99,17 @@ def table_map(document: Mapping[str, Any]) -> TableMap:
     known = {f.name for f in fields(TableMap)}
     if unknown := sorted(set(document) - known):
         raise ValueError(f"the map has {unknown[0]!r}: expected {', '.join(sorted(known))}, or format alone")
-    for name in ("columns", "events", "defaults", "patterns"):
+    for name in ("columns", "events", "defaults", "patterns", "factors", "flags", "splits"):
         if not isinstance(document.get(name, {}), Mapping):
             raise ValueError(f"the map's {name} must be a table: [{name}]")
     columns, events, defaults = (dict(document.get(name, {})) for name in ("columns", "events", "defaults"))
     if wrong := sorted(set(columns) - set(TARGETS)) or sorted(set(defaults) - set(TARGETS)):
         raise ValueError(f"the map gives a column to {wrong[0]!r}: expected {', '.join(TARGETS)}")
-    if wrong := sorted({str(ours) for ours in events.values()} - set(EVENT_TYPES)):
+    factors, flags, splits = (dict(document.get(name, {})) for name in ("factors", "flags", "splits"))
+    if wrong := sorted({str(ours) for ours in (*events.values(), *flags.values())} - set(EVENT_TYPES)):
         raise ValueError(f"the map's events lead to {wrong[0]!r}: expected {', '.join(EVENT_TYPES)}")
     for needed in ("user_id", "ts", "type"):
-        if needed not in columns and (needed != "type" or needed not in defaults):
+        if needed not in columns and (needed != "type" or not (flags or needed in defaults)):
             raise ValueError(f"the map has no column for {needed}" + (", and no default for it" if needed == "type" else ""))
     rest = {name: document[name] for name in _TEXTS if name in document}
     if not all(isinstance(value, str) for value in (*rest.values(), *defaults.values())):
@@ -106,6 +117,10 @@ def table_map(document: Mapping[str, Any]) -> TableMap:
     for pattern in (patterns := dict(document.get("patterns", {}))).values():
         if not _is_pattern(pattern):
             raise ValueError("the map's patterns must be regular expressions with one group: item_id = '/product/([^/?]+)'")
+    if not all(name in (*MEASURES, *MONEY) and type(one) in (int, float) and one > 0 for name, one in factors.items()):
+        raise ValueError("the map's factors must be numbers above 0 of numbers of ours: price = 0.01")
+    if not all(isinstance(mark, str) and mark for mark in splits.values()):
+        raise ValueError("the map's splits must say what stands between the values of a cell: basket = ';'")
     names, rows, times = (_texts_in(document, name) for name in ("names", "rows", "times"))
     try:
         codecs.lookup(rest.get("encoding", "utf-8"))
@@ -118,7 +133,8 @@ def table_map(document: Mapping[str, Any]) -> TableMap:
     if not 1 <= len(rest.get("separator", ",")) <= MOST_OF_SEPARATOR or rest.get("decimal", ".") not in (".", ","):
         raise ValueError(f'the map\'s separator must be 1 to {MOST_OF_SEPARATOR} characters, its decimal "." or ","')
     ways = times[0] if len(times) == 1 else times or AUTO
-    return TableMap(columns, events, defaults, ways, names=names, rows=rows, patterns=patterns, **rest)
+    more = {"factors": factors, "flags": flags, "splits": splits}
+    return TableMap(columns, events, defaults, ways, names=names, rows=rows, patterns=patterns, **more, **rest)
 
 
 def _is_pattern(pattern: Any) -> bool:
@@ -143,13 +159,13 @@ def _texts_in(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
 def source_of_map(table: TableMap, container: Any = "csv") -> Source:
     """A source that reads tables by a map; what it refuses is kept, and replayed, as events of our own form."""
     names = [name for names in map(_names, table.columns.values()) for name in names]
-    wanted = tuple(dict.fromkeys([*names, *_names(table.clock or ())]))
+    wanted = tuple(dict.fromkeys([*names, *_names(table.clock or ()), *table.flags]))
     return replace(
         ATTUNE,
         container=container,
         reads=table.names or wanted,
         needs=() if container == "jsonl" else wanted,
-        own=lambda raw: own_chunk(table, raw),
+        own=None if table.splits else lambda raw: own_chunk(table, raw),  # a cell of several values is read as a document
         flatten=_flatten(table, wanted),
         has_header=not table.names,
         separator=table.separator,
@@ -172,13 +188,13 @@ def own_chunk(table: TableMap, raw: pd.DataFrame) -> pd.DataFrame:
     columns = {name: found[name] for name in COLUMNS}
     if table.decimal == ",":
         columns |= {name: _each(columns[name], _with_point) for name in _IDS if name in table.columns}
-    columns["type"] = _each(found["type"], event_type_of(table.events))
+    columns["type"] = _by_flags(table, raw) if table.flags else _each(found["type"], event_type_of(table.events))
     if table.clock is not None:
         clocks = _texts_of(raw[table.clock])
         found["ts"] = object_array(list(map(day_and_clock, found["ts"].tolist(), clocks.tolist())))
     columns["ts"] = time_texts(found["ts"], table.times, table.zone, found["user_id"])
     for name in (*MEASURES, *MONEY):
-        columns[name] = _each(found[name], lambda text: number_in(text, table.decimal))
+        columns[name] = _each(found[name], lambda text, name=name: _number(text, table, name))
     lengths = _each(found[QUERY], len)
     columns["query_length"] = np.where(pd.isna(columns["query_length"]), lengths, columns["query_length"])
     for name in ("device", "referrer"):
@@ -190,6 +206,23 @@ def own_chunk(table: TableMap, raw: pd.DataFrame) -> pd.DataFrame:
         made = object_array([fingerprint("\x1f".join(map(plain, row))) for row in rows])
         columns["event_id"] = np.where(pd.isna(columns["event_id"]), made, columns["event_id"])
     return raw_chunk(columns)
+
+
+_YES: Final = frozenset({"1", "true", "yes", "y", "t", "x"})
+
+
+def _by_flags(table: TableMap, raw: pd.DataFrame) -> Objects:
+    """The weightiest event type to which a row says yes; the default, or None, where it says so to none."""
+    found: Objects = np.full(len(raw), table.defaults.get("type"), dtype=object)
+    for column, event_type in sorted(table.flags.items(), key=lambda flag: EVENT_TYPES.index(flag[1])):
+        found[[str(cell).casefold() in _YES for cell in _texts_of(raw[column])]] = event_type
+    return found
+
+
+def _number(text: str, table: TableMap, name: str) -> Any:
+    """A number of ours, in our unit."""
+    found = number_in(text, table.decimal)
+    return round(found * table.factors[name], 9) if name in table.factors and isinstance(found, float) else found
 
 
 _IDS: Final = ("user_id", "session_id", "item_id", "category", "order_id")
@@ -257,6 +290,7 @@ def event_type_of(events: Mapping[str, str]) -> Any:
 
 def _flatten(table: TableMap, wanted: tuple[str, ...]) -> Any:
     def flatten(documents: Sequence[Json]) -> Flat:
+        documents = [_split(document, table.splits) for document in documents] if table.splits else documents
         groups = [with_rows(document, table.rows) for document in documents] if table.rows else [[d] for d in documents]
         rows = [row for group in groups for row in group]
         raw = raw_chunk({name: object_array([_cell(row, name) for row in rows]) for name in wanted})
@@ -268,6 +302,18 @@ def _flatten(table: TableMap, wanted: tuple[str, ...]) -> Any:
         return Flat(columns, np.fromiter(map(len, groups), dtype=np.int64, count=len(groups)))
 
     return flatten
+
+
+def _split(document: Json, splits: Mapping[str, str]) -> Json:
+    """A document with lists for the cells that hold several values.
+
+    Examples
+    --------
+    >>> _split({"who": "u", "basket": "milk; bread;"}, {"basket": ";"})
+    {'who': 'u', 'basket': ['milk', 'bread']}
+    """
+    cells = {name: document[name] for name in splits if isinstance(document.get(name), str)}
+    return document | {n: [part.strip() for part in cell.split(splits[n]) if part.strip()] for n, cell in cells.items()}
 
 
 def _nth(event_id: Any, number: int) -> Any:
@@ -292,6 +338,8 @@ def at_path(document: Mapping[str, Any], path: str) -> Any:
         return document[path]
     first, _, rest = path.partition(".")
     inner = document.get(first)
+    if rest and not isinstance(inner, Mapping) and is_type(rest.partition(".")[0]):
+        return inner  # `createdAt.$date`: what was read is the value without its type
     if rest and isinstance(inner, str) and inner[:1] == "{":
         inner = cell_content(inner)
     return at_path(inner, rest) if rest and isinstance(inner, Mapping) else None

@@ -99,6 +99,20 @@ def _only_row(document: Json) -> Json | None:
     return inner if is_row and not any(map(_is_rows, inner.values())) else None
 
 
+def is_bulk_action(document: Any) -> bool:
+    """Whether a document is a line of Elasticsearch's bulk format that says where the next one goes.
+
+    Examples
+    --------
+    >>> is_bulk_action({"index": {"_index": "shop", "_id": "7"}}), is_bulk_action({"index": {"name": "shop"}})
+    (True, False)
+    """
+    if type(document) is not dict or len(document) != 1:
+        return False
+    ((name, inner),) = document.items()
+    return name in ("index", "create") and isinstance(inner, dict) and all(key[:1] == "_" or key == "routing" for key in inner)
+
+
 def stands_beside(name: str) -> bool:
     """Whether a field of an envelope stands beside its rows, as a count or a cursor does."""
     return _word(name) in _BESIDE
@@ -114,6 +128,11 @@ def _is_rows(value: object) -> bool:
 
 def _of_columns(document: Json) -> list[Json]:
     """Rows of a table that was written column by column, or as names and lists; none for anything else."""
+    schema = document.get("schema")
+    if isinstance(schema, dict) and _is_rows(schema.get("fields")) and _is_rows(document.get("rows")):  # BigQuery's answers
+        labels = [str(one.get("name", "")) for one in schema["fields"]]
+        cells = [[cell.get("v") for cell in row["f"]] for row in document["rows"] if _is_rows(row.get("f"))]
+        return [dict(zip(labels, row, strict=True)) for row in cells if len(row) == len(labels)]
     names = document.get("columns")
     rows = next((document[name] for name in ("data", "rows", "values") if isinstance(document.get(name), list)), None)
     if isinstance(names, list) and rows and all(isinstance(row, list) and len(row) == len(names) for row in rows):
@@ -242,6 +261,11 @@ _LISTS: Final = frozenset(
     }
 )
 _LISTS_OF_IDS: Final = re.compile(r"(item|product|object|content|article|sku|variant|listing)(ids?|s)$")
+
+
+def is_list_name(name: str) -> bool:
+    """Whether a name is one of several items or happenings."""
+    return _word(name) in _LISTS or _LISTS_OF_IDS.search(_word(name)) is not None
 
 
 def lists_of_rows(documents: Iterable[Json]) -> list[str]:

@@ -28,6 +28,9 @@ _PATTERNS: Final = (
     *("%B %d, %Y %H:%M", "%B %d, %Y", "%b %d, %Y", "%b %d, %Y, %I:%M %p", "%b %d, %Y %I:%M %p", "%b %d, %Y %I:%M:%S %p"),
     *("%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %Z", "%a %b %d %Y %H:%M:%S GMT%z", "%a %b %d %H:%M:%S %Z %Y"),
     *("%d %b %Y, %H:%M", "%d %b %Y %I:%M %p", "%d %b, %Y %H:%M"),
+    *("%d-%b-%y %I.%M.%S.%f %p", "%d-%b-%y %I.%M.%S %p", "%d-%b-%Y %I.%M.%S.%f %p", "%d-%b-%y %H.%M.%S.%f"),
+    *("%Y年%m月%d日 %H:%M:%S", "%Y年%m月%d日 %H:%M", "%Y年%m月%d日", "%Y年%m月%d日 %H时%M分%S秒", "%Y年%m月%d日 %H時%M分%S秒"),
+    *("%Y년 %m월 %d일 %H:%M:%S", "%Y년 %m월 %d일 %H:%M", "%Y년 %m월 %d일"),
     *("%m %d, %Y", "%d.%m.%Y %H.%M", "%Y-%m-%d %H.%M.%S", "%Y-%m-%dT%H%M%S"),
 )
 _clock: Final = re.compile(r"\d\d?:\d\d(:\d\d(\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?").fullmatch

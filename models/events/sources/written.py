@@ -143,6 +143,8 @@ def time_text(text: str, times: str | Sequence[str], zone: str, fold: int = 0) -
 
 
 def _by(text: str, times: str, zone: str, fold: int) -> str:
+    if times in (AUTO, "ms") and (dotnet := _dotnet(text)):
+        return instant_text(int(dotnet[1]) * 1_000)
     text = text.replace(",", ".") if times == DAYS or _unix_with_comma(text) else text
     number = _unix(text)
     if times == DAYS and isinstance(number, float):
@@ -161,6 +163,7 @@ def _by(text: str, times: str, zone: str, fold: int) -> str:
     return instant_text(text, zone, fold)
 
 
+_dotnet: Final = re.compile(r"\\?/Date\((-?[0-9]{1,15})(?:[+-][0-9]{4})?\)\\?/").fullmatch  # the offset is for show only
 _unix_with_comma: Final = re.compile(r"[0-9]{9,},[0-9]+").fullmatch
 _zone_in_words: Final = re.compile(r" \([^)]*\)$")  # as JavaScript writes it behind the offset
 _word: Final = re.compile(r"[^\W\d_]+\.?")
@@ -185,6 +188,8 @@ def _by_pattern(text: str, pattern: str) -> datetime:
     (3, 8)
     """
     text = _zone_in_words.sub("", " ".join(text.split()))
+    if "%f" in pattern:
+        text = re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", text)  # Oracle keeps nanoseconds
     if "%b" in pattern and "%a" not in pattern:
         text = " ".join(_word.sub(_english, _day_with_dot.sub(r"\1 ", text)).split())
     return datetime.strptime(text, pattern)
