@@ -91,7 +91,7 @@ def _decoded(data: bytes, line: int, unreadable: list[Unreadable]) -> str:
 
 def flat_batch(documents: list[Any], lines: Sequence[int], source: Source, unreadable: list[Unreadable]) -> Batch:
     assert source.flatten is not None, source.name
-    documents = without_types([with_open_cells(document) for document in documents])
+    documents = list(without_types([with_open_cells(document) for document in documents]))
     joins: list[Join] = []
     if source.joins is not None:
         found = [source.joins(document) for document in documents]

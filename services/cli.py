@@ -43,6 +43,10 @@ def _options(
 def main() -> None:
     """Run one command; translate what a person can mend into one line."""
     os.umask(0o077)  # what a home holds is for its owner
+    # Without byte code that is kept every process compiles its libraries anew, seconds of the processor each, and `attune up`
+    # has six: it is kept where it is first needed, also where the environment says otherwise (as in many containers).
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # The matrices here are small: BLAS's threads would only wait for each other, and take the cores from whoever works beside.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:

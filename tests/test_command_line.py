@@ -136,6 +136,12 @@ def test_a_damaged_secret_is_one_line_and_the_doctor_names_it(tmp_path: Path) ->
     assert "fail  secret: the file is damaged" in attune(tmp_path, "doctor").stdout
 
 
+def test_byte_code_is_kept_whatever_the_environment_says(tmp_path: Path) -> None:
+    kept = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(tmp_path / "kept")}
+    attune(tmp_path / "home", "partner", "list", **kept)
+    assert {path.name.partition(".")[0] for path in (tmp_path / "kept").rglob("*.pyc")} >= {"partners", "settings"}
+
+
 def test_an_empty_setting_is_as_good_as_none(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "services.cli", "partner", "list"],

@@ -16,7 +16,7 @@ import pandas as pd
 from models.arrays import Features, Flags, Ints, Ints32
 from models.artifact import Parts
 from models.events import visitor_share
-from models.events.encode import NO_CODE, EventArray, encode
+from models.events.encode import EVENT_DTYPE, NO_CODE, EventArray, encode
 from models.features import items, sessions, users
 from models.inference import labels
 from models.schema import (
@@ -360,9 +360,14 @@ def _groups_of(parts: Parts) -> Named | None:
 
 
 def log_from_parts(parts: Parts) -> Log:
-    """The log that `log_to_parts` wrote."""
+    """The log that `log_to_parts` wrote.
+
+    A file forgets that the fields of its records are aligned, and kernels would take them for records of another type: each
+    call with some of them would cost as much as a hundred.
+    """
     arrays: Mapping[str, Any] = parts.arrays
-    rows = arrays["events"], arrays["starts"], arrays["started_us"], arrays["user_codes"]
+    events = np.asarray(arrays["events"]).view(EVENT_DTYPE)
+    rows = events, arrays["starts"], arrays["started_us"], arrays["user_codes"]
     senders = Senders(tuple(parts.meta[_PARTNERS]), arrays[_SENT_BY]) if _SENT_BY in arrays else None
     texts = list(parts.meta["item_ids"]), arrays.get(_COUNTED), list(parts.meta["categories"])
     return Log(*rows, *texts, senders, _groups_of(parts))

@@ -239,9 +239,20 @@ def word(name: str) -> str:
 
 _STEMS: Final = {
     "wishlist_add": ("wish", "favo", "merkzettel", "wunsch"),
-    "remove_from_cart": ("remov", "delet", "entfern", "lösch", "supprim", "eliminar", "verwijder"),
+    "remove_from_cart": ("remov", "delet", "entfern", "lösch", "supprim", "eliminar", "verwijder", "frombag"),
     "checkout_view": ("checkout", "kasse", "payment"),
-    "add_to_cart": ("cart", "basket", "warenkorb", "panier", "carrito", "carrinho", "winkelwagen", "trolley"),
+    "add_to_cart": (
+        "cart",
+        "basket",
+        "warenkorb",
+        "panier",
+        "carrito",
+        "carrinho",
+        "winkelwagen",
+        "trolley",
+        "tobag",
+        "shoppingbag",
+    ),
     "purchase": ("purchas", "order", "bought", "kauf", "bestell", "achat", "commande", "compra", "pedido", "transaction"),
     "search": ("search", "suche", "recherche", "busqueda", "búsqueda"),
     "item_view": (

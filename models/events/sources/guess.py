@@ -153,15 +153,17 @@ def _mapped(sample: Sample) -> Guess:
     splits = {} if "item_id" in columns else _split_items(values, taken, columns, notes)
     patterns = {} if "item_id" in columns else _item_otherwise(values, taken, columns, notes)
     amounts = {target: _columns(columns[target]) for target in ("price", "revenue") if target in columns}
-    factors = {t: 0.01 for t, own in amounts.items() if any(in_hundredths(_tokens(name), cells[name]) for name in own)}
+    factors: dict[str, float] = {
+        t: 0.01 for t, own in amounts.items() if any(in_hundredths(_tokens(name), cells[name]) for name in own)
+    }
     notes += [f"{target}: in hundredths" for target in factors]
     decimal = decimal_of([cell for name in (orders.price, orders.revenue) if name for cell in cells[name]])
     separator = sample.separator if sample.container == "csv" and sample.separator != "," else None
     if sample.encoding != "utf-8":
         notes.append(f"letters are no UTF-8: {sample.encoding} is taken")
     lists, no_names = (*sample.lists, *splits), () if sample.header else tuple(names)
-    shape = (separator, decimal, sample.encoding, no_names, lists, clock, patterns, factors, flags, splits)
-    table = TableMap(columns, events, defaults, times, "UTC", *shape)
+    shape = (separator, decimal, sample.encoding, no_names, lists, clock, patterns)
+    table = TableMap(columns, events, defaults, times, "UTC", *shape, factors=factors, flags=flags, splits=splits)
     if not any(_has_offset(cell) for cell in values[at]) and times not in UNITS:
         notes.append("times say no zone: UTC is taken; set zone in the map if that is wrong")
     return Guess(None, table, notes)

@@ -133,8 +133,8 @@ def table_map(document: Mapping[str, Any]) -> TableMap:
     if not 1 <= len(rest.get("separator", ",")) <= MOST_OF_SEPARATOR or rest.get("decimal", ".") not in (".", ","):
         raise ValueError(f'the map\'s separator must be 1 to {MOST_OF_SEPARATOR} characters, its decimal "." or ","')
     ways = times[0] if len(times) == 1 else times or AUTO
-    more = {"factors": factors, "flags": flags, "splits": splits}
-    return TableMap(columns, events, defaults, ways, names=names, rows=rows, patterns=patterns, **more, **rest)
+    found = TableMap(columns, events, defaults, ways, names=names, rows=rows, patterns=patterns, **rest)
+    return replace(found, factors=factors, flags=flags, splits=splits)
 
 
 def _is_pattern(pattern: Any) -> bool:

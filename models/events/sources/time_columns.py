@@ -76,7 +76,7 @@ def time_column(cells: Mapping[str, Column], named: Sequence[str], has_header: b
     >>> time_column({"at": ["11/30/2023 10:00", "1.12.2023 11:00"]}, ["at"]).times
     ('%d.%m.%Y %H:%M', '%m/%d/%Y %H:%M')
     """
-    others = [name for name in cells if name not in named and _share(cells[name], is_clock) >= LEAST_SHARE]
+    others = [name for name in cells if name not in named and _share(cells[name], _has_clock) >= LEAST_SHARE]
     if not has_header:
         others += [name for name in reversed(list(cells)) if _share(cells[name], _is_unix) == 1.0]
     for name in (*named, *others):
@@ -172,6 +172,11 @@ def _unit(cells: Column) -> str:
 def is_clock(cell: str) -> bool:
     """Whether a cell begins as a date with a time of day."""
     return re.match(r"\d{4}-\d\d-\d\d[T ]\d\d", cell) is not None
+
+
+def _has_clock(cell: str) -> bool:
+    """Whether a cell could be a date with a time of day, however it is written."""
+    return is_clock(cell) or re.search(r"\d.*[\sT,]\d\d?[:.]\d\d", cell) is not None
 
 
 def _is_unix(cell: str) -> bool:

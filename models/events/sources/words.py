@@ -221,6 +221,7 @@ COLUMN_WORDS: Final = {
     "price": (
         *("价格", "单价", "価格", "цена", "가격", "cena", "fiyat", "السعر", "pris", "hinta"),
         *("price", "unitprice", "itemprice", "productprice", "saleprice", "salesprice", "preis", "einzelpreis", "stückpreis"),
+        *("produktpreis", "artikelpreis", "stueckpreis", "verkaufspreis", "preisbrutto", "precioproducto", "prixproduit"),
         *(
             "prix",
             "precio",
@@ -300,7 +301,7 @@ COLUMN_WORDS: Final = {
     "order_name": ("name",),  # Shopify's "#1001"
     "event_id": ("eventid", "messageid", "uuid", "insertid", "hitid", "eventuuid", "idlinkva", "logid"),
     "query": ("query", "searchterm", "searchquery", "searchkeyword", "keyword", "keywords", "suchbegriff", "sitesearchkeyword"),
-    "device": ("device", "devicetype", "devicecategory", "geraet", "gerät", "dvcetype"),
+    "device": ("device", "devicetype", "devicecategory", "geraet", "gerät", "gerätetyp", "geraetetyp", "dvcetype"),
     "referrer": ("referrer", "referrertype", "channel", "medium", "trafficmedium", "refrmedium"),
 }
 # Words at the end of a name that say how a value is written, not what it is.
