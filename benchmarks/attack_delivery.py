@@ -19,7 +19,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import apsw
 import numpy as np
 
 from benchmarks.attack_poison import send
@@ -28,8 +27,8 @@ from benchmarks.delivery import AFTER, SECRET, endpoints
 from benchmarks.serve import HOST, free_port, wait_until_ready
 from benchmarks.simulated_home import make_champions
 from infra import layout, lock
-from infra.store.embedded.connection import connect
-from infra.store.embedded.migrate import immediate
+from infra.store.engines import is_shared, open_store
+from infra.store.protocol import Store, Transaction
 from models.simulator.config import ShopConfig
 from services.processes import command, spawn, stop
 from services.worker.process import LEASE
@@ -52,6 +51,7 @@ EMIT: Final = (
 )
 WRITTEN: Final = "SELECT DISTINCT signal_id FROM deliveries d JOIN delivery_attempts a USING (delivery_id)"
 UNDELIVERED: Final = "SELECT count(*) FROM deliveries WHERE state <> 'delivered'"
+N_WORKERS: Final = "SELECT count(*) FROM leases WHERE name >= 'worker ' AND name < 'worker!' AND until_us > 0"
 FORGET_SLOW: Final = (
     "UPDATE deliveries SET state = 'cancelled', finished_at_us = 1 WHERE partner = 'slow' AND state = 'pending'"
 )
@@ -113,16 +113,19 @@ def wait(condition: Callable[[], object], what: str) -> None:
 class Shop(NamedTuple):
     """A home with a worker."""
 
-    store: apsw.Connection
+    store: Store
     worker: "subprocess.Popen[bytes]"
 
     def emit(self, partner: str, *names: str) -> float:
         """Commit signals; when that was done."""
         now_us = time.time_ns() // 1000
-        with immediate(self.store):
-            ((seq,),) = self.store.execute("SELECT coalesce(max(cause_seq), 0) FROM signals").fetchall()
-            rows = [(name, partner, f"u-{name}", int(str(seq)) + n, now_us) for n, name in enumerate(names, 1)]
-            self.store.executemany(EMIT, rows)
+
+        def work(transaction: Transaction) -> None:
+            ((seq,),) = transaction.read("SELECT coalesce(max(cause_seq), 0) FROM signals")
+            rows = [(name, partner, f"u-{name}", seq + n, now_us) for n, name in enumerate(names, 1)]
+            transaction.executemany(EMIT, rows)
+
+        self.store.write(work)
         return time.perf_counter()
 
 
@@ -134,11 +137,11 @@ def slow_partner(home: Path, port: int, arrivals: Arrivals, delay_s: float) -> O
     """Many endpoints of one partner that take long, beside another partner's that answer at once."""
     shops = []
     for name in ("0", "1"):
-        store = connect(home / name)
+        store = open_store(home / name)
         paths = [("well", f"/{name}/{n}") for n in range(N_WELL)]
         paths += [("slow", f"{AFTER}{delay_s:g}/{name}/{n}") for n in range(N_SLOW)]
         rows = [(path, partner, f"http://{HOST}:{port}{path}", SECRET) for partner, path in paths]
-        store.executemany(SUBSCRIBE, rows)
+        store.write(lambda transaction, rows=rows: transaction.executemany(SUBSCRIBE, rows))  # type: ignore[misc]
         shops.append(Shop(store, _worker(home / name)))
     try:
         for shop in shops:
@@ -184,8 +187,7 @@ def _round(shops: list[Shop], number: int, arrivals: Arrivals, delay_s: float) -
         return sum((path[1], name) in committed for path, name, _ in arrivals.seen) >= len(committed) * N_WELL
 
     wait(is_over, "what is due to the other partner does not arrive")
-    with shops[slow].store:
-        shops[slow].store.execute(FORGET_SLOW)
+    shops[slow].store.write(lambda transaction: transaction.execute(FORGET_SLOW))
     time.sleep(delay_s)  # for those under way
     took = [
         (path[1], 1e3 * (at - committed[path[1], name])) for path, name, at in arrivals.seen if (path[1], name) in committed
@@ -241,12 +243,15 @@ def second_service(served: Service) -> Outcome:
 
 def second_worker(home: Path, port: int, arrivals: Arrivals) -> Iterator[Outcome]:
     """Two workers, 100 signals; then the one that works is killed while it delivers 100 more."""
-    store = connect(home)
-    store.execute(SUBSCRIBE, ("s", "well", f"http://{HOST}:{port}{AFTER}0.3/s", SECRET))
+    store, subscription = open_store(home), ("s", "well", f"http://{HOST}:{port}{AFTER}0.3/s", SECRET)
+    store.write(lambda transaction: transaction.execute(SUBSCRIBE, subscription))
     workers = [_worker(home), _worker(home)]
     shop = Shop(store, workers[0])
     try:
-        wait(lambda: "standby" in (home / "worker.log").read_text(), "no worker goes into standby")
+        if is_shared(home):
+            wait(lambda: store.read(N_WORKERS) == [(2,)], "they do not both work")
+        else:
+            wait(lambda: "standby" in (home / "worker.log").read_text(), "no worker goes into standby")
         arrivals.clear()
         shop.emit("well", *(f"sig_two_{n}" for n in range(100)))
         _settle(store, arrivals)
@@ -257,9 +262,10 @@ def second_worker(home: Path, port: int, arrivals: Arrivals) -> Iterator[Outcome
         arrivals.clear()
         shop.emit("well", *(f"sig_kill_{n}" for n in range(100)))
         wait(lambda: arrivals.look() >= 30, "nothing arrives")
-        os.kill(int(lock.noted(home / f"{LEASE}.lock").rpartition(" ")[2]), signal.SIGKILL)
+        at_work = workers[0].pid if is_shared(home) else int(lock.noted(home / f"{LEASE}.lock").rpartition(" ")[2])
+        os.kill(at_work, signal.SIGKILL)
         arrivals.look()
-        written = {name for (name,) in store.execute(WRITTEN)}
+        written = {name for (name,) in store.read(WRITTEN)}
         under_way = arrivals.times().keys() - written
         _settle(store, arrivals)
     finally:
@@ -275,10 +281,10 @@ def second_worker(home: Path, port: int, arrivals: Arrivals) -> Iterator[Outcome
     )
 
 
-def _settle(store: apsw.Connection, arrivals: Arrivals) -> None:
+def _settle(store: Store, arrivals: Arrivals) -> None:
     def is_over() -> bool:
         arrivals.look()
-        ((left,),) = store.execute(UNDELIVERED).fetchall()
+        ((left,),) = store.read(UNDELIVERED)
         return left == 0 and len(arrivals.times()) >= 100
 
     wait(is_over, "not everything is delivered")

@@ -29,10 +29,9 @@ from flows.materialize import materialize
 from infra import layout
 from infra.lock import held
 from infra.secret import secret
-from infra.store.embedded.connection import connect
-from infra.store.engines import open_store
+from infra.store.engines import is_shared, open_store
 from infra.store.events import append_events
-from infra.store.statements.events import NEWEST_EVENT
+from infra.store.protocol import Store
 from models.events.identity import PSEUDONYM_BYTES, partner_key, pseudonym
 from models.simulator.config import ShopConfig, ending_at
 from models.simulator.simulation import simulate
@@ -114,8 +113,8 @@ def erasure(served: Service, users: list[str], name: str) -> Outcome:
 def _n_behind(home: Path) -> int:
     """How many events the duty that is farthest behind has not looked at."""
     with closing(open_store(home)) as store:
-        ((newest,),) = store.read(NEWEST_EVENT)
-        return max(int(newest) - (store.tail(name).position() or 0) for name in DUTIES)
+        tails = [store.tail(name) for name in DUTIES]
+        return max(tail.passed(tail.position() or 0, tail.end()) for tail in tails)
 
 
 def _wait_until_caught_up(home: Path) -> None:
@@ -157,36 +156,57 @@ def _flows_beside(home: Path) -> int:
 
 
 def _wait_until_complete(home: Path) -> int:
-    store, until, left = connect(home), time.monotonic() + PATIENCE_S, 1
+    store, until, left = open_store(home), time.monotonic() + PATIENCE_S, 1
     while left and time.monotonic() < until:
         time.sleep(0.2)
-        ((left,),) = store.execute(UNFINISHED).fetchall()  # type: ignore[assignment]
+        ((left,),) = store.read(UNFINISHED)
     return int(left)
 
 
 def _searched(home: Path, users: list[str], name: str) -> Outcome:
     key = partner_key(secret(home), "shop")
-    with closing(connect(home)) as store:
-        store.execute("DELETE FROM tombstones")  # which hold the pseudonyms on purpose
-        store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     names = {pseudonym(key, user).encode() for user in users}
+    with closing(open_store(home)) as store:
+        store.write(lambda transaction: transaction.execute("DELETE FROM tombstones"))  # which hold the pseudonyms on purpose
+        store.scrub()
+        rows = list(rows_of_tables(store)) if is_shared(home) else []  # a server's files are its vacuum's
     found, n_files, n_seen = holding(home, names)
+    for row in rows:
+        n, n_named = n_pseudonyms(row.encode(), names)
+        n_seen, found["the server's tables"] = n_seen + n, found["the server's tables"] + n_named
+    found = +found
     where = "".join(f"; {n} in {file}" for file, n in found.items())
     seen = f"{found.total()} found in {n_files} files, among {n_seen:,} pseudonyms that they hold{where}"
     return Outcome(f"search of every byte after the {name}", "none of them is found", seen, not found and n_seen > 0)
 
 
+def rows_of_tables(store: Store) -> Iterator[str]:
+    """Every row of every table of a server, as text."""
+    for (table,) in store.read("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"):
+        for (row,) in store.stream(f"SELECT t::text FROM {table} AS t"):
+            yield row
+
+
 def holding(home: Path, names: set[bytes]) -> tuple[Counter[str], int, int]:
     """Files that hold some of the names, and how often; number of files, and of pseudonyms of anybody."""
-    found, n_files, n_seen, width = Counter[str](), 0, 0, 2 * PSEUDONYM_BYTES
+    found, n_files, n_seen = Counter[str](), 0, 0
     for path in (path for path in home.rglob("*") if path.is_file() and path.stat().st_size):
         n_files += 1
-        for text in (hexes for part in _bytes_of(path) for hexes in HEX.findall(part)):
-            n_seen += 1
-            n = sum(text[at : at + width] in names for at in range(len(text) - width + 1))
-            if n:
-                found[str(path.relative_to(home))] += n
+        for part in _bytes_of(path):
+            n, n_named = n_pseudonyms(part, names)
+            n_seen += n
+            if n_named:
+                found[str(path.relative_to(home))] += n_named
     return found, n_files, n_seen
+
+
+def n_pseudonyms(text: "bytes | mmap.mmap", names: set[bytes]) -> tuple[int, int]:
+    """How many texts are as long as pseudonyms, and how many of some names are in them."""
+    n_seen, n_named, width = 0, 0, 2 * PSEUDONYM_BYTES
+    for digits in HEX.findall(text):
+        n_seen += 1
+        n_named += sum(digits[at : at + width] in names for at in range(len(digits) - width + 1))
+    return n_seen, n_named
 
 
 def _bytes_of(path: Path) -> Iterator["bytes | mmap.mmap"]:

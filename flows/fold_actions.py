@@ -18,7 +18,7 @@ from infra.store.engines import open_store
 from infra.store.events import BELIEVED_COLUMNS, collector_off, frame_of, visitor_ranges
 from infra.store.protocol import Row, Store, Transaction
 from infra.store.statements import action_weights as sql
-from infra.store.statements.events import BELIEVED_OF_USERS, BUSY_BELIEVED, USERS_BETWEEN
+from infra.store.statements.events import BELIEVED_OF_USERS, BUSY_BELIEVED, EVENTS_SINCE, N_EVENTS, USERS_BETWEEN
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
 from models.weights.actions import PARAMS, ActionParams
@@ -47,7 +47,7 @@ def bring_up(home: Path, now_us: int, params: ActionParams = PARAMS) -> dict[str
     with closing(open_store(home)) as store:
         tail = store.tail(sql.CURSOR)
         position, until = tail.position(), tail.end()
-        if position is None or until - position > MOST_NEW * until:
+        if position is None or store.read(EVENTS_SINCE, (position,))[0][0] > MOST_NEW * store.read(N_EVENTS)[0][0]:
             return _rebuilt(store, now_us, params)
         users = {user for (user,) in store.read(USERS_BETWEEN, (min(position, until), until))}
         users |= {user for (user,) in store.read(sql.DUE, (now_us, 2**31))}

@@ -25,7 +25,7 @@ from infra.store.events import READ_COLUMNS, collector_off, frame_of, visitor_ra
 from infra.store.protocol import Store
 from infra.store.statements import materialization as sql
 from infra.store.statements import offline
-from infra.store.statements.events import READ_USERS, USERS_SINCE
+from infra.store.statements.events import EVENTS_SINCE, N_EVENTS, READ_USERS, USERS_SINCE
 from models.events.encode import encode
 from models.features import tables as feature_tables
 from models.features.sessions import owner_key, sessionize
@@ -189,16 +189,17 @@ def fold_tables(
     """
     now_us, span, before = time.time_ns() // 1_000, (log.tail("").end(), as_of_us), read(folder)
     first_seq = log.read(sql.FIRST_SEQ)[0][0]
-    if before is None or _starts_anew(before, span, first_seq, now_us):
+    if before is None or _starts_anew(log, before, span, first_seq, now_us):
         parts = Parts(drafts, before.generation + 1 if before else 1)
         return _everything(log, drafts, parts, span, (now_us, first_seq), folds, events_a_range)
     return _changes(log, folder, drafts, before, span, now_us, folds)
 
 
-def _starts_anew(before: Tables, span: tuple[int, int], first_seq: int, now_us: int) -> bool:
+def _starts_anew(log: Store, before: Tables, span: tuple[int, int], first_seq: int, now_us: int) -> bool:
     is_let_go = first_seq > before.full_first_seq and now_us - before.full_at_us > FULL_AGAIN_US
-    n_new = span[0] - _unseen_after(before)
-    return before.made_by != code() or span[1] < before.as_of_us or n_new > MOST_NEW * span[0] or is_let_go
+    if before.made_by != code() or span[1] < before.as_of_us or is_let_go:
+        return True
+    return bool(log.read(EVENTS_SINCE, (_unseen_after(before),))[0][0] > MOST_NEW * log.read(N_EVENTS)[0][0])
 
 
 def _unseen_after(before: Tables) -> int:

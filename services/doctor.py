@@ -19,10 +19,9 @@ from infra.settings import Settings
 from infra.store import engines
 from infra.store.engines import open_store
 from infra.store.protocol import Store
-from infra.store.statements.events import COUNT_NOT_BELIEVED, N_EVENTS, NEWEST_INSTANT
+from infra.store.statements.events import COUNT_NOT_BELIEVED, EVENTS_SINCE, N_EVENTS, NEWEST_INSTANT
 from infra.store.statements.partners import COUNT_VALID
 from infra.store.statements.quarantine import COUNT_WAITING
-from infra.store.statements.registry import EVENTS_SINCE
 from models.schema import DAY_US
 
 LEAST_DISK: Final = 1 << 30  # bytes

@@ -1,7 +1,7 @@
 """Gauges of worker and retraining, read from the store when Prometheus asks: neither has to be reachable for it.
 
-What is far behind is seen by `attune_log_position` less `attune_worker_position`; a worker that stands still, a training
-that failed and a champion that is old are seen by the instants.
+What is far behind is seen by `attune_worker_behind`: positions are no counts where a server holds the store. A worker that
+stands still, a training that failed and a champion that is old are seen by the instants.
 """
 
 import time
@@ -10,17 +10,20 @@ from typing import Final
 
 from infra.store.engines import closed_store
 from infra.store.errors import StoreUnavailable
+from infra.store.statements.console import BEHIND, CURSORS
 from infra.store.statements.gauges import GAUGES
 from infra.store.statements.quarantine import COUNT_WAITING
 
 KEPT_S: Final = 5.0  # for so long an answer is given again
 WAIT_MS: Final = 100
 PREFIX: Final = "attune_"
+FOLLOW: Final = frozenset({"online_features", "action_weights", "signals", "rewards"})  # duties that follow the event log
 _INSTANT: Final = "_timestamp_seconds"
 # Name without prefix: its label, and what it tells.
 ABOUT: Final = {
     "log_position": ("", "Number of the newest event in the log."),
     "worker_position": ("duty", "Number up to which a duty of the worker has come."),
+    "worker_behind": ("duty", "Events that a duty of the worker has not looked at yet, a million at most."),
     "worker_moved_timestamp_seconds": ("duty", "When a duty of the worker last moved on."),
     "log_received_timestamp_seconds": ("", "When the newest event came."),
     "delivery_oldest_timestamp_seconds": ("", "Since when the delivery waits that waits longest."),
@@ -46,7 +49,9 @@ class Gauges:
         if now_s - self._asked_at_s >= KEPT_S:
             self._asked_at_s = now_s
             try:
-                rows = [*self._store.read(GAUGES), ("quarantine_waiting", "", self._store.read(COUNT_WAITING)[0][0])]
+                read = self._store.read
+                behind = [("worker_behind", name, read(BEHIND, (at,))[0][0]) for name, at, _ in read(CURSORS) if name in FOLLOW]
+                rows = [*read(GAUGES), *behind, ("quarantine_waiting", "", read(COUNT_WAITING)[0][0])]
             except StoreUnavailable:
                 rows = []
             self._text = exposition([(str(name), str(label), value) for name, label, value in rows if value is not None])

@@ -153,6 +153,11 @@ def revisions(home: Path) -> Revisions:
     return Revisions(found_revision(home), newest())
 
 
+def is_shared(home: Path) -> bool:
+    """Whether several machines may use a home's store at once."""
+    return server(home) is not None
+
+
 def is_there(home: Path) -> bool:
     """Whether a home has a store, or a server is to have it."""
     return server(home) is not None or (home / layout.STORE).exists()

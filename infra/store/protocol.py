@@ -29,13 +29,16 @@ class Store(Protocol):
         """Rows of a statement one by one, all of one snapshot."""
         ...
 
-    def write(self, work: Work[Result]) -> Result:
+    def write(self, work: Work[Result], *, serializable: bool = True) -> Result:
         """Do a piece of work in one serializable transaction, durable when this returns.
 
         Parameters
         ----------
         work
             May be called again where another transaction was in the way; what it raises undoes what it wrote.
+        serializable
+            False where each statement is right by itself, whatever others commit between two of them: then an engine with many
+            writers may let them pass.
         """
         ...
 

@@ -42,6 +42,10 @@ class LogTail:
         """Where a step behind a position ends that reads about `most` events; the same position if nothing is new."""
         return max(after, min(self.end(), after + most))
 
+    def passed(self, after: int, until: int) -> int:
+        """How many events a step has read that went from a position to another, those included that were erased since."""
+        return until - after
+
     def released(self) -> list[int]:
         """Events that were passed while quarantine held them, and that a replay has released since; ascending."""
         return [int(seq) for (seq,) in self._read(RELEASED_SINCE, (self.name,))]

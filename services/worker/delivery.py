@@ -4,14 +4,19 @@ Each step writes what has come back and makes deliveries of what is new in the o
 answers. Attempts run on in the duty's event loop from step to step, so an endpoint that hangs holds only its own slots, and a
 partner only a share of all. What is written decides: a worker that is killed makes those attempts again whose outcome it had
 not written.
+
+Where several workers deliver, each claims what it starts, for `CLAIM_S`, and goes on with its claims while attempts are under
+way. So nobody else starts one of them, and those of a worker that was killed are free soon after.
 """
 
 import asyncio
 import logging
+import os
 import random
 import secrets as randomness
+import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -19,7 +24,7 @@ import msgspec
 
 from infra.secret import secret
 from infra.settings import Settings
-from infra.store.engines import open_store
+from infra.store.engines import is_shared, open_store
 from infra.store.errors import StoreUnavailable
 from infra.store.protocol import Row, Store, Transaction
 from infra.store.statements import deliveries as sql
@@ -45,6 +50,9 @@ POLL_S: Final = 0.02
 BUSY_POLL_S: Final = 0.008  # while attempts are under way: what is new shall not wait for them
 GATHER_S: Final = 0.002  # after a first answer, for others: a transaction of its own for each costs more
 NO_CONSENT: Final = "no_consent"  # outcome: the challenge was not answered
+CLAIM_S: Final = 5.0  # for so long nobody else delivers what a worker has begun; as the worker's lease
+_CLAIM_US: Final = round(CLAIM_S * 1e6)
+KEEP_US: Final = 1_000_000  # how often claims are gone on with
 LOOK_US: Final = 250_000  # how often what is due is looked for where nothing else gives cause
 log = logging.getLogger("attune.worker")
 
@@ -91,6 +99,8 @@ class DeliveryDuty:
         Whether an endpoint must answer a challenge before its first message.
     most
         Attempts under way at once.
+    holder
+        Under which name deliveries are claimed, where other workers deliver too; None: nobody else does.
     """
 
     name: Final = sql.CURSOR
@@ -105,11 +115,14 @@ class DeliveryDuty:
         *,
         asks_consent: bool = False,
         most: int = MOST_UNDER_WAY,
+        holder: str | None = None,
     ) -> None:
         self._store = store
         self._seals = seals
         self._asks_consent = asks_consent
         self._most = most
+        self._holder = holder
+        self._kept_us = 0  # when claims were gone on with
         self._outbox = LogTail(store.read, self.name, NEWEST_SIGNAL)
         self._open_outbound = open_outbound
         self._rng = rng
@@ -134,12 +147,14 @@ class DeliveryDuty:
         """Give up what is under way: whoever comes next tries it again."""
         with suppress(StoreUnavailable):  # then they are made again
             self._write(0, 0, 0)
+            self._claim(sql.GIVE_BACK)
         if self._outbound is not None:
             self._runner.run(self._outbound.close())
         self._runner.close()
 
     async def _step(self, now_us: int) -> int:
         self._outbound = self._outbound or self._open_outbound()
+        self._keep_claims(now_us)
         after = self._outbox.position() or 0
         done = self._write(after, self._outbox.until(after, SIGNALS_A_STEP), now_us)
         if done or self._n_started or not 0 <= now_us - self._looked_at_us < LOOK_US:
@@ -166,11 +181,10 @@ class DeliveryDuty:
         def work(transaction: Transaction) -> None:
             for attempt, answer in ended:
                 self._write_attempt(attempt, answer, transaction)
-            if until > after:
+            if until > after and self._outbox.move_from(transaction, after, until, now_us):  # else another has been faster
                 transaction.execute(sql.FAN_OUT, (now_us, now_us, after, until))
-                self._outbox.move(transaction, until, now_us)
 
-        self._store.write(work)
+        self._store.write(work, serializable=until > after)
         for attempt, answer in ended:
             del self._under_way[attempt.delivery_id]
             slots = self._slots.get(attempt.target.key, Slots())
@@ -215,8 +229,7 @@ class DeliveryDuty:
 
     def _start(self, outbound: Outbound, target: Target, free: int, limit: int, now_us: int) -> int:
         before = len(self._under_way)
-        due = self._store.read(sql.DELIVERIES_DUE, (target.subscription_id, now_us, limit))
-        for delivery_id, n_attempts, *signal in [row for row in due if row[0] not in self._under_way][:free]:
+        for delivery_id, n_attempts, *signal in self._taken(target.subscription_id, free, limit, now_us):
             if signal[0] is None:  # erased since
                 self._cancel(delivery_id, now_us)
                 continue
@@ -224,6 +237,28 @@ class DeliveryDuty:
             answer = asyncio.get_running_loop().create_task(attempt)
             self._under_way[delivery_id] = Attempt(target, delivery_id, n_attempts, now_us, answer)
         return len(self._under_way) - before
+
+    def _taken(self, subscription_id: str, free: int, limit: int, now_us: int) -> list[Row]:
+        """What is due to a subscription and nobody delivers: as many as there are slots."""
+        if self._holder is None:
+            due = self._store.read(sql.DELIVERIES_DUE, (subscription_id, now_us, limit))
+            return [row for row in due if row[0] not in self._under_way][:free]
+        asked = (self._holder, _CLAIM_US, subscription_id, now_us, free)
+        claimed = self._store.write(lambda transaction: transaction.read(sql.CLAIM, asked), serializable=False)
+        found = self._store.read(sql.CLAIMED, (_json(number for (number,) in claimed),)) if claimed else []
+        return [row for row in found if row[0] not in self._under_way]  # a claim that lapsed here, and was taken again
+
+    def _keep_claims(self, now_us: int) -> None:
+        """Go on with claims while their attempts are under way."""
+        if 0 <= now_us - self._kept_us < KEEP_US:
+            return
+        self._kept_us = now_us
+        self._claim(sql.KEEP_CLAIMS, _CLAIM_US, now_us)
+
+    def _claim(self, statement: str, *more: int) -> None:
+        if self._holder is not None and self._under_way:
+            asked = (self._holder, *more, _json(self._under_way))
+            self._store.write(lambda transaction: transaction.execute(statement, asked), serializable=False)
 
     async def _attempt(self, outbound: Outbound, target: Target, signal: OutboxSignal, now_us: int) -> Answer:
         """Make one attempt; the first one to an address may have to ask before."""
@@ -245,14 +280,18 @@ class DeliveryDuty:
             due_at_us = next_due_us(attempt.n_attempts + 1, now_us, answer.retry_after_s, self._rng.random())
         state = "delivered" if answer.delivered else "pending" if due_at_us is not None else "failed"
         finished_at_us = now_us if due_at_us is None else None
-        attempted = (state, due_at_us, finished_at_us, attempt.delivery_id)
-        if not transaction.execute(sql.ATTEMPTED, attempted):  # erased while it was under way
+        attempted = (state, due_at_us, finished_at_us, attempt.delivery_id, self._holder or "")
+        if not transaction.execute(sql.ATTEMPTED, attempted):  # erased while it was under way, or claimed by another
             return
         made = (attempt.delivery_id, attempt.started_at_us, answer.latency_us, answer.outcome, answer.status, answer.text)
         transaction.execute(sql.ATTEMPT, made)
         if attempt.target.key in self._consented and not attempt.target.consented:
             transaction.execute(sql.CONSENTED, (attempt.target.url, attempt.target.subscription_id))
         _judge(attempt.target, answer, now_us, transaction)
+
+
+def _json(numbers: Iterable[int]) -> str:
+    return msgspec.json.encode(list(numbers)).decode()
 
 
 def _judge(target: Target, answer: Answer, now_us: int, transaction: Transaction) -> None:
@@ -311,4 +350,5 @@ def open_duty(settings: Settings) -> DeliveryDuty:
         random.SystemRandom(),
         Seals(secret(settings.home)),
         asks_consent=settings.webhook_consent,
+        holder=f"{socket.gethostname()} {os.getpid()}" if is_shared(settings.home) else None,
     )

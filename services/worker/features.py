@@ -90,7 +90,7 @@ class FeatureDuty:
         if until != kept:  # every write wakes all who watch the store
             self._store.write(lambda transaction: self._tail.move(transaction, until, now_us))
         self._materialized = materialized  # only now: a step that failed goes back once more
-        return until - position
+        return self._tail.passed(position, until)
 
     def _join(self, until: int, now_us: int) -> None:
         """Fold users with whom anonymous visitors were joined, who are nobody any more."""

@@ -1,9 +1,11 @@
-"""Worker process: one process that does every duty of `services.worker.runner` until it is told to stop.
+"""Worker process: does the duties of `services.worker.runner` until it is told to stop.
 
-One worker of a store works at a time: it holds a lease. Any other waits until the lease is free, and then takes over.
+Of a home with a file one worker works at a time and does them all: it holds a lease. Any other waits until the lease is free,
+and then takes over. On a server several share the duties (`services.worker.shares`), and all of them deliver.
 """
 
 import os
+import random
 import signal
 import socket
 import sys
@@ -15,15 +17,15 @@ from typing import Final
 
 from infra.modes import OWNER_ONLY, repair
 from infra.settings import Settings
-from infra.store.engines import closed_store
+from infra.store.engines import closed_store, is_shared
 from infra.store.errors import StoreUnavailable, WrongRevision
 from infra.store.protocol import Store
 from services.serving.features import store_failures
-from services.worker.runner import REST_S, duties, follow_all, log
+from services.worker.runner import PATIENCE_S, REST_S, duties, follow_all, log, open_and_follow, openers
+from services.worker.shares import ASK_S, LEASE_S, Shares
 
 LEASE: Final = "worker"
-LEASE_S: Final = 5.0
-ASK_S: Final = 1.0  # how often the lease is kept, or asked for
+DELIVERY: Final = "delivery"  # the duty that each worker of a server does
 SWITCH_S: Final = 0.001  # a duty that makes many small calls to the store must not wait 5 ms after each for one that computes
 
 
@@ -47,6 +49,9 @@ def run(home: Path, stopped: threading.Event | None = None) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     store, holder = closed_store(home), f"{socket.gethostname()} {os.getpid()}"
     failures = store_failures()
+    if is_shared(home):
+        run_share(settings, store, holder, failures, stopped)
+        return
     while await_lease(store, holder, stopped):
         repair(home)
         try:
@@ -64,6 +69,31 @@ def run(home: Path, stopped: threading.Event | None = None) -> None:
         store.lease(LEASE, holder, 0)
         store.scrub()  # what a stopped worker leaves is one file
     store.close()
+
+
+def run_share(
+    settings: Settings, store: Store, holder: str, failures: tuple[type[Exception], ...], stopped: threading.Event
+) -> None:
+    """Deliver, and do a share of the other duties, until `stopped`.
+
+    Raises
+    ------
+    WrongRevision
+        If the store is of a revision that is not known here.
+    """
+    repair(settings.home)
+    opened = openers(settings)
+    delivery = opened.pop(DELIVERY)
+    delivering = threading.Thread(
+        target=open_and_follow, args=(DELIVERY, delivery, stopped, failures), name=DELIVERY, daemon=True
+    )
+    delivering.start()
+    try:
+        Shares(store, holder, opened, failures, random.Random(holder)).run(stopped)
+    finally:
+        stopped.set()
+        delivering.join(PATIENCE_S)
+        store.close()
 
 
 def await_lease(store: Store, holder: str, stopped: threading.Event) -> bool:

@@ -121,7 +121,7 @@ class RewardDuty:
             transaction.executemany(sql.REWARD, [(now_us, decision) for decision in sorted(touched)])
 
         self._store.write(work)
-        return until - position, touched
+        return self._tail.passed(position, until), touched
 
     def _until(self, position: int, now_us: int) -> int:
         """The last event whose decision is surely on record: those of the last seconds wait."""

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import PurePath
 from typing import Final, Protocol, runtime_checkable
 
@@ -64,15 +65,34 @@ class Gathering(Protocol):
         ...
 
 
-def duties(settings: Settings) -> list[Duty]:
-    """Everything the worker does. Takes seconds: Feast's import.
+def openers(settings: Settings) -> dict[str, Callable[[], Duty]]:
+    """What opens each duty of the worker's, by name. Takes seconds: Feast's import.
 
-    A duty opens a store of its own here. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
+    A duty opens a store of its own. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
     """
     from services.worker import action_weights, cleanup, delivery, erasure, features, retention, rewards, signals
 
     modules = (features, action_weights, signals, delivery, rewards, cleanup, erasure, retention)
-    return [module.open_duty(settings) for module in modules]
+    return {module.__name__.rpartition(".")[2]: partial(module.open_duty, settings) for module in modules}
+
+
+def duties(settings: Settings) -> list[Duty]:
+    """Everything the worker does, opened."""
+    return [opened() for opened in openers(settings).values()]
+
+
+def open_and_follow(
+    name: str, opened: Callable[[], Duty], stopped: threading.Event, failures: tuple[type[Exception], ...]
+) -> None:
+    """Open a duty, again and again where that fails, and do it until `stopped`."""
+    while not stopped.is_set():
+        try:
+            duty = opened()
+        except failures as error:
+            log.warning("%s is opened again in %g s: %s", name, REST_S, type(error).__name__)
+            stopped.wait(REST_S)
+        else:
+            follow(duty, stopped, failures, lambda: time.time_ns() // 1_000)
 
 
 def follow(duty: Duty, stopped: threading.Event, failures: tuple[type[Exception], ...], now_us: Callable[[], int]) -> None:

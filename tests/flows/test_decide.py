@@ -12,7 +12,7 @@ from flows.append import ingest_file
 from flows.commands import app
 from flows.decide import Choice, Held
 from flows.quarantine import list_rows, replay
-from tests.stores import hold_anyway, quarantine_events, read_events
+from tests.stores import hold_anyway, nth, numbers, quarantine_events, read_events
 
 
 @pytest.fixture
@@ -27,18 +27,20 @@ def home(tmp_path: Path) -> Path:
     ]
     (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
     assert ingest_file(tmp_path / "a.csv", "taobao", tmp_path) == (4, 0, 1)
-    quarantine_events(tmp_path, [(1, "price_in_range"), (4, "price_in_range, device_known")])
+    quarantine_events(tmp_path, [(nth(tmp_path, 1), "price_in_range"), (nth(tmp_path, 4), "price_in_range, device_known")])
     return tmp_path
 
 
 def seqs(home: Path) -> list[int]:
-    found: list[int] = read_events(home)["seq"].tolist()
-    return found
+    """Places in the log of the events that count, from 1."""
+    numbered = numbers(home)
+    return [numbered.index(seq) + 1 for seq in read_events(home)["seq"].tolist()]
 
 
 def ids(home: Path) -> dict[int | None, int]:
-    """Id of each row that waits, by its event."""
-    return {row["seq"]: row["id"] for row in list_rows(home)}
+    """Id of each row that waits, by the place of its event."""
+    places = {None: None, **{seq: place for place, seq in enumerate(numbers(home), 1)}}
+    return {places[row["seq"]]: row["id"] for row in list_rows(home)}
 
 
 def test_what_waits_is_told_by_reason_and_visitor(home: Path) -> None:
@@ -50,7 +52,7 @@ def test_what_waits_is_told_by_reason_and_visitor(home: Path) -> None:
 
 def test_one_row_is_shown_with_its_event(home: Path) -> None:
     shown = decide.show(home, ids(home)[4])
-    assert (shown["seq"], shown["item_id"], shown["reason"]) == (4, "11", "price_in_range, device_known")
+    assert (shown["seq"], shown["item_id"], shown["reason"]) == (nth(home, 4), "11", "price_in_range, device_known")
     assert shown["visitor"] == shown["user_id"]
     with pytest.raises(KeyError, match="quarantine has no row 99"):
         decide.show(home, 99)
@@ -59,9 +61,9 @@ def test_one_row_is_shown_with_its_event(home: Path) -> None:
 def test_what_is_accepted_counts_and_is_not_held_back_again_but_by_a_table(home: Path) -> None:
     assert decide.accept(home, Choice(ids=[ids(home)[4]]), "right") == 1
     assert seqs(home) == [2, 3, 4]
-    assert quarantine_events(home, [(4, "price_in_range")]) == 0
+    assert quarantine_events(home, [(nth(home, 4), "price_in_range")]) == 0
     assert seqs(home) == [2, 3, 4]
-    hold_anyway(home, [(4, "all_values_finite of user_features")])
+    hold_anyway(home, [(nth(home, 4), "all_values_finite of user_features")])
     assert seqs(home) == [2, 3]
 
 
@@ -76,14 +78,14 @@ def test_what_is_dropped_is_not_asked_about_again_and_not_replayed(home: Path) -
     assert decide.drop(home, Choice(ids=[ids(home)[None]]), "") == 1
     assert list(ids(home)) == [1]
     assert replay(home) == (1, 0, 0)
-    assert quarantine_events(home, [(4, "price_in_range")]) == 0
+    assert quarantine_events(home, [(nth(home, 4), "price_in_range")]) == 0
     assert seqs(home) == [1, 2, 3]
 
 
 def test_a_visitor_is_held_back_until_somebody_decides(home: Path) -> None:
     visitor = decide.show(home, ids(home)[4])["visitor"]
     assert decide.hold(home, Held(visitor=visitor), "a scraper") == 2
-    assert decide.hold(home, Held([2]), "looks odd") == 1
+    assert decide.hold(home, Held([nth(home, 2)]), "looks odd") == 1
     assert seqs(home) == []
     assert replay(home) == (1, 0, 1)  # what validation held back is released, what a person holds is not
     assert seqs(home) == [1]

@@ -12,7 +12,7 @@ from feature_repo import parts
 from flows.fold_tables import fold_tables
 from infra.store.engines import open_store
 from models.schema import DAY_US, EVENT_COLUMNS, MEASURES, VIEW_KEY
-from tests.stores import append_events, connect, quarantine_events
+from tests.stores import append_events, connect, nth, quarantine_events
 
 T0_US = 1_790_000_000_000_000 // DAY_US * DAY_US
 HOUR_US = 3_600_000_000
@@ -70,7 +70,9 @@ def test_what_has_changed_is_folded_as_everything_would_be(tmp_path: Path) -> No
         append_events(tmp_path, events(rng, n, from_us, to_us, prefix), received_at_us=began_us)
 
     def release() -> None:
-        connect(tmp_path).execute("UPDATE quarantine SET replayed_at_us = 4e15 WHERE seq IN (50, 333)")
+        for n in (50, 333):
+            released = "UPDATE quarantine SET replayed_at_us = 4000000000000000 WHERE seq = ?"
+            connect(tmp_path).execute(released, (nth(tmp_path, n),))
 
     put(300, T0_US, began_us + 12 * HOUR_US, "first")  # some have not happened yet
     first = folded(tmp_path, folder, began_us)
@@ -80,7 +82,7 @@ def test_what_has_changed_is_folded_as_everything_would_be(tmp_path: Path) -> No
     changes: tuple[Callable[[], object], ...] = (
         lambda: put(30, began_us - HOUR_US, began_us + 20 * HOUR_US, "next"),
         lambda: put(5, began_us - 2 * DAY_US, began_us + 9 * HOUR_US, "late"),
-        lambda: quarantine_events(tmp_path, [(seq, "odd") for seq in (3, 50, 290, 333)]),
+        lambda: quarantine_events(tmp_path, [(nth(tmp_path, n), "odd") for n in (3, 50, 290, 333)]),
         release,
         lambda: put(2, T0_US + DAY_US, T0_US + 2 * DAY_US, "very late"),
         lambda: None,

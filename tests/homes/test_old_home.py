@@ -22,8 +22,10 @@ from infra.store.embedded.migrate import newest, revisions
 from infra.store.engines import open_store
 from models.trust import kept_id
 from services.api.app import build_app
+from tests.stores import embedded_only
 from tests.waiting import PATIENCE_S, until
 
+pytestmark = embedded_only("the home of before has a file")
 PACKED = Path(__file__).with_name("before_migrations.tar.xz")
 YEARS_S = 10 * 365 * 86_400  # the fixture does not grow older
 READER = "reader-0"

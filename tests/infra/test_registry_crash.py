@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.stores import embedded_only
+
 CRASHES = """
 import json, os, sys
 from pathlib import Path
@@ -72,6 +74,7 @@ print(json.dumps(told))
 """
 
 
+@embedded_only("the driver's trace counts statements")
 def test_wherever_a_writer_is_killed_the_champion_is_whole_and_the_next_run_is_clean(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", CRASHES, str(tmp_path), "0", "2"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]

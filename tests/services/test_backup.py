@@ -23,8 +23,9 @@ from infra.store.errors import NewerStore
 from services.api.app import App, build_app
 from services.http.guard import AdmitAll
 from services.serving.features import NoFeatures
-from tests.stores import copied
+from tests.stores import copied, embedded_only
 
+pytestmark = embedded_only("attune backup does not copy a server")
 ASK = {"user_id": "u", "item_id": "sku-00001", "limit": 5}
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from infra import layout, promotion, registry
-from infra.store.engines import open_writer
-from infra.store.statements.events import BELIEVED_WITHIN, COUNT_NOT_BELIEVED, NEWEST_EVENT, NEWEST_INSTANT
+from infra.store.engines import open_writer, server
+from infra.store.statements.events import BELIEVED_WITHIN, COUNT_NOT_BELIEVED, EVENTS_SINCE, NEWEST_EVENT, NEWEST_INSTANT
 from infra.store.statements.quarantine import COUNT_WAITING
-from infra.store.statements.registry import EVENTS_SINCE
 from models.events.rules import to_row
 from services.doctor import Finding, examine
-from tests.stores import connect, copied
+from tests.stores import connect, copied, embedded_only, nth
 from tests.waiting import PATIENCE_S
 
 NOWHERE = "http://127.0.0.1:9"
@@ -49,7 +48,7 @@ def test_a_damaged_champion_is_named_with_the_mend(home: Path) -> None:
 
 def test_an_altered_audit_is_found(home: Path) -> None:
     with closing(connect(home)) as store:
-        store.execute("DROP TRIGGER model_audit_no_update")
+        store.execute(f"DROP TRIGGER model_audit_no_update{' ON model_audit' if server(home) else ''}")
         store.execute("UPDATE model_audit SET reason = 'another' WHERE id = 1")
     assert findings(home)["audit"][1:3] == ("fail", f"altered at row 1 of {len(registry.audit(home))}")
 
@@ -62,14 +61,15 @@ def test_what_the_gate_left_out_is_told_with_the_reason_and_what_answers_instead
 
 
 def test_the_doctor_says_since_when_nothing_has_been_learned(home: Path) -> None:
-    lineage = {"window": {"last_seq": 1}}
+    writer = open_writer(home, lambda: 7)
+    event = {"type": "item_view", "item_id": "a", "ts": "2026-11-21T10:00:00Z"}
+    writer.append("p", [to_row({**event, "event_id": "learned"}, "u")]).result(PATIENCE_S)
+    lineage = {"window": {"last_seq": nth(home, 1)}}
     for name in registry.champions(home):
         registry.save(home, name, registry.load(home, name), lineage)
     promotion.promote_all(home, actor="ada", reason="test")
     assert {(move.actor, move.reason) for move in registry.audit(home) if move.to_version == 2} == {("ada", "test")}
-    writer = open_writer(home, lambda: 7)
-    event = {"type": "item_view", "item_id": "a", "ts": "2026-11-21T10:00:00Z"}
-    writer.append("p", [to_row({**event, "event_id": f"new-{k}"}, "u") for k in range(4)]).result(PATIENCE_S)
+    writer.append("p", [to_row({**event, "event_id": f"new-{k}"}, "u") for k in range(3)]).result(PATIENCE_S)
     writer.close()
     found = findings(home)["learning"]
     assert (found.state, found.says.partition(";")[2]) == ("ok", " 3 events came since")
@@ -80,6 +80,7 @@ def test_the_doctor_says_since_when_nothing_has_been_learned(home: Path) -> None
     assert found.says.startswith("nothing has been learned since 1970-01-01")
 
 
+@embedded_only("SQLite's plans")
 def test_nothing_is_read_from_end_to_end(home: Path) -> None:
     since = {"events_since": EVENTS_SINCE, "not_believed": COUNT_NOT_BELIEVED}
     asked = since | {
@@ -96,6 +97,7 @@ def test_nothing_is_read_from_end_to_end(home: Path) -> None:
             assert not [step for step in plan if step.startswith("SCAN") and "INDEX quarantine_" not in step], name
 
 
+@embedded_only("pages of the file")
 def test_a_damaged_page_is_found_where_every_page_is_looked_at(home: Path) -> None:
     with closing(connect(home)) as store:
         ((page,),) = store.execute("SELECT rootpage - 1 FROM sqlite_schema WHERE name = 'holdout_by_user'").fetchall()

@@ -8,8 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.registry import champions
 from infra.store.engines import open_store
 from models.simulator import ShopConfig, simulate
-from services.gauges import ABOUT, PREFIX, Gauges
-from tests.stores import append_events
+from services.gauges import ABOUT, FOLLOW, PREFIX, Gauges
+from services.worker import action_weights, features, rewards, signals
+from tests.stores import append_events, nth
 
 
 def read(home: Path) -> dict[str, dict[str, float]]:
@@ -26,6 +27,7 @@ def test_gauges_tell_how_far_worker_and_models_are(crowned: Path) -> None:
     found = read(crowned)
     assert found["champion_version"] == champions(crowned)
     assert found["worker_position"]["signals"] == 3
+    assert found["worker_behind"] == {"signals": 0}
     assert found["worker_moved_timestamp_seconds"]["signals"] == 2.0
     assert found["trained_timestamp_seconds"].keys() >= champions(crowned).keys()
     assert found.keys() == ABOUT.keys() - {"log_received_timestamp_seconds", "delivery_oldest_timestamp_seconds"}
@@ -36,6 +38,8 @@ def test_gauges_tell_since_when_nothing_comes_and_what_waits_longest(tmp_path: P
         frame = simulate(ShopConfig(n_users=2, n_days=1)).events.head(2).assign(event_id=list(ids))
         append_events(tmp_path, frame, received_at_us=at_s * 1_000_000)
     with closing(open_store(tmp_path)) as store:
+        for name in ("signals", "materialize", "delivery"):
+            store.write(lambda transaction, name=name: store.tail(name).move(transaction, nth(tmp_path, 1), 1))
         for signal, state, at_s in (("x", "delivered", 2), ("y", "pending", 3), ("z", "pending", 4)):
             waits = ("s", "shop", signal, "signal", "", state, at_s * 1_000_000, at_s * 1_000_000)
             store.write(
@@ -49,6 +53,11 @@ def test_gauges_tell_since_when_nothing_comes_and_what_waits_longest(tmp_path: P
     assert found["log_received_timestamp_seconds"] == {"": 9.0}
     assert found["delivery_oldest_timestamp_seconds"] == {"": 3.0}
     assert found["deliveries_pending"] == {"": 2.0}
+    assert found["worker_behind"] == {"signals": 3.0}
+
+
+def test_duties_that_follow_the_log_are_those_that_have_a_cursor_there() -> None:
+    assert {features.CURSOR, action_weights.CURSOR, signals.CURSOR, rewards.CURSOR} == FOLLOW
 
 
 def test_a_home_without_anything_has_gauges_without_a_label_only(tmp_path: Path) -> None:

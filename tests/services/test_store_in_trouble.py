@@ -26,8 +26,9 @@ from services.api.app import build_app
 from services.http.guard import AdmitAll
 from services.serving.decision_log import DROPPED, DecisionLog, Failure
 from services.serving.features import NoFeatures
-from tests.stores import connect
+from tests.stores import connect, embedded_only
 
+pytestmark = embedded_only("trouble of the file")
 NOBODY = 65_534
 Ask = Callable[..., Any]
 

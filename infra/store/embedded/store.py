@@ -106,7 +106,7 @@ class EmbeddedStore:
         except apsw.Error as error:
             raise self._failed(error) from error
 
-    def write(self, work: Work[Result]) -> Result:
+    def write(self, work: Work[Result], *, serializable: bool = True) -> Result:
         """Do a piece of work in one transaction. It takes its lock at once, waiting `wait_ms`; so it is never called again."""
         connection = self.connection
         try:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Final
 
 from infra.store.statements.decisions import NEXT_RECEIVED
+from infra.store.statements.deliveries import CLAIM, KEEP_CLAIMS
 from infra.store.statements.dialect import ROW
 from infra.store.statements.events import (
     BELIEVED_OF_PARTNER,
@@ -20,6 +21,7 @@ from infra.store.statements.events import (
     READ_CAUSES,
     READ_EVENTS,
 )
+from infra.store.statements.leases import N_HELD
 from infra.store.statements.quarantine import WITH_TEXT
 from infra.store.statements.shadow import READ as READ_SHADOW
 from infra.store.statements.shadow import SUMS
@@ -33,7 +35,15 @@ _BEGINS: Final = re.compile(r"\bmax\(")
 # may stand before one that is there already.
 _SETTLED: Final = "seq < log_horizon()"
 _IN_ORDER: Final = (READ_EVENTS, READ_BELIEVED, BELIEVED_WITHIN, BELIEVED_OF_PARTNER, READ_CAUSES, NEXT_RECEIVED)
+# Spans are measured by the server's clock: those of workers may differ.
+CLOCK_US: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_LAPSED: Final = "claimed_until_us <= ?4 ORDER BY due_at_us LIMIT ?5"
 OTHERWISE: Final = {
+    CLAIM: CLAIM.replace("?4 + ?2", f"{CLOCK_US} + ?2").replace(
+        _LAPSED, f"claimed_until_us <= {CLOCK_US} ORDER BY due_at_us LIMIT ?5 FOR UPDATE SKIP LOCKED"
+    ),
+    N_HELD: N_HELD.replace("until_us > ?", f"until_us > {CLOCK_US} + 0 * ?"),
+    KEEP_CLAIMS: KEEP_CLAIMS.replace("?3 + ?2", f"{CLOCK_US} + ?2 + 0 * ?3"),
     **{one: one.replace("FROM events WHERE", f"FROM events WHERE {_SETTLED} AND", 1) for one in _IN_ORDER},
     N_EVENTS: (  # counted, or as the server remembers it
         "SELECT CASE WHEN reltuples > 1000000 THEN reltuples::bigint ELSE (SELECT count(*) FROM events) END "

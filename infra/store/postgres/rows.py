@@ -1,7 +1,8 @@
 """Rows of the log as PostgreSQL takes them: one array per column, and one statement for all rows."""
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from functools import cache
+from itertools import count, islice
 from typing import Any, Final
 
 import msgspec
@@ -18,17 +19,52 @@ _INTEGERS: Final = frozenset({"occurred_at_us", "utc_offset_min", "received_at_u
 _TYPES: Final = tuple(
     "bigint" if name in _INTEGERS else "float8" if name in MEASURES or name in MONEY else "text" for name in APPEND_COLUMNS
 )
-_ARRAYS: Final = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_TYPES, start=2))
-# Appends rows, and names those that are new by their place in the transaction: ($1: places taken, an array per column). What a
-# user did before she was erased stays out.
-APPEND: Final = (
-    "WITH own AS MATERIALIZED (SELECT log_position() + $1 - 1 AS before) "
-    f"INSERT INTO events (seq, {', '.join(APPEND_COLUMNS)}) "
-    f"SELECT own.before + nth, {', '.join(f'row.{name}' for name in APPEND_COLUMNS)} FROM own, "
-    f"unnest({_ARRAYS}) WITH ORDINALITY AS row ({', '.join(APPEND_COLUMNS)}, nth) WHERE NOT EXISTS (SELECT 1 FROM tombstones "
-    "WHERE tombstones.user_id = row.user_id AND erased_at_us >= row.occurred_at_us) ORDER BY nth "
-    f"ON CONFLICT DO NOTHING RETURNING seq & {PLACES - 1}"
-)
+_SENT: Final = dict(zip(APPEND_COLUMNS, _TYPES, strict=True))
+Shape = tuple[str, ...]  # of rows, per column: `ABSENT`, `ONE` or `MANY`
+ABSENT, ONE, MANY = "none", "one value", "values"
+
+
+@cache
+def statement(shape: Shape) -> str:
+    """Statement that appends rows and tells the places of those that are new, or nothing where all are.
+
+    Bindings are how many places of the transaction are taken, how many rows there are, and per column a value or an array; what
+    no row has is not sent. What a user did before she was erased stays out. Only what can conflict is looked for: of an order
+    its item, of anything its id.
+    """
+    numbered = count(3)
+    number = {name: next(numbered) for name, kind in zip(APPEND_COLUMNS, shape, strict=True) if kind != ABSENT}
+    many = [name for name, kind in zip(APPEND_COLUMNS, shape, strict=True) if kind == MANY]
+    sent = {name: f"row.{name}" if name in many else f"${number[name]}::{_SENT[name]}" for name in number}
+    conflict = "" if "order_id" in number else "(partner, event_id) "
+    arrays = ", ".join(f"${number[name]}::{_SENT[name]}[]" for name in many)
+    return (
+        "WITH own AS MATERIALIZED (SELECT log_position() + $1 - 1 AS before), new AS ("
+        f"INSERT INTO events (seq, {', '.join(sent)}) SELECT own.before + nth, {', '.join(sent.values())} FROM own, "
+        f"unnest({arrays}) WITH ORDINALITY AS row ({', '.join(many)}, nth) "
+        f"WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.user_id = {sent['user_id']} "
+        f"AND erased_at_us >= {sent['occurred_at_us']}) ON CONFLICT {conflict}DO NOTHING RETURNING seq) "
+        f"SELECT CASE WHEN count(*) < $2 THEN coalesce(array_agg(seq & {PLACES - 1})::text, '{{}}') END FROM new"
+    )
+
+
+def shape_of(columns: Sequence[tuple[Any, ...]]) -> Shape:
+    """Shape of rows, given by columns. Ids of events are many, so that rows can be counted.
+
+    Examples
+    --------
+    >>> rows = [("a", "a"), ("e1", "e2"), ("u1", "u2"), *[(None, None)] * (len(APPEND_COLUMNS) - 3)]
+    >>> shape_of(rows)[:4]
+    ('one value', 'values', 'values', 'none')
+    """
+    return tuple(
+        MANY
+        if name == "event_id" or values[0] != values[-1] or values.count(values[0]) < len(values)
+        else ABSENT
+        if values[0] is None
+        else ONE
+        for name, values in zip(APPEND_COLUMNS, columns, strict=True)
+    )
 
 
 def array(values: Sequence[Any]) -> ArrayText:
@@ -84,9 +120,14 @@ def append(connection: Connection, rows: Iterable[Row], taken: int) -> list[bool
         before = taken + len(news)
         if before + len(chunk) > PLACES:
             raise psycopg.DataError(f"more than {PLACES} events in one transaction")
-        found = connection.execute(APPEND, (before, *map(array, zip(*chunk, strict=True)))).fetchall()
-        verdicts = [False] * len(chunk)
-        for (place,) in found:
+        columns = list(zip(*chunk, strict=True))
+        shape = shape_of(columns)
+        sent = [
+            array(values) if kind == MANY else values[0] for kind, values in zip(shape, columns, strict=True) if kind != ABSENT
+        ]
+        ((places,),) = connection.execute(statement(shape), (before, len(chunk), *sent)).fetchall()
+        verdicts = [places is None] * len(chunk)
+        for place in msgspec.json.decode(f"[{places[1:-1]}]") if places else ():
             verdicts[place - before] = True
         news.extend(verdicts)
     return news

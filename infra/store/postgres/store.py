@@ -1,12 +1,13 @@
 """PostgreSQL store: `infra.store.protocol.Store` over a server that many processes share.
 
 Every piece of work is one SERIALIZABLE transaction, and is done again where another was in its way. Whoever holds a lease is
-fenced: stores that were opened under it write nothing any more once another holder has it.
+fenced: stores that the same thread opened under it write nothing any more once another holder has it.
 """
 
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -15,7 +16,7 @@ import psycopg
 from infra.store.errors import ConflictingWrite, StoreBusy, StoreUnavailable
 from infra.store.postgres import rows as arrays
 from infra.store.postgres.connection import AGAIN, Connection, translated
-from infra.store.postgres.forms import form
+from infra.store.postgres.forms import CLOCK_US, form
 from infra.store.postgres.pools import Pool, pool
 from infra.store.protocol import Work
 from infra.store.statements.events import APPEND_EVENT
@@ -26,12 +27,11 @@ Result = TypeVar("Result")
 TRIES: Final = 12
 LONGEST_PAUSE_S: Final = 0.25
 READ_ROWS: Final = 5_000  # that a stream fetches at a time
-_NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"  # the server's clock: those of others may differ
 # Take a lease or keep it, as `TAKE_LEASE`: (name, holder, duration_us).
 _TAKE: Final = (
-    f"INSERT INTO leases (name, holder, until_us, epoch) VALUES ($1, $2, {_NOW} + $3, 1) ON CONFLICT (name) DO UPDATE SET "
+    f"INSERT INTO leases (name, holder, until_us, epoch) VALUES ($1, $2, {CLOCK_US} + $3, 1) ON CONFLICT (name) DO UPDATE SET "
     "epoch = leases.epoch + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END, holder = excluded.holder, "
-    f"until_us = excluded.until_us WHERE leases.holder = excluded.holder OR leases.until_us <= {_NOW} RETURNING epoch"
+    f"until_us = excluded.until_us WHERE leases.holder = excluded.holder OR leases.until_us <= {CLOCK_US} RETURNING epoch"
 )
 _GIVE: Final = "UPDATE leases SET until_us = 0, holder = '' WHERE name = $1 AND holder = $2 RETURNING epoch"
 _IS_HELD: Final = "SELECT 1 FROM leases WHERE name = $1 AND holder = $2 AND epoch = $3"
@@ -40,6 +40,7 @@ _SNAPSHOT: Final = "SELECT pg_current_snapshot()::text"
 _NTH_BEHIND: Final = (
     "SELECT max(seq) FROM (SELECT seq FROM events WHERE seq > $1 AND seq < log_horizon() ORDER BY seq LIMIT $2) AS step"
 )
+_BETWEEN: Final = "SELECT count(*) FROM events WHERE seq > $1 AND seq <= $2"
 _DAMAGED: Final = "SELECT coalesce(sum(checksum_failures), 0) FROM pg_stat_database WHERE datname = current_database()"
 _ERASABLE: Final = (
     "VACUUM (SKIP_LOCKED) events, quarantine, decisions, failed_decisions, signals, holdout, signal_users, silences, identities"
@@ -47,14 +48,15 @@ _ERASABLE: Final = (
 
 
 class Fence(NamedTuple):
-    """A lease as it was taken: who has it, and for which time."""
+    """A lease as it was taken: who has it, and for which time; of which server."""
 
     name: str
     holder: str
     epoch: int
+    url: str
 
 
-_fences: Final[dict[str, Fence]] = {}  # by server: the lease that this process works under
+_fence: Final[ContextVar[Fence | None]] = ContextVar("fence", default=None)  # the lease that this thread works under
 
 
 class PostgresTransaction:
@@ -100,6 +102,10 @@ class PositionTail(LogTail):
         """Where a step behind a position ends that reads at most `most` events; the same position if nothing is new."""
         return int(self._read(_NTH_BEHIND, (after, most))[0][0] or after)
 
+    def passed(self, after: int, until: int) -> int:
+        """How many events a step has read that went from a position to another."""
+        return int(self._read(_BETWEEN, (after, until))[0][0]) if until > after else 0
+
 
 class PostgresStore:
     """The store as one thread sees it; connections are the process's.
@@ -118,7 +124,7 @@ class PostgresStore:
         self._url = url
         self._wait_s = wait_ms / 1_000
         self._only_read = only_read
-        self._fence = _fences.get(url)
+        self._fence = _under(url)
 
     @property
     def _pool(self) -> Pool:
@@ -143,10 +149,13 @@ class PostgresStore:
         finally:
             connection.close()
 
-    def write(self, work: Work[Result]) -> Result:
+    def write(self, work: Work[Result], *, serializable: bool = True) -> Result:
         """Do a piece of work in one transaction, and again where another one was in its way."""
+        level = psycopg.IsolationLevel.SERIALIZABLE if serializable else psycopg.IsolationLevel.READ_COMMITTED
 
         def once(connection: Connection) -> Result:
+            if connection.isolation_level != level:
+                connection.isolation_level = level
             with connection.transaction():
                 self._require_fence(connection)
                 return work(PostgresTransaction(connection))
@@ -174,14 +183,15 @@ class PostgresStore:
         found = self._done(lambda connection: connection.execute(_TAKE, bindings).fetchall())
         if not found:
             return None
-        _fences[self._url] = Fence(name, holder, int(found[0][0]))
-        return _fences[self._url].epoch
+        taken = Fence(name, holder, int(found[0][0]), self._url)
+        _fence.set(taken)
+        return taken.epoch
 
     def _give_back(self, name: str, holder: str) -> int | None:
         found = self._done(lambda connection: connection.execute(_GIVE, (name, holder)).fetchall())
-        fence = _fences.get(self._url)
+        fence = _under(self._url)
         if fence is not None and (fence.name, fence.holder) == (name, holder):
-            del _fences[self._url]
+            _fence.set(None)
         return int(found[0][0]) if found else None
 
     def is_sound(self) -> bool:
@@ -201,7 +211,7 @@ class PostgresStore:
         """Nothing is held between two uses."""
 
     def _require_fence(self, connection: Connection) -> None:
-        if self._fence is not None and not connection.execute(_IS_HELD, self._fence).fetchall():
+        if self._fence is not None and not connection.execute(_IS_HELD, self._fence[:3]).fetchall():
             raise StoreBusy(f"another process has taken the lease {self._fence.name}: what was begun under it is not written")
 
     def _done(self, what: Callable[[Connection], Result], *, again: bool = False) -> Result:
@@ -219,6 +229,12 @@ class PostgresStore:
             raise ours from error
         except psycopg.Error as error:
             raise translated(error, self._url) from error
+
+
+def _under(url: str) -> Fence | None:
+    """The lease of a server that this thread works under."""
+    fence = _fence.get()
+    return fence if fence is not None and fence.url == url else None
 
 
 def tried(once: Callable[[], Result]) -> Result:

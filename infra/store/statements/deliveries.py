@@ -48,15 +48,34 @@ ENDPOINTS_DUE: Final = (
     "WHERE d.subscription_id = s.id AND d.state = 'pending') <= ?"
 )
 # What is due to one: (subscription_id, now_us, limit). The signal's columns are empty where it was erased.
-DELIVERIES_DUE: Final = (
+_DUE: Final = (
     f"SELECT d.delivery_id, d.n_attempts, {', '.join(f'g.{name}' for name in SIGNAL_COLUMNS)} FROM deliveries d "
-    "LEFT JOIN signals g USING (signal_id) WHERE d.subscription_id = ? AND d.state = 'pending' AND d.due_at_us <= ? "
-    "ORDER BY d.due_at_us LIMIT ?"
+    "LEFT JOIN signals g USING (signal_id)"
 )
-# An attempt changes its delivery: (state, due_at_us, finished_at_us, delivery_id); it may have been erased meanwhile.
+DELIVERIES_DUE: Final = (
+    f"{_DUE} WHERE d.subscription_id = ? AND d.state = 'pending' AND d.due_at_us <= ? ORDER BY d.due_at_us LIMIT ?"
+)
+# Claim what is due to one and nobody has claimed, for a span, where several workers deliver:
+# (holder, span_us, subscription_id, now_us, limit). What was claimed: (ids as a JSON list), as above.
+CLAIM: Final = (
+    "UPDATE deliveries SET claimed_by = ?1, claimed_until_us = ?4 + ?2 WHERE delivery_id IN (SELECT delivery_id "
+    "FROM deliveries WHERE subscription_id = ?3 AND state = 'pending' AND due_at_us <= ?4 AND claimed_until_us <= ?4 "
+    "ORDER BY due_at_us LIMIT ?5) RETURNING delivery_id"
+)
+CLAIMED: Final = f"{_DUE} WHERE d.delivery_id {one_of()} ORDER BY d.due_at_us, d.delivery_id"
+# Go on with claims, or give them back: (holder, span_us, now_us, ids as a JSON list), (holder, ids as a JSON list).
+KEEP_CLAIMS: Final = (
+    "UPDATE deliveries SET claimed_until_us = ?3 + ?2 WHERE claimed_by = ?1 AND state = 'pending' "
+    f"AND delivery_id {one_of('?4')}"
+)
+GIVE_BACK: Final = (
+    f"UPDATE deliveries SET claimed_until_us = 0 WHERE claimed_by = ?1 AND state = 'pending' AND delivery_id {one_of('?2')}"
+)
+# An attempt changes its delivery: (state, due_at_us, finished_at_us, delivery_id, holder); it may have been erased meanwhile,
+# or another worker has claimed it.
 ATTEMPTED: Final = (
-    "UPDATE deliveries SET n_attempts = n_attempts + 1, state = ?, due_at_us = coalesce(?, due_at_us), finished_at_us = ? "
-    "WHERE delivery_id = ? AND state = 'pending'"
+    "UPDATE deliveries SET n_attempts = n_attempts + 1, state = ?, due_at_us = coalesce(?, due_at_us), finished_at_us = ?, "
+    "claimed_until_us = 0 WHERE delivery_id = ? AND state = 'pending' AND coalesce(claimed_by, '') IN ('', ?)"
 )
 ATTEMPT: Final = (
     "INSERT INTO delivery_attempts (delivery_id, started_at_us, latency_us, outcome, status, answer) VALUES (?, ?, ?, ?, ?, ?)"

@@ -42,6 +42,7 @@ NOTE_SOURCE: Final = (
 )
 # About so many, quickly: events that were erased count as well.
 N_EVENTS: Final = "SELECT coalesce(max(seq), 0) FROM events WHERE seq > 0"
+EVENTS_SINCE: Final = "SELECT count(*) FROM events WHERE seq > ?"  # (after_seq)
 NEWEST_EVENT: Final = "SELECT coalesce(max(seq), 0) FROM events"
 ANY_EVENT: Final = "SELECT 1 FROM events LIMIT 1"
 ANY_ITEM: Final = "SELECT 1 FROM events WHERE item_id IS NOT NULL LIMIT 1"

@@ -9,3 +9,5 @@ TAKE_LEASE: Final = (
     "epoch = leases.epoch + CASE WHEN leases.holder = ?2 THEN 0 ELSE 1 END, holder = ?2, until_us = ?3 "
     "WHERE leases.holder = ?2 OR leases.until_us <= ?4 RETURNING epoch"
 )
+# Leases that are held now, by name: (from_name, to_name, now_us).
+N_HELD: Final = "SELECT count(*) FROM leases WHERE name >= ? AND name < ? AND until_us > ?"

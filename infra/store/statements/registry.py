@@ -22,8 +22,6 @@ NEWEST_VERDICTS: Final = (
     "SELECT name, version, verdict FROM model_versions v "
     "WHERE version = (SELECT max(version) FROM model_versions WHERE name = v.name) ORDER BY name"
 )
-# Events that a version does not know: (last_seq of its window).
-EVENTS_SINCE: Final = "SELECT count(*) FROM events WHERE seq > ?"
 # (name, version)
 HAS_VERSION: Final = "SELECT 1 FROM model_versions WHERE name = ? AND version = ?"
 ARTIFACT_OF: Final = "SELECT artifact FROM model_versions WHERE name = ? AND version = ?"

@@ -18,9 +18,11 @@ from infra.store import statements
 from infra.store.embedded.connection import connect
 from infra.store.postgres.connection import Connection, connect_server
 from infra.store.postgres.forms import form
+from infra.store.statements.deliveries import CLAIM, KEEP_CLAIMS
 from infra.store.statements.dialect import ROW
 from infra.store.statements.erasure import RETENTION
 from infra.store.statements.events import APPEND_EVENT, NOTE_SOURCE
+from infra.store.statements.leases import N_HELD
 from infra.store.statements.quarantine import WITH_TEXT
 from tests import postgres
 from tests.infra.store.test_statements import FILES, texts
@@ -34,9 +36,9 @@ COLUMNS = "SELECT name, type FROM pragma_table_info(?) ORDER BY cid"
 TYPES = {"INTEGER": "bigint", "TEXT": "text", "REAL": "double precision", "BLOB": "bytea"}
 N_ROWS = 4
 # Events are appended by arrays, under positions of their own (`test_postgres.py`); no line of before was ever kept on a server.
-# Where a row lies is another word on each.
+# Where a row lies is another word on each; spans of leases and claims are by the clock of the server.
 BY_PLACE = {table.find for table in RETENTION if ROW in table.find}
-APART = {APPEND_EVENT, NOTE_SOURCE, WITH_TEXT, *BY_PLACE}
+APART = {APPEND_EVENT, NOTE_SOURCE, WITH_TEXT, CLAIM, KEEP_CLAIMS, N_HELD, *BY_PLACE}
 SEQUENCES = "SELECT pg_get_serial_sequence(table_name, column_name) FROM information_schema.columns WHERE is_identity = 'YES'"
 # What a column may hold where not anything will do; else integers are the row's number and texts ``t1``, ``t2``, …
 GIVEN: dict[str, tuple[Any, ...]] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.store import identities
+from infra.store.embedded.store import EmbeddedStore
 from infra.store.engines import URL, move, open_store, open_writer
 from infra.store.errors import ConflictingWrite, NewerStore, PendingMigration, StoreBusy, StoreUnavailable
 from infra.store.postgres.connection import connect_server, shown
@@ -128,6 +129,34 @@ def test_texts_come_back_as_they_were_sent(store: PostgresStore) -> None:
     rows = [(*event(f"e{k}")[:place], text, *event("x")[place + 1 :]) for k, text in enumerate(texts)]
     assert all(store.append(rows))
     assert [text for (text,) in store.read("SELECT category FROM events ORDER BY seq")] == texts
+
+
+def test_rows_of_any_shape_get_the_verdicts_of_the_embedded_store(store: PostgresStore, tmp_path: Path) -> None:
+    embedded, chance = EmbeddedStore(tmp_path), random.Random(7)
+    for one in (store, embedded):
+        one.write(lambda transaction: transaction.execute(BURY, ("u1", "shop", "r", 3)))
+    what: dict[str, tuple[object, ...]] = {
+        **{"partner": ("shop", "other"), "event_id": tuple("abcdef"), "user_id": ("u0", "u1"), "occurred_at_us": (2, 4)},
+        **{"event_type": ("purchase", "search"), "item_id": (None, "i", "j"), "price": (None, 2.5, float("nan"), 1e300)},
+        **{
+            "order_id": (None, None, "o"),
+            "browser": (0, 1),
+            "believed": (1, 0),
+            "received_at_us": (7,),
+            "utc_offset_min": (60,),
+        },
+    }
+    for n in range(60):
+        fixed = {name: chance.choice(values) for name, values in what.items() if chance.random() < 0.5}
+        rows = []
+        for k in range(chance.choice((1, 2, 9))):
+            row = {name: chance.choice(values) for name, values in what.items()} | fixed
+            row["event_id"] = f"{row['event_id']}{n // 3}" if k % 3 else row["event_id"]
+            rows.append(tuple(row.get(name) for name in APPEND_COLUMNS))
+        assert store.append(rows) == embedded.append(rows), rows
+    kept = f"SELECT {', '.join(APPEND_COLUMNS)} FROM events ORDER BY seq"
+    assert store.read(kept) == embedded.read(kept)
+    assert store.append([]) == []
 
 
 # ---- races -----------------------------------------------------------------------------------------------------------------

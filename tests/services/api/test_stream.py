@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from infra.store.embedded.store import EmbeddedStore
+from infra.store.engines import closed_store
 from infra.store.statements.signals import ADD_SIGNAL
 from services.api import stream as signal_stream
 from services.api.stream import HEARTBEAT, HELLO, StreamHandler
@@ -17,7 +18,7 @@ from services.http.calls import Call
 from services.http.partners import SCOPES, Caller
 from services.http.problems import Refusal
 from services.http.reader import Reader
-from tests.stores import connect
+from tests.stores import connect, embedded_only
 from tests.waiting import PATIENCE_S
 
 
@@ -51,7 +52,7 @@ def run(home: Path, story: Callable[[StreamHandler, Keys], Awaitable[None]], **s
 
     async def tell() -> None:
         keys = Keys()
-        streams = StreamHandler(Reader(EmbeddedStore(home, wait_ms=0)), keys, poll_s=0.01, **settings)
+        streams = StreamHandler(Reader(closed_store(home, wait_ms=0)), keys, poll_s=0.01, **settings)
         await asyncio.wait_for(story(streams, keys), PATIENCE_S)
         streams.close()
 
@@ -139,6 +140,7 @@ def test_a_partner_has_so_many_streams_and_no_more(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+@embedded_only("the driver's trace counts statements")
 def test_all_streams_share_one_look_into_the_outbox_and_end_together(tmp_path: Path) -> None:
     async def story(streams: StreamHandler, keys: Keys) -> None:
         opened = [await begun(streams, call()) for _ in range(5)]

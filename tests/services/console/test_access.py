@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.store.engines import closed_store, open_store
+from infra.store.engines import closed_store, open_store, server
 from services.console import access
 from services.console.access import FREE_TRIES, LINK_S, SESSION_S, Doorkeeper
 from tests.services.console.desk import Desk
@@ -96,7 +96,8 @@ def test_the_audit_tells_when_it_was_altered(tmp_path: Path, keeper: Doorkeeper,
     store = open_store(tmp_path)
     assert [row["subject"] for row in access.audited(store.read)[0]] == ["ada", "bob", "cyd"]
     assert access.audited(store.read)[1] is None
-    store.write(lambda transaction: transaction.execute("DROP TRIGGER console_audit_no_update"))
+    dropped = f"DROP TRIGGER console_audit_no_update{' ON console_audit' if server(tmp_path) else ''}"
+    store.write(lambda transaction: transaction.execute(dropped))
     store.write(lambda transaction: transaction.execute("UPDATE console_audit SET subject = 'eve' WHERE id = 2"))
     assert access.audited(store.read)[1] == 1
 

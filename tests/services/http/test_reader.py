@@ -9,9 +9,10 @@ from infra import layout
 from infra.store.engines import closed_store
 from services.http.problems import Refusal
 from services.http.reader import Reader
-from tests.stores import connect
+from tests.stores import connect, embedded_only
 
 
+@embedded_only("a lock on the file")
 def test_a_store_that_another_process_holds_is_refused_and_read_again_when_it_is_free(tmp_path: Path) -> None:
     connect(tmp_path).close()
     holder = apsw.Connection(str(tmp_path / layout.STORE))

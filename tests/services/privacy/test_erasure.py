@@ -24,7 +24,7 @@ from services.http import partners
 from services.privacy import erasure
 from services.worker.erasure import ErasureDuty
 from services.worker.retention import RetentionDuty
-from tests.stores import connect
+from tests.stores import connect, embedded_only, nth
 from tests.waiting import until
 
 NOW_US = time.time_ns() // 1000
@@ -93,6 +93,7 @@ def test_an_erased_user_is_gone_and_stays_gone_the_others_stay(shop: Shop) -> No
     assert dict(left) == {shop.known("stays"): 2, shop.known("gone"): 1}
 
 
+@embedded_only("both engines have the same tables, see test_parity")
 def test_every_table_that_names_a_user_is_reached(shop: Shop) -> None:
     names = (
         "SELECT m.name FROM sqlite_schema AS m JOIN pragma_table_info(m.name) AS c "
@@ -101,6 +102,7 @@ def test_every_table_that_names_a_user_is_reached(shop: Shop) -> None:
     assert {name for (name,) in connect(shop.home).execute(names)} <= {table for table, _ in erasure_tables.ERASE}
 
 
+@embedded_only("the server's vacuum clears its files")
 def test_no_file_of_the_home_holds_the_pseudonym_any_more(shop: Shop) -> None:
     known = shop.known("gone")
     shop.send(*(event("gone", n) for n in range(50)), event("gone", 99, type="no such type"))
@@ -121,6 +123,7 @@ def test_no_file_of_the_home_holds_the_pseudonym_any_more(shop: Shop) -> None:
     assert holding == []
 
 
+@embedded_only("pages of the file")
 def test_what_sqlite_left_of_the_user_between_the_rows_of_a_page_goes_too(shop: Shop) -> None:
     shop.send(event("gone", 1), *(event("stays", n) for n in range(3)))
     store, path = open_store(shop.home), shop.home / layout.STORE
@@ -141,6 +144,7 @@ def test_what_sqlite_left_of_the_user_between_the_rows_of_a_page_goes_too(shop: 
     assert store.read("SELECT count(*) FROM events") == [(3,)]
 
 
+@embedded_only("SQLite's plans")
 def test_no_table_is_read_from_end_to_end_for_one_user(shop: Shop) -> None:
     connection = connect(shop.home)
     for table, statement in erasure_tables.ERASE:
@@ -179,6 +183,7 @@ def receipt_of(shop: Shop, receipt: str) -> dict[str, Any]:
     return dict(shop.client.get(f"/v1/erasures/{receipt}", headers=shop.headers).json())
 
 
+@embedded_only("a reader keeps pages of the file")
 def test_a_receipt_is_not_complete_while_a_reader_keeps_what_was(shop: Shop) -> None:
     shop.send(event("u", 1))
     reader = connect(shop.home)
@@ -272,7 +277,7 @@ def test_retention_removes_what_is_old_with_all_that_hangs_on_it(shop: Shop) -> 
     old_us = NOW_US - 20 * 86_400_000_000
     shop.send(event("u", 1, at_us=old_us), event("u", 2))
     connection = connect(shop.home)
-    connection.execute(QUARANTINE_EVENT, ("odd", "key", NOW_US, 1))
+    connection.execute(QUARANTINE_EVENT, ("odd", "key", NOW_US, nth(shop.home, 1)))
     assert RetentionDuty(open_store(shop.home), None).step(NOW_US) == 0
     rests: list[float] = []
     assert RetentionDuty(open_store(shop.home), 10, rests.append).step(NOW_US) == 2

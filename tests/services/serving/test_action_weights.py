@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from flows.fold_actions import rebuild
-from infra.store.embedded.store import EmbeddedStore
 from infra.store.engines import open_store
 from infra.store.statements.action_weights import FREEZE, THAW
 from models.item_ranking import Asked
@@ -63,13 +62,12 @@ def test_a_freeze_and_a_thaw_are_noticed(home: Path) -> None:
 
 
 def test_a_posterior_of_another_schema_is_passed_over(home: Path) -> None:
-    store, live = EmbeddedStore(home), LiveWeights()
-    connection, look = store.connection, store.read
+    connection, live, look = connect(home), LiveWeights(), open_store(home).read
     before = live.read(look)
-    connection.execute("BEGIN")
+    ((counts,),) = connection.execute("SELECT counts FROM action_posterior").fetchall()
     connection.execute("UPDATE action_posterior SET seq = seq + 1, counts = '[[0, 99, 0, 1.0, 1.0]]'")
     assert live.read(look) is before
-    connection.execute("ROLLBACK")
+    connection.execute("UPDATE action_posterior SET seq = seq - 1, counts = ?", (counts,))
 
 
 def test_action_weights_move_the_dynamic_variant_and_never_the_static_one(home: Path) -> None:

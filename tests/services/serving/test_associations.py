@@ -32,7 +32,7 @@ from services.serving.association_tail import Followed, Tail
 from services.serving.associations import LiveChampions
 from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
-from tests.stores import connect, copied
+from tests.stores import connect, copied, nth, numbers
 from tests.waiting import PATIENCE_S, until
 
 NOW_US = parse_instant_us("2026-11-21T12:00:00Z")
@@ -82,12 +82,12 @@ def put(home: Path, *events: dict[str, Any], partner: str = "shop") -> None:
 
 
 def rebuilt(
-    home: Path, *, to_seq: int = 2**62, as_of_us: int | None = None, partners: tuple[str, ...] | None = None
+    home: Path, *, to: int = 2**62, as_of_us: int | None = None, partners: tuple[str, ...] | None = None
 ) -> AssociationStore:
-    """What the flow would build from the log, or from the events of some partners."""
+    """What the flow would build from the log to its n-th event, or from the events of some partners."""
     with closing(open_store(home)) as store:
         frame = read_events(store, until_us=as_of_us, believed=True)
-    frame = frame[frame["seq"] <= to_seq]
+    frame = frame[frame["seq"] <= nth(home, min(to, len(numbers(home))))]
     seq = int(frame["seq"].max()) if len(frame) else 0
     frame = frame if partners is None else frame[frame["partner"].isin(partners)]
     built = from_log.built(examples.read_log(frame)[0], {"min_llr": 0.0})
@@ -105,7 +105,7 @@ LOG = [view(f"e{k}", "abcde"[k * k % 5], k, "uvw"[k % 3], ("item_view", "purchas
 @pytest.mark.parametrize("built_to", [0, 1, 11, 23])
 def test_snapshot_and_tail_equal_a_build_of_the_whole_log(tmp_path: Path, built_to: int) -> None:
     put(tmp_path, *LOG[:12])
-    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=built_to))
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to=built_to))
     tail.step()
     put(tmp_path, *LOG[12:])
     assert tail.step() is False
@@ -129,7 +129,7 @@ def test_a_tail_of_some_partners_equals_a_build_of_theirs(tmp_path: Path, built_
         put(tmp_path, view(f"x{k}", "x", k, "z"), view(f"y{k}", LOG[k]["item_id"], k + 1, "z"), partner="another")
     put(tmp_path, view("late", "a", 50, "u"), view("later", "e", 51, "u"), partner=ours)
     followed = Followed(("local", "built")) if ours == "built" else Followed(("local",), ours)
-    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=built_to, partners=followed.built), followed=followed)
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to=built_to, partners=followed.built), followed=followed)
     assert tail.step() is False
     whole = rebuilt(tmp_path, partners=("local", ours))
     for item in "abcde":
@@ -143,7 +143,7 @@ def test_of_a_partner_that_was_not_built_the_newest_events_are_followed(
     monkeypatch.setattr(association_tail, "LEAST_EVENTS", 4)
     put(tmp_path, *LOG[:6], partner="local")
     put(tmp_path, view("1", "x", 1), view("2", "a", 2), view("3", "y", 3, "v"), *LOG[6:9], partner="new")
-    store = rebuilt(tmp_path, to_seq=12, partners=("local",))
+    store = rebuilt(tmp_path, to=12, partners=("local",))
     put(tmp_path, view("4", "z", 50, "v"), partner="new")
     tail = Tail(open_store(tmp_path), store, followed=Followed(("local",), "new"))
     tail.step()
@@ -153,8 +153,8 @@ def test_of_a_partner_that_was_not_built_the_newest_events_are_followed(
 def test_what_is_in_quarantine_is_not_counted(tmp_path: Path) -> None:
     put(tmp_path, *LOG[:6])
     connection = connect(tmp_path)
-    connection.execute(QUARANTINE_EVENT, ("price", "key", NOW_US, 2))
-    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=0))
+    connection.execute(QUARANTINE_EVENT, ("price", "key", NOW_US, nth(tmp_path, 2)))
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to=0))
     tail.step()
     assert told(tail.live.view, "a") == pytest.approx(told(rebuilt(tmp_path), "a"), rel=1e-5)
 
@@ -166,7 +166,7 @@ def test_what_a_browser_key_tells_counts_live_as_it_does_in_a_build(tmp_path: Pa
     connection = connect(tmp_path)
     connection.execute("UPDATE events SET browser = 1 WHERE user_id IN ('u', 'v', 'w')")
     connection.execute("UPDATE events SET believed = 0 WHERE user_id = 'w' OR seq % 5 = 0")
-    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=built_to))
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to=built_to))
     tail.step()
     for item in "abcde":
         assert told(tail.live.view, item) == pytest.approx(told(rebuilt(tmp_path), item), rel=1e-5)
@@ -181,7 +181,7 @@ def test_one_visitor_of_a_browser_key_counts_once_however_often_it_comes(tmp_pat
     put(tmp_path, *again)
     loud = told(rebuilt(tmp_path), "a")
     connect(tmp_path).execute("UPDATE events SET browser = 1 WHERE user_id = 'z'")
-    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=20))
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to=20))
     tail.step()
     found = told(tail.live.view, "a")
     assert loud["new"] > loud["b"]
@@ -215,7 +215,7 @@ def test_a_flood_lets_the_rarest_go_says_so_and_the_log_is_followed_on(crowned: 
 
 def test_a_machine_is_left_to_the_next_build(tmp_path: Path) -> None:
     put(tmp_path, view("1", "a", 1), view("2", "b", 2), view("3", "c", 3), view("4", "a", 1, "v"), view("5", "b", 2, "v"))
-    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=0), most_events=2)
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to=0), most_events=2)
     assert tail.step() is False
     assert set(tail.live.view.item_ids) == {"a", "b"}
 
@@ -223,7 +223,7 @@ def test_a_machine_is_left_to_the_next_build(tmp_path: Path) -> None:
 def test_a_page_that_poses_as_a_visitor_does_not_make_a_machine_of_them(tmp_path: Path) -> None:
     put(tmp_path, view("1", "a", 1), view("2", "b", 2), *(view(f"x{k}", "c", 3) for k in range(9)))
     connect(tmp_path).execute("UPDATE events SET browser = 1, believed = 0 WHERE item_id = 'c'")
-    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=0), most_events=2)
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to=0), most_events=2)
     tail.step()
     assert set(told(tail.live.view, "a")) == {"a", "b"}
 
@@ -245,7 +245,7 @@ def test_a_champion_that_cannot_follow_serves_as_it_is_and_the_problem_is_named(
 
 def test_gates_settle_when_there_is_time(tmp_path: Path) -> None:
     put(tmp_path, *LOG[:6])
-    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to_seq=3))
+    tail = Tail(open_store(tmp_path), rebuilt(tmp_path, to=3))
     tail.step()
     assert not tail.live.is_settled
     tail.settle(now_s=0.5)

@@ -17,7 +17,7 @@ from models.schema import EventType
 from models.simulator import ShopConfig, simulate
 from models.weights import actions as aw
 from services.worker.action_weights import ActionWeightDuty
-from tests.stores import append_events, connect, quarantine_events
+from tests.stores import append_events, connect, numbers, quarantine_events
 
 HOUR_US = 3_600_000_000
 KEPT = ("action_observations", "action_due")
@@ -72,7 +72,7 @@ def test_the_flow_folds_what_is_new_due_or_held_back_to_what_it_makes_of_the_who
     whole = bring_up(tmp_path, end_us)
     append_events(tmp_path, shop.iloc[n * 9 // 10 :])
     assert 0 < bring_up(tmp_path, end_us)["observations"] < whole["observations"] / 2
-    quarantine_events(tmp_path, [(seq, "odd") for seq in range(1, 40, 3)])
+    quarantine_events(tmp_path, [(seq, "odd") for seq in numbers(tmp_path)[:40:3]])
     bring_up(tmp_path, end_us + HOUR_US // 2)
     found = kept(tmp_path)
     rebuild(tmp_path, end_us + HOUR_US // 2)

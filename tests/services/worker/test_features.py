@@ -18,7 +18,7 @@ from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import USER_FEATURES, USER_RECENT_EVENTS, USER_RECENT_ITEMS
 from services.worker.features import MATERIALIZED, FeatureDuty
-from tests.stores import connect
+from tests.stores import connect, nth, settled
 from tests.waiting import PATIENCE_S
 
 
@@ -43,16 +43,17 @@ def writer(tmp_path: Path) -> Writer:
     return open_writer(tmp_path, lambda: 7)
 
 
-def put(writer: Writer, *rows: tuple[object, ...]) -> None:
+def put(home: Path, writer: Writer, *rows: tuple[object, ...]) -> None:
     writer.append("shop", rows).result(PATIENCE_S)
+    settled(home)
 
 
-def materialized(home: Path, seq: int) -> None:
-    connect(home).execute(MOVE_CURSOR, (MATERIALIZED, seq, 7))
+def materialized(home: Path, n_events: int) -> None:
+    connect(home).execute(MOVE_CURSOR, (MATERIALIZED, nth(home, n_events), 7))
 
 
 def test_it_waits_for_the_first_materialization(tmp_path: Path, writer: Writer) -> None:
-    put(writer, view("a1", "x", 1))
+    put(tmp_path, writer, view("a1", "x", 1))
     tail = FeatureDuty(open_store(tmp_path), online := Rows())
     assert tail.step(7) == 0
     assert online.rows == {}
@@ -65,7 +66,7 @@ def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tm
     materialized(tmp_path, 0)
     tail = FeatureDuty(open_store(tmp_path), online := Rows())
     for row in (view("a1", "x", 1), view("b1", "y", 2), view("a3", "z", 9), view("a2", "y", 4)):
-        put(writer, row)
+        put(tmp_path, writer, row)
         tail.step(7)
     frame = sessionize(frame_of(open_store(tmp_path).read(READ_EVENTS, (0, 2**62, -1))))
     encoded = encode(frame)
@@ -87,7 +88,7 @@ def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tm
 def test_it_goes_back_when_a_materialization_wrote_an_older_state(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
     tail = FeatureDuty(open_store(tmp_path), online := Rows())
-    put(writer, view("a1", "x", 1), view("a2", "y", 2))
+    put(tmp_path, writer, view("a1", "x", 1), view("a2", "y", 2))
     assert tail.step(7) == 2
     online.rows.clear()  # overwritten by the fold up to the first event
     materialized(tmp_path, 1)
@@ -112,7 +113,7 @@ class Failing(Rows):
 def test_it_goes_back_although_the_first_attempt_failed(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
     tail = FeatureDuty(open_store(tmp_path), online := Failing())
-    put(writer, view("a1", "x", 1), view("a2", "y", 2))
+    put(tmp_path, writer, view("a1", "x", 1), view("a2", "y", 2))
     tail.step(7)
     online.rows.clear()
     online.fails = True
@@ -125,7 +126,7 @@ def test_it_goes_back_although_the_first_attempt_failed(tmp_path: Path, writer: 
 
 def test_where_nothing_is_new_nothing_is_written(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
-    put(writer, view("a1", "x", 1))
+    put(tmp_path, writer, view("a1", "x", 1))
     tail, watching = FeatureDuty(open_store(tmp_path), Rows()), open_store(tmp_path)
     tail.step(7)
     before = watching.stamp()
@@ -135,21 +136,22 @@ def test_where_nothing_is_new_nothing_is_written(tmp_path: Path, writer: Writer)
 
 def test_a_worker_that_starts_again_goes_on_where_it_stood(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
-    put(writer, view("a1", "x", 1))
+    put(tmp_path, writer, view("a1", "x", 1))
     assert FeatureDuty(open_store(tmp_path), Rows()).step(7) == 1
     online = Rows()
     assert FeatureDuty(open_store(tmp_path), online).step(7) == 1  # what came after the materialization, once more
-    put(writer, view("b1", "y", 2))
+    put(tmp_path, writer, view("b1", "y", 2))
     assert FeatureDuty(open_store(tmp_path), online).step(7) == 2
     assert {user for _, user in online.rows} == {"p-a", "p-b"}
 
 
 def test_a_quarantined_event_is_in_no_feature(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
-    put(writer, view("a1", "x", 1), view("a2", "y", 2))
+    put(tmp_path, writer, view("a1", "x", 1), view("a2", "y", 2))
     connect(tmp_path).execute(
         "INSERT INTO quarantine (partner, source, format, seq, reason, content_key, quarantined_at_us) "
-        "VALUES ('shop', 'log', 'event', 2, 'a test', 'k', 7)"
+        "VALUES ('shop', 'log', 'event', ?, 'a test', 'k', 7)",
+        (nth(tmp_path, 2),),
     )
     FeatureDuty(open_store(tmp_path), online := Rows()).step(7)
     assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["x"]

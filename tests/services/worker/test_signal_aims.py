@@ -27,7 +27,7 @@ from services.signals.policies import PolicyBody, SignalCosts, Thresholds, to_po
 from services.signals.rehearsal import rehearse
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty
-from tests.stores import connect
+from tests.stores import connect, settled
 from tests.waiting import PATIENCE_S
 
 NOON_US = 1_790_000_000_000_000 // DAY_US * DAY_US + DAY_US // 2
@@ -89,6 +89,7 @@ class Shop:
         writer = open_writer(self.home, lambda: self.at_us + MINUTE_US)
         writer.append("shop", rows).result(PATIENCE_S)
         writer.close()
+        settled(self.home)
 
     def visits(self, users: list[str]) -> None:
         """Let visitors come with a full cart, those with an even number by searching, and the worker decide."""

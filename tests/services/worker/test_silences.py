@@ -27,13 +27,13 @@ from services.serving.features import NoFeatures, OnlineSource
 from services.signals.policies import PolicyBody, QuietHours, Thresholds
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty
-from tests.stores import connect
+from tests.stores import connect, place, settled
 from tests.waiting import PATIENCE_S
 
 NOON_US = 1_790_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_000
 PATIENT = PolicyBody(holdout_share=0.0, cool_down_s=0, max_per_day=1000)
-SIGNALS = "SELECT user_id, type, cause_seq, silence_s FROM signals ORDER BY seq"
-TIMERS = "SELECT user_id, cause_seq, (due_at_us - since_us) / 1000000 FROM silences ORDER BY user_id"
+SIGNALS = f"SELECT user_id, type, {place('cause_seq')}, silence_s FROM signals ORDER BY seq"
+TIMERS = f"SELECT user_id, {place('cause_seq')}, (due_at_us - since_us) / 1000000 FROM silences ORDER BY user_id"
 
 
 class Champions:
@@ -78,6 +78,7 @@ def put(home: Path, *events: tuple[str, str, float], offset_min: int = 0) -> Non
         rows.append(to_row({"event_id": f"{user}-{second}-{n}", **fields}, user))
     writer.append("shop", rows).result(PATIENCE_S)
     writer.close()
+    settled(home)
 
 
 def duty(home: Path, models: ModelSet | None = None, steps_s: Sequence[int] = STEPS_S) -> SignalDuty:
@@ -197,6 +198,7 @@ def test_an_order_that_the_server_tells_of_late_and_in_a_session_of_its_own_sett
     order = {"event_id": "order", "type": "purchase", "item_id": "sku", "price": 20.0, "ts": ts}
     writer.append("shop", [to_row(order, "a")]).result(PATIENCE_S)
     writer.close()
+    settled(home)
     for step in STEPS_S:
         worker.step(at(step + 4))
     assert (table(home, SIGNALS) == []) is settled
@@ -235,7 +237,7 @@ def test_the_hold_out_group_is_on_record_and_never_written_to(home: Path) -> Non
     for step in (0, *STEPS_S):
         worker.step(at(step))
     assert table(home, SIGNALS) == []
-    assert table(home, "SELECT user_id, cause_seq, silence_s FROM holdout") == [("a", 1, 300)]
+    assert table(home, f"SELECT user_id, {place('cause_seq')}, silence_s FROM holdout") == [("a", 1, 300)]
 
 
 def test_no_steps_no_timers(home: Path) -> None:
@@ -304,8 +306,8 @@ def test_a_simulated_shops_carts_are_noticed_within_one_step_and_never_after_the
             log(home, new, now_us)
         while worker.step(now_us):
             pass
-    ids = dict(table(home, "SELECT seq, event_id FROM events"))
-    reminded = {ids[seq] for _, kind, seq, silence in table(home, SIGNALS) if silence}
+    reminders = "SELECT event_id FROM signals JOIN events ON events.seq = cause_seq WHERE silence_s > 0"
+    reminded = {event_id for (event_id,) in table(home, reminders)}
     left, bought = carts_left(frame, 300 + 60)
     assert len(left) >= n_users / 40
     assert len(bought) > 0
@@ -335,3 +337,4 @@ def log(home: Path, frame: pd.DataFrame, now_us: int) -> None:
     writer = open_writer(home, lambda: now_us)
     writer.append("shop", rows).result(PATIENCE_S)
     writer.close()
+    settled(home)
