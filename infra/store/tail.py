@@ -43,7 +43,7 @@ class LogTail:
         return max(after, min(self.end(), after + most))
 
     def passed(self, after: int, until: int) -> int:
-        """How many events a step has read that went from a position to another, those included that were erased since."""
+        """Number of events that a step has read which went from a position to another, those erased since included."""
         return until - after
 
     def released(self) -> list[int]:

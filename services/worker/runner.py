@@ -66,7 +66,7 @@ class Gathering(Protocol):
 
 
 def openers(settings: Settings) -> dict[str, Callable[[], Duty]]:
-    """What opens each duty of the worker's, by name. Takes seconds: Feast's import.
+    """Openers of the worker's duties, by name. Takes seconds: Feast's import.
 
     A duty opens a store of its own. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
     """

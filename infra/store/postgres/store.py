@@ -103,7 +103,7 @@ class PositionTail(LogTail):
         return int(self._read(_NTH_BEHIND, (after, most))[0][0] or after)
 
     def passed(self, after: int, until: int) -> int:
-        """How many events a step has read that went from a position to another."""
+        """Number of events that a step has read which went from a position to another."""
         return int(self._read(_BETWEEN, (after, until))[0][0]) if until > after else 0
 
 
