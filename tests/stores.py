@@ -133,5 +133,6 @@ def hold_anyway(home: Path, refusals: Iterable[tuple[int, str]]) -> int:
 
 def read_events(home: Path) -> pd.DataFrame:
     """A home's log as a frame."""
+    settled(home)
     with closing(open_store(home)) as store:
         return events.read_events(store)

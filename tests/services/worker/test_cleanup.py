@@ -10,7 +10,7 @@ from infra.store.statements.trust import KEEP_ADMITTED, KEEP_ITEM, KEEP_VISITOR
 from models.events.rejected import stand_in
 from services.worker.cleanup import SNAPSHOTS_KEPT, CleanupDuty
 from tests.services.receivers import OLD_SECRET, SEALS, SECRET, subscribe
-from tests.stores import connect
+from tests.stores import connect, embedded_only
 
 DAY_US = 86_400_000_000
 NOW_US = 1_795_255_200_000_000
@@ -43,6 +43,7 @@ def test_counters_of_trust_go_with_their_day_and_items_that_few_came_to_after_a_
     assert connection.execute("SELECT item_id FROM trust_items ORDER BY 1").fetchall() == [("known",), ("new",)]
 
 
+@embedded_only("no such line was ever kept on a server")
 def test_texts_that_an_early_version_kept_go(tmp_path: Path) -> None:
     connection = connect(tmp_path)
     texts = ('{"user_id": "u-canary", broken', "u-canary;i-1", '{"type":"dance"}', stand_in("already gone", bytes(32)))

@@ -68,7 +68,7 @@ def test_the_online_row_is_what_a_rebuild_would_write_even_after_a_late_event(tm
     for row in (view("a1", "x", 1), view("b1", "y", 2), view("a3", "z", 9), view("a2", "y", 4)):
         put(tmp_path, writer, row)
         tail.step(7)
-    frame = sessionize(frame_of(open_store(tmp_path).read(READ_EVENTS, (0, 2**62, -1))))
+    frame = sessionize(frame_of(open_store(tmp_path).read(READ_EVENTS, (0, 2**62, 2**62))))
     encoded = encode(frame)
     features, recent = feature_tables.of_users(frame, encoded.events, encoded.item_ids)
     for user in ("p-a", "p-b"):
