@@ -94,6 +94,17 @@ def test_there_is_no_circle_between_the_floors_either() -> None:
     assert nothing(circle(edges(*PACKAGES, "benchmarks"), lambda module: module.split(".")[0]))
 
 
+def test_no_file_imports_what_another_calls_its_own() -> None:
+    assert nothing(
+        f"{place(path, node)} imports {alias.name} of {node.module}"
+        for path in sources(*PACKAGES, "benchmarks", "tests")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in OURS
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    )
+
+
 def test_sql_stands_in_the_store_only() -> None:
     elsewhere = [p for p in sources(*PACKAGES) if not place(p).startswith("infra/store/") and place(p) not in SQL_ELSEWHERE]
     assert nothing(f"{place(p, n)}: {text.split()[:3]}" for p in elsewhere for text, n in texts(p) if SQL.match(text))

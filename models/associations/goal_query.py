@@ -15,22 +15,22 @@ from models.arrays import Bytes, Flags, Floats, Floats32, Ints, Ints32
 from models.associations.arrays import TYPE_BITS, TYPE_MASK
 from models.associations.indirect import is_source_only
 from models.associations.query import (
-    _OWN,
+    OWN,
     Index,
     Overlay,
     Scratch,
     Session,
-    _allowed,
-    _best,
-    _category,
-    _columns,
-    _joined,
-    _n_items,
-    _next_request,
-    _put,
-    _row,
+    best_of,
+    category_of,
+    columns_of,
+    count_items,
+    joined,
     last_items,
+    next_request,
+    only_allowed,
     popular,
+    put,
+    row_of,
 )  # fmt: skip
 from models.goal_weights import CLASSES, HALF_LIVES_S, MET, N_DECAYS, N_OWN, OTHER, RANK_DECAY, SAME, WHEN, Scale
 from models.kernels import ZERO, kernel
@@ -106,8 +106,8 @@ def _add_deed(
     score = 0.0
     for decay in range(N_DECAYS):
         score += own[kind, when, decay] * _decayed(decay, rank, age_s)
-    n = _put(sums, touched, item, score, number, n)
-    sums[item, _OWN] = number
+    n = put(sums, touched, item, score, number, n)
+    sums[item, OWN] = number
     return n
 
 
@@ -137,7 +137,7 @@ def _shares(category: Ints32, categories: Categories, session: Session, named: I
         item = session.item[i]
         one = named[i] if len(named) else -1
         if one < 0 and item >= 0:
-            one = _category(category, item)
+            one = category_of(category, item)
         key = item if item >= 0 else -2 - one
         at = 0
         while at < n and about[at] != key:
@@ -172,7 +172,7 @@ def _add_popular(
     sums, touched = scratch.sums, scratch.touched
     for c in range(len(own)):
         for e in range(categories.offsets[own[c]], categories.offsets[own[c] + 1]):
-            n = _put(sums, touched, categories.item[e], weight * share[c] * categories.share[e], number, n)
+            n = put(sums, touched, categories.item[e], weight * share[c] * categories.share[e], number, n)
     return n
 
 
@@ -185,19 +185,19 @@ def _add_pairs(
     sums, touched, category = scratch.sums, scratch.touched, index.category
     slot, ratio, live = overlay.slot, overlay.ratio, len(overlay.slot) > 0
     for a in range(len(item)):
-        first, last, own = _row(index, overlay, item[a])
-        at_home = _category(category, item[a])
-        target, types, strength, factor = _columns(index, overlay, own)
+        first, last, own = row_of(index, overlay, item[a])
+        at_home = category_of(category, item[a])
+        target, types, strength, factor = columns_of(index, overlay, own)
         for e in range(first, last):
             code, source, wanted = target[e], types[e] >> TYPE_BITS, types[e] & TYPE_MASK
-            kin = MET if sums[code, _OWN] == number else SAME if 0 <= at_home == _category(category, code) else OTHER
+            kin = MET if sums[code, OWN] == number else SAME if 0 <= at_home == category_of(category, code) else OTHER
             amount = factor * recency[a] * strength[e] * pairs[kin, source, wanted]
             if (done[a] >> source) & 1 == 0:
                 amount *= unmatched
             if live and slot[code] > 0:
                 amount *= ratio[slot[code], wanted]
             if amount > 0.0:
-                n = _put(sums, touched, code, amount, number, n)
+                n = put(sums, touched, code, amount, number, n)
     return n
 
 
@@ -207,23 +207,23 @@ def recommend(
     scale: Scale, exclude: Ints, allowed: Flags, limit: int, scratch: Scratch,
 ) -> tuple[Ints, Floats, int]:  # fmt: skip
     """Items, scores and how many of them something speaks for; the rest are popular ones, with lower scores."""
-    n_items = _n_items(index, overlay)
+    n_items = count_items(index, overlay)
     item, done = np.empty(session.max_anchors, np.int64), np.zeros(session.max_anchors, np.int64)
     recency = np.empty(session.max_anchors)
     n_anchors = last_items(session, n_items, item, done, recency)
     item, done, recency = item[:n_anchors], done[:n_anchors], recency[:n_anchors]
-    number = _next_request(scratch, exclude)
+    number = next_request(scratch, exclude)
     n = _add_own(session, past, scale, n_items + n_guests, scratch, number)
     n = _add_pairs(index, overlay, scale.pairs, session.unmatched, item, done, recency, number, n, scratch)
     n = _add_popular(index.category, categories, scale.popular[0], session, named, number, n, scratch)
-    items, scores = _best(scratch, _allowed(allowed, scratch.touched, n), limit)
+    items, scores = best_of(scratch, only_allowed(allowed, scratch.touched, n), limit)
     found = len(items)
     if found == limit:
         return items, scores, found
-    more, counts = popular(index, session.weight, _joined(exclude, items), allowed, limit - found, scratch)
+    more, counts = popular(index, session.weight, joined(exclude, items), allowed, limit - found, scratch)
     for k in range(len(more) - 1, -1, -1):  # a popular item stays below the last one that something speaks for
         counts[k] *= (0.99 * scores[found - 1] if found else 1.0) / counts[0]
-    return _joined(items, more), _joined(scores, counts), found
+    return joined(items, more), joined(scores, counts), found
 
 
 @kernel
@@ -252,7 +252,7 @@ def _placed(place_of: Ints, items: Ints, code: int, n: int) -> int:
 def _room(index: Index, overlay: Overlay, categories: Categories, item: Ints, own: Ints, n_own: int) -> int:
     room = N_DECAYS * n_own
     for a in range(len(item)):
-        first, last, _ = _row(index, overlay, item[a])
+        first, last, _ = row_of(index, overlay, item[a])
         room += last - first
     for one in own:
         room += categories.offsets[one + 1] - categories.offsets[one]
@@ -292,15 +292,15 @@ def _tell_pairs(
     place_of: Ints, items: Ints, entries: Entries,
 ) -> tuple[int, int]:  # fmt: skip
     """Tell the associations of one anchor; how many items and entries there are."""
-    first, last, own = _row(index, overlay, anchor)
-    target, types, strength, factor = _columns(index, overlay, own)
-    at_home, live = _category(index.category, anchor), len(overlay.slot) > 0
+    first, last, own = row_of(index, overlay, anchor)
+    target, types, strength, factor = columns_of(index, overlay, own)
+    at_home, live = category_of(index.category, anchor), len(overlay.slot) > 0
     for e in range(first, last):
         code, source, wanted = int(target[e]), int(types[e] >> TYPE_BITS), int(types[e] & TYPE_MASK)
         if place_of[code] == _SHUT:
             continue
         n = _placed(place_of, items, code, n)
-        kin = MET if place_of[code] < n_met else SAME if 0 <= at_home == _category(index.category, code) else OTHER
+        kin = MET if place_of[code] < n_met else SAME if 0 <= at_home == category_of(index.category, code) else OTHER
         amount = factor * recency * strength[e] * (1.0 if (done >> source) & 1 else unmatched)
         if live and overlay.slot[code] > 0:
             amount *= overlay.ratio[overlay.slot[code], wanted]
@@ -314,7 +314,7 @@ def evidence(
     exclude: Ints, place_of: Ints,
 ) -> tuple[Ints, Ints32, Ints32, Floats, Ints]:  # fmt: skip
     """The `Evidence` of a moment; `place_of`, shape (n_items + `MOST_GUESTS`,), holds -1 before and after."""
-    n_items = _n_items(index, overlay)
+    n_items = count_items(index, overlay)
     anchors, done = np.empty(session.max_anchors, np.int64), np.zeros(session.max_anchors, np.int64)
     recency = np.empty(session.max_anchors)
     n_anchors = last_items(session, n_items, anchors, done, recency)

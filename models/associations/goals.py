@@ -7,8 +7,9 @@ import numpy as np
 
 from models.arrays import Bytes, Flags, Floats, Ints, Ints32, writeable
 from models.associations import goal_query, indirect
+from models.associations.arguments import checked_limit, codes_of, flags_of
 from models.associations.goal_query import MOST_GUESTS, OWN_FROM, POPULAR_AT, Evidence, Past
-from models.associations.model import AssociationStore, Contribution, Ranked, _codes, _flags, _limit
+from models.associations.model import AssociationStore, Contribution, Ranked
 from models.associations.query import N_BECAUSE
 from models.goal_weights import CLASSES, N_DECAYS, WHEN, Scale
 from models.schema import EVENT_TYPES, N_EVENT_TYPES
@@ -46,22 +47,20 @@ def recommend(
     exclude, allowed
         As `AssociationStore.recommend` has them; a guest is allowed where all are.
     """
-    session = store._session(told.items, told.types, told.ages_s, weights, None)
+    session = store.session_of(told.items, told.types, told.ages_s, weights, None)
     items, scores, n = goal_query.recommend_plain(
         tuple(store.index), tuple(store.overlay), tuple(store.categories), tuple(session), writeable(told.named, np.int64),
-        tuple(told.past), told.n_guests, tuple(scale), _codes(exclude), _flags(allowed), _limit(limit), tuple(store._scratch()),
+        tuple(told.past), told.n_guests, tuple(scale), codes_of(exclude), flags_of(allowed), checked_limit(limit),
+        tuple(store.scratch()),
     )  # fmt: skip
     return Ranked(items, scores, n)
 
 
 def evidence(store: AssociationStore, told: Told, exclude: Ints | None = None) -> Evidence:
     """Evidence for each item, apart by what it is multiplied by."""
-    place_of: Ints | None = getattr(store._local, "place_of", None)
-    if place_of is None or len(place_of) < store.n_items + MOST_GUESTS:
-        place_of = store._local.place_of = np.full(store.n_items + store.n_items // 4 + 2 * MOST_GUESTS, -1)
-    session = store._session(told.items, told.types, told.ages_s, _NO_WEIGHTS, None)
+    session = store.session_of(told.items, told.types, told.ages_s, _NO_WEIGHTS, None)
     given = store.index, store.overlay, store.categories, session, writeable(told.named, np.int64), told.past, told.n_guests
-    return Evidence(*goal_query.evidence(*given, _codes(exclude), place_of))
+    return Evidence(*goal_query.evidence(*given, codes_of(exclude), store.places()))
 
 
 def weights_of(scale: Scale) -> Floats:

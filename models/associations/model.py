@@ -30,11 +30,12 @@ from typing import Any, Final, NamedTuple, NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import ALL_ALLOWED, Flags, Floats, Ints, frozen, writeable
+from models.arrays import Flags, Floats, Ints, frozen, writeable
 from models.artifact import Parts
 from models.associations import build as steps
 from models.associations import indirect, query
 from models.associations import survey as association_survey
+from models.associations.arguments import checked_limit, codes_of, flags_of, relation_of, weights_of
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
 from models.associations.build import AssociationParams as AssociationParams
 from models.associations.goal_query import MOST_GUESTS, Categories, popular_in
@@ -44,8 +45,6 @@ from models.shops import ByShop
 from models.weight_profile import base_weights
 
 Arrays = dict[str, npt.NDArray[np.generic]]
-_NOTHING: Ints = np.zeros(0, dtype=np.int64)
-_UNRELATED: Floats = np.zeros(0)
 _FIRST_BITS: Final = 4  # of files that do not say how types are packed
 
 
@@ -195,10 +194,10 @@ class AssociationStore(ByShop):
         ValueError
             If shapes disagree, a weight is negative or not finite, or the limit is negative.
         """
-        session = self._session(item_codes, event_types, ages_s, weights, relation)
+        session = self.session_of(item_codes, event_types, ages_s, weights, relation)
         items, scores, n = query.recommend_plain(
-            tuple(self.index), tuple(self.overlay), tuple(session), _codes(exclude), _flags(allowed), _limit(limit),
-            tuple(self._scratch()),
+            tuple(self.index), tuple(self.overlay), tuple(session), codes_of(exclude), flags_of(allowed), checked_limit(limit),
+            tuple(self.scratch()),
         )  # fmt: skip
         if n < 0:
             raise ValueError(f"weights and relations must be finite and not negative, got {weights} and {relation}")
@@ -212,11 +211,11 @@ class AssociationStore(ByShop):
         Ranks what the lists hold: the best `n_popular` of each type. Scores are relative to the first, in (0, 1].
         """
         weights = base_weights() if weights is None else weights
-        weights = _weights(weights)
+        weights = weights_of(weights)
         if not query.is_sane(weights):
             raise ValueError(f"weights must be finite and not negative, got {weights}")
-        taken, open_to = _codes(exclude), _flags(allowed)
-        items, scores = query.popular(self.index, weights, taken, open_to, _limit(limit), self._scratch())
+        taken, open_to = codes_of(exclude), flags_of(allowed)
+        items, scores = query.popular(self.index, weights, taken, open_to, checked_limit(limit), self.scratch())
         return Ranked(items, scores / scores[0] if len(scores) else scores, 0)
 
     def explain(
@@ -227,8 +226,8 @@ class AssociationStore(ByShop):
 
         Arguments as in `recommend`. An item's shares sum to at most 1.
         """
-        session = self._session(item_codes, event_types, ages_s, weights, relation)
-        found = query.explain(self.index, self.overlay, session, ranked.items[: ranked.n_associated], self._scratch())
+        session = self.session_of(item_codes, event_types, ages_s, weights, relation)
+        found = query.explain(self.index, self.overlay, session, ranked.items[: ranked.n_associated], self.scratch())
         rows = zip(*(array.tolist() for array in found), strict=True)
         because = [[self._contribution(*c) for c in zip(*row, strict=True) if c[0] != NO_CODE] for row in rows]
         return because + [[] for _ in ranked.items[ranked.n_associated :]]
@@ -239,52 +238,39 @@ class AssociationStore(ByShop):
             item_id=indirect.shown(self.item_ids[anchor]), source_event=source, target_event=target, share=share
         )
 
-    def _session(
+    def session_of(
         self, items: Ints, types: npt.NDArray[np.int8], ages_s: Floats, weights: Floats, relation: Floats | None
     ) -> query.Session:
+        """A session as the compiled loops take it, checked.
+
+        Raises
+        ------
+        ValueError
+            If a shape is another one than `recommend` says.
+        """
         if not items.shape == types.shape == ages_s.shape or items.ndim != 1:
             raise ValueError(
                 f"item_codes, event_types and ages_s must be as long, got {items.shape, types.shape, ages_s.shape}"
             )
         codes, kinds, ages = writeable(items, np.int64), writeable(types, np.int8), writeable(ages_s, np.float64)
-        p, related = self.params, _relation(relation)
+        p, related = self.params, relation_of(relation)
         return query.Session(
-            codes, kinds, ages, _weights(weights), p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched, related
+            codes, kinds, ages, weights_of(weights), p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched, related
         )
 
-    def _scratch(self) -> query.Scratch:
+    def scratch(self) -> query.Scratch:
+        """Working memory of this thread."""
         scratch: query.Scratch | None = getattr(self._local, "scratch", None)
         if scratch is None:
             scratch = self._local.scratch = query.new_scratch(self.n_items + MOST_GUESTS)
         return scratch
 
-
-def _codes(exclude: Ints | None) -> Ints:
-    return _NOTHING if exclude is None else writeable(np.asarray(exclude), np.int64)
-
-
-def _flags(allowed: Flags | None) -> Flags:
-    return ALL_ALLOWED if allowed is None else writeable(np.asarray(allowed), np.bool_)
-
-
-def _weights(weights: Floats) -> Floats:
-    if weights.shape != (N_EVENT_TYPES,):
-        raise ValueError(f"weights must have the shape {(N_EVENT_TYPES,)}, got {weights.shape}")
-    return writeable(weights, np.float64)
-
-
-def _relation(relation: Floats | None) -> Floats:
-    if relation is None:
-        return _UNRELATED
-    if relation.shape != (2,):
-        raise ValueError(f"relation must have the shape (2,), got {relation.shape}")
-    return writeable(relation, np.float64)
-
-
-def _limit(limit: int) -> int:
-    if limit < 0:
-        raise ValueError(f"limit must not be negative, got {limit}")
-    return limit
+    def places(self) -> Ints:
+        """A place for each item and guest, all -1, of this thread: who writes into it sets it back; shape (n_items + more,)."""
+        places: Ints | None = getattr(self._local, "places", None)
+        if places is None or len(places) < self.n_items + MOST_GUESTS:
+            places = self._local.places = np.full(self.n_items + self.n_items // 4 + 2 * MOST_GUESTS, -1)
+        return places
 
 
 def build(

@@ -16,7 +16,7 @@ from models.kernels import ZERO, kernel
 N_BECAUSE: Final = 3  # contributions kept per explained item
 _REQUEST: Final = 0  # columns of the sums: which request wrote the cell, and what it has added up
 _SUM: Final = 1
-_OWN: Final = 2  # which request found it among the visitor's own items
+OWN: Final = 2  # which request found it among the visitor's own items
 
 
 class Index(NamedTuple):
@@ -128,7 +128,7 @@ def _anchors(session: Session, n_items: int) -> tuple[Ints, Floats]:
 
 
 @kernel
-def _n_items(index: Index, overlay: Overlay) -> int:
+def count_items(index: Index, overlay: Overlay) -> int:
     return max(len(index.offsets) - 1, len(overlay.slot))
 
 
@@ -141,7 +141,7 @@ def _wide(weight: Floats) -> Floats:
 
 
 @kernel
-def _next_request(scratch: Scratch, exclude: Ints) -> float:
+def next_request(scratch: Scratch, exclude: Ints) -> float:
     """Open a request in which the excluded items can never have a positive sum; returns its number."""
     scratch.request[0] += 1
     number = float(scratch.request[0])
@@ -153,7 +153,7 @@ def _next_request(scratch: Scratch, exclude: Ints) -> float:
 
 
 @kernel
-def _put(sums: Floats, touched: Ints32, target: int, contribution: float, number: float, n: int) -> int:
+def put(sums: Floats, touched: Ints32, target: int, contribution: float, number: float, n: int) -> int:
     """Add to an item's sum; returns how many items were touched so far."""
     if sums[target, _REQUEST] != number:
         sums[target, _REQUEST] = number
@@ -165,7 +165,7 @@ def _put(sums: Floats, touched: Ints32, target: int, contribution: float, number
 
 
 @kernel
-def _row(index: Index, overlay: Overlay, anchor: int) -> tuple[int, int, bool]:
+def row_of(index: Index, overlay: Overlay, anchor: int) -> tuple[int, int, bool]:
     """Where an item's entries stand, and whether in the overlay."""
     slot = overlay.slot[anchor] if anchor < len(overlay.slot) else 0
     if slot > 0:
@@ -176,7 +176,7 @@ def _row(index: Index, overlay: Overlay, anchor: int) -> tuple[int, int, bool]:
 
 
 @kernel
-def _columns(index: Index, overlay: Overlay, own: bool) -> tuple[Ints32, PairTypes, Floats32, float]:
+def columns_of(index: Index, overlay: Overlay, own: bool) -> tuple[Ints32, PairTypes, Floats32, float]:
     """Target, types and strength of the entries where a row stands, and what their strength has aged by."""
     if own:
         return overlay.target, overlay.types, overlay.strength, overlay.overlay_factor
@@ -184,7 +184,7 @@ def _columns(index: Index, overlay: Overlay, own: bool) -> tuple[Ints32, PairTyp
 
 
 @kernel
-def _category(category: Ints32, item: int) -> int:
+def category_of(category: Ints32, item: int) -> int:
     return category[item] if item < len(category) else -1
 
 
@@ -194,7 +194,7 @@ def _related(relation: Floats, category: Ints32, anchor: int, own: int, target: 
 
     ``own`` is the anchor's category.
     """
-    other = _category(category, target)
+    other = category_of(category, target)
     if own < 0 or other < 0 or target == anchor:
         return 1.0
     return float(relation[0] if own == other else relation[1])
@@ -209,9 +209,9 @@ def _merge(
     slot, ratio, live, n = overlay.slot, overlay.ratio, len(overlay.slot) > 0, ZERO
     category, by_relation = index.category, len(relation) == 2
     for a in range(len(item)):
-        first, last, own = _row(index, overlay, item[a])
-        at_home = _category(category, item[a])
-        target, types, strength, factor = _columns(index, overlay, own)
+        first, last, own = row_of(index, overlay, item[a])
+        at_home = category_of(category, item[a])
+        target, types, strength, factor = columns_of(index, overlay, own)
         for e in range(first, last):
             contribution = factor * gain[a, types[e] >> TYPE_BITS] * weight[types[e] & TYPE_MASK] * strength[e]
             if contribution > 0.0:
@@ -219,7 +219,7 @@ def _merge(
                     contribution *= ratio[slot[target[e]], types[e] & TYPE_MASK]
                 if by_relation:
                     contribution *= _related(relation, category, item[a], at_home, target[e])
-                n = _put(sums, touched, target[e], contribution, number, n)
+                n = put(sums, touched, target[e], contribution, number, n)
     return n
 
 
@@ -242,7 +242,7 @@ def _sink(heap: Ints, scores: Floats, size: int) -> None:
 
 
 @kernel
-def _best(scratch: Scratch, n: int, limit: int) -> tuple[Ints, Floats]:
+def best_of(scratch: Scratch, n: int, limit: int) -> tuple[Ints, Floats]:
     """The `limit` best of the touched items, best first; equal scores in the order of their codes."""
     size = min(limit, n)
     heap, scores = np.full(size, np.iinfo(np.int64).max), np.full(size, -np.inf)
@@ -262,7 +262,7 @@ def _best(scratch: Scratch, n: int, limit: int) -> tuple[Ints, Floats]:
 
 
 @kernel
-def _allowed(allowed: Flags, touched: Ints32, n: int) -> int:
+def only_allowed(allowed: Flags, touched: Ints32, n: int) -> int:
     """Keep the touched items that may be shown, in front; returns how many."""
     if len(allowed) == 0:
         return n
@@ -288,7 +288,7 @@ def popular(
     index: Index, weight: Floats, exclude: Ints, allowed: Flags, limit: int, scratch: Scratch
 ) -> tuple[Ints, Floats]:  # fmt: skip
     """Most popular items, sum over types of weight * popularity, best first."""
-    number = _next_request(scratch, exclude)
+    number = next_request(scratch, exclude)
     sums, touched, item, count = scratch.sums, scratch.touched, index.popular_item, index.popular_count
     n = ZERO
     for kind in range(len(weight)):
@@ -297,8 +297,8 @@ def popular(
         for k in range(item.shape[1]):
             if item[kind, k] < 0:
                 break
-            n = _put(sums, touched, item[kind, k], weight[kind] * count[kind, k], number, n)
-    return _best(scratch, _allowed(allowed, touched, n), limit)
+            n = put(sums, touched, item[kind, k], weight[kind] * count[kind, k], number, n)
+    return best_of(scratch, only_allowed(allowed, touched, n), limit)
 
 
 @kernel
@@ -312,17 +312,17 @@ def recommend(
     """
     if not (is_sane(session.weight) and is_sane(session.relation)):
         return np.empty(0, np.int64), np.empty(0), -1
-    item, gain = _anchors(session, _n_items(index, overlay))
-    number = _next_request(scratch, exclude)
+    item, gain = _anchors(session, count_items(index, overlay))
+    number = next_request(scratch, exclude)
     n_touched = _merge(index, overlay, item, gain, _wide(session.weight), session.relation, number, scratch)
-    items, scores = _best(scratch, _allowed(allowed, scratch.touched, n_touched), limit)
+    items, scores = best_of(scratch, only_allowed(allowed, scratch.touched, n_touched), limit)
     n = len(items)
     if n == limit:
         return items, scores, n
-    more, counts = popular(index, session.weight, _joined(exclude, items), allowed, limit - n, scratch)
+    more, counts = popular(index, session.weight, joined(exclude, items), allowed, limit - n, scratch)
     for k in range(len(more) - 1, -1, -1):  # a popular item stays below the last associated one
         counts[k] *= (0.99 * scores[n - 1] if n else 1.0) / counts[0]
-    return _joined(items, more), _joined(scores, counts), n
+    return joined(items, more), joined(scores, counts), n
 
 
 @kernel
@@ -334,7 +334,7 @@ def recommend_plain(
 
 
 @kernel
-def _joined(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def joined(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
     out = np.empty(len(first) + len(second), first.dtype)
     for k in range(len(out)):
         out[k] = first[k] if k < len(first) else second[k - len(first)]
@@ -348,16 +348,16 @@ def explain(
     """The largest contributions to each ranked item: anchor, types and share of the score, shape (n_ranked, 3), -1 = none."""
     best, types = np.full((len(ranked), N_BECAUSE), -1), np.zeros((len(ranked), N_BECAUSE), PAIR)
     share, total = np.zeros((len(ranked), N_BECAUSE)), np.zeros(len(ranked))
-    item, gain = _anchors(session, _n_items(index, overlay))
-    number, sums, weight = _next_request(scratch, ranked), scratch.sums, _wide(session.weight)
+    item, gain = _anchors(session, count_items(index, overlay))
+    number, sums, weight = next_request(scratch, ranked), scratch.sums, _wide(session.weight)
     for row in range(len(ranked)):
         sums[ranked[row], _SUM] = row
     slot, ratio, live = overlay.slot, overlay.ratio, len(overlay.slot) > 0
     relation, by_relation = session.relation, len(session.relation) == 2
     for a in range(len(item)):
-        first, last, own = _row(index, overlay, item[a])
-        at_home = _category(index.category, item[a])
-        target, pair_types, strength, factor = _columns(index, overlay, own)
+        first, last, own = row_of(index, overlay, item[a])
+        at_home = category_of(index.category, item[a])
+        target, pair_types, strength, factor = columns_of(index, overlay, own)
         for e in range(first, last):
             if sums[target[e], _REQUEST] != number:
                 continue
