@@ -186,9 +186,9 @@ def test_a_silence_that_the_worker_slept_through_is_passed_over(home: Path) -> N
     assert (len(table(home, SIGNALS)), table(home, TIMERS)) == (1, [])
 
 
-@pytest.mark.parametrize(("second", "settled"), [(2, True), (-5, False)])
+@pytest.mark.parametrize(("second", "is_bought"), [(2, True), (-5, False)])
 def test_an_order_that_the_server_tells_of_late_and_in_a_session_of_its_own_settles_the_cart(
-    home: Path, second: float, settled: bool
+    home: Path, second: float, is_bought: bool
 ) -> None:
     put(home, ("a", "add_to_cart", 0), ("a", "item_view", 3))
     worker = duty(home)
@@ -201,7 +201,7 @@ def test_an_order_that_the_server_tells_of_late_and_in_a_session_of_its_own_sett
     settled(home)
     for step in STEPS_S:
         worker.step(at(step + 4))
-    assert (table(home, SIGNALS) == []) is settled
+    assert (table(home, SIGNALS) == []) is is_bought
 
 
 def test_old_events_set_no_timer_and_a_late_one_does_not_hide_a_newer(home: Path) -> None:
