@@ -121,7 +121,7 @@ def _log(store: Store, home: Path) -> Iterator[Finding]:
         yield Finding("event log", "warn", "empty", "attune ingest FILE --format F")
     else:
         days = (time.time() - newest_us / 1e6) / 86_400
-        yield Finding("event log", "ok", f"{n} events so far, the newest {max(days, 0):.1f} days old")
+        yield Finding("event log", "ok", f"the newest event, number {n}, is {max(days, 0):.1f} days old")
     ((refused,),) = store.read(COUNT_WAITING)
     yield Finding("quarantine", "warn" if refused else "ok", f"{refused} rows", "attune quarantine list" if refused else "")
     ((doubted,),) = store.read(COUNT_NOT_BELIEVED, (time.time_ns() // 1_000 - DAY_US,))
