@@ -54,7 +54,7 @@ def view(sources: Sources, ask: Ask) -> Page:
         about="After a fix: what still fails stays here. As attune quarantine replay.",
         blocked="" if waiting else "Nothing waits.",
     )
-    lead = f"The newest event has the number {n_events:,}; {waiting:,} rows wait in quarantine." if n_events else "The log is empty."
+    lead = f"Newest event: number {n_events:,}; {waiting:,} rows wait in quarantine." if n_events else "The log is empty."
     validation = Link("Validation", "/reports/file/validation.html")
     return Page(
         "Data", lead, [*tables, replay], FAIR if waiting else GOOD if total else NONE, False, sources.now_us(), [validation]
