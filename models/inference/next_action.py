@@ -40,11 +40,16 @@ _PURCHASE: Final = int(EventType.PURCHASE)
 class NextActionParams:
     """Hyper-parameters of the classifiers of one interval; stored with the artifact.
 
-    Fewer rounds for the next action: each of its rounds grows one tree per class, up to sixteen.
+    Fewer rounds for the next action: each of its rounds grows one tree per class, up to sixteen. Purchases are few, so their
+    trees are small, slow and pulled harder.
     """
 
     action: BoostParams = field(default_factory=lambda: BoostParams(n_rounds=40, learning_rate=0.2))
-    purchase: BoostParams = field(default_factory=lambda: BoostParams(n_rounds=60, learning_rate=0.12))
+    purchase: BoostParams = field(
+        default_factory=lambda: BoostParams(
+            n_rounds=200, n_leaves=7, learning_rate=0.05, min_rows_in_leaf=100, l2=10.0, feature_share=0.3, patience=20
+        )
+    )
 
 
 DEFAULT_PARAMS: Final = NextActionParams()
