@@ -88,7 +88,7 @@ def inferred(log: Log) -> IntentModel:
     return intent.fit(features, weak, valid=boosting.later_rows(log.started_us[fit], 0.2))
 
 
-def measure(log: Log, at_most: int, p_intent: Floats | None = None) -> dict[str, Any]:
+def measure(log: Log, at_most: int, p_intent: Floats | None = None, params: GoalParams = PARAMS) -> dict[str, Any]:
     """Learn and judge one log, with the intents inferred, or with those given, shape (n_events, n_intents)."""
     early, later = np.quantile(log.started_us, [EARLY, LATER])
     fit, before = log.started_us < early, log.started_us < later
@@ -105,18 +105,18 @@ def measure(log: Log, at_most: int, p_intent: Floats | None = None) -> dict[str,
         return ModelSet(associations=log_associations.built(whole.only(kept), {}))
 
     began = time.perf_counter()
-    learned = learn(built(fit), part(before & ~fit))
+    learned = learn(built(fit), part(before & ~fit), params)
     seconds = round(time.perf_counter() - began, 1)
     return {**judge(built(before), part(~before), learned, at_most), "learning_seconds": seconds}
 
 
-def learn(models: ModelSet, between: Later) -> WeightProfile:
+def learn(models: ModelSet, between: Later, params: GoalParams = PARAMS) -> WeightProfile:
     """The static profile with goal weights."""
     rng = np.random.default_rng(0)
     asked = rest_of_session.prefixes(between.log.events, between.log.starts, 30_000, rng)
     asks = replay(models, between, asked.first, asked.last)
     assert models.associations is not None
-    goals = goal_fit.learn(asks, models.associations, between, asked, PARAMS, rng)
+    goals = goal_fit.learn(asks, models.associations, between, asked, params, rng)
     if goals is None:
         raise ValueError("expected sessions that lead to known items, got too few to learn from")
     return STATIC._replace(goals=goals)

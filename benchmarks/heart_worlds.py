@@ -1,6 +1,6 @@
 """The heart in simulated worlds, where the truth is known. Prints one JSON object.
 
-    python -m benchmarks.heart_worlds [--users 3000] [--days 14] [--seeds 1 2] [--visitors 1500]
+    python -m benchmarks.heart_worlds [--users 3000] [--days 14] [--seeds 1 2] [--visitors 1500] [--only dense closed_loop]
 
 - ``dense``: 300 items and hundreds of events on each; learned lists against static ones, and what intent adds, as
   `benchmarks.heart` has it;
@@ -19,7 +19,10 @@ its bootstrap interval over visitors.
 
 import argparse
 import json
+import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -48,9 +51,11 @@ from models.statistics import bootstrap
 
 SHOWN: Final = 10
 P_BUY: Final = 0.5
+PARAMS: Final = replace(heart.PARAMS, at_most=2_500, l2_base=(0.003,), l2_slopes=(None, 0.03), n_steps=60)
 N_SESSIONS: Final = 4
 LONGEST: Final = 25  # events of a session
 VARIANTS: Final = ("dynamic", "static")
+PARTS: Final = ("dense", "true_intent", "no_influence", "closed_loop")
 
 
 def shop(config: ShopConfig) -> tuple[Log, Floats]:
@@ -69,7 +74,7 @@ def models_of(log: Log) -> ModelSet:
     texts, names = [str(item) for item in log.item_ids], [str(category) for category in log.categories]
     whole = examples.Log(log.events, log.starts, log.started_us, log.user, texts, None, names)
     first = ModelSet(associations=log_associations.built(whole.only(early), {}))
-    learned = heart.learn(first, Later(whole.only(~early), p_intent[~early], whole))
+    learned = heart.learn(first, Later(whole.only(~early), p_intent[~early], whole), PARAMS)
     return ModelSet(associations=log_associations.built(whole, {}), intent=model, weights=learned)
 
 
@@ -106,7 +111,9 @@ class Loop(NamedTuple):
                 chances = p_next_item(self.config, self.shop.catalogue, visit.item, visit.intent, liked)
                 wanted = int(rng.choice(len(chances), p=chances))
             luck = rng.random(2)
-            if wanted != visit.item and luck[0] < self._seen(events, past, wanted, variant, visit.user) and luck[1] < P_BUY:
+            if wanted == visit.item or luck[1] >= P_BUY:
+                continue
+            if luck[0] < self._seen(events, past, wanted, variant, visit.user):
                 events = np.concatenate((events, self._bought(events, wanted)))
                 spent += float(self.shop.catalogue.price[wanted])
                 visit.state.visit[0]["item"], wanted = wanted, -1
@@ -139,7 +146,7 @@ class Loop(NamedTuple):
 
 def closed_loop(log: Log, config: ShopConfig, n_visitors: int) -> dict[str, Any]:
     """Revenue per visitor of both variants, and the difference."""
-    world = ShopConfig(**{**_asdict(config), "n_users": n_visitors, "seed": config.seed + 1000})
+    world = replace(config, n_users=n_visitors, seed=config.seed + 1000)
     opened = open_shop(world, np.random.default_rng(world.seed))
     loop = Loop(world, opened, models_of(log), item_ids(config.n_items).tolist(), category_names(config.n_categories).tolist())
     spent = np.array([[loop.revenue(user, variant) for variant in VARIANTS] for user in range(n_visitors)])
@@ -154,24 +161,27 @@ def closed_loop(log: Log, config: ShopConfig, n_visitors: int) -> dict[str, Any]
     }
 
 
-def _asdict(config: ShopConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in config.__dataclass_fields__}
+def no_influence(config: ShopConfig, n_prefixes: int) -> dict[str, Any]:
+    """The tables of a shop in which intent has no influence."""
+    still, _ = shop(replace(config, intent_has_influence=False))
+    return heart.measure(still, n_prefixes, params=PARAMS)
 
 
-def world(config: ShopConfig, n_prefixes: int, n_visitors: int) -> dict[str, Any]:
-    """All of one seed."""
-    began = time.perf_counter()
+def world(config: ShopConfig, n_prefixes: int, n_visitors: int, only: Sequence[str] = PARTS) -> dict[str, Any]:
+    """The parts of one seed; each is told on stderr as it ends."""
     log, truth = shop(config)
-    still, _ = shop(ShopConfig(**{**_asdict(config), "intent_has_influence": False}))
-    return {
-        "seed": config.seed,
-        "n_events": len(log.events),
-        "dense": heart.measure(log, n_prefixes),
-        "true_intent": heart.measure(log, n_prefixes, truth),
-        "no_influence": heart.measure(still, n_prefixes),
-        "closed_loop": closed_loop(log, config, n_visitors),
-        "seconds": round(time.perf_counter() - began, 1),
+    ask: dict[str, Callable[[], dict[str, Any]]] = {
+        "dense": lambda: heart.measure(log, n_prefixes, params=PARAMS),
+        "true_intent": lambda: heart.measure(log, n_prefixes, truth, PARAMS),
+        "no_influence": lambda: no_influence(config, n_prefixes),
+        "closed_loop": lambda: closed_loop(log, config, n_visitors),
     }
+    found: dict[str, Any] = {"seed": config.seed, "n_events": len(log.events)}
+    for name in only:
+        began = time.perf_counter()
+        found[name] = ask[name]() | {"seconds": round(time.perf_counter() - began, 1)}
+        sys.stderr.write(f"seed {config.seed}, {name}: {found[name]['seconds']} s\n")
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -183,9 +193,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--prefixes", type=int, default=10_000)
     parser.add_argument("--visitors", type=int, default=1500)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args(arguments)
     shops = (ShopConfig(given.users, given.days, seed, n_items=given.items) for seed in given.seeds)
-    runs = [world(one, given.prefixes, given.visitors) for one in shops]
+    runs = [world(one, given.prefixes, given.visitors, given.only) for one in shops]
     print(json.dumps({"benchmark": "heart_worlds", "measure": "ndcg_20", "runs": runs}))
 
 

@@ -6,8 +6,9 @@
 Changes are from the prior (`models.goal_prior`): static weights, and slopes that are the heuristic factors to a power. So the
 heuristic's direction stays in proportion to the evidence; what it says of an intent is weakened at most to `LEAST_OF_PRIOR`,
 never turned round. As a source an event weighs what the table says, times the factor of intent; what is learned besides is all
-else. Levels that weights share (of each decay, of each class, of popularity) are free. The power and both penalties are chosen
-by the loss on users that did not teach, half by half; the prior's own slopes are the simpler choice. A goal that hardly anybody
+else. Levels that weights share (of each decay, of each class, of popularity) are free. What is chosen is chosen by the loss on
+users that did not teach, half by half: the penalty, and the gate of intent. That is open as far as the first power of the
+heuristic factors says: a larger one, none, or slopes of its own only where the loss is surely less. A goal that hardly anybody
 reached takes the weights of the goal that most did, and where there is none, the prior. L-BFGS-B.
 """
 
@@ -66,19 +67,19 @@ class GoalParams:
     l2_base, l2_slopes
         Penalties to choose among; None for the prior's slopes.
     powers
-        Of the heuristic factors in the prior, to choose among.
+        Of the heuristic factors in the prior, to choose among; with 0 intent has no influence.
     """
 
     at_most: int = 500
     n_others: int = 50
-    l2_base: tuple[float, ...] = (0.003,)
+    l2_base: tuple[float, ...] = (0.003, 0.03)
     l2_slopes: tuple[float | None, ...] = (None, 0.03)
-    powers: tuple[float, ...] = (0.25, 1.0)
+    powers: tuple[float, ...] = (0.25, 1.0, 0.0)
     n_steps: int = 30
 
 
 LEAST_OF_PRIOR: Final = 0.25  # of what the heuristic says of an intent
-_Choice = TypeVar("_Choice", float, float | None)
+_Choice = TypeVar("_Choice")
 _Sample = tuple[Evidence, Floats32]  # and as how many each item counts
 
 
@@ -234,24 +235,42 @@ def _chosen(
         Of the moments, less the mean; and the mean.
     """
     centered, center = intent
-    halves = [_lessons(known, wanted, rows[users[rows] // 2 % 2 == k], centered) for k in (0, 1)]
+    by_half = [rows[users[rows] // 2 % 2 == k] for k in (0, 1)]
+    first, second = (_lessons(known, wanted, some, centered) for some in by_half)
+    judges = users[np.concatenate(by_half[::-1])]
 
-    def held_out(l2_base: float, l2_slopes: float | None, power: float) -> float:
-        first, second = (fit(one, l2_base, l2_slopes, params.n_steps, prior(power, center)) for one in halves)
-        return float(np.concatenate((losses(halves[1], *first), losses(halves[0], *second))).mean())
+    def held_out(l2_base: float, l2_slopes: float | None, power: float) -> Floats:
+        of_first, of_second = (fit(one, l2_base, l2_slopes, params.n_steps, prior(power, center)) for one in (first, second))
+        return np.concatenate((losses(second, *of_first), losses(first, *of_second)))
 
-    given = params.powers[0]
-    l2_base = _least(params.l2_base, lambda l2: held_out(l2, None, given))
-    power = _least(params.powers, lambda power: held_out(l2_base, None, power))
-    l2_slopes = _least(params.l2_slopes, lambda l2: held_out(l2_base, l2, power))
+    l2_base = _least(params.l2_base, lambda l2: held_out(l2, None, params.powers[0]))
+    power = _surely_least(params.powers, lambda power: held_out(l2_base, None, power), judges)
+    l2_slopes = _surely_least(params.l2_slopes, lambda l2: held_out(l2_base, l2, power), judges)
     every = _lessons(known, wanted, rows, centered)
     base, slopes, _ = fit(every, l2_base, l2_slopes, params.n_steps, prior(power, center))
     return Fitted(_normalised(every, base, slopes, center), slopes)
 
 
-def _least(choices: tuple[_Choice, ...], loss_of: Callable[[_Choice], float]) -> _Choice:
-    """The choice with the least loss; nothing is computed where there is one."""
-    return choices[0] if len(choices) == 1 else min(choices, key=loss_of)
+def _least(choices: tuple[_Choice, ...], losses_of: Callable[[_Choice], Floats]) -> _Choice:
+    """The choice with the least mean loss; nothing is computed where there is one."""
+    return choices[0] if len(choices) == 1 else min(choices, key=lambda one: float(losses_of(one).mean()))
+
+
+def _surely_least(choices: tuple[_Choice, ...], losses_of: Callable[[_Choice], Floats], users: Ints) -> _Choice:
+    """The choice with the least mean loss where that is two standard errors below the first one's, users apart; else the first.
+
+    Parameters
+    ----------
+    users
+        Of each loss, shape (n_moments,).
+    """
+    if len(choices) == 1:
+        return choices[0]
+    told = [losses_of(one) for one in choices]
+    best = min(range(len(choices)), key=lambda k: float(told[k].mean()))
+    gain = told[0] - told[best]
+    by_user = np.bincount(users, weights=gain - gain.mean())
+    return choices[best] if gain.sum() > 2.0 * float(np.sqrt(by_user @ by_user)) else choices[0]
 
 
 def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int, around: Prior) -> tuple[Floats, Floats, float]:
@@ -275,10 +294,10 @@ def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int,
 
     x, bounds = np.zeros(at[-1]), np.tile([-np.inf, np.inf], (at[-1], 1))
     bounds[at[2] + SOURCE : at[2] + TARGET] = 0.0
-    if n:  # where the prior has a direction, it stays
-        most = (LEAST_OF_PRIOR - 1.0) * around.slopes.ravel()
-        bounds[slices[-1], 0] = np.where(around.slopes.ravel() > 0, most, -np.inf)
-        bounds[slices[-1], 1] = np.where(around.slopes.ravel() < 0, most, np.inf)
+    if n:  # where the heuristic has a direction, it stays
+        most, direction = (LEAST_OF_PRIOR - 1.0) * around.slopes.ravel(), goal_prior.slopes(1.0).ravel()
+        bounds[slices[-1], 0] = np.where(direction > 0, most, -np.inf)
+        bounds[slices[-1], 1] = np.where(direction < 0, most, np.inf)
     for free in (slice(0, at[2]), slice(0, at[-1])):
 
         def some(part: Floats, free: slice = free) -> tuple[float, Floats]:

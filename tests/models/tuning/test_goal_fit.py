@@ -36,15 +36,21 @@ DAY_US = 86_400_000_000
 Shop = tuple[ModelSet, Later, GoalWeights]
 
 
-def test_the_gradient_is_that_of_the_loss() -> None:
+def _lessons() -> Lessons:
+    """Two moments of anything, with three items each."""
     rng, n, m = np.random.default_rng(0), 3, 24
     parts = rng.integers(0, N_PARTS + 1, (m, 3)).astype(np.int16)
-    lessons = Lessons(
+    found = Lessons(
         np.array([0, 12, 24]), np.array([n, n]), rng.integers(0, n, m).astype(np.int32), parts,
         rng.gamma(1.0, size=m).astype(np.float32), np.array([0, 1, 3]), np.array([0, 1, 2], np.int32), rng.normal(size=(2, 4)),
         np.array([0, n, 2 * n]), rng.gamma(2.0, size=2 * n).astype(np.float32),
     )  # fmt: skip
-    lessons.place[:n] = lessons.place[12 : 12 + n] = np.arange(n)
+    found.place[:n] = found.place[12 : 12 + n] = np.arange(n)
+    return found
+
+
+def test_the_gradient_is_that_of_the_loss() -> None:
+    lessons, rng = _lessons(), np.random.default_rng(1)
     shape = (N_PARTS, N_INTENTS)
 
     def both(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -71,6 +77,22 @@ def test_what_the_heuristic_says_of_an_intent_is_weakened_and_never_turned_round
     share = found.slopes[:, prior != 0] / prior[prior != 0]
     assert share.min() >= goal_fit.LEAST_OF_PRIOR - 1e-9
     assert abs(share - 1.0).max() > 0.01  # and it was free to move
+
+
+def test_where_the_heuristic_says_nothing_any_more_its_direction_still_holds() -> None:
+    around, heuristic = goal_fit.prior(0.0, np.full(N_INTENTS, 0.25)), goal_prior.slopes(1.0)
+    assert not around.slopes.any()
+    slopes = goal_fit.fit(_lessons(), 0.01, 1e-4, 30, around)[1]
+    assert (slopes * heuristic >= 0).all()
+    assert (slopes[heuristic == 0] != 0).any()  # what it has nothing to say of is free
+
+
+@pytest.mark.parametrize(
+    ("second", "chosen"), [([0.9, 0.9, 0.9, 0.9], 1), ([0.0, 0.0, 1.3, 1.3], 0), ([1.1, 1.1, 1.1, 1.1], 0)]
+)
+def test_the_simpler_choice_stays_unless_another_is_surely_better(second: list[float], chosen: int) -> None:
+    told = np.array([np.ones(4), second])
+    assert goal_fit._surely_least((0, 1), lambda one: told[one], np.array([0, 0, 1, 1])) == chosen
 
 
 def test_without_intent_a_source_weighs_what_the_table_says(shop: "Shop") -> None:
