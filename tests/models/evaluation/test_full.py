@@ -77,7 +77,8 @@ def test_markov_chain_repeats_what_followed_each_event(world):
 def test_second_opinion_is_about_the_held_out_rows_themselves(world):
     models, log, found, _ = world
     chosen = np.flatnonzero(log.starts[: len(log.starts) // 2])[-1]  # whole sessions, not all of them
-    some = found._replace(**{name: part[:chosen] for name, part in found._asdict().items()})
+    told = {name: part for name, part in found._asdict().items() if part is not None}
+    some = found._replace(**{name: part[:chosen] for name, part in told.items()})
     cut = some.split(ExampleParams())
     labels = second_rules.label(log.events, log.starts)[:chosen][cut.test]
     table = full_evaluation.intent_tables(models, log, some, cut, seed=0)["second_rule"]["rules"]
