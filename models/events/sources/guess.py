@@ -21,7 +21,10 @@ from models.events.sources.written import UNITS
 Container = Literal["csv", "jsonl", "parquet"]
 
 ADDRESS_WORDS: Final = frozenset({"url", "uri", "path", "page", "pageurl", "pagepath", "location", "href", "pagelocation"})
-ITEM_IN_ADDRESS: Final = r"/(?:products?|items?|p|dp|artikel|produkte?|produits?|productos?|articles?)/([^/?#]+)"
+ITEM_IN_ADDRESS: Final = (
+    r"(?:/(?:products?|items?|p|dp|artikel|produkte?|produits?|productos?|articles?)/"
+    r"|[?&](?:product_?id|item_?id|sku|pid)=)([^/?#&]+)"
+)
 MOST_ACTIONS: Final = 60  # different values of a column of actions
 # Before others that share fields with them; `attune` last, since its names are common words.
 _ORDER: Final = (
@@ -366,7 +369,7 @@ def _action_column(values: Mapping[str, Sequence[str]], taken: set[str]) -> tupl
     best: tuple[float, str | None, dict[str, str]] = (0.0, None, {})
     for name, cells in values.items():
         different = set(cells)
-        if name in taken or not different or len(different) > MOST_ACTIONS:
+        if name in taken or not different or len(different) > MOST_ACTIONS or any("://" in cell for cell in different):
             continue
         events = _meanings(name, different)
         known = _share(cells, lambda cell, events=events: cell in events)  # type: ignore[misc]

@@ -74,6 +74,7 @@ COLUMN_WORDS: Final = {
             "bestelldatum",
             "时间",
             "tijd",
+            *("epoch", "epochms", "unix", "unixts", "when"),
         ),
     ),
     "user_id": (
@@ -108,6 +109,7 @@ COLUMN_WORDS: Final = {
         ),
         *("hasheduserid", "userhash", "msno", "loginid", "mcvisid", "userkey", "customerkey", "customernumber"),
         *("externalid", "usertoken", "mpid", "customeruuid", "personuuid", "puid", "cuid", "masterid", "crmid", "xid"),
+        *("card", "cardid", "cardnumber", "loyaltycard", "loyaltyid", "membernumber", "household", "householdid"),
         *("cookieid", "browserid", "fingerprint", "identityid", "accountnumber", "klientid", "用户id", "ユーザーid"),
         *(
             "用户",
@@ -155,6 +157,7 @@ COLUMN_WORDS: Final = {
             "productaction",
             "feedback",
             "operation",
+            "act",
         ),
     ),
     "item_id": (
@@ -201,7 +204,17 @@ COLUMN_WORDS: Final = {
             "المنتج",
             "tuote",
         ),
-        *("linkedproductid", "商品id", "артикул", "товар", "produktnummer", "referencia", "codigoproducto", "codiceprodotto"),
+        *(
+            "linkedproductid",
+            "商品id",
+            "артикул",
+            "товар",
+            "produktnummer",
+            "pid",
+            "referencia",
+            "codigoproducto",
+            "codiceprodotto",
+        ),
     ),
     "category": (
         *("category", "categorycode", "categoryname", "itemcategory", "productcategory", "categoryid", "cate", "cateid"),
@@ -221,7 +234,17 @@ COLUMN_WORDS: Final = {
     "price": (
         *("价格", "单价", "価格", "цена", "가격", "cena", "fiyat", "السعر", "pris", "hinta"),
         *("price", "unitprice", "itemprice", "productprice", "saleprice", "salesprice", "preis", "einzelpreis", "stückpreis"),
-        *("produktpreis", "artikelpreis", "stueckpreis", "verkaufspreis", "preisbrutto", "precioproducto", "prixproduit"),
+        *(
+            "produktpreis",
+            "artikelpreis",
+            "stueckpreis",
+            "verkaufspreis",
+            "unitamt",
+            "unitamount",
+            "preisbrutto",
+            "precioproducto",
+            "prixproduit",
+        ),
         *(
             "prix",
             "precio",
@@ -312,7 +335,7 @@ NO_WORDS: Final = frozenset(
     }
 )
 AMOUNTS: Final = ("price", "revenue", "quantity", "currency")  # their word may stand anywhere in a name
-ID_ENDINGS: Final = frozenset({"key", "no", "nr", "number", "num", "code", "ref", "reference"})  # say the same as "id"
+ID_ENDINGS: Final = frozenset({"key", "no", "nr", "number", "num", "nbr", "code", "ref", "reference"})  # say the same as "id"
 WHOLE_ORDER: Final = frozenset(
     {"order", "invoice", "cart", "basket", "transaction", "checkout"}
 )  # what is said of all its rows
@@ -320,6 +343,6 @@ WHOLE_ORDER: Final = frozenset(
 SALE_WORDS: Final = frozenset(
     {
         *COLUMN_WORDS["order_id"], *COLUMN_WORDS["quantity"], "invoicedate", "orderdate", "bestelldatum", "orders", "sales",
-        "sale", "transaction", "transactions", "purchase", "basket", "shopping",
+        "sale", "transaction", "transactions", "purchase", "basket", "shopping", "receipt", "receipts",
     }
 )  # fmt: skip
