@@ -22,6 +22,7 @@ ADMINISTRATOR: Final = "local"  # who may enter by the link that is printed
 HOST: Final = "127.0.0.1"
 ABOVE: Final = {CONSOLE: 1, SHOP: 2}  # port, above that of the service
 NICENESS: Final = 10
+VISITORS_A_S: Final = 0.5  # enough to look at; at 1 service and worker spent a seventh of a core on them (`benchmarks.beside`)
 READY_S: Final = 30.0
 POLL_S: Final = 0.1
 ANY_LONG_S: Final = 10.0 * 365 * 86_400
@@ -35,7 +36,7 @@ def start(
     logs.mkdir(exist_ok=True)
     environment = {"ATTUNE_HOME": str(home), "SHOP_KEY": local_key(home, DEMO)} if wanted else {}
     addresses: dict[str, str] = {}
-    words: dict[str, tuple[str, ...]] = {VISITORS: ("--rate", "1", "--seconds", str(ANY_LONG_S), "--url", url)}
+    words: dict[str, tuple[str, ...]] = {VISITORS: ("--rate", str(VISITORS_A_S), "--seconds", str(ANY_LONG_S), "--url", url)}
     for name in (one for one in (SHOP, CONSOLE) if one in wanted):
         at = _port(port + ABOVE[name])
         addresses[name], words[name] = f"http://{HOST}:{at}", ("--port", str(at))
