@@ -45,7 +45,7 @@ torture: setup
 # In browsers, all there is: shop, console and beacon, at every size and in both lights, with kills. Chromium, Firefox and WebKit must
 # be there; with ATTUNE_TEST_BROWSERS= what is not is left out by name.
 browsers: setup
-	ATTUNE_TEST_SLOW=1 ATTUNE_TEST_BROWSERS="$${ATTUNE_TEST_BROWSERS-required}" $(BIN)/python -m pytest tests/services/browser tests/services/beacon $(ARGS)
+	ATTUNE_TEST_SLOW=1 ATTUNE_TEST_BROWSERS="$${ATTUNE_TEST_BROWSERS-required}" $(BIN)/python -m pytest -s tests/services/browser tests/services/beacon $(ARGS)
 
 # The slow lane, too: thousands of requests made up by schemathesis, each answer held against /openapi.json.
 conformance: setup
