@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ class Shop:
         self.key = partners.add(home, "shop", now_us, "pk", scopes=scopes, origins=[self.address])
         self.port = free_port()
         self.asked: list[tuple[str, str]] = []
-        self.sent: list[str] = []  # ids of events, as often as they were sent; where one was only asked about it is not here
+        self.sent: list[
+            str
+        ] = []  # ids of events, as often as they were sent and taken; not of those that were only asked about
+        self.answered: Counter[int] = Counter()  # visits, by status
         self.heard = b""  # all that browsers have said to the service
         self.refusal: tuple[int, int] | None = None  # of visits: status, and seconds after which to come again
         self.running: tuple[uvicorn.Server, threading.Thread] | None = None
@@ -88,11 +92,16 @@ class Shop:
                 message = await receive()
                 body += message.get("body", b"")
                 self.heard += message.get("body", b"")
-                if scope["path"] == "/v1/visits" and message["type"] == "http.request" and not message.get("more_body"):
-                    self.sent += [event["event_id"] for event in json.loads(body)["events"] if "type" in event]
                 return message
 
-            await app(scope, heard, send)
+            async def told(message: Any) -> None:
+                if scope["path"] == "/v1/visits" and message["type"] == "http.response.start":
+                    self.answered[message["status"]] += 1
+                    if message["status"] < 400:
+                        self.sent += [event["event_id"] for event in json.loads(body)["events"] if "type" in event]
+                await send(message)
+
+            await app(scope, heard, told)
 
         server = uvicorn.Server(uvicorn.Config(watched, "127.0.0.1", self.port, log_level="error"))
         thread = threading.Thread(target=server.run)

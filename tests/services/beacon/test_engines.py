@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,13 @@ def settle(engine: Engine, shop: Shop, what: str, carts: int, views: int) -> Non
     until(lambda: {kind: arrived(shop, kind) for kind in wanted} == wanted, f"{what}: of {wanted} not all arrive, or too many")
     until(lambda: engine.value(f"({KEPT}).then(ids => ids.length)") <= 1, "they are kept for ever")
     different = len(set(shop.sent))
-    told = {"pages": carts, "events": different, "lost": 0, "sent_twice": len(shop.sent) - different}
+    told: dict[str, Any] = {
+        "pages": carts,
+        "events": different,
+        "lost": 0,
+        "sent_twice": len(shop.sent) - different,
+        "visits": dict(shop.answered),
+    }
     sys.stdout.write(f"\n{name_of(engine)}, {what}: {json.dumps(told)}\n")
     assert told["sent_twice"] <= max(1, MOST_TWICE * different), told
     assert {kind: arrived(shop, kind) for kind in wanted} == wanted, "nothing is counted twice"

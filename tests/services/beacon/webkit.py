@@ -48,8 +48,10 @@ class Displayed(Process):
 
     def __init__(self, profile: Path, *words: str) -> None:
         profile.mkdir(parents=True, exist_ok=True)
-        display = f":{100 + free_port() % 20_000}"
-        script = f"Xvfb {display} -screen 0 1280x900x24 -nolisten tcp & exec {shlex.join(words)}"
+        number = 100 + free_port() % 20_000
+        display, door = f":{number}", f"/tmp/.X11-unix/X{number}"
+        shown = f"Xvfb {display} -screen 0 1280x900x24 -nolisten tcp & until [ -S {door} ]; do sleep 0.05; done"
+        script = f"{shown}; exec {shlex.join(words)}"
         homes = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), str(profile))
         super().__init__(
             ["sh", "-c", script], DISPLAY=display, **homes, WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS="1",
