@@ -22,7 +22,7 @@ _COLUMNS: Final = (
     Column("a minute", True),
     Column("made"),
     Column("ends"),
-    Column("shop's last event"),
+    Column("last event", about="of the shop"),
 )
 N_EVENTS: Final = 50_000
 
