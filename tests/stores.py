@@ -84,8 +84,8 @@ def settled(home: Path) -> None:
     if server(home) is None:
         return
     with closing(open_store(home)) as store:
-        ((newest,),) = store.read("SELECT coalesce(max(seq), 0) FROM events")
-        until(lambda: store.tail("").end() >= newest, "a transaction is open for ever", poll_s=0.002)
+        ((newest,),) = store.read("SELECT max(seq) FROM events")
+        until(lambda: store.tail("").end() >= (newest or 0), "a transaction is open for ever", poll_s=0.01)
 
 
 def append_events(home: Path, frame: pd.DataFrame, partner: str = "shop", received_at_us: int = 0) -> tuple[int, int]:
