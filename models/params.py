@@ -41,8 +41,10 @@ def changed(params: Params, given: Mapping[str, str]) -> Params:
     --------
     >>> from models.inference.next_action import DEFAULT_PARAMS
     >>> new = changed(DEFAULT_PARAMS, {"learning_rate": "0.05", "action.n_rounds": "9"})
-    >>> new.action.learning_rate, new.purchase.learning_rate, new.action.n_rounds, new.purchase.n_rounds
-    (0.05, 0.05, 9, 60)
+    >>> new.action.learning_rate, new.purchase.learning_rate, new.action.n_rounds
+    (0.05, 0.05, 9)
+    >>> new.purchase.n_rounds == DEFAULT_PARAMS.purchase.n_rounds
+    True
     """
     known = list(settable(params))
     for path, text in given.items():
