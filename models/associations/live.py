@@ -41,7 +41,6 @@ from models.associations import survey as association_survey
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
 from models.associations.changes import Sessions, changed_sessions
 from models.associations.eviction import Bounds
-from models.associations.goal_query import MOST_GUESTS
 from models.associations.model import AssociationStore
 from models.associations.overlay import Counts, Rows
 from models.associations.sums import ANCHOR_SHIFT, MOST_ITEMS, TARGET_SHIFT, PairSums, Sums
@@ -96,12 +95,6 @@ class View(AssociationStore):
         """Code of an item, `NO_CODE` if unknown."""
         code = NO_CODE if item_id is None else self._codes.get(item_id, NO_CODE)
         return code if code < len(self.overlay.slot) else NO_CODE
-
-    def _scratch(self) -> query.Scratch:
-        scratch: query.Scratch | None = getattr(self._local, "scratch", None)
-        if scratch is None or len(scratch.sums) < self.n_items + MOST_GUESTS:
-            scratch = self._local.scratch = query.new_scratch(self.n_items + self.n_items // 4 + 2 * MOST_GUESTS)
-        return scratch
 
 
 class LiveAssociations:

@@ -259,10 +259,10 @@ class AssociationStore(ByShop):
         )
 
     def scratch(self) -> query.Scratch:
-        """Working memory of this thread."""
+        """Working memory of this thread, with room for all items and guests; it grows with views of a log that grows."""
         scratch: query.Scratch | None = getattr(self._local, "scratch", None)
-        if scratch is None:
-            scratch = self._local.scratch = query.new_scratch(self.n_items + MOST_GUESTS)
+        if scratch is None or len(scratch.sums) < self.n_items + MOST_GUESTS:
+            scratch = self._local.scratch = query.new_scratch(self.n_items + self.n_items // 4 + 2 * MOST_GUESTS)
         return scratch
 
     def places(self) -> Ints:

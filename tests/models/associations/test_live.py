@@ -10,6 +10,7 @@ from models.associations import indirect
 from models.associations import model as associations
 from models.associations.changes import changed_sessions
 from models.associations.eviction import Bounds
+from models.associations.goal_query import MOST_GUESTS
 from models.associations.live import LiveAssociations
 from models.associations.model import AssociationParams, AssociationStore, build
 from models.associations.overlay import Rows
@@ -153,6 +154,19 @@ def test_a_store_of_another_decade_fades_as_it_would_in_a_build():
 def test_an_empty_store_fills_up():
     log = log_of(*(("uv"[k % 2], "abcde"[k % 5], "item_view", k) for k in range(20)))
     same(followed(built(log[:0]), log, 0, 7).view, built(log))
+
+
+def test_working_memory_has_room_for_every_item_of_a_view_that_has_grown():
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 1))
+    live = LiveAssociations(built(log))
+    assert scores(live.view, "a") != {}  # this thread has its working memory now
+    more = [("u", f"new-{k}", "item_view", 2 + k) for k in range(500)]
+    log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 1), *more)
+    grown = live.fold(log, (log["seq"] > 2).to_numpy())
+    assert grown.n_items == 502
+    assert scores(grown, "new-499")["new-498"] > 0.0
+    assert len(grown.scratch().sums) >= grown.n_items + MOST_GUESTS
+    assert len(grown.places()) >= grown.n_items + MOST_GUESTS
 
 
 def test_reasons_come_from_the_overlay_too():
