@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.crossroads import Prices, revenues, standing
+from benchmarks.first_visits import examples_of
 from models.arrays import Floats, Floats32, Ints, Records
 from models.assess import assess, immediates, next_action_row
 from models.associations import from_log as log_associations
@@ -32,13 +32,13 @@ from models.engagement.signals import Offer, Shelf, SignalThresholds
 from models.events.encode import EventArray
 from models.experiments.targeting import Targeting, Trial, targeting
 from models.features import sessions
-from models.inference import examples, intent, next_action
+from models.inference import intent, next_action
 from models.inference.examples import ExampleParams
 from models.inference.next_action import NextActionParams
 from models.known import NOTHING_KNOWN
 from models.live_session import cut
 from models.model_set import ModelSet, required
-from models.schema import ITEM_FEATURES, LAST_EVENT_AT, SIGNAL_TYPES, USER_FEATURES, EventType
+from models.schema import SIGNAL_TYPES, EventType
 from models.simulator import Shop, ShopConfig, Visit, catalogue, open_shop, simulate
 from models.simulator.records import VisitState
 from models.weight_profile import HEURISTIC
@@ -73,12 +73,8 @@ class Sent(NamedTuple):
 
 def fitted(config: ShopConfig, boosting: NextActionParams = next_action.DEFAULT_PARAMS, least_rows: int = 50) -> ModelSet:
     """Models of a log of the shop, of which users and items are not known before."""
-    frame = simulate(config).events
-    log, frame = examples.read_log(frame)
     params = ExampleParams()
-    rows = examples.choose(log, frame, params)
-    nothing = pd.DataFrame(np.nan, index=range(len(rows)), columns=[*USER_FEATURES, LAST_EVENT_AT, *ITEM_FEATURES])
-    found = examples.assemble(log, rows, nothing)
+    log, found = examples_of(simulate(config).events, params)
     split = found.split(params)
     wide, valid = found.next_action_features(), split.valid | split.test
     waits = next_action.Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us)

@@ -13,17 +13,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
+from benchmarks.first_visits import examples_of
 from models.arrays import Floats
 from models.engagement import from_log as log_engagement
 from models.engagement.model import EngagementModel, Rows
 from models.evaluation import comparison, gate
 from models.evaluation.held_out import held_out
-from models.inference import examples, next_action
+from models.inference import next_action
 from models.inference.examples import ExampleParams
 from models.learners.trees import BoostParams
-from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
+from models.schema import HORIZONS_S
 from models.simulator import ShopConfig, simulate
 from models.statistics import bootstrap
 from models.weights.actions_from_log import weights_of
@@ -34,11 +34,8 @@ TREES: Final = BoostParams(n_rounds=40)
 
 def candidates(n_users: int, seed: int) -> tuple[Mapping[str, Floats], comparison.Truth]:
     """What each score says about the held-out rows, the champion's first; and what came."""
-    log, frame = examples.read_log(simulate(ShopConfig(n_users=n_users, seed=seed)).events)
     params = ExampleParams()
-    rows = examples.choose(log, frame, params)
-    nothing = pd.DataFrame(np.nan, index=range(len(rows)), columns=[*USER_FEATURES, LAST_EVENT_AT, *ITEM_FEATURES])
-    found = examples.assemble(log, rows, nothing)
+    log, found = examples_of(simulate(ShopConfig(n_users=n_users, seed=seed)).events, params)
     split = found.split(params)
     learn, held = ~split.test, split.test
     waits = next_action.Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us).where(learn)

@@ -15,16 +15,17 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from benchmarks.first_visits import examples_of
 from benchmarks.group_weights import weights_of_groups
 from models import visitor_groups
 from models.arrays import Flags, Floats, Ints
 from models.engagement import from_log
 from models.engagement.model import EngagementModel, Rows
-from models.inference import examples, next_action
+from models.inference import next_action
 from models.inference.examples import ExampleParams, Examples, Log
 from models.inference.next_action import DEFAULT_PARAMS, NextActionParams, Waits
 from models.model_set import required
-from models.schema import HORIZONS_S, ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES, EventType
+from models.schema import HORIZONS_S, EventType
 from models.simulator import ShopConfig, simulate
 from models.simulator.config import Segment
 from models.statistics import bootstrap
@@ -46,11 +47,8 @@ def shop(n_users: int, seed: int, matters: bool) -> ShopConfig:
 
 def measure(config: ShopConfig, boosting: NextActionParams = DEFAULT_PARAMS) -> dict[str, Any]:
     """All gains of one log."""
-    log, frame = examples.read_log(simulate(config).events)
     params = ExampleParams()
-    rows = examples.choose(log, frame, params)
-    nothing = pd.DataFrame(np.nan, index=range(len(rows)), columns=[*USER_FEATURES, LAST_EVENT_AT, *ITEM_FEATURES])
-    found = examples.assemble(log, rows, nothing)
+    log, found = examples_of(simulate(config).events, params)
     split = found.split(params)
     before = log.before(split.test_from_us)
     groups = visitor_groups.learned(before.groups, before.user_codes, before.events["event_type"] == EventType.PURCHASE)

@@ -18,22 +18,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.first_visits import examples_of
 from benchmarks.typed_log import frame_of
 from models.arrays import Codes, Features, Flags, Floats, Ints
 from models.evaluation import classification
 from models.evaluation.full import markov_chain
-from models.inference import examples, next_action
+from models.inference import next_action
 from models.inference.examples import ExampleParams, Examples
 from models.inference.next_action import LEAVE, Outlook, Waits
 from models.learners import boosting
 from models.schema import (
     HORIZONS_S,
     INTENT_FEATURES,
-    ITEM_FEATURES,
-    LAST_EVENT_AT,
     N_EVENT_TYPES,
     NEXT_ACTIONS,
-    USER_FEATURES,
     EventType,
 )
 from models.simulator import ShopConfig, simulate
@@ -47,11 +45,8 @@ _TINY: Final = 1e-12
 
 def measure(frame: pd.DataFrame) -> dict[str, Any]:
     """All measures of one log."""
-    log, frame = examples.read_log(frame)
     params = ExampleParams()
-    rows = examples.choose(log, frame, params)
-    nothing = pd.DataFrame(np.nan, index=range(len(rows)), columns=[*USER_FEATURES, LAST_EVENT_AT, *ITEM_FEATURES])
-    found = examples.assemble(log, rows, nothing)
+    _, found = examples_of(frame, params)
     split = found.split(params)
     features = found.next_action_features()
     waits = Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us)
@@ -63,7 +58,7 @@ def measure(frame: pd.DataFrame) -> dict[str, Any]:
         return {**_coherence(said), **{name: _judged(found, split.test, said[name], k) for k, name in enumerate(HORIZONS_S)}}
 
     monotone = _monotone(model, features[:MOST_PREFIXES])
-    return {"n_rows": len(rows), "monotone_prefixes": monotone, "curve": judged(told), "apart": judged(apart)}
+    return {"n_rows": len(features), "monotone_prefixes": monotone, "curve": judged(told), "apart": judged(apart)}
 
 
 def _apart(features: Features, found: Examples, test: Flags, valid: Flags) -> dict[str, Outlook]:

@@ -11,24 +11,18 @@ import argparse
 import json
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
+from benchmarks.first_visits import examples_of
 from models.evaluation.state import state_table
-from models.inference import examples, next_action
+from models.inference import next_action
 from models.inference.examples import ExampleParams
 from models.inference.next_action import DEFAULT_PARAMS, NextActionParams, Waits
-from models.schema import ITEM_FEATURES, LAST_EVENT_AT, USER_FEATURES
 from models.simulator import ShopConfig, simulate
 
 
 def measure(config: ShopConfig, n_moments: int, boosting: NextActionParams = DEFAULT_PARAMS) -> dict[str, Any]:
     """All states of one log."""
-    log, frame = examples.read_log(simulate(config).events)
     params = ExampleParams()
-    rows = examples.choose(log, frame, params)
-    nothing = pd.DataFrame(np.nan, index=range(len(rows)), columns=[*USER_FEATURES, LAST_EVENT_AT, *ITEM_FEATURES])
-    found = examples.assemble(log, rows, nothing)
+    log, found = examples_of(simulate(config).events, params)
     split = found.split(params)
     learn = ~split.test
     waits = Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us).where(learn)

@@ -170,13 +170,14 @@ def value_of(names: str, context: Mapping[str, Any]) -> str:
     """
     if not names:
         return EVERYWHERE
-    return _BETWEEN.join(
-        str(int(context[name]) // HOURS_A_PART if name == "hour" and name in context else context.get(name, "")).replace(
-            _BETWEEN,
-            " ",  # in what a shop calls its visitors
-        )
-        for name in names.split(",")
-    )
+    return _BETWEEN.join(_told(name, context) for name in names.split(","))
+
+
+def _told(name: str, context: Mapping[str, Any]) -> str:
+    """What a context says of one thing; without the sign between two, which a shop's name for its visitors may have."""
+    if name == "hour" and name in context:
+        return str(int(context[name]) // HOURS_A_PART)
+    return str(context.get(name, "")).replace(_BETWEEN, " ")
 
 
 def snapshot(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,13 @@ while True:
 """
 
 
-@pytest.fixture
-def shop(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+@contextmanager
+def filling(url: str) -> Iterator[PostgresStore]:
     """A store that gets events all the time."""
-    monkeypatch.setenv(URL, server_url)
-    store, stopped = PostgresStore(server_url, 5_000), threading.Event()
+    store, stopped = PostgresStore(url, 5_000), threading.Event()
 
     def write() -> None:
-        mine, n = PostgresStore(server_url, 5_000), 0
+        mine, n = PostgresStore(url, 5_000), 0
         while not stopped.wait(0.01):
             mine.append([event(f"e{n}")])
             n += 1
@@ -76,6 +76,14 @@ def shop(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresS
     yield store
     stopped.set()
     writing.join()
+
+
+@pytest.fixture
+def shop(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+    """A store that gets events all the time."""
+    monkeypatch.setenv(URL, server_url)
+    with filling(server_url) as store:
+        yield store
 
 
 def hire(home: Path) -> "subprocess.Popen[bytes]":

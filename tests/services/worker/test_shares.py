@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from infra.store.engines import URL
 from infra.store.postgres.store import PostgresStore
 from tests import postgres
-from tests.infra.store.test_store import event
+from tests.infra.store.test_takeover import filling
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = postgres.needs_postgres
@@ -66,21 +65,9 @@ HELD = "SELECT holder, count(*) FROM leases WHERE name >= 'duty ' AND name < 'du
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
     """A store that gets events all the time."""
-    with postgres.database() as url:
+    with postgres.database() as url, filling(url) as store:
         monkeypatch.setenv(URL, url)
-        store, stopped = PostgresStore(url, 5_000), threading.Event()
-
-        def write() -> None:
-            mine, n = PostgresStore(url, 5_000), 0
-            while not stopped.wait(0.02):
-                mine.append([event(f"e{n}")])
-                n += 1
-
-        writing = threading.Thread(target=write)
-        writing.start()
         yield store
-        stopped.set()
-        writing.join()
 
 
 def share(store: PostgresStore, worker: "subprocess.Popen[bytes]") -> int:
