@@ -10,8 +10,8 @@ import numpy as np
 
 from flows.parse import Batch, FormatError, flat_batch
 from models.arrays import Objects
+from models.events.public_form import TEXTS
 from models.events.sources import Source, object_array, raw_chunk, text_of
-from models.events.sources.attune import TEXTS
 
 ROWS: Final = 30_000
 STREAM: Final = "Arrow stream"

@@ -11,8 +11,9 @@ from flows.columnar import MAGIC
 from flows.parse import FormatError
 from flows.read import batches, open_file, text_blocks
 from flows.sample import sample
+from models.events.public_form import CONTEXT
 from models.events.sources import Source, as_lines, protect, source
-from models.events.sources.attune import ATTUNE, CONTEXT
+from models.events.sources.attune import ATTUNE
 from models.events.sources.guess import looks_like
 from models.events.sources.maps import OWN_NAMES, TableMap, source_of_map
 

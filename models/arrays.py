@@ -1,6 +1,6 @@
 """Array types by what they hold, and the two forms in which arrays go to kernels, which are compiled anew for every other."""
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,18 @@ ALL_ALLOWED: Final[Flags] = np.zeros(0, np.bool_)  # which items may be shown, w
 
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 Tuple = TypeVar("Tuple", bound=tuple[Any, ...])
+
+
+class Columns(Protocol):
+    """Columns of events by name, all of one length: a frame, or a dictionary of arrays where there is no pandas."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Column of a name."""
+        ...
+
+    def __contains__(self, name: object, /) -> bool:
+        """Whether there is a column of a name."""
+        ...
 
 
 def read_only(array: Array) -> Array:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from lightgbm.basic import LightGBMError
 
 from models import degraded, shops, weight_profile
 from models.arrays import Features
@@ -209,7 +208,6 @@ FAULTS: Final = (
     AttributeError,
     ArithmeticError,
     RuntimeError,
-    LightGBMError,
 )
 TOLERANCE: Final = 1e-6  # of a golden prediction, absolute
 

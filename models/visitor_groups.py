@@ -17,8 +17,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from scipy.special import betaln, logit
 
 from models.arrays import Features, Flags, Floats, Floats32, Ints
 from models.schema import VISITOR_GROUPS
@@ -123,6 +121,8 @@ def named(told: Sequence[str | None] | npt.NDArray[np.object_], starts: Flags) -
     >>> [found.groups[code][0] for code in found.codes]
     [None, 'new', 'new', None]
     """
+    import pandas as pd  # only here: what serves reads no columns
+
     codes, texts = pd.factorize(np.asarray(told, dtype=object))
     if not len(texts):
         return None
@@ -242,6 +242,8 @@ def beside(features: Features, said: Sequence[Groups]) -> tuple[Features, GroupE
 
 def _effects(names: Sequence[str | None], buys: Flags) -> dict[str, float]:
     """Effect of each group that may be told apart."""
+    from scipy.special import logit  # only here: what serves learns nothing
+
     kept = counted(names)
     if not kept:
         return {}
@@ -254,6 +256,8 @@ def _effects(names: Sequence[str | None], buys: Flags) -> dict[str, float]:
 
 
 def _likelihood(n: Floats, yes: Floats, share: float, strength: float) -> float:
+    from scipy.special import betaln
+
     a, b = strength * share, strength * (1.0 - share)
     return float((betaln(a + yes, b + n - yes) - betaln(a, b)).sum())
 

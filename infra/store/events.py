@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import chain, islice, repeat
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from infra.store.identities import all_resolved
 from infra.store.protocol import Store, Transaction
@@ -35,6 +34,9 @@ from infra.store.trust import note_outcomes, supersede_pages
 from models.schema import EVENT_COLUMNS, GROUPS, MEASURES, SAID_COLUMNS
 from models.shops import fair_shares
 from models.trust import OUTCOMES, kept_id
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ID, _USER = EVENT_COLUMNS.index("event_id"), EVENT_COLUMNS.index("user_id")
 READ_ROWS: Final = 50_000  # rows that are Python objects at one time while reading
@@ -78,7 +80,7 @@ class Refused(NamedTuple):
 
 
 def append_events(
-    transaction: Transaction, frame: pd.DataFrame, partner: str, received_at_us: int, *, browser: bool = False
+    transaction: Transaction, frame: "pd.DataFrame", partner: str, received_at_us: int, *, browser: bool = False
 ) -> tuple[int, int]:
     """Append valid events of a file in the frame's order.
 
@@ -127,7 +129,7 @@ def _bindings(column: "pd.Series[Any]") -> list[Any]:
     return list(values.tolist())
 
 
-def read_events(store: Store, *, after_seq: int = 0, until_us: int | None = None, believed: bool = False) -> pd.DataFrame:
+def read_events(store: Store, *, after_seq: int = 0, until_us: int | None = None, believed: bool = False) -> "pd.DataFrame":
     """Read the log's valid events in log order: an event frame with `seq`, `partner` and `received_at_us`.
 
     Parameters
@@ -143,6 +145,8 @@ def read_events(store: Store, *, after_seq: int = 0, until_us: int | None = None
     -------
     Columns `seq`, `partner`, `EVENT_COLUMNS`, `received_at_us`, and `browser` if `believed`; quarantined events are left out.
     """
+    import pandas as pd  # only here: what serves reads no frames
+
     with collector_off():
         frames = list(event_chunks(store, after_seq=after_seq, until_us=until_us, believed=believed))
     return pd.concat(frames, ignore_index=True) if frames else frame_of([], BELIEVED_COLUMNS if believed else READ_COLUMNS)
@@ -150,7 +154,7 @@ def read_events(store: Store, *, after_seq: int = 0, until_us: int | None = None
 
 def event_chunks(
     store: Store, *, after_seq: int = 0, until_us: int | None = None, believed: bool = False, n_rows: int = READ_ROWS
-) -> Iterator[pd.DataFrame]:
+) -> "Iterator[pd.DataFrame]":
     """Read as `read_events` does, `n_rows` at a time, all from one snapshot of the log."""
     statement, names = (READ_BELIEVED, BELIEVED_COLUMNS) if believed else (READ_EVENTS, READ_COLUMNS)
     rows = store.stream(statement, (after_seq, 2**62 if until_us is None else until_us, 2**62))
@@ -159,7 +163,7 @@ def event_chunks(
         yield frame_of(chunk, names, share=shared.setdefault)
 
 
-def newest_believed(store: Store, n_events: int, until_us: int | None = None) -> pd.DataFrame:
+def newest_believed(store: Store, n_events: int, until_us: int | None = None) -> "pd.DataFrame":
     """Read the newest events that count for others, about so many, in log order; all, where the log has fewer.
 
     Each partner has a fair share, so that none can push another's out. Partners come one after the other; the rows of each
@@ -181,7 +185,7 @@ def _newest_of(store: Store, partner: str, n_events: int, until_us: int) -> Iter
     return store.stream(BELIEVED_OF_PARTNER, (partner, found[0][0] if found else -(2**62), until_us))
 
 
-def believed_within(store: Store, spans: Iterable[tuple[int, int]]) -> pd.DataFrame:
+def believed_within(store: Store, spans: Iterable[tuple[int, int]]) -> "pd.DataFrame":
     """Read the events that count for others and occurred within spans, and look at no others; the columns `LEARNED_COLUMNS`.
 
     Parameters
@@ -192,7 +196,9 @@ def believed_within(store: Store, spans: Iterable[tuple[int, int]]) -> pd.DataFr
     return _believed(chain.from_iterable(store.stream(BELIEVED_WITHIN, span) for span in spans))
 
 
-def _believed(rows: Iterator[tuple[Any, ...]]) -> pd.DataFrame:
+def _believed(rows: Iterator[tuple[Any, ...]]) -> "pd.DataFrame":
+    import pandas as pd  # only here: what serves reads no frames
+
     shared: dict[Any, Any] = {}
     with collector_off():
         chunks = iter(lambda: list(islice(rows, READ_ROWS)), [])
@@ -224,8 +230,10 @@ def frame_of(
     rows: Sequence[tuple[Any, ...]],
     names: Sequence[str] = READ_COLUMNS,
     share: Callable[[Any, Any], Any] | None = None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Make a frame of rows of the log; `share` maps equal texts to one object."""
+    import pandas as pd  # only here: what serves reads no frames
+
     values, width = list(chain.from_iterable(rows)), len(names)
     return pd.DataFrame({name: _array(name, values[i::width], share) for i, name in enumerate(names)}, copy=False)
 

@@ -1,19 +1,16 @@
 """Sessions that new events began or changed: what live associations add, and what they take away for it."""
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from models.arrays import Flags, Ints
+from models.arrays import Columns, Flags, Ints
 from models.associations import indirect
 from models.events.encode import EVENT_DTYPE, TYPE_CODE, EventArray
-from models.features.sessions import sessionize
-from models.features.sessions import starts as starts_of
+from models.features.sessions import in_sessions
 from models.schema import SESSION_IDLE_S
-
-_COLUMNS: Final = ("seq", "partner", "user_id", "session_id", "event_type", "occurred_at_us")
 
 
 class Sessions(NamedTuple):
@@ -23,29 +20,41 @@ class Sessions(NamedTuple):
     starts: npt.NDArray[np.bool_]
 
 
-def changed_sessions(frame: pd.DataFrame, new: Flags, codes: Ints, counted: Flags) -> tuple[Sessions, Sessions]:
+def changed_sessions(told: Columns, new: Flags, codes: Ints, counted: Flags) -> tuple[Sessions, Sessions]:
     """The sessions that new events began or changed, as they are now, and those that stood in their place before, by touches.
 
     Without its new events a session is what it was, or several: those that only the new ones have brought within idle time.
     """
-    columns = {name: frame[name].to_numpy() for name in _COLUMNS if name in frame}
-    rows = sessionize(pd.DataFrame({**columns, "given": columns["session_id"], "new": new, "item": codes, "counted": counted}))
-    session, is_new = np.cumsum(starts_of(rows)) - 1, rows["new"].to_numpy()
-    changed = np.zeros(len(rows), np.bool_)
+    at_us, given = np.asarray(told["occurred_at_us"], np.int64), _codes(told["session_id"])
+    order, first = in_sessions(_owners(told), given, at_us, np.asarray(told["seq"], np.int64))
+    session, is_new = np.cumsum(first) - 1, new[order]
+    changed = np.zeros(len(order), np.bool_)
     changed[session[is_new]] = True
     after = np.flatnonzero(changed[session])
     before = after[~is_new[after]]
-    events = np.zeros(len(rows), dtype=EVENT_DTYPE)
-    events["item"], events["occurred_at_us"] = rows["item"], rows["occurred_at_us"]
-    events["event_type"] = [TYPE_CODE[name] for name in rows["event_type"]]
+    events = np.zeros(len(order), dtype=EVENT_DTYPE)
+    events["item"], events["occurred_at_us"] = codes[order], at_us[order]
+    events["event_type"] = np.array([TYPE_CODE[name] for name in told["event_type"]], np.int8)[order]
     idle = np.diff(events["occurred_at_us"][before]) > SESSION_IDLE_S * 1_000_000
-    apart = idle & rows["given"].isna().to_numpy()[before[1:]]
+    apart = idle & (given[order][before[1:]] < 0)
     begins = _changes(session[before]) | np.append(np.zeros(min(len(before), 1), np.bool_), apart)
-    counts = rows["counted"].to_numpy()
+    counts = counted[order]
     return (
         Sessions(*indirect.touched(events[after], _changes(session[after]), counts[after])),
         Sessions(*indirect.touched(events[before], begins, counts[before])),
     )
+
+
+def _owners(told: Columns) -> Ints:
+    """Code of each event's visitor, in the order of partner and user."""
+    owners = list(zip(*(told[name] for name in ("partner", "user_id") if name in told), strict=True))
+    return _codes(owners, sorted(set(owners)))
+
+
+def _codes(values: Sequence[Any], names: Sequence[Any] = ()) -> Ints:
+    """Code of each value, those that are named already first; -1 for None."""
+    known = {name: code for code, name in enumerate(names)}
+    return np.array([-1 if value is None else known.setdefault(value, len(known)) for value in values], np.int64)
 
 
 def _changes(numbers: Ints) -> npt.NDArray[np.bool_]:

@@ -31,9 +31,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from models.arrays import Ints, frozen
+from models.arrays import Columns, Ints, Objects, frozen
 from models.associations import build as association_build
 from models.associations import eviction, indirect, kernels, query
 from models.associations import model as associations
@@ -148,15 +147,15 @@ class LiveAssociations:
             self._evict()
             self.view = self._published()
 
-    def fold(self, frame: pd.DataFrame, new: npt.NDArray[np.bool_]) -> AssociationStore:
+    def fold(self, told: Columns, new: npt.NDArray[np.bool_]) -> AssociationStore:
         """Take in new events.
 
         Parameters
         ----------
-        frame
-            Event frame with `seq`, `category` where browses count, and `partner` where there are several: **all** events that
-            count of every user with a new one, those that are in the store or have been folded included; in the order of the
-            log if it has `browser`.
+        told
+            Columns of an event frame with `seq`, `category` where browses count, and `partner` where there are several: **all**
+            events that count of every user with a new one, those that are in the store or have been folded included; in the
+            order of the log if it has `browser`.
         new
             Which of them are new, shape (n_rows,).
 
@@ -165,14 +164,14 @@ class LiveAssociations:
         The new `view`.
         """
         if new.any():
-            counted = visitor_share.counted(frame)
-            frame = _about(frame)
-            self._know(frame[new])
-            codes = np.array([self._names.codes.get(item_id, NO_CODE) for item_id in frame["item_id"]], np.int64)
+            counted = visitor_share.counted(told)
+            names, seq = _about(told), np.asarray(told["seq"])[new]
+            self._know(names[new], seq)
+            codes = np.array([self._names.codes.get(name, NO_CODE) for name in names], np.int64)
             codes[~counted] = NO_CODE
-            after, before = changed_sessions(frame, new, codes, counted)
-            self._newest_us = max(self._newest_us, int(frame["occurred_at_us"].to_numpy()[new].max()))
-            self._seq = max(self._seq, int(frame["seq"].to_numpy()[new].max()))
+            after, before = changed_sessions(told, new, codes, counted)
+            self._newest_us = max(self._newest_us, int(np.asarray(told["occurred_at_us"])[new].max()))
+            self._seq = max(self._seq, int(seq.max()))
             moved = self._move_reference()
             touched = np.union1d(self._count(before, -1), self._count(after, 1))
             self._counts.damp(self._slot[touched], self._ledger.n_sessions_with, touched, self._params)
@@ -192,11 +191,10 @@ class LiveAssociations:
 
     # ---- counting ---------------------------------------------------------------------------------------------------
 
-    def _know(self, frame: pd.DataFrame) -> None:
+    def _know(self, ids: Objects, seq: Ints) -> None:
         """Give new items codes, in the order of the log."""
         names = self._names
-        ids = frame["item_id"].to_numpy(dtype=object)[np.argsort(frame["seq"].to_numpy(), kind="stable")]
-        for item_id in dict.fromkeys(ids):
+        for item_id in dict.fromkeys(ids[np.argsort(seq, kind="stable")]):
             if item_id is not None and item_id not in names.codes:
                 names.item_ids.append(item_id)
                 names.codes[item_id] = len(names.item_ids) - 1
@@ -349,22 +347,18 @@ def rehearse() -> None:
     """Follow a log of two events, so that whatever has to be compiled or loaded is there before the first real one arrives."""
     empty = associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, np.bool_), np.zeros(0, object))
     live = LiveAssociations(empty)
-    user = {"user_id": "u", "session_id": None, "event_type": "item_view"}
-    frame = pd.DataFrame(
-        [{**user, "seq": k + 1, "occurred_at_us": k, "item_id": item} for k, item in enumerate(["a", "b", None])]
-    )
-    live.fold(frame, np.array([True, True, True]))
+    user = {"user_id": ["u"] * 3, "session_id": [None] * 3, "event_type": ["item_view"] * 3, "item_id": ["a", "b", None]}
+    live.fold({**user, "seq": [1, 2, 3], "occurred_at_us": [0, 1, 2]}, np.array([True, True, True]))
     view = live.settle()
     session = np.zeros(1, np.int64), np.zeros(1, np.int8), np.zeros(1)
     view.explain(view.recommend(*session, base_weights(), 2), *session, base_weights())
 
 
-def _about(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, category browses about their category."""
-    if "category" not in frame:
-        return frame
-    columns = (frame[name].to_numpy(dtype=object) for name in ("item_id", "event_type", "category"))
-    return frame.assign(item_id=indirect.texts(*columns))
+def _about(told: Columns) -> Objects:
+    """What each event is about: its item, a category browse its category."""
+    names = ("item_id", "event_type", "category") if "category" in told else ("item_id",)
+    items, *of_browses = (np.asarray(told[name], dtype=object) for name in names)
+    return indirect.texts(items, *of_browses) if of_browses else items
 
 
 def _nothing_normalised(n_items: int) -> Totals:

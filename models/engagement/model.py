@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
-from scipy.optimize import isotonic_regression, minimize_scalar
 from scipy.special import expit, logit
 
 from models import visitor_groups
@@ -245,6 +244,8 @@ def _platt(raw: Floats, bought: Flags, params: EngagementParams) -> Calibration:
 
 
 def _isotonic(raw: Floats, bought: Flags, params: EngagementParams) -> Calibration:
+    from scipy.optimize import isotonic_regression  # only here: what serves does not fit
+
     order = np.argsort(raw, kind="stable")
     rising = isotonic_regression(bought[order].astype(np.float64)).x
     level = np.unique(np.round(rising, 9), return_index=True)[1]
@@ -259,6 +260,8 @@ def _loss(p: Floats, bought: Flags) -> float:
 
 
 def _share(immediate: Floats, predicted: Floats, bought: Flags) -> float:
+    from scipy.optimize import minimize_scalar  # only here: what serves does not fit
+
     mixed = np.clip(predicted, _SURE, 1 - _SURE)
     found = minimize_scalar(
         lambda share: _loss(share * mixed + (1 - share) * immediate, bought), bounds=(0, 1), method="bounded"

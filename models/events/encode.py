@@ -5,13 +5,15 @@ Two forms, one meaning. An *event frame* is a pandas frame with the columns `EVE
 dtype `EVENT_DTYPE`; items and categories are integer codes there, because a fold only ever asks whether two are the same.
 """
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from models.schema import DEVICES, EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES, REFERRERS, EventType
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NO_CODE: Final = -1  # item or category code of an event that has none
 
@@ -53,8 +55,10 @@ class EncodedEvents(NamedTuple):
     categories: npt.NDArray[np.object_]
 
 
-def encode(frame: pd.DataFrame) -> EncodedEvents:
+def encode(frame: "pd.DataFrame") -> EncodedEvents:
     """Turn a valid event frame into an event array; item and category codes count up in order of first appearance."""
+    import pandas as pd  # only here: what serves has no frames
+
     events = np.zeros(len(frame), dtype=EVENT_DTYPE)
     events["item"], item_ids = pd.factorize(frame["item_id"].to_numpy(dtype=object))
     events["category"], categories = pd.factorize(frame["category"].to_numpy(dtype=object))

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-import pandas as pd
-
 # Words that stand for nothing; compared without regard to case.
 PLACEHOLDERS: Final = frozenset(
     {
@@ -40,6 +38,7 @@ NA: Final = "NA"  # R's word; in small letters it may be a name
 EARLIEST_US: Final = 631_152_000_000_000  # 1990: no shop has older events, but a Unix time in a wrong unit lands before it
 LATEST_US: Final = 4_102_444_800_000_000  # 2100
 _OWN_IDS: Final = ("user_id", "session_id", "item_id", "category")  # of our own form; an event id is never a word for nothing
+_MISSING: Final = ("NaT", "<NA>")  # as pandas' own missing values are written
 _whole: Final = re.compile(r"[+-]?[0-9]+\.0+|[+-]?[0-9]+\.[0-9]*[eE]\+?[0-9]{1,2}|[+-]?[0-9]+[eE]\+[0-9]{1,2}")
 
 
@@ -48,16 +47,20 @@ def text_of(value: object) -> str:
 
     Examples
     --------
-    >>> [text_of(v) for v in (None, float("nan"), 7, 7.0, 7.5, "x", b"y", pd.Timestamp("2019-10-01", tz="UTC"))]
-    ['', '', '7', '7', '7.5', 'x', 'y', '2019-10-01 00:00:00+00:00']
+    >>> import pandas as pd
+    >>> [text_of(v) for v in (None, float("nan"), 7, 7.0, 7.5, "x", b"y", pd.NaT, pd.Timestamp("2019-10-01", tz="UTC"))]
+    ['', '', '7', '7', '7.5', 'x', 'y', '', '2019-10-01 00:00:00+00:00']
     """
     if isinstance(value, str):
         return value
-    if value is None or value is pd.NaT or value is pd.NA:
+    if value is None:
         return ""
     if isinstance(value, float):
         return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    text = str(value)
+    return "" if text in _MISSING else text
 
 
 def is_placeholder(value: object) -> bool:

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 from models.events.encode import DEVICE_CODE, REFERRER_CODE
 from models.events.identity import pseudonym
+from models.events.public_form import CONTEXT, FIELDS, REFUSED_USER, TEXTS
 from models.events.rules import Problem
-from models.events.sources.attune import CONTEXT, FIELDS, TEXTS
-from models.events.sources.frames import REFUSED_USER
 from models.schema import LATE_S, MAX_ID_LENGTH, SAID_COLUMNS
 
 _KEPT_TEXTS: Final = (*TEXTS, *SAID_COLUMNS)

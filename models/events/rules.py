@@ -4,16 +4,18 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from models.events.encode import DEVICE_CODE, REFERRER_CODE, TYPE_CODE
 from models.schema import CLOCK_SKEW_S, DEVICES, EVENT_TYPES, ITEM_EVENT_TYPES, MAX_ID_LENGTH, MEASURES, REFERRERS
 from models.trust import RESERVED
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ITEM_TYPE_NAMES: Final = frozenset(EVENT_TYPES[t] for t in ITEM_EVENT_TYPES)
 _RESERVED: Final = "event_id must not begin with the character U+001F"
@@ -256,7 +258,7 @@ def to_row(event: Mapping[str, Any], user: str) -> tuple[Any, ...]:
     )
 
 
-def frame_problems(frame: pd.DataFrame, now_us: int) -> npt.NDArray[np.object_]:
+def frame_problems(frame: "pd.DataFrame", now_us: int) -> npt.NDArray[np.object_]:
     """First reason to refuse each row of an event frame, or None; the rules of `event_problem`, for millions of rows.
 
     Returns

@@ -12,15 +12,17 @@ that are judged, with the probabilities of then: else the verdict would be about
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import lightgbm as lgb
 import numpy as np
 
 from models import visitor_groups
 from models.arrays import Features, Flags, Floats
 from models.statistics.verdict import NOT_ENOUGH
 from models.visitor_groups import NOBODY_NAMED, GroupEffects
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 TARGETED: Final = "targeted"
 EVERYBODY: Final = "everybody"
@@ -100,8 +102,8 @@ class Effects(NamedTuple):
         Share of the users that were sent the signal, among those and the ones held back.
     """
 
-    among_sent: lgb.Booster
-    among_held: lgb.Booster
+    among_sent: "lgb.Booster"
+    among_held: "lgb.Booster"
     p_sent: float
 
     def of(self, features: Features) -> Floats:
@@ -229,8 +231,10 @@ class _Learner(NamedTuple):
     seed: int
     params: TargetingParams
 
-    def grown(self, features: Features, target: Floats) -> lgb.Booster:
+    def grown(self, features: Features, target: Floats) -> "lgb.Booster":
         """Trees that say what a target is on average."""
+        import lightgbm as lgb  # only here: what serves grows no trees
+
         params = self.params
         settings: dict[str, Any] = {
             "objective": "regression", "num_leaves": params.n_leaves, "learning_rate": params.learning_rate,
@@ -240,11 +244,11 @@ class _Learner(NamedTuple):
         rows = lgb.Dataset(features, target, categorical_feature=list(self.codes))
         return lgb.train(settings, rows, num_boost_round=params.n_rounds)
 
-    def base(self, trial: Trial) -> Sequence[lgb.Booster]:
+    def base(self, trial: Trial) -> "Sequence[lgb.Booster]":
         """Money without the signal, and with it."""
         return [self.grown(trial.features[rows], trial.money[rows]) for rows in (trial.held, trial.sent)]
 
-    def effects(self, base: Sequence[lgb.Booster], trial: Trial) -> Effects:
+    def effects(self, base: "Sequence[lgb.Booster]", trial: Trial) -> Effects:
         """Differences between what was earned and what would have been, by the trees of the other group."""
         without, with_it = (np.asarray(one.predict(trial.features, num_threads=1)) for one in base)
         among_sent = self.grown(trial.features[trial.sent], (trial.money - without)[trial.sent])
@@ -252,7 +256,7 @@ class _Learner(NamedTuple):
         return Effects(among_sent, among_held, float(trial.sent.sum() / (trial.sent.sum() + trial.held.sum())))
 
 
-def _doubly_robust(base: Sequence[lgb.Booster], trial: Trial) -> Floats:
+def _doubly_robust(base: "Sequence[lgb.Booster]", trial: Trial) -> Floats:
     without, with_it = (np.asarray(one.predict(trial.features, num_threads=1)) for one in base)
     p_sent, p_held = np.maximum(trial.p_sent, _LEAST_P), np.maximum(trial.p_held, _LEAST_P)
     missed = trial.sent * (trial.money - with_it) / p_sent - trial.held * (trial.money - without) / p_held
@@ -281,6 +285,8 @@ def from_json(kept: Mapping[str, Any], features: Sequence[str]) -> Targeting:
         return Targeting(NOT_ENOUGH, f"{NOT_ENOUGH}: it was learned from other features", None, {}, {}, [], None)
     effects = None
     if kept["trees"] is not None:
+        import lightgbm as lgb  # only where whom a signal is worth was learned
+
         among_sent, among_held = (lgb.Booster(model_str=text) for text in kept["trees"])
         effects = Effects(among_sent, among_held, kept["p_sent"])
     told = {name: kept[name] for name in ("verdict", "sentence", "value", "margin", "qini", "coefficient")}

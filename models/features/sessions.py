@@ -4,17 +4,19 @@ Features never hold NaN. "Not measured yet" is 0 for counts, sums, means and rat
 `n_events_since_cart` and `previous_event_type`. How a state advances stands in `models/features/kernel.py`.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from models.arrays import Features, writeable
+from models.arrays import Features, Flags, Ints, writeable
 from models.events.encode import EventArray
 from models.features import kernel as session_kernel
 from models.features.kernel import RECENT_HALF_LIFE_S, STATE_DTYPE, StateArray
 from models.schema import EVENT_TYPES, SESSION_FEATURES, SESSION_IDLE_S
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 N_FEATURES: Final = len(SESSION_FEATURES)
 _RECENT: Final = np.array([name.startswith("recent_") and name != "recent_gap_s" for name in SESSION_FEATURES])
@@ -120,7 +122,7 @@ def _check(bad: int, events: EventArray) -> None:
         raise ValueError(f"event {bad} has type code {events['event_type'][bad]}, expected 0 to {len(EVENT_TYPES) - 1}")
 
 
-def starts(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+def starts(frame: "pd.DataFrame") -> npt.NDArray[np.bool_]:
     """First row of each session of a frame from `sessionize`, shape (n_rows,)."""
     session, user = frame["session_id"].to_numpy(dtype=object), frame["user_id"].to_numpy(dtype=object)
     first = np.ones(len(frame), dtype=np.bool_)
@@ -128,7 +130,44 @@ def starts(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return first
 
 
-def sessionize(frame: pd.DataFrame) -> pd.DataFrame:
+class InSessions(NamedTuple):
+    """Events in the order of their sessions.
+
+    Attributes
+    ----------
+    order
+        Rows, shape (n_events,): sorted by owner, start of the session, session, time and arrival.
+    first
+        Whether an event, in that order, is the first of its session, shape (n_events,).
+    """
+
+    order: Ints
+    first: Flags
+
+
+def in_sessions(owner: Ints, given: Ints, at_us: Ints, arrival: Ints) -> InSessions:
+    """Part events into sessions: by the ids that were given, and where there is none by idle time.
+
+    Parameters
+    ----------
+    owner, given
+        Code of each event's visitor, and of the session id that was sent with it, -1 for none, shape (n_events,).
+    at_us, arrival
+        When it happened, and its place among those that arrived, shape (n_events,).
+    """
+    order = np.lexsort((arrival, at_us, given, owner))
+    owner, given, at_us = owner[order], given[order], at_us[order]
+    idle = (given[1:] < 0) & (at_us[1:] - at_us[:-1] > SESSION_IDLE_S * 1_000_000)
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = (owner[1:] != owner[:-1]) | (given[1:] != given[:-1]) | idle
+    rows = np.flatnonzero(first)
+    rank = np.empty(len(rows), dtype=np.int64)
+    rank[np.lexsort((given[rows], at_us[rows], owner[rows]))] = np.arange(len(rows))
+    final = np.argsort(rank[np.cumsum(first) - 1], kind="stable")
+    return InSessions(order[final], first[final])
+
+
+def sessionize(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Put an event frame in the order of its sessions, and give every row a session id that no one else has.
 
     Events without a `session_id` form sessions by idle time: `SESSION_IDLE_S` without such an event of the same user ends one.
@@ -147,32 +186,29 @@ def sessionize(frame: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> at_us = [0, 10_000_000, 1_900_000_000]
     >>> frame = pd.DataFrame({"user_id": "u", "session_id": None, "occurred_at_us": at_us})
     >>> sessionize(frame)["session_id"].tolist()
     ['u/~0', 'u/~0', 'u/~1900000000']
     """
+    import pandas as pd  # only here: what serves has no frames
+
     user, owners = _owners(frame)
     at_us = frame["occurred_at_us"].to_numpy(np.int64)
     arrival = frame["seq"].to_numpy(np.int64) if "seq" in frame else np.arange(len(frame))
     texts, names = pd.factorize(frame["session_id"].astype(object))  # -1: none given
-    order = np.lexsort((arrival, at_us, texts, user))
-    user, texts, at_us = user[order], texts[order], at_us[order]
-    idle = (texts[1:] < 0) & (at_us[1:] - at_us[:-1] > SESSION_IDLE_S * 1_000_000)
-    first = np.ones(len(frame), dtype=np.bool_)
-    first[1:] = (user[1:] != user[:-1]) | (texts[1:] != texts[:-1]) | idle
-    rows = np.flatnonzero(first)
+    order, first = in_sessions(user, texts.astype(np.int64), at_us, arrival)
+    rows = order[first]
     keys = zip(user[rows], texts[rows], at_us[rows], strict=True)
     ids = np.array([session_key(owners[u], names[t] if t >= 0 else None, at) for u, t, at in keys], dtype=object)
-    rank = np.empty(len(rows), dtype=np.int64)
-    rank[np.lexsort((texts[rows], at_us[rows], user[rows]))] = np.arange(len(rows))
-    session = np.cumsum(first) - 1
-    final = np.argsort(rank[session], kind="stable")
-    return frame.iloc[order[final]].assign(session_id=ids[session[final]]).reset_index(drop=True)
+    return frame.iloc[order].assign(session_id=ids[np.cumsum(first) - 1]).reset_index(drop=True)
 
 
-def _owners(frame: pd.DataFrame) -> tuple[npt.NDArray[np.int64], list[str]]:
+def _owners(frame: "pd.DataFrame") -> tuple[npt.NDArray[np.int64], list[str]]:
     """Code of each row's owner, in the order of partner and user; and the key of each."""
+    import pandas as pd
+
     user, users = pd.factorize(frame["user_id"].astype(object), sort=True)
     if "partner" not in frame:
         return user.astype(np.int64), [owner_key(None, name) for name in users]

@@ -7,11 +7,10 @@ event, an unknown user or item has the documented defaults.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from models.arrays import Features, Flags, Ints, Ints32
 from models.artifact import Parts
@@ -31,6 +30,9 @@ from models.schema import (
 )
 from models.statistics import split
 from models.visitor_groups import NOBODY_NAMED, GroupEffects, Named, named, packed, unpacked
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COUNTED: Final = "counted"
 _PARTNERS: Final = "partners"
@@ -161,6 +163,8 @@ class Log(NamedTuple):
 
 def _coded_anew(codes: Ints) -> tuple[Ints, Ints]:
     """Codes that count up in order of first appearance, as `encode` has them, and the old code of each; `NO_CODE` stays."""
+    import pandas as pd  # only here: what serves reads no frames
+
     new, old = pd.factorize(codes)
     if NO_CODE not in old:
         return new, old
@@ -234,8 +238,10 @@ class Examples(NamedTuple):
         return np.concatenate((*parts, effects.rows(self.groups, len(self.rows))), axis=1)
 
 
-def read_log(frame: pd.DataFrame) -> tuple[Log, pd.DataFrame]:
+def read_log(frame: "pd.DataFrame") -> "tuple[Log, pd.DataFrame]":
     """Encode a log, in the order in which it was kept; also its frame, sessionized, row by row beside the events."""
+    import pandas as pd  # only here: what serves reads no frames
+
     counted = visitor_share.counted(frame)
     frame = sessions.sessionize(frame if counted.all() else frame.assign(**{_COUNTED: counted}))
     starts = sessions.starts(frame)
@@ -252,14 +258,16 @@ def read_log(frame: pd.DataFrame) -> tuple[Log, pd.DataFrame]:
     return Log(events, starts, started_us, user_codes, ids, kept, names, senders, groups), frame
 
 
-def choose(log: Log, frame: pd.DataFrame, params: ExampleParams) -> Ints:
+def choose(log: Log, frame: "pd.DataFrame", params: ExampleParams) -> Ints:
     """Positions of the chosen rows in the log, ascending; whole sessions, the same ones every time."""
+    import pandas as pd  # only here: what serves reads no frames
+
     ids = frame["session_id"].to_numpy(dtype=object)[log.starts]
     keys = pd.util.hash_array(ids, hash_key=_HASH_KEY)
     return np.flatnonzero(split.sample(log.starts, keys, params.at_most))
 
 
-def entities(log: Log, frame: pd.DataFrame, rows: Ints) -> pd.DataFrame:
+def entities(log: Log, frame: "pd.DataFrame", rows: Ints) -> "pd.DataFrame":
     """Entity rows for the feature store: session, user, instant, and the item the visitor is at.
 
     Returns
@@ -267,6 +275,8 @@ def entities(log: Log, frame: pd.DataFrame, rows: Ints) -> pd.DataFrame:
     Columns ``row_id`` (position among the chosen), `session_id`, `user_id`, `item_id` (of the last item event of the session so
     far, None before the first) and ``occurred_at`` (UTC, microseconds).
     """
+    import pandas as pd  # only here: what serves reads no frames
+
     at = last_item(log.events["item"], log.starts)[rows]
     texts = np.array([*log.item_ids, None], dtype=object)
     return pd.DataFrame(
@@ -293,7 +303,7 @@ def last_item(item: Ints, starts: Flags) -> Ints:
     return found
 
 
-def assemble(log: Log, rows: Ints, known: pd.DataFrame) -> Examples:
+def assemble(log: Log, rows: Ints, known: "pd.DataFrame") -> Examples:
     """Put the rows together.
 
     Parameters
@@ -325,13 +335,13 @@ def assemble(log: Log, rows: Ints, known: pd.DataFrame) -> Examples:
     )
 
 
-def _users(known: pd.DataFrame, at_us: Ints) -> Features:
+def _users(known: "pd.DataFrame", at_us: Ints) -> Features:
     features = known[list(USER_FEATURES)].to_numpy(dtype=np.float32)
     last_us = known[LAST_EVENT_AT].fillna(0).to_numpy(dtype=np.int64)
     return users.as_of(features, last_us, at_us)
 
 
-def _items(known: pd.DataFrame) -> Features:
+def _items(known: "pd.DataFrame") -> Features:
     features = known[list(ITEM_FEATURES)].to_numpy(dtype=np.float32).copy()
     features[np.isnan(features).any(axis=1)] = items.NOTHING_YET
     return features

@@ -12,17 +12,19 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Features, Floats
-from models.learners.tree_walk import SingleRow, Trees, flatten
-from models.learners.trees import BoostParams, Progress, grow
+from models.learners.tree_walk import SingleRow, Trees, flatten, n_scores
+from models.learners.trees import BoostParams, Progress, grow, read_back
 from models.statistics import calibration
 from models.statistics.calibration import Scaling
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 MIN_ROWS: Final = 50
 MIN_VALID_ROWS: Final = 30
@@ -34,21 +36,21 @@ class Classifier:
 
     Attributes
     ----------
-    booster
-        None where there was too little to learn from.
+    text
+        The trees as LightGBM writes them; None where there was too little to learn from.
     n_features, n_classes
         Columns of a row; codes that may be answered.
     classes
         Codes seen in training, ascending, shape (n_seen,); every other code has probability 0.
     prior
-        Smoothed class shares, shape (n_classes,); the answer without a booster.
+        Smoothed class shares, shape (n_classes,); the answer without trees.
     scaling
         Calibration of the raw scores of `classes`.
     fallback
-        Why a part is missing: "", "too_few_rows", "one_class" (both: no booster) or "uncalibrated" (no later rows).
+        Why a part is missing: "", "too_few_rows", "one_class" (both: no trees) or "uncalibrated" (no later rows).
     """
 
-    booster: lgb.Booster | None
+    text: str | None
     n_features: int
     n_classes: int
     classes: npt.NDArray[np.int64]
@@ -76,7 +78,7 @@ class Classifier:
         """
         if features.ndim != 2 or features.shape[1] != self.n_features:
             raise ValueError(f"expected rows of {self.n_features} features, got shape {features.shape}")
-        if self.booster is None or len(features) == 0:
+        if self.text is None or len(features) == 0:
             return np.tile(self.prior, (len(features), 1))
         raw = np.asarray(self.booster.predict(features, raw_score=True, num_threads=1), dtype=np.float64)
         p = np.zeros((len(features), self.n_classes))
@@ -84,17 +86,23 @@ class Classifier:
         return p
 
     @cached_property
+    def booster(self) -> "lgb.Booster":
+        """The trees in LightGBM's hands, for many rows; one row walks down them here, and a service never loads the library."""
+        assert self.text is not None
+        return read_back(self.text)
+
+    @cached_property
     def _trees(self) -> Trees:
-        assert self.booster is not None
-        return flatten(self.booster.model_to_string(), self.n_features)
+        assert self.text is not None
+        return flatten(self.text, self.n_features)
 
     def predict_one(self, row: npt.NDArray[np.floating]) -> Floats:
         """Calibrated probabilities of one row, shape (n_features,) in and (n_classes,) out; any number of threads may ask."""
-        if self.booster is None:
+        if self.text is None:
             return self.prior.copy()
         score = getattr(self._local, "score", None)
         if score is None:
-            score = self._local.score = SingleRow(self._trees, self.n_features, self.booster.num_model_per_iteration())
+            score = self._local.score = SingleRow(self._trees, self.n_features, n_scores(self.text))
         raw = score(row)
         if len(raw) == 1:
             raw = np.array((0.0, raw[0]))
@@ -189,7 +197,8 @@ def fit(
         raw = two_columns(np.asarray(booster.predict(features[held], raw_score=True, num_threads=params.num_threads)))
         fitted = calibration.fit(raw + scaling.shift, soft[held][:, classes])
         scaling = Scaling(fitted.scale, fitted.shift + fitted.scale * scaling.shift)
-    return Classifier(booster, features.shape[1], n_classes, classes, prior, scaling, "" if calibrated else "uncalibrated")
+    text = booster.model_to_string()
+    return Classifier(text, features.shape[1], n_classes, classes, prior, scaling, "" if calibrated else "uncalibrated")
 
 
 def recalibrated(classifier: Classifier, features: Features, targets: npt.NDArray[np.generic]) -> Classifier:
@@ -201,7 +210,7 @@ def recalibrated(classifier: Classifier, features: Features, targets: npt.NDArra
         As for `fit`; codes that training never saw say nothing.
     """
     soft = _soft_targets(targets, classifier.n_classes)[:, classifier.classes]
-    if classifier.booster is None or len(soft) < MIN_VALID_ROWS:
+    if classifier.text is None or len(soft) < MIN_VALID_ROWS:
         return classifier
     raw = two_columns(np.asarray(classifier.booster.predict(features, raw_score=True, num_threads=1), dtype=np.float64))
     before = classifier.scaling
@@ -226,7 +235,7 @@ def _soft_targets(targets: npt.NDArray[np.generic], n_classes: int) -> Floats:
 def to_meta(classifier: Classifier) -> dict[str, Any]:
     """The classifier as plain JSON values; the booster as its text, or None."""
     return {
-        "booster": None if classifier.booster is None else classifier.booster.model_to_string(),
+        "booster": classifier.text,
         "n_features": classifier.n_features,
         "n_classes": classifier.n_classes,
         "classes": classifier.classes.tolist(),
@@ -240,7 +249,7 @@ def to_meta(classifier: Classifier) -> dict[str, Any]:
 def from_meta(meta: Mapping[str, Any]) -> Classifier:
     """The classifier that `to_meta` wrote."""
     return Classifier(
-        None if meta["booster"] is None else lgb.Booster(model_str=cast(str, meta["booster"])),
+        None if meta["booster"] is None else str(meta["booster"]),
         int(meta["n_features"]),
         int(meta["n_classes"]),
         np.asarray(meta["classes"], dtype=np.int64),

@@ -186,6 +186,11 @@ def flatten(text: str, n_features: int) -> Trees:
     return frozen(Trees(feature, threshold, child.astype(np.int32), value, roots.astype(np.int32), depths))
 
 
+def n_scores(text: str) -> int:
+    """Scores that a LightGBM model's text gives a row: 1 of a binary booster, else one per class."""
+    return int(_joined(text, "num_tree_per_iteration", int)[0])
+
+
 def _joined(text: str, name: str, kind: type[int] | type[float]) -> npt.NDArray[Any]:
     """A field of all trees of a model's text, one tree after the other."""
     lines = (rest[: rest.index("\n")] for rest in text.split(f"\n{name}=")[1:])

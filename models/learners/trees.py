@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Features, Floats
 from models.statistics.calibration import softmax
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 Progress = Callable[[int, int], None]  # (rounds done, rounds at most)
 
@@ -53,7 +55,7 @@ def grow(
     uncertain: bool,
     seed: int,
     progress: Progress | None,
-) -> lgb.Booster:
+) -> "lgb.Booster":
     """Grow the trees; the booster is read back from its text, so that a stored copy answers exactly the same.
 
     Parameters
@@ -67,11 +69,13 @@ def grow(
     uncertain
         Whether `soft` holds more than zeros and ones. Then the trees start from the class shares, which the raw scores lack.
     """
+    import lightgbm as lgb  # only here: what serves grows no trees
+
     n_classes = soft.shape[1]
     settings = _settings(params, n_classes, uncertain, seed)
     start = np.log(soft[~held].mean(axis=0)) if uncertain else None
 
-    def rows(mask: npt.NDArray[np.bool_], reference: lgb.Dataset | None = None) -> lgb.Dataset:
+    def rows(mask: npt.NDArray[np.bool_], reference: "lgb.Dataset | None" = None) -> "lgb.Dataset":
         label = soft[mask].argmax(axis=1)
         init_score = None if start is None else np.tile(start, (int(mask.sum()), 1))
         return lgb.Dataset(features[mask], label=label, init_score=init_score, reference=reference, params=settings)
@@ -89,7 +93,23 @@ def grow(
     if uncertain:
         settings["objective"] = _cross_entropy(soft[~held])
     grown = lgb.train(settings, train, params.n_rounds, valid_sets=valid_sets, feval=feval, callbacks=callbacks)
-    return lgb.Booster(model_str=grown.model_to_string(num_iteration=grown.best_iteration or -1))
+    return read_back(grown.model_to_string(num_iteration=grown.best_iteration or -1))
+
+
+def read_back(text: str) -> "lgb.Booster":
+    """The trees of a text.
+
+    Raises
+    ------
+    ValueError
+        If LightGBM cannot read it.
+    """
+    import lightgbm as lgb
+
+    try:
+        return lgb.Booster(model_str=text)
+    except lgb.basic.LightGBMError as error:
+        raise ValueError(f"LightGBM cannot read these trees: {error}") from error
 
 
 def _settings(params: BoostParams, n_classes: int, uncertain: bool, seed: int) -> dict[str, Any]:
@@ -112,16 +132,16 @@ def _settings(params: BoostParams, n_classes: int, uncertain: bool, seed: int) -
     }
 
 
-def _cross_entropy(soft: Floats) -> Callable[[Floats, lgb.Dataset], tuple[Floats, Floats]]:
-    def gradient(raw: Floats, _: lgb.Dataset) -> tuple[Floats, Floats]:
+def _cross_entropy(soft: Floats) -> "Callable[[Floats, lgb.Dataset], tuple[Floats, Floats]]":
+    def gradient(raw: Floats, _: "lgb.Dataset") -> tuple[Floats, Floats]:
         p = softmax(raw)
         return p - soft, np.maximum(p * (1 - p) * soft.shape[1] / (soft.shape[1] - 1), 1e-6)
 
     return gradient
 
 
-def _loss_against(soft: Floats) -> Callable[[Floats, lgb.Dataset], tuple[str, float, bool]]:
-    def loss(raw: Floats, _: lgb.Dataset) -> tuple[str, float, bool]:
+def _loss_against(soft: Floats) -> "Callable[[Floats, lgb.Dataset], tuple[str, float, bool]]":
+    def loss(raw: Floats, _: "lgb.Dataset") -> tuple[str, float, bool]:
         return "cross_entropy", float(-(soft * np.log(np.maximum(softmax(raw), 1e-12))).sum(axis=1).mean()), False
 
     return loss

@@ -8,7 +8,6 @@ Pair counts know only what was seen together; the vectors also speak about pairs
 from typing import Final
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from models.arrays import Floats32, Ints
 
@@ -35,6 +34,8 @@ def fit(item_codes: Ints, offsets: Ints, n_items: int, n_dims: int = 64, n_round
     >>> (near @ near.T > 0.9)[0].tolist()  # 0 and 2 were never together, but both with 1
     [True, True, True, False, False]
     """
+    from scipy.sparse import csr_matrix  # only here: what serves does not fit
+
     n_sessions = len(offsets) - 1
     rows = np.repeat(np.arange(n_sessions), np.diff(offsets))
     seen = csr_matrix((np.ones(len(item_codes), np.float32), (rows, item_codes)), shape=(n_sessions, n_items))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-import lightgbm as lgb
 import numpy as np
 
 from models.arrays import Flags, Floats, Floats32, Ints, Objects
@@ -200,6 +199,8 @@ def _rows(
 
 
 def _boost(rows: Rows, grow: GrowParams, seed: int, progress: Progress | None) -> Trees:
+    import lightgbm as lgb  # only here: what serves grows no trees
+
     label = np.zeros(len(rows.features), np.int8)
     label[np.cumsum(rows.sizes) - rows.sizes] = 1
     settings = {

@@ -12,7 +12,6 @@ networks", 2017 (temperature and vector scaling).
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 
 from models.arrays import Floats, writeable
 from models.kernels import kernel
@@ -103,6 +102,8 @@ def fit(scores: Floats, targets: Floats, *, pull: float = 10.0) -> Scaling:
     >>> float(apply(fit(scores, targets, pull=0.1), scores)[0, 1].round(2))
     0.75
     """
+    from scipy.optimize import minimize  # only here: what serves does not fit
+
     if scores.shape != targets.shape:
         raise ValueError(f"scores and targets must have one shape, got {scores.shape} and {targets.shape}")
     n_rows, n_classes = scores.shape

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from models.arrays import Floats
@@ -56,6 +55,8 @@ def fit(rows: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_], l2: flo
     >>> bool(model.predict(np.array([[3.0]]))[0] > 0.5)
     True
     """
+    from scipy.optimize import minimize  # only here: what serves does not fit
+
     if len(rows) == 0 or len(rows) != len(positive):
         raise ValueError(f"expected one outcome per row and at least one, got {len(positive)} for {len(rows)} rows")
     columns = np.asarray(rows, dtype=np.float64)

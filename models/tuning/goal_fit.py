@@ -19,7 +19,6 @@ from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from models import goal_prior
 from models.arrays import Flags, Floats, Floats32, Ints
@@ -275,6 +274,8 @@ def _surely_least(choices: tuple[_Choice, ...], losses_of: Callable[[_Choice], F
 
 def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int, around: Prior) -> tuple[Floats, Floats, float]:
     """Minimise the loss, levels first; `base`, `slopes` (those of the prior without a penalty) and the power."""
+    from scipy.optimize import minimize  # only here: what serves does not fit
+
     n = N_PARTS * N_INTENTS if l2_slopes is not None else 0
     at = np.cumsum([0, _N_LEVELS, 1, N_PARTS, n])
     slices = [slice(a, b) for a, b in pairwise(at.tolist())]
@@ -340,6 +341,8 @@ def _normalised(lessons: Lessons, base: Floats, slopes: Floats, center: Floats) 
 
 def _chances(sessions: Later, asked: Prefixes, teaches: Flags) -> Floats:
     """Logistic regression of the goals that sessions came to, by L-BFGS."""
+    from scipy.optimize import minimize  # only here: what serves does not fit
+
     reached = np.zeros((len(asked.last), N_GOALS))
     reached[asked.prefix, asked.kind] = 1.0
     rows = np.flatnonzero(teaches & (reached.sum(axis=1) > 0))

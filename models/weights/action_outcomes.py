@@ -4,10 +4,9 @@ A visitor's observations depend on that visitor's events and on the instant up t
 So they may be folded together or one by one, in any order, and again when an event comes late.
 """
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from models.arrays import Flags, Ints
 from models.events.encode import EventArray, encode
@@ -15,6 +14,9 @@ from models.features import sessions
 from models.inference import intent
 from models.schema import DAY_US, N_EVENT_TYPES, EventType
 from models.weights.actions import N_CONTEXTS, PARAMS, SCALE, ActionParams, context
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEVER: Final = 2**62
 MOST_EVENTS: Final = 20_000  # of one visitor; whoever has more is a machine
@@ -137,11 +139,13 @@ class Rows(NamedTuple):
     due: list[tuple[str, int]]
 
 
-def of_frame(frame: pd.DataFrame, clock_us: int, params: ActionParams = PARAMS) -> Rows:
+def of_frame(frame: "pd.DataFrame", clock_us: int, params: ActionParams = PARAMS) -> Rows:
     """Fold an event frame that holds all believed events of its visitors; who has more than `MOST_EVENTS` is left out.
 
     Its column `browser`, where it has one, is 1 for what a browser key told.
     """
+    import pandas as pd  # only here: what serves reads no frames
+
     sizes = frame["user_id"].map(frame["user_id"].value_counts())
     frame = sessions.sessionize(frame[(sizes <= MOST_EVENTS).to_numpy(dtype=np.bool_)])
     user, ids = pd.factorize(frame["user_id"])

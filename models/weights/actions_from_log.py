@@ -1,7 +1,6 @@
 """Action weights of an event log, as an instant knows the outcomes of its actions."""
 
 import numpy as np
-import pandas as pd
 
 from models.arrays import Floats
 from models.inference.examples import Log
@@ -11,6 +10,8 @@ from models.weights.actions import ActionWeights, Posterior
 
 def posterior_of(log: Log, clock_us: int) -> Posterior:
     """Posterior of a log's actions."""
+    import pandas as pd  # only here: what serves reads no frames
+
     user = pd.factorize(log.user_codes, sort=True)[0].astype(np.int64)
     seen = action_outcomes.fold(log.events, log.starts, user, clock_us)
     server = np.zeros_like(seen.day)

@@ -12,7 +12,6 @@ logarithms keeps weights positive and purchase at 1.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 
 from models.arrays import Floats, Ints
 from models.associations.arrays import Pairs
@@ -64,6 +63,8 @@ def choices_of(store: AssociationStore, sessions: Later, asked: Prefixes) -> Cho
 
 def fit(choices: Choices, start: WeightProfile, l2_base: float, l2_factor: float | None) -> WeightProfile:
     """Minimise the loss; the factors stay where they are if `l2_factor` is None, and everything if nothing was wanted."""
+    from scipy.optimize import minimize  # only here: what serves does not fit
+
     if not len(choices.hit):
         return start
     log_start = np.concatenate((np.log(start.base), np.log(start.factors).ravel()))

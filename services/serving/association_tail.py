@@ -8,11 +8,11 @@ every event would make all others wait.
 """
 
 import time
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from infra.store.protocol import Store
 from infra.store.statements import events as sql
@@ -27,6 +27,7 @@ SETTLE_SHARE: Final = 50  # all rows are made again, for totals that hardly move
 EVENTS_A_STEP: Final = 5_000
 MOST_EVENTS: Final = 20_000  # of one user
 _EVER_US: Final = 2**62
+_INTS: Final = {"seq": np.int64, "occurred_at_us": np.int64, "browser": np.int8}  # of the columns; all others are texts
 _MOST: Final = Bounds()
 
 
@@ -120,17 +121,15 @@ class Tail:
 
     def _fold(self, users: list[object], until: int) -> None:
         touches = self._store.read(sql.READ_TOUCHES, (_json(users), max(until, self._built_to)))
-        frame = pd.DataFrame(touches, columns=list(sql.TOUCH_COLUMNS), dtype=object)
-        frame = frame.astype({"seq": np.int64, "occurred_at_us": np.int64, "browser": np.int8})
-        is_built = np.ones(len(frame), np.bool_)
+        told = _columns(touches)
+        seq, at_us, partner = told["seq"], told["occurred_at_us"], told["partner"]
+        is_built = is_followed = np.ones(len(seq), np.bool_)
         if self._followed is not None:
-            is_built = frame["partner"].isin(self._followed.built).to_numpy()
-            unbuilt = (frame["partner"] == self._followed.unbuilt).to_numpy() & (frame["seq"] > self._unbuilt_from).to_numpy()
-            frame, is_built = frame[is_built | unbuilt], is_built[is_built | unbuilt]
-        seq, at_us = frame["seq"].to_numpy(), frame["occurred_at_us"].to_numpy()
+            is_built = np.array([name in self._followed.built for name in partner], np.bool_)
+            is_followed = is_built | ((partner == self._followed.unbuilt) & (seq > self._unbuilt_from))
         known = (seq <= self._position) | (is_built & (seq <= self._built_to) & (at_us <= self._as_of_us))
-        counted = known | (seq <= until)
-        self.live.fold(frame[counted], ~known[counted])
+        counted = is_followed & (known | (seq <= until))
+        self.live.fold({name: column[counted] for name, column in told.items()}, ~known[counted])
 
     def settle(self, now_s: float) -> None:
         """Let all gates know the newest totals, if it is time for that."""
@@ -139,6 +138,14 @@ class Tail:
         began = time.perf_counter()
         self.live.settle()
         self._settled_s, self._took_s = now_s, time.perf_counter() - began
+
+
+def _columns(touches: list[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Columns of rows of the log."""
+    found: dict[str, npt.NDArray[Any]] = {name: np.empty(len(touches), _INTS.get(name, object)) for name in sql.TOUCH_COLUMNS}
+    for place, column in enumerate(found.values()):
+        column[:] = [row[place] for row in touches]
+    return found
 
 
 def _json(users: list[object]) -> str:

@@ -12,6 +12,7 @@ from models.events.consent import is_refused
 from models.events.encode import DEVICE_CODE, REFERRER_CODE
 from models.events.foreign import number_of
 from models.events.plain import text_of, without_placeholders
+from models.events.public_form import CONTEXT, FIELDS, TEXTS
 from models.events.rules import event_problem, frame_problems, parse_instant_us, utc_offset_min
 from models.events.said import SAID_AT_TOP, said, said_problem
 from models.events.sources.columns import Reasons, blank_events, kept, object_array
@@ -19,14 +20,11 @@ from models.events.sources.frames import Flat, Json, Mapped, Source
 from models.events.sources.tables import users
 from models.schema import EVENT_COLUMNS, EVENT_TYPES, MEASURES, MONEY, SAID_COLUMNS, VISITOR_GROUPS
 
-TEXTS: Final = ("event_id", "user_id", "session_id", "type", "item_id", "category")
 MAX_MEASURE: Final = max(high for _, high in MEASURES.values())
-FIELDS: Final = (*TEXTS, "ts", *MEASURES, *SAID_AT_TOP)
 _IDS: Final = ("event_id", "user_id", "session_id", "item_id", "category", "order_id", "decision_id")
 _NUMBERS: Final = (*MEASURES, *MONEY)
 _PLAIN: Final = frozenset({str, type(None)})
 _SHARED: Final = ("user_id", "session_id", "context")  # of a session, what it says of all its events
-CONTEXT: Final = ("device", "referrer", "timezone", *VISITOR_GROUPS)
 COLUMNS: Final = (*FIELDS, *CONTEXT)
 
 

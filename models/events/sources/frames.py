@@ -18,6 +18,7 @@ import pandas as pd
 from models.arrays import Objects
 from models.events.identity import pseudonym
 from models.events.plain import text_of
+from models.events.public_form import REFUSED_USER
 from models.events.sources.cells import Times, plain_cells, plain_numbers, plain_times
 from models.events.sources.columns import object_array
 from models.schema import MAX_ID_LENGTH
@@ -25,7 +26,6 @@ from models.schema import MAX_ID_LENGTH
 Json = dict[str, Any]
 
 MADE: Final = "\x02"  # before a fingerprint, until it is hashed under the partner's key
-REFUSED_USER: Final = "!"  # before the pseudonym of a user id that breaks the rules: the row stays refused when replayed
 
 
 class Mapped(NamedTuple):

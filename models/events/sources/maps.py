@@ -15,9 +15,10 @@ import pandas as pd
 
 from models.arrays import Objects
 from models.events.plain import plain, text_of
+from models.events.public_form import CONTEXT
+from models.events.public_form import FIELDS as OWN_FIELDS
 from models.events.sources.action_words import ACTIONS, word
-from models.events.sources.attune import ATTUNE, COLUMNS, CONTEXT
-from models.events.sources.attune import FIELDS as OWN_FIELDS
+from models.events.sources.attune import ATTUNE, COLUMNS
 from models.events.sources.columns import object_array
 from models.events.sources.frames import Flat, Json, Source, fingerprint, raw_chunk
 from models.events.sources.opened import NUMBER, cell_content, with_rows

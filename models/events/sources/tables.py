@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.events.public_form import REFUSED_USER
 from models.events.rules import frame_problems, utc_offset_min
 from models.events.sources.cells import Times
 from models.events.sources.columns import Reasons, blank_events, clock, epoch, numbers, texts
-from models.events.sources.frames import REFUSED_USER, Mapped, Source, content_ids
+from models.events.sources.frames import Mapped, Source, content_ids
 from models.schema import EVENT_COLUMNS, MAX_ID_LENGTH
 
 _HOUR_US: Final = 3_600_000_000

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from models.events.foreign import own_events
 from models.events.names import NAMES, RETAIL, SEGMENT
+from models.events.public_form import CONTEXT, FIELDS
 from models.events.rejected import kept_form, lateness_problem
-from models.events.sources.attune import CONTEXT, FIELDS
 from models.schema import EVENT_TYPES, LATE_S
 
 KEY = bytes(32)
