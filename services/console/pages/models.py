@@ -1,9 +1,11 @@
 """Models: versions, what the gate said in three groups, champion beside candidate, and moving the champion."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from infra import promotion, registry
+from infra import layout, promotion, registry
+from models.events.rules import parse_instant_us
 from models.statistics.verdict import FAIL, PASS, THIN
 from services.console.access import ADMIN, ML
 from services.console.acts import Act, Doing
@@ -29,6 +31,8 @@ from services.console.page import (
 from services.console.sources import Ask, Sources, spoken
 
 REPORT, ASKED = "promotion.json", "approval.json"
+_REPORTS: Final = (("The gate's report", "promotion.html"), ("Evaluation", "evaluation.html"))
+_FIRST_INSTANT_US: Final = 10**15  # what is shorter is a duration
 N_VERSIONS: Final = 60
 _KINDS: Final = {PASS: GOOD, FAIL: BAD, THIN: FAIR}
 _GROUPS: Final = (
@@ -56,7 +60,7 @@ def view(sources: Sources, ask: Ask) -> Page:
     if told:
         failed = sum(one["verdict"] == FAIL for one in told["rules"])
         lead += f" The newest candidate: {failed} rules failed." if failed else " The newest candidate failed no rule."
-    links = [Link("The gate's report", "/reports/file/promotion.html"), Link("Evaluation", "/reports/file/evaluation.html")]
+    links = [Link(text, f"/reports/file/{file}") for text, file in _REPORTS if (sources.home / layout.REPORTS / file).exists()]
     return Page("Models", lead, blocks, GOOD if serving else FAIR, False, sources.now_us(), links)
 
 
@@ -69,7 +73,7 @@ def _versions(sources: Sources, versions: Sequence[registry.ModelVersion]) -> Ta
                 Link(f"{one.name}:{one.version}", f"/models?model={one.name}:{one.version}"),
                 State(", ".join(one.aliases), GOOD) if one.aliases else None,
                 State(one.verdict, kind),
-                one.created_at,
+                _made(one),
                 one.gate.get("why") or None,
             ]
         )
@@ -77,6 +81,10 @@ def _versions(sources: Sources, versions: Sequence[registry.ModelVersion]) -> Ta
     return Table(
         "versions", "Versions, the newest first", columns, cells, empty="There are no models yet.", mend="attune retrain"
     )
+
+
+def _made(one: registry.ModelVersion) -> Moment:
+    return Moment(parse_instant_us(one.created_at))
 
 
 def _gate(told: Mapping[str, Any] | None) -> list[Block]:
@@ -179,7 +187,7 @@ def _one(sources: Sources, versions: Sequence[registry.ModelVersion], wanted: st
         if row.name == found.name and found.version in (row.from_version, row.to_version)
     ]
     blocks: list[Block] = [
-        Facts("lineage", "Made of", list(_flat(found.lineage))),
+        Facts("lineage", "Made of", [("made", _made(found)), *_below(sources.home, _flat(found.lineage))]),
         Facts("metrics", "Measured", list(_flat(found.metrics))),
         Facts("verdict", "The gate", list(_flat(found.gate))),
         Table(
@@ -190,7 +198,7 @@ def _one(sources: Sources, versions: Sequence[registry.ModelVersion], wanted: st
             empty="No alias was ever on it.",
         ),
     ]
-    lead = f"Made {found.created_at}; the gate: {found.verdict}; {', '.join(found.aliases) or 'no alias'}."
+    lead = f"The gate: {found.verdict}; {', '.join(found.aliases) or 'no alias'}."
     return Page(f"{found.name}:{found.version}", lead, blocks, _KINDS.get(found.verdict, NONE), False, sources.now_us(), back)
 
 
@@ -201,9 +209,16 @@ def _flat(tree: Mapping[str, Any], path: str = "") -> Sequence[tuple[str, Cell]]
             rows += _flat(value, f"{path}{name}.")
         elif isinstance(value, list):
             rows.append((f"{path}{name}", f"{len(value)} values" if len(value) > 8 else ", ".join(map(str, value))))
+        elif name.endswith("_us") and isinstance(value, int) and value >= _FIRST_INSTANT_US:
+            rows.append((f"{path}{name}", Moment(value)))
         else:
             rows.append((f"{path}{name}", value if isinstance(value, int | float | str) or value is None else str(value)))
     return rows[:200]
+
+
+def _below(home: Path, rows: Sequence[tuple[str, Cell]]) -> Sequence[tuple[str, Cell]]:
+    """Facts whose paths begin at the home."""
+    return [(name, cell.removeprefix(f"{home}/") if isinstance(cell, str) else cell) for name, cell in rows]
 
 
 def _promote(doing: Doing) -> str:

@@ -17,12 +17,12 @@ _COLUMNS: Final = (
     Column("key"),
     Column("state"),
     Column("kind"),
+    Column("last event", about="of the shop"),
     Column("may"),
     Column("from pages"),
     Column("a minute", True),
     Column("made"),
     Column("ends"),
-    Column("last event", about="of the shop"),
 )
 N_EVENTS: Final = 50_000
 
@@ -46,12 +46,12 @@ def view(sources: Sources, ask: Ask) -> Page:
                 f"{row['hint']}…" if row["hint"] else None,
                 state if row["hint"] else State("no key", NONE),
                 {"sk": "server", "pk": "browser"}.get(row["kind"] or ""),
+                Moment(heard[row["partner"]]) if row["partner"] in heard else None,
                 row["scopes"],
                 ", ".join(msgspec.json.decode(row["origins"] or "[]")) or None,
                 row["requests_per_minute"],
                 Moment(row["created_at_us"]) if row["created_at_us"] else None,
                 Moment(row["expires_at_us"]) if row["expires_at_us"] else None,
-                Moment(heard[row["partner"]]) if row["partner"] in heard else None,
             ]
         )
     names = sorted({str(row["partner"]) for row in rows})

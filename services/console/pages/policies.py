@@ -190,8 +190,14 @@ def _compared(now: RehearsalAnswer, then: RehearsalAnswer) -> list[Block]:
             ]
         )
     columns = [
-        *(Column("signal"), Column("sent now", True), Column("sent then", True), Column("95 %"), Column("visitors now", True)),
-        *(Column("visitors then", True), Column("held out", True), Column("kept back by"), Column("promised now", True)),
+        *(Column("signal"), Column("sent now", True), Column("sent then", True), Column("95 %", True)),
+        *(
+            Column("visitors now", True),
+            Column("visitors then", True),
+            Column("held out", True),
+            Column("kept back by"),
+            Column("promised now", True),
+        ),
         *(Column("promised then", True), Column("bought within the hour, unsent", True)),
     ]
     about = "Now is the policy that holds, then the one of the form; both on the same days, by the functions of the worker."

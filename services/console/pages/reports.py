@@ -11,6 +11,7 @@ from services.console.sources import Ask, Sources
 LATEST: Final = "latest"
 N_RUNS: Final = 60
 N_DOCS: Final = 40
+UNNAMED: Final = "__none__"  # a run of Great Expectations' that nobody named
 
 
 def view(sources: Sources, ask: Ask) -> Page:
@@ -34,17 +35,17 @@ def view(sources: Sources, ask: Ask) -> Page:
     docs: list[list[Cell]] = [
         [
             Link(
-                " / ".join(path.relative_to(sources.home / layout.DATA_DOCS).parts[-4:-1]),
+                " / ".join(part for part in path.relative_to(sources.home / layout.DATA_DOCS).parts[-4:-1] if part != UNNAMED),
                 f"/reports/docs/{path.relative_to(sources.home / layout.DATA_DOCS)}",
             ),
             Moment(int(path.stat().st_mtime * 1e6)),
         ]
         for path in sorted((sources.home / layout.DATA_DOCS).rglob("*.html"), key=lambda path: -path.stat().st_mtime)[:N_DOCS]
     ]
-    lead = f"{len(newest)} reports, and those of {len(runs)} retrainings." if newest else "No report has been written yet."
+    lead = f"{_counted(len(newest), 'report')}, and those of {_counted(len(runs), 'retraining')}."
     return Page(
         "Reports",
-        lead,
+        lead if newest else "No report has been written yet.",
         [
             Table(
                 "newest",
@@ -76,6 +77,10 @@ def view(sources: Sources, ask: Ask) -> Page:
         False,
         sources.now_us(),
     )
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _title(path: Path) -> str:

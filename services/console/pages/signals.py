@@ -70,7 +70,7 @@ def _worth(sources: Sources) -> Table:
     cells: list[list[Cell]] = []
     for (partner,) in sources.read(SIGNAL_PARTNERS):
         told = uplift.of_partner(sources.read, partner, 0, UpliftParams())
-        cells.append([partner, uplift.text(told).splitlines()[0]])
+        cells.append([partner, uplift.text(told).splitlines()[0].removeprefix(f"{partner}: ")])
     return Table(
         "worth",
         "Are they worth it?",

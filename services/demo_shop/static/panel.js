@@ -25,7 +25,7 @@ const keep = () => consented ? write(KEPT, kept) : sessionStorage.removeItem(KEP
 function bars(root, values, names, of) {
   if (root.childElementCount !== Object.keys(values).length) root.replaceChildren();
   Object.entries(values).forEach(([name, value], place) => {
-    const row = root.children[place] ?? root.appendChild(make("div", "", "bar c" + (place % 4)));
+    const row = root.children[place] ?? root.appendChild(make("div", "", of ? "bar" : "bar c" + place));
     if (!row.firstChild) row.append(make("span"), make("i"), make("span")), row.children[1].append(make("b"));
     row.dataset.name = name;
     row.firstChild.textContent = names[name] ?? name.replaceAll("_", " ");
@@ -58,9 +58,16 @@ function reveal(told) {
   $("#decision").textContent = told.degraded.length ? "Fallbacks: " + told.degraded.join(", ").replaceAll("_", " ") : "";
 }
 
-function told(event) {
-  const what = (event.type ?? "").replaceAll("_", " ") + (event.item_id ? " · " + (titles[event.item_id]?.[0] ?? event.item_id) : event.category ? " · " + event.category : "");
-  return event.dwell_ms ? what + " · " + (event.dwell_ms / 1000).toFixed(1) + " s" : what;
+/** Write into an element what an event was; its item's title may come later. */
+function told(element, event, before = "") {
+  element.replaceChildren(before + (event.type ?? "").replaceAll("_", " "));
+  if (event.item_id) {
+    const name = make("span", titles[event.item_id]?.[0] ?? event.item_id);
+    name.dataset.title = event.item_id;
+    element.append(" · ", name);
+  } else if (event.category) element.append(" · " + event.category);
+  if (event.dwell_ms) element.append(" · " + (event.dwell_ms / 1000).toFixed(1) + " s");
+  return element;
 }
 
 /** Ask the shop's server, which asks Attune, whether a nudge would pay. */
@@ -98,13 +105,16 @@ if (kept.answer) reveal(kept.answer);
 show(kept.open);
 
 window.attune?.on("event", (event) => {
-  $("#last-event").textContent = "After: " + told(event);
-  $("#sent").prepend(Object.assign(make("li", told(event), "note"), { id: "e-" + event.event_id }));
+  told($("#last-event"), event, "After: ");
+  $("#sent").prepend(Object.assign(told(make("li", "", "note"), event), { id: "e-" + event.event_id }));
   while ($("#sent").childElementCount > 8) $("#sent").lastChild.remove();
   ask();
 });
 window.attune?.on("sent", ({ event, verdict }) => document.getElementById("e-" + event.event_id)?.append(" ✓ " + verdict.status));
 window.attune?.on("refused", (what) => what.event && document.getElementById("e-" + what.event.event_id)?.append(" ✗ " + what.verdict.reason));
 window.attune?.on("answer", (now) => reveal(now));
-for (const event of window.attune?.session?.()?.events.slice(-5) ?? []) $("#sent").prepend(make("li", told(event), "note"));
+for (const event of window.attune?.session?.()?.events.slice(-5) ?? []) {
+  told($("#last-event"), event, "After: ");
+  $("#sent").prepend(told(make("li", "", "note"), event));
+}
 if (window.attune?.session?.()?.events.length) ask();

@@ -74,6 +74,7 @@ def test_a_page_is_complete_in_itself_and_small(desk: Desk, entry: Any) -> None:
     assert re.findall(r"<script(?![^>]*src=)|\son\w+=", text) == []
     assert text.count('aria-current="page"') == 1
     assert "u-canary" not in text
+    assert re.findall(r">[^<]*\d{4}-\d\d-\d\dT\d\d:[^<]*<", text) == [], "instants are for people, and in <time>"
     assert len(re.findall(r'class="wide" tabindex="0" role="region"', text)) == text.count('class="wide"')
 
 
