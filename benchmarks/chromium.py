@@ -20,7 +20,7 @@ FLAGS: Final = (
     "--window-size=1280,800 about:blank"
 )
 INSTALL: Final = "no Chromium here; to have it: apt-get install chromium"
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 120.0  # only what never comes fails, on a busy machine too
 
 
 def command() -> str | None:
@@ -136,6 +136,11 @@ class Browser:
         """Go to an address and wait until the page is there."""
         self.call("Page.navigate", url=url)
         until(lambda: self.value("document.readyState === 'complete' && location.href") == url, f"{url} does not load")
+
+    def back(self) -> None:
+        """Go back to the page before, as its button does."""
+        told = self.call("Page.getNavigationHistory")
+        self.call("Page.navigateToHistoryEntry", entryId=told["entries"][told["currentIndex"] - 1]["id"])
 
     def value(self, expression: str) -> Any:
         """Value of an expression in the page; a promise's, when it has one."""

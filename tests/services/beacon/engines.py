@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol
 
 from websockets.sync.client import connect
 
-from benchmarks.chromium import PATIENCE_S, until
 from tests.services.beacon.chromium import Browser as Chromium
 from tests.services.beacon.chromium import missing
 from tests.services.beacon.webkit import Process, WebKit
+from tests.waiting import PATIENCE_S, until
 
 MIDDLE: Final = (
     "(() => {{ const e = document.querySelector({selector}); e.scrollIntoView({{ block: 'center' }}); "
@@ -27,6 +27,10 @@ class Engine(Protocol):
 
     def open(self, url: str) -> None:
         """Go to an address and wait until the page is there."""
+        ...
+
+    def back(self) -> None:
+        """Go back to the page before, as the browser's button does."""
         ...
 
     def value(self, expression: str) -> Any:
@@ -93,6 +97,10 @@ class Firefox(Process):
     def open(self, url: str) -> None:
         """Go to an address and wait until the page is there."""
         self.call("browsingContext.navigate", context=self._tab, url=url, wait="complete")
+
+    def back(self) -> None:
+        """Go back to the page before."""
+        self.call("browsingContext.traverseHistory", context=self._tab, delta=-1)
 
     def close_tab(self) -> None:
         """Close the tab, and go on in another."""

@@ -55,6 +55,7 @@ class Shop:
         ] = []  # ids of events, as often as they were sent and taken; not of those that were only asked about
         self.answered: Counter[int] = Counter()  # visits, by status
         self.heard = b""  # all that browsers have said to the service
+        self.a_minute = Settings.model_fields["browser_requests_per_peer"].default  # that one address may ask
         self.refusal: tuple[int, int] | None = None  # of visits: status, and seconds after which to come again
         self.running: tuple[uvicorn.Server, threading.Thread] | None = None
 
@@ -74,7 +75,7 @@ class Shop:
 
     def serve(self) -> None:
         """Start the service."""
-        app: App = build_app(Settings(home=self.home))
+        app: App = build_app(Settings(home=self.home, browser_requests_per_peer=self.a_minute))
 
         async def watched(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] != "http":

@@ -13,9 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.chromium import PATIENCE_S, until
 from tests.services.beacon.chromium import missing
-from tests.waiting import free_port
+from tests.waiting import PATIENCE_S, free_port, until
 
 MINI_BROWSERS: Final = (
     "/usr/lib/*/webkit2gtk-4.1/MiniBrowser",
@@ -103,6 +102,10 @@ class WebKit(Displayed):
     def open(self, url: str) -> None:
         """Go to an address and wait until the page is there."""
         self._asked("/url", {"url": url})
+
+    def back(self) -> None:
+        """Go back to the page before."""
+        self._asked("/back", {})
 
     def close_tab(self) -> None:
         """Close the tab, and go on in another."""
