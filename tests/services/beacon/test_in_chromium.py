@@ -66,6 +66,13 @@ def test_the_keyboard_stays_with_its_item_when_the_list_changes(browser: Browser
         assert browser.value(where) == stood
 
 
+def test_a_database_that_never_answers_keeps_nothing_back(browser: Browser, shop: Shop) -> None:
+    shop.serve()
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source="indexedDB.open = () => ({})")
+    browser.open(shop.page("item.html"))
+    until(lambda: shop.events() == [("item_view",)], "the view does not arrive while the page is looked at")
+
+
 def test_who_does_not_consent_leaves_nothing_here_and_sends_nothing(browser: Browser, shop: Shop) -> None:
     shop.serve()
     kept = "[Object.keys(localStorage).length, Object.keys(sessionStorage).length]"
