@@ -152,7 +152,7 @@ def test_pages_looked_at_while_the_service_cannot(engine: Engine, shop: Shop, st
     for k in range(N_PAGES):
         if k == N_PAGES // 4:
             began_s = time.monotonic()
-            shop.refusal = status and (status, 1)
+            shop.refusal = (status, 1) if status else None
             if status is None:
                 shop.stop()
         if k == 3 * N_PAGES // 4:
