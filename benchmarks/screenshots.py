@@ -32,6 +32,7 @@ SHOP: Final = ("/", "/c/shoes", "/search?q=backpack", "/item/sku-00005", "/compa
 # What forms of the console answer: the page, and what is pressed there, one after the other.
 ANSWERS: Final = {"rehearsal": ("/signals", "#policy button[formaction]"), "again": ("/sessions", "#sessions a", "#ask button")}
 SETTLE_S: Final = 1.2  # for the live blocks and the lists
+ENTITLED: Final = "[...document.querySelectorAll('[data-title]')].every((one) => one.textContent !== '…')"
 VISIT_S: Final = 60.0
 
 
@@ -111,6 +112,7 @@ def _taken(browser: Browser, folder: Path, title: str, size: tuple[int, int, flo
     """Take a picture of what is open; by how much it is too wide."""
     width, height, scale = size
     time.sleep(SETTLE_S)
+    until(lambda: browser.value(ENTITLED), f"no titles in {title}")
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
     taken = browser.call("Page.captureScreenshot", format="png", clip=clip)
     (folder / f"{title}_{width}_{'dark' if dark else 'light'}.png").write_bytes(small(taken["data"]))
