@@ -5,7 +5,7 @@ Everything here is a statement and its bindings; what a row must look like is de
 
 import gc
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import chain, islice, repeat
@@ -197,13 +197,12 @@ def believed_within(store: Store, spans: Iterable[tuple[int, int]]) -> "pd.DataF
 
 
 def _believed(rows: Iterator[tuple[Any, ...]]) -> "pd.DataFrame":
-    import pandas as pd  # only here: what serves reads no frames
-
     shared: dict[Any, Any] = {}
     with collector_off():
         chunks = iter(lambda: list(islice(rows, READ_ROWS)), [])
-        frames = [frame_of(chunk, LEARNED_COLUMNS, share=shared.setdefault) for chunk in chunks]
-    return pd.concat(frames, ignore_index=True) if frames else frame_of([], LEARNED_COLUMNS)
+        return _joined(
+            [_columns(chunk, LEARNED_COLUMNS, shared.setdefault) for chunk in chunks] or [_columns([], LEARNED_COLUMNS)]
+        )
 
 
 def partners_of(store: Store) -> list[str]:
@@ -234,8 +233,21 @@ def frame_of(
     """Make a frame of rows of the log; `share` maps equal texts to one object."""
     import pandas as pd  # only here: what serves reads no frames
 
+    return pd.DataFrame(_columns(rows, names, share), copy=False)
+
+
+def _columns(
+    rows: Sequence[tuple[Any, ...]], names: Sequence[str], share: Callable[[Any, Any], Any] | None = None
+) -> dict[str, "np.typing.NDArray[Any]"]:  # fmt: skip
     values, width = list(chain.from_iterable(rows)), len(names)
-    return pd.DataFrame({name: _array(name, values[i::width], share) for i, name in enumerate(names)}, copy=False)
+    return {name: _array(name, values[i::width], share) for i, name in enumerate(names)}
+
+
+def _joined(parts: Sequence[Mapping[str, "np.typing.NDArray[Any]"]]) -> "pd.DataFrame":
+    """One frame of many parts with the same columns; pandas would look at each missing text for what it is."""
+    import pandas as pd
+
+    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, copy=False)
 
 
 def _array(name: str, values: Sequence[Any], share: Callable[[Any, Any], Any] | None) -> "np.typing.NDArray[Any]":

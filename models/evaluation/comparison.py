@@ -5,7 +5,8 @@ independent, so whole sessions are drawn (`models.statistics.bootstrap`); slices
 the draws.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -52,6 +53,8 @@ class Truth(NamedTuple):
         Rows of visitors about whom nothing was known when the session began, shape (n_held,).
     question_session
         Session of each question about the next item, shape (n_questions,).
+    of_partner
+        Rows and questions of each partner, where there are several: what one sent shall not be paid for by another.
     """
 
     p_intent: Floats
@@ -63,6 +66,7 @@ class Truth(NamedTuple):
     device: Ints
     is_new: Flags
     question_session: Ints
+    of_partner: Mapping[str, tuple[Ints, Ints]] = MappingProxyType({})
 
 
 class Comparison(NamedTuple):
@@ -108,7 +112,21 @@ def truth(on: HeldOut) -> Truth:
         device=device.clip(0, len(DEVICES) - 1),
         is_new=np.asarray(new_at_start[first][held]),
         question_session=np.cumsum(on.later.starts, dtype=np.int64)[on.asked.last],
+        of_partner=_by_partner(on),
     )
+
+
+def _by_partner(on: HeldOut) -> dict[str, tuple[Ints, Ints]]:
+    """Held-out rows and questions of each partner; empty where all are one shop or only one sent any."""
+    every, later = on.log.senders, on.later.senders
+    if every is None or later is None or len(later.n_events()) < 2:
+        return {}
+    of_rows, of_questions = every.codes[on.examples.rows[on.rows]], later.codes[on.asked.last]
+    return {
+        name: (np.flatnonzero(of_rows == code), np.flatnonzero(of_questions == code))
+        for code, name in enumerate(every.partners)
+        if name in later.n_events()
+    }
 
 
 def compare(ours: Predictions, theirs: Predictions, came: Truth, rng: np.random.Generator) -> list[Comparison]:
@@ -126,6 +144,10 @@ def compare(ours: Predictions, theirs: Predictions, came: Truth, rng: np.random.
             if method in ours.ranks and method in theirs.ranks:
                 scores = tuple(next_item.reciprocal(side.ranks[method]) for side in (ours, theirs))
                 found.append(_mean_gain(name, OVERALL, scores, draws, sign=1)._replace(about=about))
+                for partner, (_, asked) in came.of_partner.items():
+                    if len(asked):
+                        one = _mean_gain(f"{name}, partner {partner}", SLICE, scores, draws, sign=1, rows=asked)
+                        found.append(one._replace(about=about))
     return found
 
 
@@ -159,6 +181,7 @@ def _visitors(came: Truth) -> Iterator[tuple[str, str, Ints]]:
         yield SLICE, f"device {device}", np.flatnonzero(came.device == code)
     yield SLICE, "new users", np.flatnonzero(came.is_new)
     yield SLICE, "known users", np.flatnonzero(~came.is_new)
+    yield from ((SLICE, f"partner {name}", rows) for name, (rows, _) in came.of_partner.items())
 
 
 def _next_action(

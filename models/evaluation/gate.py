@@ -167,7 +167,9 @@ def _placed(one: Comparison) -> str:
     if one.part != OVERALL:
         measure, _, place = one.name.rpartition(", ")
         who = place.removeprefix("device ").removesuffix(" users")
-        where = f" {place}" if one.part == EARLY else f" for {who} visitors"
+        where = (
+            f" {place}" if one.part == EARLY else f" for {place}" if place.startswith("partner ") else f" for {who} visitors"
+        )
     by = f"{abs(one.gain.mean):.3f}" if abs(one.gain.mean) >= 0.001 else "less than 0.001"
     return f"{measure} is {'worse' if one.gain.mean < 0 else 'better'} by {by}{where}"
 

@@ -14,6 +14,7 @@ reached takes the weights of the goal that most did, and where there is none, th
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeVar
 
@@ -25,7 +26,6 @@ from models.arrays import Flags, Floats, Floats32, Ints
 from models.associations import goals as by_goals
 from models.associations.goal_query import OWN_FROM, POPULAR_AT, Evidence
 from models.associations.model import AssociationStore
-from models.events.encode import NO_CODE
 from models.goal_weights import (
     CLASSES,
     KINSHIP,
@@ -79,7 +79,17 @@ class GoalParams:
 
 LEAST_OF_PRIOR: Final = 0.25  # of what the heuristic says of an intent
 _Choice = TypeVar("_Choice")
-_Sample = tuple[Evidence, Floats32]  # and as how many each item counts
+
+
+class _Sample(NamedTuple):
+    """Sample of the items of a moment, with what speaks for them."""
+
+    items: Ints
+    many: Floats32  # as how many each item counts
+    n_entries: Ints  # of each item
+    kinds: Ints  # of evidence
+    kind: npt.NDArray[np.uint16]  # of each entry, among them
+    amount: Floats32
 
 
 class Prior(NamedTuple):
@@ -158,7 +168,7 @@ def learn(
                 codes = np.concatenate([of_goal[row] for of_goal in all_wanted if row in of_goal])
                 found_there = by_goals.evidence(store, inquiry.told, inquiry.left_out)
                 known[row] = _sampled(found_there, codes, params.n_others, rng)
-        reached = [row for row in rows.tolist() if np.isin(wanted[row], known[row][0].items).any()]
+        reached = [row for row in rows.tolist() if np.isin(wanted[row], known[row].items).any()]
         if len(reached) >= LEAST and len(np.unique(users[reached] // 2 % 2)) == 2:
             found[goal] = _chosen(known, wanted, np.array(reached), (centered, center), users, params)
             n_lessons[goal] = len(reached)
@@ -185,23 +195,27 @@ def _wanted(asks: Replay, store: AssociationStore, sessions: Later, asked: Prefi
 
 
 def _lessons(known: Mapping[int, _Sample], wanted: Mapping[int, Ints], rows: Ints, centered: Floats) -> Lessons:
-    some, many = [known[row][0] for row in rows.tolist()], [known[row][1] for row in rows.tolist()]
-    places = [np.flatnonzero(np.isin(one.items, wanted[row])) for one, row in zip(some, rows.tolist(), strict=True)]
+    samples = [known[row] for row in rows.tolist()]
+    hits = [np.isin(one.items, wanted[row]) for one, row in zip(samples, rows.tolist(), strict=True)]
 
-    def ends(sizes: Sequence[int]) -> Ints:
-        return np.cumsum([0, *sizes], dtype=np.int64)
+    def ends(sizes: Sequence[int] | Ints) -> Ints:
+        return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
     return Lessons(
-        ends([len(one.place) for one in some]), np.array([len(one.items) for one in some], np.int64),
-        np.concatenate([one.place for one in some]), _PARTS[np.concatenate([one.kind for one in some])],
-        np.concatenate([one.amount for one in some]).astype(np.float32), ends([len(one) for one in places]),
-        np.concatenate(places).astype(np.int32), np.ascontiguousarray(centered[rows]), ends([len(one) for one in many]),
-        np.concatenate(many),
-    )  # fmt: skip
+        kinds_at=ends([len(one.kinds) for one in samples]),
+        parts=_PARTS[np.concatenate([one.kinds for one in samples])],
+        items_at=ends([len(one.items) for one in samples]),
+        entries_at=ends(np.concatenate([one.n_entries for one in samples])),
+        kind=np.concatenate([one.kind for one in samples]),
+        amount=np.concatenate([one.amount for one in samples]),
+        many=np.concatenate([one.many for one in samples]),
+        wanted=np.concatenate([hit / hit.sum() for hit in hits]),
+        centered=np.ascontiguousarray(centered[rows]),
+    )
 
 
 def _sampled(found: Evidence, wanted: Ints, most: int, rng: np.random.Generator) -> _Sample:
-    """Evidence of the wanted items, of the visitor's own, and of so many others, each of which counts for those left out."""
+    """Sample with the wanted items, the visitor's own, and so many others, each of which counts for those left out."""
     is_own = (found.kind >= OWN_FROM) & (found.kind < POPULAR_AT)
     kept = np.isin(found.items, wanted)
     kept[found.place[is_own]] = True
@@ -215,9 +229,10 @@ def _sampled(found: Evidence, wanted: Ints, most: int, rng: np.random.Generator)
     key = place[found.place[entries]].astype(np.int64) * (POPULAR_AT + 1) + found.kind[entries]
     keys, which = np.unique(key, return_inverse=True)  # what is multiplied by the same counts together
     where, kind = np.divmod(keys, POPULAR_AT + 1)
-    amount = np.bincount(which, weights=found.amount[entries], minlength=len(keys)).astype(np.float64)
-    nowhere: Ints = np.full(len(keys), NO_CODE, np.int64)
-    return Evidence(found.items[kept], where.astype(np.int32), kind.astype(np.int32), amount, nowhere), many[kept]
+    kinds, among = np.unique(kind, return_inverse=True)
+    amount = np.bincount(which, weights=found.amount[entries], minlength=len(keys)).astype(np.float32)
+    n_entries = np.bincount(where, minlength=np.count_nonzero(kept))
+    return _Sample(found.items[kept], many[kept], n_entries, kinds, among.astype(np.uint16), amount)
 
 
 def _chosen(
@@ -235,18 +250,25 @@ def _chosen(
     """
     centered, center = intent
     by_half = [rows[users[rows] // 2 % 2 == k] for k in (0, 1)]
-    first, second = (_lessons(known, wanted, some, centered) for some in by_half)
+    first, second = halves = [_lessons(known, wanted, some, centered) for some in by_half]
     judges = users[np.concatenate(by_half[::-1])]
+    priors = {power: prior(power, center) for power in params.powers}
+    starts = [levels(one, params.n_steps, priors[params.powers[0]]) for one in halves]
 
+    @cache
     def held_out(l2_base: float, l2_slopes: float | None, power: float) -> Floats:
-        of_first, of_second = (fit(one, l2_base, l2_slopes, params.n_steps, prior(power, center)) for one in (first, second))
-        return np.concatenate((losses(second, *of_first), losses(first, *of_second)))
+        of_first, of_second = (
+            fit(one, l2_base, l2_slopes, params.n_steps, priors[power], start)
+            for one, start in zip(halves, starts, strict=True)
+        )
+        return np.concatenate((loss(second, *of_first).each, loss(first, *of_second).each))
 
     l2_base = _least(params.l2_base, lambda l2: held_out(l2, None, params.powers[0]))
     power = _surely_least(params.powers, lambda power: held_out(l2_base, None, power), judges)
     l2_slopes = _surely_least(params.l2_slopes, lambda l2: held_out(l2_base, l2, power), judges)
     every = _lessons(known, wanted, rows, centered)
-    base, slopes, _ = fit(every, l2_base, l2_slopes, params.n_steps, prior(power, center))
+    start = levels(every, params.n_steps, priors[power])
+    base, slopes, _ = fit(every, l2_base, l2_slopes, params.n_steps, priors[power], start)
     return Fitted(_normalised(every, base, slopes, center), slopes)
 
 
@@ -272,65 +294,73 @@ def _surely_least(choices: tuple[_Choice, ...], losses_of: Callable[[_Choice], F
     return choices[best] if gain.sum() > 2.0 * float(np.sqrt(by_user @ by_user)) else choices[0]
 
 
-def fit(lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int, around: Prior) -> tuple[Floats, Floats, float]:
-    """Minimise the loss, levels first; `base`, `slopes` (those of the prior without a penalty) and the power."""
-    from scipy.optimize import minimize  # only here: what serves does not fit
+def levels(lessons: Lessons, n_steps: int, around: Prior) -> Floats:
+    """Minimise the loss in the levels and the power alone, where a fit starts; shape (n_levels + 1,)."""
 
+    def value(x: Floats) -> tuple[float, Floats]:
+        found = loss(lessons, around.base + x[:-1] @ _LEVELS, around.slopes, float(np.exp(x[-1])))
+        gradient = np.append(_LEVELS @ found.to_base, found.to_power)
+        return float(found.each.mean() + _L2_LEVELS * x @ x), gradient + 2 * _L2_LEVELS * x
+
+    return np.asarray(_minimized(value, np.zeros(_N_LEVELS + 1), n_steps))
+
+
+def fit(
+    lessons: Lessons, l2_base: float, l2_slopes: float | None, n_steps: int, around: Prior, start: Floats
+) -> tuple[Floats, Floats, float]:  # fmt: skip
+    """Minimise the loss; `base`, `slopes` (those of the prior without a penalty) and the power.
+
+    Parameters
+    ----------
+    start
+        Of `levels`.
+    """
     n = N_PARTS * N_INTENTS if l2_slopes is not None else 0
     at = np.cumsum([0, _N_LEVELS, 1, N_PARTS, n])
     slices = [slice(a, b) for a, b in pairwise(at.tolist())]
     penalty = np.repeat((_L2_LEVELS, _L2_LEVELS, l2_base, l2_slopes or 0.0), np.diff(at))
 
     def parts_of(x: Floats) -> tuple[Floats, Floats, float]:
-        levels, power, single, slopes = (x[one] for one in slices)
+        level, power, single, slopes = (x[one] for one in slices)
         told = around.slopes + slopes.reshape(N_PARTS, N_INTENTS) if n else around.slopes
-        return around.base + levels @ _LEVELS + single, told, float(np.exp(power[0]))
+        return around.base + level @ _LEVELS + single, told, float(np.exp(power[0]))
 
     def value(x: Floats) -> tuple[float, Floats]:
-        each, top = np.empty((2, len(lessons.n_items)))
-        to_base, to_slopes = np.zeros(N_PARTS), np.zeros((N_PARTS, N_INTENTS))
-        to_power = loss(lessons, *parts_of(x), each, top, to_base, to_slopes)
-        gradient = np.concatenate((_LEVELS @ to_base, [to_power], to_base, to_slopes.ravel()[:n]))
-        return float(each.mean() + penalty @ x**2), gradient + 2 * penalty * x
+        found = loss(lessons, *parts_of(x))
+        parts = (_LEVELS @ found.to_base, [found.to_power], found.to_base, found.to_slopes.ravel()[:n])
+        return float(found.each.mean() + penalty @ x**2), np.concatenate(parts) + 2 * penalty * x
 
-    x, bounds = np.zeros(at[-1]), np.tile([-np.inf, np.inf], (at[-1], 1))
+    bounds = np.tile([-np.inf, np.inf], (at[-1], 1))
     bounds[at[2] + SOURCE : at[2] + TARGET] = 0.0
     if n:  # where the heuristic has a direction, it stays
         most, direction = (LEAST_OF_PRIOR - 1.0) * around.slopes.ravel(), goal_prior.slopes(1.0).ravel()
         bounds[slices[-1], 0] = np.where(direction > 0, most, -np.inf)
         bounds[slices[-1], 1] = np.where(direction < 0, most, np.inf)
-    for free in (slice(0, at[2]), slice(0, at[-1])):
-
-        def some(part: Floats, free: slice = free) -> tuple[float, Floats]:
-            whole = x.copy()
-            whole[free] = part
-            found, gradient = value(whole)
-            return found, gradient[free]
-
-        x[free] = minimize(some, x[free], jac=True, method="L-BFGS-B", bounds=bounds[free], options={"maxiter": n_steps}).x
-    return parts_of(x)
+    return parts_of(_minimized(value, np.append(start, np.zeros(N_PARTS + n)), n_steps, bounds))
 
 
-def losses(lessons: Lessons, base: Floats, slopes: Floats, power: float) -> Floats:
-    """Loss of each moment, shape (n_moments,)."""
-    each, top = np.empty((2, len(lessons.n_items)))
-    loss(lessons, base, slopes, power, each, top, np.zeros(N_PARTS), np.zeros((N_PARTS, N_INTENTS)))
-    return each
+def _minimized(
+    value: Callable[[Floats], tuple[float, Floats]], start: Floats, n_steps: int, bounds: Floats | None = None
+) -> Floats:  # fmt: skip
+    from scipy.optimize import minimize  # only here: what serves does not fit
+
+    found = minimize(value, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": n_steps})
+    return np.asarray(found.x)
 
 
 def rehearse() -> None:
-    """Call the kernel of the loss with the types that everyone calls it with."""
-    one, parts = np.ones(1, np.int64), np.full((1, 3), N_PARTS, np.int16)
-    span, place = np.array([0, 1]), np.zeros(1, np.int32)
-    many = np.ones(1, np.float32)
-    lessons = Lessons(span, one, place, parts, many, span, place, np.zeros((1, N_INTENTS)), span, many)
-    losses(lessons, goal_prior.start(), np.zeros((N_PARTS, N_INTENTS)), 1.0)
+    """Call the kernels of the loss with the types that everyone calls them with."""
+    one, span = np.ones(1), np.array([0, 1])
+    lessons = Lessons(
+        kinds_at=span, parts=np.full((1, 3), N_PARTS, np.int16), items_at=span, entries_at=span, kind=np.zeros(1, np.uint16),
+        amount=np.ones(1, np.float32), many=np.ones(1, np.float32), wanted=one, centered=np.zeros((1, N_INTENTS)),
+    )  # fmt: skip
+    loss(lessons, goal_prior.start(), np.zeros((N_PARTS, N_INTENTS)), 1.0)
 
 
 def _normalised(lessons: Lessons, base: Floats, slopes: Floats, center: Floats) -> Floats:
     """The same weights with purchase = 1 as a source, without intent, and a best score of 1 in the (geometric) mean moment."""
-    each, top = np.empty((2, len(lessons.n_items)))
-    loss(lessons, base, slopes, 1.0, each, top, np.zeros(N_PARTS), np.zeros((N_PARTS, N_INTENTS)))
+    top = loss(lessons, base, slopes, 1.0).top
     bought = SOURCE + EventType.PURCHASE
     found, unit = base.copy(), base[bought] - slopes[bought] @ center
     found[SOURCE:TARGET] -= unit

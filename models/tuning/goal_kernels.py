@@ -1,77 +1,112 @@
-"""Compiled loss of goal weights: a power of the score, over all items that anything speaks for (Luce's choice rule)."""
+"""Loss of goal weights: a power of the score, over all items that anything speaks for (Luce's choice rule), and its gradient.
+
+A score is linear in the products of weights that its entries are multiplied by. So a moment is a sparse matrix of items by
+kinds of evidence, kept item by item: two compiled passes go over it, there with the weights and back with the slopes. All else
+is numpy's, over the items or the weights of all moments at once.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Floats, Floats32, Ints, Ints32
-from models.goal_weights import N_PARTS, moved
+from models.arrays import Floats, Floats32, Ints
+from models.goal_weights import N_PARTS
 from models.kernels import kernel
 
 
 class Lessons(NamedTuple):
-    """Moments after which something of one kind was wanted, and could be had.
+    """Moments after which something of one kind was wanted, and could be had; each with an item at least.
 
-    Entries of moment q stand at ``entries_at[q]:entries_at[q + 1]``, its wanted items at ``wanted_at[q]:wanted_at[q + 1]``.
+    Kinds of evidence of moment q stand at ``kinds_at[q]:kinds_at[q + 1]``, its items at ``items_at[q]:items_at[q + 1]``, the
+    entries of an item j at ``entries_at[j]:entries_at[j + 1]``.
     """
 
-    entries_at: Ints  # (n_moments + 1,)
-    n_items: Ints  # (n_moments,), that anything speaks for
-    place: Ints32  # of each entry's item among them
-    parts: npt.NDArray[np.int16]  # (n_entries, 3), weights whose product an entry is multiplied by; N_PARTS for 1
+    kinds_at: Ints  # (n_moments + 1,)
+    parts: npt.NDArray[np.int16]  # (n_kinds of all moments, 3), weights whose product a kind is multiplied by; N_PARTS for 1
+    items_at: Ints  # (n_moments + 1,)
+    entries_at: Ints  # (n_items of all moments + 1,)
+    kind: npt.NDArray[np.uint16]  # of each entry, among those of its moment
     amount: Floats32  # (n_entries,)
-    wanted_at: Ints  # (n_moments + 1,)
-    wanted: Ints32  # places
+    many: Floats32  # (n_items,), as how many each item counts: others of its like were left out
+    wanted: Floats  # (n_items,), 1 / n_wanted of the moment where it was wanted, else 0
     centered: Floats  # (n_moments, n_intents), p_intent - center
-    items_at: Ints  # (n_moments + 1,), where those of a moment stand in `many`
-    many: Floats32  # (n_items of all moments,), as how many each item counts: others of its like were left out
+
+
+class Loss(NamedTuple):
+    """Loss of each moment, in `each`, and gradients of the mean over the moments; `top` is each moment's highest score."""
+
+    each: Floats  # (n_moments,)
+    top: Floats  # (n_moments,)
+    to_base: Floats  # (N_PARTS,)
+    to_slopes: Floats  # (N_PARTS, n_intents)
+    to_power: float  # in the logarithm of the power
+
+
+def loss(lessons: Lessons, base: Floats, slopes: Floats, power: float) -> Loss:
+    """Loss of the moments: P(j) = score(j)^power / sum of score^power, and the mean over the wanted items of -log P.
+
+    Parameters
+    ----------
+    base, slopes
+        Logarithms of the weights at the mean intent, shape (N_PARTS,), and what intent adds, shape (N_PARTS, n_intents).
+    """
+    n, starts = len(lessons.centered), lessons.items_at[:-1]
+    moment = np.repeat(np.arange(n), np.diff(lessons.items_at))
+    w = np.ones((n, N_PARTS + 1))
+    np.exp(base + lessons.centered @ slopes.T, out=w[:, :N_PARTS])
+    score = np.empty(len(lessons.many))
+    _score(lessons, w, score)
+    top = np.maximum.reduceat(score, starts)
+    log = np.log(score / top[moment])
+    chance = lessons.many * np.exp(power * log)
+    total = np.add.reduceat(chance, starts)
+    each = np.log(total) - power * np.add.reduceat(lessons.wanted * log, starts)
+    wrong = power / n * (chance / total[moment] - lessons.wanted)
+    to_w = np.zeros((n, N_PARTS + 1))
+    _gradients(lessons, w, wrong / score, to_w)
+    to_w = to_w[:, :N_PARTS]
+    return Loss(each, top, to_w.sum(axis=0), to_w.T @ lessons.centered, float(wrong @ log))
 
 
 @kernel
-def loss(
-    lessons: Lessons, base: Floats, slopes: Floats, power: float, each: Floats, top: Floats, to_base: Floats, to_slopes: Floats
-) -> float:
-    """Mean over the moments, gradients of it added to `to_base` and `to_slopes`; returns that in the logarithm of the power.
+def _score(lessons: Lessons, w: Floats, score: Floats) -> None:
+    """What speaks for each item; at least 1e-300, so that there is a logarithm."""
+    kinds_at, parts, items_at, entries_at = lessons.kinds_at, lessons.parts, lessons.items_at, lessons.entries_at
+    kind, amount, of_kind = lessons.kind, lessons.amount, np.empty(_most_kinds(kinds_at))
+    for q in range(len(w)):
+        first = kinds_at[q]
+        for k in range(first, kinds_at[q + 1]):
+            of_kind[k - first] = w[q, parts[k, 0]] * w[q, parts[k, 1]] * w[q, parts[k, 2]]
+        for j in range(items_at[q], items_at[q + 1]):
+            total = 1e-300
+            for e in range(entries_at[j], entries_at[j + 1]):
+                total += of_kind[kind[e]] * amount[e]
+            score[j] = total
 
-    P(j) = score(j)^power / sum of score^power; the loss of a moment, in `each`, is the mean over its wanted items of -log P.
-    `top` takes each moment's highest score.
-    """
-    w, to_w, by_power, n_moments = np.ones(N_PARTS + 1), np.empty(N_PARTS + 1), 0.0, len(lessons.n_items)
-    most = 1
-    for q in range(n_moments):
-        most = max(most, lessons.n_items[q])
-    score, slope, hit = np.empty(most), np.empty(most), np.empty(most)
-    place, parts, amount, many = lessons.place, lessons.parts, lessons.amount, lessons.many
-    for q in range(n_moments):
-        n, first, last, at = lessons.n_items[q], lessons.entries_at[q], lessons.entries_at[q + 1], lessons.items_at[q]
-        moved(base, slopes, lessons.centered[q], w)
-        score[:n], hit[:n] = 1e-300, 0.0
-        for e in range(first, last):
-            score[place[e]] += w[parts[e, 0]] * w[parts[e, 1]] * w[parts[e, 2]] * amount[e]
-        n_wanted = lessons.wanted_at[q + 1] - lessons.wanted_at[q]
-        for k in range(lessons.wanted_at[q], lessons.wanted_at[q + 1]):
-            hit[lessons.wanted[k]] += 1.0 / n_wanted
-        top[q] = score[:n].max()
-        total = 0.0
-        for j in range(n):
-            slope[j] = np.log(score[j] / top[q])
-            total += many[at + j] * np.exp(power * slope[j])
-        each[q] = np.log(total)
-        for j in range(n):
-            wrong = many[at + j] * np.exp(power * slope[j]) / total - hit[j]
-            each[q] -= hit[j] * power * slope[j]
-            by_power += power * wrong * slope[j] / n_moments
-            slope[j] = power * wrong / score[j] / n_moments
-        to_w[:] = 0.0
-        for e in range(first, last):
-            a, b, c = parts[e, 0], parts[e, 1], parts[e, 2]
-            change = w[a] * w[b] * w[c] * amount[e] * slope[place[e]]
-            to_w[a] += change
-            to_w[b] += change
-            to_w[c] += change
-        for part in range(N_PARTS):
-            to_base[part] += to_w[part]
-            for intent in range(to_slopes.shape[1]):
-                to_slopes[part, intent] += to_w[part] * lessons.centered[q, intent]
-    return by_power
+
+@kernel
+def _gradients(lessons: Lessons, w: Floats, slope: Floats, to_w: Floats) -> None:
+    """Add the gradient in the logarithms of each moment's weights; `slope` is that in the scores."""
+    kinds_at, parts, items_at, entries_at = lessons.kinds_at, lessons.parts, lessons.items_at, lessons.entries_at
+    kind, amount, of_kind = lessons.kind, lessons.amount, np.empty(_most_kinds(kinds_at))
+    for q in range(len(w)):
+        first, n = kinds_at[q], kinds_at[q + 1] - kinds_at[q]
+        of_kind[:n] = 0.0
+        for j in range(items_at[q], items_at[q + 1]):
+            for e in range(entries_at[j], entries_at[j + 1]):
+                of_kind[kind[e]] += slope[j] * amount[e]
+        for k in range(n):
+            a, b, c = parts[first + k, 0], parts[first + k, 1], parts[first + k, 2]
+            change = of_kind[k] * w[q, a] * w[q, b] * w[q, c]
+            to_w[q, a] += change
+            to_w[q, b] += change
+            to_w[q, c] += change
+
+
+@kernel
+def _most_kinds(kinds_at: Ints) -> int:
+    most = 0
+    for q in range(len(kinds_at) - 1):
+        most = max(most, kinds_at[q + 1] - kinds_at[q])
+    return most

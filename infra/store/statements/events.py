@@ -61,9 +61,12 @@ _BETWEEN: Final = "\x1f"  # `models.visitor_groups.packed`
 _GROUPS: Final = f" || '{_BETWEEN}' || ".join(f"coalesce({name}, '')" for name in VISITOR_GROUPS)
 GROUPS_AS_TEXT: Final = f"nullif({_GROUPS}, '{_BETWEEN * (len(VISITOR_GROUPS) - 1)}')"
 _LEARNED: Final = ", ".join((*LEARNED_COLUMNS[:-1], GROUPS_AS_TEXT))
-# The same of a span of time: (since_us, until_us).
+# The same of a span of time: (since_us, until_us). The index of instants tells between which numbers they are; with the signs
+# these are read in the order of the log, where otherwise all that was found would be sorted.
 BELIEVED_WITHIN: Final = (
-    f"SELECT {_LEARNED} FROM events WHERE occurred_at_us >= ? AND occurred_at_us <= ? "
+    f"SELECT {_LEARNED} FROM events WHERE +occurred_at_us >= ?1 AND +occurred_at_us <= ?2 "
+    "AND seq >= (SELECT min(seq) FROM events WHERE occurred_at_us >= ?1 AND occurred_at_us <= ?2) "
+    "AND seq <= (SELECT max(seq) FROM events WHERE occurred_at_us >= ?1 AND occurred_at_us <= ?2) "
     f"AND seq NOT IN ({_HELD_BACK}) AND believed = 1 ORDER BY seq"
 )
 # The same of a partner: (partner, since_us, until_us).

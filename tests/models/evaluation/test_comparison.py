@@ -84,6 +84,24 @@ def test_no_slice_looks_at_what_is_to_be_foreseen() -> None:
     assert not {name for name in names if name.rpartition(", ")[2] in INTENTS}
 
 
+def test_what_is_better_for_most_and_surely_worse_for_one_partner_is_stopped() -> None:
+    large, small = np.arange(N) < 0.8 * N, np.arange(N) >= 0.8 * N
+    came = shop()._replace(
+        of_partner={"large": (np.flatnonzero(large), np.arange(40)), "small": (np.flatnonzero(small), np.arange(40, 50))}
+    )
+    serves, new = said(came, 2.0), said(came, 2.5)
+    harmed = new._replace(p_intent=np.where(small[:, None], np.roll(serves.p_intent, 1, axis=1), new.p_intent))
+    rng, params = np.random.default_rng(0), gate.GateParams(min_rows=1, min_sessions=1)
+    harms = {rule.name: rule for rule in gate.not_worse(comparison.compare(harmed, serves, came, rng), params)}
+    told = harms["intent log loss, partner small"]
+    assert told.verdict == gate.FAIL
+    assert " for partner small, " in told.says
+    assert {rule.verdict for name, rule in harms.items() if name.endswith("partner large")} == {gate.PASS}
+    better = gate.not_worse(comparison.compare(new, serves, came, rng), params)
+    assert "next item MRR@20, partner small" in {rule.name for rule in better}
+    assert not [rule for rule in better if rule.verdict == gate.FAIL]
+
+
 def test_every_measure_says_which_models_it_judges() -> None:
     came, rng = shop(), np.random.default_rng(0)
     found = comparison.compare(said(came, 2.0), said(came, 1.0), came, rng)

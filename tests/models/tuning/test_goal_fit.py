@@ -38,30 +38,45 @@ Shop = tuple[ModelSet, Later, GoalWeights]
 
 def _lessons() -> Lessons:
     """Two moments of anything, with three items each."""
-    rng, n, m = np.random.default_rng(0), 3, 24
-    parts = rng.integers(0, N_PARTS + 1, (m, 3)).astype(np.int16)
-    found = Lessons(
-        np.array([0, 12, 24]), np.array([n, n]), rng.integers(0, n, m).astype(np.int32), parts,
-        rng.gamma(1.0, size=m).astype(np.float32), np.array([0, 1, 3]), np.array([0, 1, 2], np.int32), rng.normal(size=(2, 4)),
-        np.array([0, n, 2 * n]), rng.gamma(2.0, size=2 * n).astype(np.float32),
-    )  # fmt: skip
-    found.place[:n] = found.place[12 : 12 + n] = np.arange(n)
-    return found
+    rng, n_items, n_kinds, n_entries = np.random.default_rng(0), 6, 10, 24
+    return Lessons(
+        kinds_at=np.array([0, 5, n_kinds]),
+        parts=rng.integers(0, N_PARTS + 1, (n_kinds, 3)).astype(np.int16),
+        items_at=np.array([0, 3, n_items]),
+        entries_at=np.arange(n_items + 1) * (n_entries // n_items),
+        kind=rng.integers(0, 5, n_entries).astype(np.uint16),
+        amount=rng.gamma(1.0, size=n_entries).astype(np.float32),
+        many=rng.gamma(2.0, size=n_items).astype(np.float32),
+        wanted=np.array([1.0, 0.0, 0.0, 0.0, 0.5, 0.5]),
+        centered=rng.normal(size=(2, N_INTENTS)),
+    )
 
 
 def test_the_gradient_is_that_of_the_loss() -> None:
     lessons, rng = _lessons(), np.random.default_rng(1)
-    shape = (N_PARTS, N_INTENTS)
 
     def both(x: np.ndarray) -> tuple[float, np.ndarray]:
-        each, top = np.empty((2, 2))
-        to_base, to_slopes = np.zeros(N_PARTS), np.zeros(shape)
-        slopes = np.ascontiguousarray(x[N_PARTS + 1 :]).reshape(shape)
-        to_power = loss(lessons, x[:N_PARTS].copy(), slopes, float(np.exp(x[N_PARTS])), each, top, to_base, to_slopes)
-        return float(each.mean()), np.concatenate((to_base, [to_power], to_slopes.ravel()))
+        slopes = x[N_PARTS + 1 :].reshape(N_PARTS, N_INTENTS)
+        found = loss(lessons, x[:N_PARTS], slopes, float(np.exp(x[N_PARTS])))
+        return float(found.each.mean()), np.concatenate((found.to_base, [found.to_power], found.to_slopes.ravel()))
 
     x = 0.3 * rng.normal(size=N_PARTS + 1 + N_PARTS * N_INTENTS)
     assert check_grad(lambda y: both(y)[0], lambda y: both(y)[1], x) < 1e-5
+
+
+def test_the_loss_is_that_of_its_definition() -> None:
+    lessons, rng = _lessons(), np.random.default_rng(1)
+    base, slopes, power = rng.normal(size=N_PARTS), rng.normal(size=(N_PARTS, N_INTENTS)), 1.3
+    found = loss(lessons, base, slopes, power)
+    for q in range(2):
+        w = np.append(np.exp(base + slopes @ lessons.centered[q]), 1.0)
+        of_kind = w[lessons.parts[lessons.kinds_at[q] : lessons.kinds_at[q + 1]]].prod(axis=1)
+        items = np.arange(*lessons.items_at[q : q + 2])
+        entries = [slice(*lessons.entries_at[j : j + 2]) for j in items]
+        score = np.array([of_kind[lessons.kind[e]] @ lessons.amount[e] for e in entries])
+        chance = lessons.many[items] * score**power
+        assert found.top[q] == pytest.approx(score.max())
+        assert found.each[q] == pytest.approx(-lessons.wanted[items] @ np.log(score**power / chance.sum()))
 
 
 def test_what_the_heuristic_says_of_an_intent_is_weakened_and_never_turned_round(shop: "Shop") -> None:
@@ -82,7 +97,8 @@ def test_what_the_heuristic_says_of_an_intent_is_weakened_and_never_turned_round
 def test_where_the_heuristic_says_nothing_any_more_its_direction_still_holds() -> None:
     around, heuristic = goal_fit.prior(0.0, np.full(N_INTENTS, 0.25)), goal_prior.slopes(1.0)
     assert not around.slopes.any()
-    slopes = goal_fit.fit(_lessons(), 0.01, 1e-4, 30, around)[1]
+    lessons = _lessons()
+    slopes = goal_fit.fit(lessons, 0.01, 1e-4, 30, around, goal_fit.levels(lessons, 30, around))[1]
     assert (slopes * heuristic >= 0).all()
     assert (slopes[heuristic == 0] != 0).any()  # what it has nothing to say of is free
 
