@@ -117,6 +117,16 @@ def fold(events: EventArray, starts: npt.NDArray[np.bool_]) -> Features:
     return out
 
 
+def fold_at(events: EventArray, starts: npt.NDArray[np.bool_], rows: Ints) -> Features:
+    """Features after some of the events, in whatever order, shape (n_rows, n_features); other sessions are not looked at."""
+    session = np.cumsum(starts) - 1
+    is_asked = np.zeros(len(events), dtype=np.bool_)
+    is_asked[session[rows]] = True
+    kept = is_asked[session]
+    place = np.cumsum(kept) - 1
+    return fold(events[kept], starts[kept])[place[rows]]
+
+
 def _check(bad: int, events: EventArray) -> None:
     if bad >= 0:
         raise ValueError(f"event {bad} has type code {events['event_type'][bad]}, expected 0 to {len(EVENT_TYPES) - 1}")
@@ -202,7 +212,10 @@ def sessionize(frame: "pd.DataFrame") -> "pd.DataFrame":
     rows = order[first]
     keys = zip(user[rows], texts[rows], at_us[rows], strict=True)
     ids = np.array([session_key(owners[u], names[t] if t >= 0 else None, at) for u, t, at in keys], dtype=object)
-    return frame.iloc[order].assign(session_id=ids[np.cumsum(first) - 1]).reset_index(drop=True)
+    found = frame.iloc[order]  # a copy, and the only one
+    found.isetitem(found.columns.get_loc("session_id"), ids[np.cumsum(first) - 1])
+    found.index = pd.RangeIndex(len(found))
+    return found
 
 
 def _owners(frame: "pd.DataFrame") -> tuple[npt.NDArray[np.int64], list[str]]:

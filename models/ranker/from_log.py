@@ -55,7 +55,7 @@ def _inferred(events: EventArray, starts: Flags, model: IntentModel, weights: We
     """What a request knows after an event, by models that serve beside the ranker."""
 
     def knowing(rows: Ints) -> Known:
-        p = model.predict(sessions.fold(events, starts)[rows])
+        p = model.predict(sessions.fold_at(events, starts, rows))
         return Known(weights.scaled(p), p)
 
     return knowing

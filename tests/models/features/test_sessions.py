@@ -265,6 +265,9 @@ def test_batch_request_and_worker_agree_bit_for_bit_on_every_prefix(many: list[E
             assert_array_equal(batch[row], sessions.features_of(visit[:n]), strict=True)
             assert_array_equal(batch[row], sessions.step(state, visit[n - 1 : n]), strict=True)
             row += 1
+    some = np.arange(len(events))[::-2]
+    assert_array_equal(sessions.fold_at(events, starts, some), batch[some], strict=True)
+    assert_array_equal(sessions.fold_at(events, starts, some[:1]), batch[some[:1]], strict=True)
 
 
 @settings(max_examples=30, deadline=None)
