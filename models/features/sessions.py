@@ -124,7 +124,7 @@ def fold_at(events: EventArray, starts: npt.NDArray[np.bool_], rows: Ints) -> Fe
     is_asked[session[rows]] = True
     kept = is_asked[session]
     place = np.cumsum(kept) - 1
-    return fold(events[kept], starts[kept])[place[rows]]
+    return np.asarray(fold(events[kept], starts[kept])[place[rows]])
 
 
 def _check(bad: int, events: EventArray) -> None:
@@ -213,7 +213,7 @@ def sessionize(frame: "pd.DataFrame") -> "pd.DataFrame":
     keys = zip(user[rows], texts[rows], at_us[rows], strict=True)
     ids = np.array([session_key(owners[u], names[t] if t >= 0 else None, at) for u, t, at in keys], dtype=object)
     found = frame.iloc[order]  # a copy, and the only one
-    found.isetitem(found.columns.get_loc("session_id"), ids[np.cumsum(first) - 1])
+    found.isetitem(list(found.columns).index("session_id"), ids[np.cumsum(first) - 1])
     found.index = pd.RangeIndex(len(found))
     return found
 
