@@ -1,8 +1,11 @@
 """Intent over HTTP: how far lists, weights and each type of event move what a running service answers. Prints one JSON object.
 
+    python -m benchmarks.intent_lists [--seeds 1 2 3 4] [--users 1000]
     python -m benchmarks.intent_lists FILE --url http://127.0.0.1:3000 --key sk_…
 
-FILE holds events as JSON lines, of the shop that is served. Everything is asked over HTTP, as a partner asks:
+A shop is simulated from each seed, learned from and served (`attune up`), one after the other; of `overlap_10` the mean over
+the shops is told as well, with its 95 % interval (Student's t). With FILE a service that runs is asked: it holds events of the
+shop that is served, as JSON lines. Everything is asked over HTTP, as a partner asks:
 
 - ``overlap_10``: items that the first ten of the dynamic and of the static variant share, on sessions of the log and on
   scripted sessions of one intent each;
@@ -15,6 +18,7 @@ FILE holds events as JSON lines, of the shop that is served. Everything is asked
 import argparse
 import json
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +26,12 @@ from typing import Any, Final, NamedTuple
 from urllib.request import Request, urlopen
 
 import numpy as np
+from scipy import stats
 
+from benchmarks import demo
+from flows.simulate import write_shop
 from models.schema import EVENT_TYPES, INTENTS, ITEM_EVENT_TYPES, EventType
+from models.simulator import ShopConfig
 
 LENGTH: Final = 10
 SCRIPTS: Final = {  # what is done on each of three items
@@ -149,14 +157,46 @@ def measure(served: Service, sessions: Sequence[Sequence[Event]], n_changes: int
     }
 
 
+def of_shop(seed: int, n_users: int, n_sessions: int) -> dict[str, Any]:
+    """Tables of a simulated shop, which is learned from and served first."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "shop.jsonl"
+        write_shop(ShopConfig(n_users=n_users, seed=seed), path)
+        with demo.running(None, "--events", str(path), "--format", "attune") as shop:
+            served = service(shop.told["docs"].removesuffix("/docs"), shop.told["key"])
+            return {"seed": seed, **measure(served, sessions_of(path, n_sessions), min(n_sessions, 50))}
+
+
+def over_shops(shops: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean of `overlap_10` over the shops, from two on with its 95 % interval; "scripted" is the mean of the four intents."""
+    found: dict[str, dict[str, float]] = {}
+    for name in ("log", *INTENTS, "scripted"):
+        wanted = INTENTS if name == "scripted" else (name,)
+        means = np.array([np.mean([one["overlap_10"][part] for part in wanted]) for one in shops])
+        found[name] = {"mean": round(float(means.mean()), 2)}
+        if len(means) > 1:
+            half = float(stats.t.ppf(0.975, len(means) - 1) * stats.sem(means))
+            found[name] |= {"low": round(float(means.mean()) - half, 2), "high": round(float(means.mean()) + half, 2)}
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Parse the arguments, ask, print; 2 and one line on stderr if file or service cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--url", default="http://127.0.0.1:3000")
-    parser.add_argument("--key", required=True)
+    parser.add_argument("--key", default="")
     parser.add_argument("--sessions", type=int, default=200)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--users", type=int, default=1_000)
     given = parser.parse_args(arguments)
+    if given.file is None:
+        shops = []
+        for seed in given.seeds:
+            shops.append(of_shop(seed, given.users, given.sessions))
+            sys.stderr.write(f"{json.dumps(shops[-1])}\n")
+        print(json.dumps({"benchmark": "intent_lists", "overlap_10": over_shops(shops), "shops": shops}))
+        return 0
     try:
         found = measure(service(given.url, given.key), sessions_of(given.file, given.sessions), min(given.sessions, 50))
     except (OSError, ValueError) as problem:
