@@ -24,7 +24,7 @@ import pytest
 
 from infra import registry
 from services.http import partners
-from tests.stores import connect, copied
+from tests.stores import connect, copied, embedded_only
 from tests.waiting import PATIENCE_S, free_port, until
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +145,7 @@ def fill(path: Path, left: int) -> None:
             file.write(bytes(min(1 << 16, max(1, free - left))))
 
 
+@embedded_only("the disk of a server is not the home's")
 def test_a_full_disk_stops_writes_and_nothing_else(served: Served, small_disk: Path) -> None:
     if not small_disk.is_mount():
         pytest.skip("nothing can be mounted here: a disk that is full was not tried")
