@@ -74,6 +74,20 @@ class Store(Protocol):
         """
         ...
 
+    def roll(self, before_us: int | None) -> int:
+        """Where the log is kept in parts: make the next one in time, and let the oldest go if all in it is too old.
+
+        Parameters
+        ----------
+        before_us
+            What occurred before this instant is too old, microseconds; None keeps all.
+
+        Returns
+        -------
+        Number of events that are gone; of a log in one piece, always 0.
+        """
+        ...
+
     def is_sound(self) -> bool:
         """Whether what the engine keeps is whole; takes seconds per million events."""
         ...

@@ -18,7 +18,7 @@ LEAST_REST_S: Final = 0.02  # after each transaction, or as long as it took: oth
 
 
 class RetentionDuty:
-    """Duty that removes what is too old; it goes by age and needs no cursor.
+    """Duty that removes what is too old, and has the log's next part made in time; it goes by age and needs no cursor.
 
     Parameters
     ----------
@@ -38,10 +38,11 @@ class RetentionDuty:
 
     def step(self, now_us: int) -> int:
         """Remove some of what is too old; how many rows that were."""
-        if self._days is None:
-            return 0
-        before_us = now_us - self._days * DAY_US
-        return sum(self._remove(table, before_us) for table in RETENTION)
+        before_us = None if self._days is None else now_us - self._days * DAY_US
+        n_rows = self._store.roll(before_us)
+        if before_us is None:
+            return n_rows
+        return n_rows + sum(self._remove(table, before_us) for table in RETENTION)
 
     def _remove(self, table: Retention, before_us: int) -> int:
         old = [row for (row,) in self._store.read(table.find, (before_us, ROWS_A_STEP))]

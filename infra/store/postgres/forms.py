@@ -14,8 +14,10 @@ from infra.store.statements.dialect import ROW
 from infra.store.statements.events import (
     BELIEVED_OF_PARTNER,
     BELIEVED_WITHIN,
+    KNOWN_IDS,
     N_EVENTS,
     NEWEST_EVENT,
+    NEXT_PARTNER,
     NOTE_SOURCE,
     READ_BELIEVED,
     READ_CAUSES,
@@ -47,8 +49,10 @@ OTHERWISE: Final = {
     **{one: one.replace("FROM events WHERE", f"FROM events WHERE {_SETTLED} AND", 1) for one in _IN_ORDER},
     N_EVENTS: (  # counted, or as the server remembers it
         "SELECT CASE WHEN reltuples > 1000000 THEN reltuples::bigint ELSE (SELECT count(*) FROM events) END "
-        "FROM pg_class WHERE oid = 'events'::regclass"
+        "FROM pg_class WHERE oid = 'event_ids'::regclass"
     ),
+    KNOWN_IDS: KNOWN_IDS.replace("FROM events", "FROM event_ids"),
+    NEXT_PARTNER: NEXT_PARTNER.replace("FROM events", "FROM event_ids"),
     NEWEST_EVENT: f"SELECT coalesce(max(seq), 0) FROM events WHERE {_SETTLED}",
     NOTE_SOURCE: (
         "INSERT INTO ingested (partner, source, first_seq, last_seq) SELECT ?1, ?2, greatest(?3 + 1, log_position()), max(seq) "

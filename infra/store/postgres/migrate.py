@@ -160,6 +160,7 @@ def _migrate(connection: Connection) -> Migrated:
         connection.execute(one.sql)
     if _is_restored(connection):
         connection.execute(_MOVE_ON)
+    connection.execute("SELECT extend_events()")
     for statement, bindings in zip(_KEEP, ((), (newest(),)), strict=True):
         connection.execute(statement, bindings)
     return Migrated(before, newest(), tuple(one.name for one in pending))

@@ -14,6 +14,7 @@ from infra.store.embedded.connection import connect
 from infra.store.errors import WrongRevision
 from infra.store.postgres.connection import Connection, connect_server, shown, translated
 from infra.store.postgres.migrate import migrate
+from infra.store.postgres.parts import UNIQUE
 
 ROWS: Final = 10_000
 # Tables before those that name their rows.
@@ -64,6 +65,8 @@ def _moved(embedded: apsw.Connection, server: Connection) -> dict[str, int]:
         columns = [str(name) for (name,) in embedded.execute(_COLUMNS, (table,))]
         if n_rows := sum(_copy(server, table, columns, rows) for rows in _chunks(embedded, table, columns)):
             found[table] = n_rows
+    for statement in UNIQUE:
+        server.execute(statement)
     for table, column, sequence in server.execute(_IDENTITIES).fetchall():
         highest = sql.SQL("SELECT setval({}, greatest((SELECT coalesce(max({}), 0) FROM {}), 1))")
         server.execute(highest.format(sql.Literal(sequence), sql.Identifier(column), sql.Identifier(table)))

@@ -1,6 +1,6 @@
 """Rows of the log as PostgreSQL takes them: one array per column, and one statement for all rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import count, islice
 from typing import Any, Final
@@ -19,6 +19,12 @@ _INTEGERS: Final = frozenset({"occurred_at_us", "utc_offset_min", "received_at_u
 _TYPES: Final = tuple(
     "bigint" if name in _INTEGERS else "float8" if name in MEASURES or name in MONEY else "text" for name in APPEND_COLUMNS
 )
+# An item that was in an order already leaves its id behind, which no event has: (partners, ids).
+_LEFT_BEHIND: Final = (
+    "DELETE FROM event_ids WHERE (partner, event_id) IN (SELECT * FROM unnest($1::text[], $2::text[])) "
+    "AND seq >= log_position() AND NOT EXISTS (SELECT 1 FROM events WHERE events.seq = event_ids.seq)"
+)
+_PARTNER, _ID, _ORDER = (APPEND_COLUMNS.index(name) for name in ("partner", "event_id", "order_id"))
 _SENT: Final = dict(zip(APPEND_COLUMNS, _TYPES, strict=True))
 Shape = tuple[str, ...]  # of rows, per column: `ABSENT`, `ONE` or `MANY`
 ABSENT, ONE, MANY = "none", "one value", "values"
@@ -29,22 +35,37 @@ def statement(shape: Shape) -> str:
     """Statement that appends rows and tells the places of those that are new, or nothing where all are.
 
     Bindings are how many places of the transaction are taken, how many rows there are, and per column a value or an array; what
-    no row has is not sent. What a user did before she was erased stays out. Only what can conflict is looked for: of an order
-    its item, of anything its id.
+    no row has is not sent. What a user did before she was erased stays out. An id is new if `event_ids` takes it, and an item
+    of an order if `order_items` does.
     """
     numbered = count(3)
     number = {name: next(numbered) for name, kind in zip(APPEND_COLUMNS, shape, strict=True) if kind != ABSENT}
     many = [name for name, kind in zip(APPEND_COLUMNS, shape, strict=True) if kind == MANY]
     sent = {name: f"row.{name}" if name in many else f"${number[name]}::{_SENT[name]}" for name in number}
-    conflict = "" if "order_id" in number else "(partner, event_id) "
     arrays = ", ".join(f"${number[name]}::{_SENT[name]}[]" for name in many)
+    has_orders = {"order_id", "item_id"} <= number.keys()
     return (
-        "WITH own AS MATERIALIZED (SELECT log_position() + $1 - 1 AS before), new AS ("
-        f"INSERT INTO events (seq, {', '.join(sent)}) SELECT own.before + nth, {', '.join(sent.values())} FROM own, "
-        f"unnest({arrays}) WITH ORDINALITY AS row ({', '.join(many)}, nth) "
+        f"WITH row AS MATERIALIZED (SELECT own.before + nth AS seq, {', '.join(many)} FROM "
+        f"(SELECT log_position() + $1 - 1 AS before) AS own, unnest({arrays}) WITH ORDINALITY AS row ({', '.join(many)}, nth) "
         f"WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.user_id = {sent['user_id']} "
-        f"AND erased_at_us >= {sent['occurred_at_us']}) ON CONFLICT {conflict}DO NOTHING RETURNING seq) "
+        f"AND erased_at_us >= {sent['occurred_at_us']})), "
+        f"known AS (INSERT INTO event_ids (partner, event_id, seq) SELECT {sent['partner']}, {sent['event_id']}, row.seq "
+        f"FROM row ON CONFLICT DO NOTHING RETURNING seq), {_ordered(sent) if has_orders else ''}"
+        f"new AS (INSERT INTO events (seq, {', '.join(sent)}) SELECT row.seq, {', '.join(sent.values())} "
+        f"FROM row JOIN {'bought' if has_orders else 'known'} AS own ON own.seq = row.seq RETURNING seq) "
         f"SELECT CASE WHEN count(*) < $2 THEN coalesce(array_agg(seq & {PLACES - 1})::text, '{{}}') END FROM new"
+    )
+
+
+def _ordered(sent: dict[str, str]) -> str:
+    """What is known by its id alone, and items of orders that no one has told of."""
+    names = ("partner", "order_id", "item_id", "browser")
+    is_item = f"{sent['event_type']} = 'purchase' AND {sent['order_id']} IS NOT NULL AND {sent['item_id']} IS NOT NULL"
+    return (
+        f"item AS (INSERT INTO order_items ({', '.join(names)}, seq) SELECT {', '.join(sent[name] for name in names)}, row.seq "
+        f"FROM row JOIN known ON known.seq = row.seq WHERE {is_item} ON CONFLICT DO NOTHING RETURNING seq), "
+        f"bought AS (SELECT row.seq FROM row JOIN known ON known.seq = row.seq WHERE ({is_item}) IS NOT TRUE "
+        "UNION ALL SELECT seq FROM item), "
     )
 
 
@@ -115,8 +136,7 @@ def append(connection: Connection, rows: Iterable[Row], taken: int) -> list[bool
         If the transaction has no positions left.
     """
     news: list[bool] = []
-    left = iter(rows)
-    while chunk := list(islice(left, MOST_ROWS)):
+    for chunk in _pieces(iter(rows)):
         before = taken + len(news)
         if before + len(chunk) > PLACES:
             raise psycopg.DataError(f"more than {PLACES} events in one transaction")
@@ -129,5 +149,22 @@ def append(connection: Connection, rows: Iterable[Row], taken: int) -> list[bool
         verdicts = [places is None] * len(chunk)
         for place in msgspec.json.decode(f"[{places[1:-1]}]") if places else ():
             verdicts[place - before] = True
+        if told := [row for row, is_new in zip(chunk, verdicts, strict=True) if not is_new and row[_ORDER] is not None]:
+            connection.execute(_LEFT_BEHIND, tuple(array([row[k] for row in told]) for k in (_PARTNER, _ID)))
         news.extend(verdicts)
     return news
+
+
+def _pieces(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """Rows for one statement each; where an order is named, none has an id twice: the second may be new if the first is not."""
+    while chunk := list(islice(rows, MOST_ROWS)):
+        if all(row[_ORDER] is None for row in chunk):
+            yield chunk
+            continue
+        begin, seen = 0, set[tuple[Any, Any]]()
+        for k, row in enumerate(chunk):
+            if (named := (row[_PARTNER], row[_ID])) in seen:
+                yield chunk[begin:k]
+                begin, seen = k, set()
+            seen.add(named)
+        yield chunk[begin:]

@@ -7,6 +7,7 @@ fenced: stores that the same thread opened under it write nothing any more once 
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import psycopg
 
 from infra.store.errors import ConflictingWrite, StoreBusy, StoreUnavailable
+from infra.store.postgres import parts
 from infra.store.postgres import rows as arrays
 from infra.store.postgres.connection import AGAIN, Connection, translated
 from infra.store.postgres.forms import CLOCK_US, form
@@ -193,6 +195,12 @@ class PostgresStore:
         if fence is not None and (fence.name, fence.holder) == (name, holder):
             _fence.set(None)
         return int(found[0][0]) if found else None
+
+    def roll(self, before_us: int | None) -> int:
+        """Make the log's next part in time, and drop the oldest one if it is too old; or later, if others are in the way."""
+        with suppress(StoreBusy):
+            return parts.roll(self, before_us)
+        return 0
 
     def is_sound(self) -> bool:
         """Whether the server has found no page whose checksum is wrong; it looks at a page when it reads it."""
