@@ -30,6 +30,8 @@ class Settings(BaseSettings):
         Which stores are used: ``embedded`` files, or the ``scale`` servers.
     store_url
         ``postgresql://…`` of the server that holds the store; the home's own file, if not given.
+    redis_url
+        ``redis://…`` of the server of online features in the scale profile; with it, all replicas use up one limit of a key.
     workers
         Processes that answer requests.
     access_log
@@ -78,7 +80,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path(".attune"), validate_default=True)
     profile: Literal["embedded", "scale"] = "embedded"
-    redis_url: str | None = None
+    redis_url: str | None = Field(default=None, pattern="^rediss?://", repr=False)
     postgres_url: str | None = None
     store_url: str | None = Field(default=None, pattern="^postgres(ql)?://", repr=False)
     host: str = "127.0.0.1"

@@ -6,6 +6,7 @@ Every module of `MODULES` declares its endpoints beside their handlers; what sta
 
 import asyncio
 import random
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -15,6 +16,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from infra import registry
+from infra.quotas import RedisQuotas
 from infra.secret import secret
 from infra.settings import Settings
 from infra.store.engines import closed_store, open_store, open_writer
@@ -52,6 +54,7 @@ from services.http.idempotency import Writes
 from services.http.partners import Keys
 from services.http.problems import Refusal
 from services.http.reader import Reader
+from services.http.shared_quotas import SharedQuotas
 from services.serving.associations import LiveChampions
 from services.serving.decision_log import DecisionLog
 from services.serving.event_names import EventNames
@@ -67,6 +70,13 @@ MODULES: Final = (
     recommendations, page, intent, engagement, events, event_types, identify, catalog, erasure, subscriptions, deliveries,
     policies, signals, stream,
 )  # fmt: skip
+
+
+def quotas_of(settings: Settings, now_us: Callable[[], int]) -> SharedQuotas | None:
+    """Quotas over replicas, where a Redis is named; else each process has its share."""
+    if settings.redis_url is None:
+        return None
+    return SharedQuotas(RedisQuotas(settings.redis_url, secrets.token_hex(8)), settings.workers, now_us)
 
 
 class App:
@@ -93,10 +103,11 @@ class App:
             **dict.fromkeys(("/docs", "/"), Page(docs_page.HTML, lambda: (200, documents.current().page))),
         }
         settings = shared.settings
+        self._quotas = quotas_of(settings, shared.now_us)
         guard = Guard(
             shared.authenticator, shared.observer, shared.now_us, settings.requests_per_minute, settings.workers,
             (settings.browser_requests_per_minute, settings.browser_requests_per_peer),
-            traces=settings.log_level == "DEBUG",
+            traces=settings.log_level == "DEBUG", shared=self._quotas,
         )  # fmt: skip
         self._dispatch = Dispatcher(self.endpoints, self.pages, guard, access_log(settings.access_log, shared.now_us))
 
@@ -124,6 +135,8 @@ class App:
         self.shared.champions.start()
         self.shared.shadow.start()
         self.shared.online.start()
+        if self._quotas is not None:
+            self._quotas.start()
 
     async def _warm_up(self, endpoint: Endpoint) -> None:
         for body in endpoint.warm_up:
@@ -134,6 +147,8 @@ class App:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        if self._quotas is not None:
+            self._quotas.stop()
         self.shared.online.stop()
         self.shared.shadow.stop()
         self.shared.champions.stop()

@@ -22,6 +22,7 @@ from services.http.problems import ANSWER_LATE, Headers, Refusal
 from services.http.rate_limits import BROWSER_LIMITS, MAX_VISITORS, WITHOUT_KEY, PeerLimiter, RateLimiter
 from services.http.request_ids import HEADER
 from services.http.router import Match
+from services.http.shared_quotas import SharedQuotas
 
 CHALLENGE: Final = ((b"www-authenticate", b"Bearer"),)
 SMALL_GZIP: Final = 8 * 1024  # bytes; expanding more is done in a thread
@@ -93,6 +94,8 @@ class Guard:
         Requests a minute of a browser key that has no limit of its own, and of one peer with it.
     traces
         Whether an unforeseen error is logged with its trace, which may hold values of a request.
+    shared
+        Where replicas share the limits of keys.
     """
 
     def __init__(
@@ -104,9 +107,10 @@ class Guard:
         workers: int = 1,
         of_browsers: tuple[int, int] = BROWSER_LIMITS,
         traces: bool = False,
+        shared: SharedQuotas | None = None,
     ) -> None:
         self._authenticator = authenticator
-        self._keys = RateLimiter(requests_per_minute, workers, of_browsers[0])
+        self._keys = RateLimiter(requests_per_minute, workers, of_browsers[0], shared)
         self._pages = PeerLimiter(of_browsers[1], workers, MAX_VISITORS, "with a browser key")
         self._peers = PeerLimiter(max(1, requests_per_minute // WITHOUT_KEY), workers)
         self._observer = observer

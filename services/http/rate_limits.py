@@ -1,8 +1,9 @@
 """Token-bucket rate limiters, per key and per peer, in the memory of each worker process.
 
-Every worker admits its share of a key's limit, so a key that talks to one worker only gets that share. The headers follow the
-IETF draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers, revision 10): ``RateLimit-Policy`` names
-the quota ``q`` of a window of ``w`` seconds, ``RateLimit`` what is left of it and in how many seconds it is whole again.
+Every worker admits its share of a key's limit, so a key that talks to one worker only gets that share; with a Redis, all the
+workers of all replicas use up one limit (`services.http.shared_quotas`). The headers follow the IETF draft "RateLimit header
+fields for HTTP" (draft-ietf-httpapi-ratelimit-headers, revision 10): ``RateLimit-Policy`` names the quota ``q`` of a window of
+``w`` seconds, ``RateLimit`` what is left of it and in how many seconds it is whole again.
 
 Requests without a valid key are counted by peer, so that trying keys costs time. A valid key is never held up by what others
 behind the same peer try: else anybody in a shop's network, or behind its proxy, could lock it out. A browser key stands in
@@ -16,10 +17,11 @@ from ipaddress import IPv6Address
 from math import ceil
 from typing import Final
 
+from infra.quotas import WINDOW_S, Quota
 from services.http.partners import Caller
 from services.http.problems import Headers, Refusal
+from services.http.shared_quotas import SharedQuotas
 
-WINDOW_S: Final = 60
 # Keys cannot be guessed, but looking them up costs time: a peer without a valid one may ask so much less often than a key.
 WITHOUT_KEY: Final = 10
 MAX_PEERS: Final = 4096  # remembered by each worker
@@ -68,9 +70,14 @@ class RateLimiter:
         Processes that share the limit.
     of_browsers
         The same of a browser key; as that of a server key, if not given.
+    shared
+        Where replicas share the limits.
     """
 
-    def __init__(self, requests_per_minute: int, workers: int, of_browsers: int | None = None) -> None:
+    def __init__(
+        self, requests_per_minute: int, workers: int, of_browsers: int | None = None, shared: SharedQuotas | None = None
+    ) -> None:
+        self._shared = shared
         self._default = {"sk": requests_per_minute, "pk": of_browsers or requests_per_minute}
         self._workers = workers
         self._buckets: dict[int, _TokenBucket] = {}
@@ -84,9 +91,14 @@ class RateLimiter:
             429 with ``Retry-After`` when the key has used up what it may ask.
         """
         quota = caller.requests_per_minute or self._default[caller.kind]
+        workers = self._workers
+        if self._shared is not None:
+            if (found := self._shared.take(Quota(caller.key_id, quota), now_us)) is not None:
+                return _told(quota, *found)
+            workers = self._shared.n_processes
         bucket = self._buckets.get(caller.key_id)
-        if bucket is None or bucket.quota != quota:
-            bucket = self._buckets[caller.key_id] = _TokenBucket(quota, self._workers, now_us)
+        if bucket is None or bucket.quota != quota or bucket.workers != workers:
+            bucket = self._buckets[caller.key_id] = _TokenBucket(quota, workers, now_us)
         admitted = bucket.take(now_us)
         whole_s = ceil((bucket.capacity - bucket.tokens) / bucket.per_us / 1e6)
         left = b'"key";r=%d;t=%d' % (bucket.tokens * bucket.workers, whole_s)
@@ -94,6 +106,17 @@ class RateLimiter:
         if not admitted:
             raise Refusal(429, f"this key may send {quota} requests a minute", headers=(*headers, bucket.retry_after))
         return headers
+
+
+def _told(quota: int, admitted: bool, left: float) -> Headers:
+    """Headers about a quota that replicas share, or the refusal."""
+    per_s = quota / WINDOW_S
+    policy, rest = b'"key";q=%d;w=%d' % (quota, WINDOW_S), b'"key";r=%d;t=%d' % (left, ceil((quota - left) / per_s))
+    headers = ((b"ratelimit-policy", policy), (b"ratelimit", rest))
+    if not admitted:
+        wait = (b"retry-after", b"%d" % max(1, ceil((1.0 - left) / per_s)))
+        raise Refusal(429, f"this key may send {quota} requests a minute", headers=(*headers, wait))
+    return headers
 
 
 class DearCalls:
