@@ -5,6 +5,7 @@ and the page `reports/evaluation.html`.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,7 +146,9 @@ def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
     of, meta, rng = load_held_out(Path(folder))
     champion, memo = readable(Path(home), registry.champions(Path(home))), Memo()
 
-    def measured(side: str, versions: Mapping[str, int], beside: Mapping[str, int] = NOTHING) -> dict[str, Any]:
+    def measured(
+        side: str, rng: np.random.Generator, versions: Mapping[str, int], beside: Mapping[str, int] = NOTHING
+    ) -> dict[str, Any]:  # fmt: skip
         models = load_models(Path(home), {**beside, **versions}, of.log, of.from_us, memo)
         said = predictions.predict(models, of)
         write_parts(Path(folder) / PREDICTIONS / side, predictions.to_parts(said))  # the gate compares row by row
@@ -153,10 +156,12 @@ def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
             write_parts(Path(folder) / PREDICTIONS / BASELINE, predictions.to_parts(baselines.predict(of, said)))
         return {"versions": dict(versions), **_tables(Judged(models, said, of, rng))}
 
-    candidate = measured(CANDIDATE, versions)
-    lent = {
-        name: versions[name] for name in NEEDED_MODELS if name not in champion
-    }  # what has no champion yet differs in nothing
+    lent = {name: versions[name] for name in NEEDED_MODELS if name not in champion}  # what has no champion differs in nothing
+    ours, theirs = rng.spawn(2)
+    with ThreadPoolExecutor(2) as sides:  # kernels and trees need no interpreter
+        of_candidate = sides.submit(measured, CANDIDATE, ours, versions)
+        of_champion = sides.submit(measured, CHAMPION, theirs, champion, lent) if champion not in ({}, versions) else None
+        candidate = of_candidate.result()
     return {
         "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "held_out": {
@@ -167,7 +172,7 @@ def measure(home: str, versions: dict[str, int], folder: str) -> dict[str, Any]:
         },
         "candidate": candidate,
         "shadow": shadowed(Path(home), versions),
-        "champion": (candidate if champion == versions else measured(CHAMPION, champion, lent)) if champion else None,
+        "champion": of_champion.result() if of_champion else candidate if champion else None,
         "baselines": {spec.name: spec.evaluation.baselines(of) for spec in SPECS if spec.evaluation.baselines},
     }
 
