@@ -1,10 +1,11 @@
-"""Stages of ``POST /v1/recommendations``: the processor time of each, in one process, as shares of a whole request.
+"""Stages of ``POST /v1/recommendations`` and ``/v1/engagement``: the processor time of each, in one process.
 
 ``python -m benchmarks.hot_path [HOME]``. Each stage is called again, by itself, with what a real request gives it; `recommend`
-holds those from `situate` to `rank`, and `rank` holds `inquire`. `rest_us` is what the whole costs beyond the stages: guard,
-door, and that within a whole request each stage finds the caches full of the others' work. The floor is what a plain
-application costs in the same process, which only decodes and encodes the same bodies. No socket and no server:
-`benchmarks.serve` has those.
+holds those from `situate` to `rank`, and `rank` holds `inquire`; of an engagement, `assess` holds what follows it, and `decide`
+the reads and the shelf. `rest_us` is what the whole costs beyond the stages: guard, door, and that within a whole request each
+stage finds the caches full of the others' work. The floor is what a plain application costs in the same process, which only
+decodes and encodes the same bodies. Whole requests of both kinds take turns, thirty at a time, and the least mean counts: on a
+busy machine their ratio says more than the figures. No socket and no server: `benchmarks.serve` has those.
 """
 
 import asyncio
@@ -24,17 +25,33 @@ import msgspec
 
 from benchmarks.serve import PATH, plain, ready, set_answer
 from infra.settings import Settings
-from models.item_ranking import inquire, rank_items, weigh
+from infra.store.statements.signals import READ_SPENT
+from models.assess import N_CANDIDATES, assess, immediates, next_action_row
+from models.engagement.policy import Moment
+from models.engagement.trouble import trouble_of
+from models.item_ranking import Asked, inquire, rank_items, weigh
 from models.known import Known
+from models.live_session import last_item
 from models.recommend import context_of, profile_of, recommend, situate
+from models.schema import DAY_US
+from models.visitor_groups import NO_GROUPS
 from services.api import wire
+from services.api.engagement import on_wire as answer_of
 from services.api.recommendations import Question, RecommendationHandler, asked_of, on_record, on_wire
 from services.api.session_data import live_session
 from services.http.calls import WARM_UP, Call
+from services.serving.reads import engagement_features
+from services.signals.nudges import Nudges, standing_of
+from services.signals.shelf import UNSPENT, fill
 
 ROUNDS = 9
+IN_TURN = 30
+ENGAGEMENT = "/v1/engagement"
 WITHIN = {"situate", "context", "weigh", "inquire", "rank"}  # stages of another one, `recommend`
+OF_ASSESS = {"situate", "next_action", "immediate", "products", "trouble"}
+OF_DECIDE = {"policy", "spent", "shelf", "standing"}
 Stage = Callable[[int], object]
+App = Callable[..., Awaitable[None]]
 
 
 def cost_us(call: Stage, n: int) -> float:
@@ -48,34 +65,35 @@ def cost_us(call: Stage, n: int) -> float:
     return round(min(means), 1)
 
 
-async def served_us(app: Callable[..., Awaitable[None]], requests: list[bytes], key: str) -> tuple[float, list[bytes]]:
-    """Processor time of a whole request through an ASGI application, and the answers."""
-    scopes = [scope(body, key) for body in requests]
-    answers: list[bytes] = []
+async def asked(app: App, scope: dict[str, Any], body: bytes) -> bytes:
+    """The answer of an ASGI application."""
+    got: list[Any] = []
 
-    async def ask(k: int) -> bytes:
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": requests[k], "more_body": False}
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
 
-        got: list[Any] = []
+    async def send(message: Any) -> None:
+        got.append(message)
 
-        async def send(message: Any) -> None:
-            got.append(message)
-
-        await app(scopes[k], receive, send)
-        return bytes(got[1]["body"])
-
-    answers = [await ask(k) for k in range(len(requests))]
-    means = []
-    for _ in range(ROUNDS):
-        began = time.thread_time_ns()
-        for k in range(len(requests)):
-            await ask(k)
-        means.append((time.thread_time_ns() - began) / len(requests) / 1000)
-    return round(min(means), 1), answers
+    await app(scope, receive, send)
+    return bytes(got[1]["body"])
 
 
-def scope(body: bytes, key: str) -> dict[str, Any]:
+async def served_us(kinds: dict[str, tuple[App, str]], requests: list[bytes], key: str) -> dict[str, float]:
+    """Processor time of a whole request of each kind, an application and a path, in turns."""
+    scopes = {name: [scope(body, key, path) for body in requests] for name, (_, path) in kinds.items()}
+    least = dict.fromkeys(kinds, float("inf"))
+    for turn in range(ROUNDS * len(requests) // IN_TURN):
+        some = [(turn * IN_TURN + k) % len(requests) for k in range(IN_TURN)]
+        for name, (app, _) in kinds.items():
+            began = time.thread_time_ns()
+            for k in some:
+                await asked(app, scopes[name][k], requests[k])
+            least[name] = min(least[name], (time.thread_time_ns() - began) / IN_TURN / 1000)
+    return {name: round(cost, 1) for name, cost in least.items()}
+
+
+def scope(body: bytes, key: str, path: str) -> dict[str, Any]:
     """ASGI scope of a request, as uvicorn makes it."""
     headers = [
         (b"host", b"127.0.0.1"), (b"authorization", f"Bearer {key}".encode()), (b"content-type", b"application/json"),
@@ -83,7 +101,7 @@ def scope(body: bytes, key: str) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "server": ("127.0.0.1", 1), "scheme": "http",
-        "client": ("127.0.0.1", 2), "method": "POST", "root_path": "", "path": PATH, "raw_path": PATH.encode(),
+        "client": ("127.0.0.1", 2), "method": "POST", "root_path": "", "path": path, "raw_path": path.encode(),
         "query_string": b"", "headers": headers, "state": {},
     }  # fmt: skip
 
@@ -96,7 +114,7 @@ def stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     decoder = msgspec.json.Decoder(wire.RecommendationRequest)
     decoded = [decoder.decode(body) for body in requests]
     sessions = [live_session(one.session_data, now_us) for one in decoded]
-    asked = [asked_of(one) for one in decoded]
+    questions_of = [asked_of(one) for one in decoded]
     found_by = [situate(one, models, []) for one in sessions]
     users = [shared.visitor("local", one.user_id) for one in decoded]
     online = shared.online.current()
@@ -106,7 +124,8 @@ def stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     weighed = [weigh(profile, None, s.events, f.p_intent, now_us) for s, f in zip(sessions, found_by, strict=True)]
     by, call = RecommendationHandler(shared, random.Random(0)), Call(WARM_UP, b"", received_at_us=now_us)
     questions = [
-        by.question(call, a, (u, u), d.session_data, s) for a, u, d, s in zip(asked, users, decoded, sessions, strict=True)
+        by.question(call, a, (u, u), d.session_data, s)
+        for a, u, d, s in zip(questions_of, users, decoded, sessions, strict=True)
     ]
 
     def answered(k: int) -> Any:
@@ -119,18 +138,63 @@ def stages(app: Any, requests: list[bytes]) -> dict[str, float]:
         "decode": lambda k: decoder.decode(requests[k]),
         "session": lambda k: live_session(decoded[k].session_data, now_us),
         "pseudonym": lambda k: shared.visitor("local", decoded[k].user_id),
-        "question": lambda k: by.question(call, asked[k], (users[k], users[k]), decoded[k].session_data, sessions[k]),
+        "question": lambda k: by.question(call, questions_of[k], (users[k], users[k]), decoded[k].session_data, sessions[k]),
         "history": lambda k: online.history(users[k], now_us),
         "situate": lambda k: situate(sessions[k], models, []),
         "context": lambda k: context_of(sessions[k], found_by[k].features, "comparative", now_us),
         "weigh": lambda k: weigh(profile, None, sessions[k].events, found_by[k].p_intent, now_us),
-        "inquire": lambda k: inquire(asked[k], sessions[k], models.associations, known[k], []),
-        "rank": lambda k: rank_items(asked[k], sessions[k], models, known[k], weighed[k], []),
+        "inquire": lambda k: inquire(questions_of[k], sessions[k], models.associations, known[k], []),
+        "rank": lambda k: rank_items(questions_of[k], sessions[k], models, known[k], weighed[k], []),
         "recommend": answered,
         "on_wire": lambda k: on_wire(found[k], questions[k].who.decision_id, models),
         "encode": lambda k: msgspec.json.encode(replies[k]),
         "on_record": lambda k: on_record(found[k], replies[k], ("local", users[k], None, now_us), 5),
     }  # fmt: skip
+    return {name: cost_us(call, len(requests)) for name, call in calls.items()}
+
+
+def engagement_stages(app: Any, requests: list[bytes]) -> dict[str, float]:
+    """Processor time of each stage of an engagement, microseconds."""
+    shared, now_us = app.shared, app.shared.now_us()
+    models, online, nudges = shared.champions.current().of("local"), shared.online.current(), Nudges(shared.catalog)
+    decoder, read = msgspec.json.Decoder(wire.EngagementRequest), shared.reader.rows
+    decoded = [decoder.decode(body) for body in requests]
+    sessions = [live_session(one.session_data, now_us) for one in decoded]
+    users = [shared.visitor("local", one.user_id) for one in decoded]
+    items = [last_item(one) for one in sessions]
+    known = [engagement_features(online, user, item, True, now_us) for user, item in zip(users, items, strict=True)]
+    found = [assess(session, models, k, None, now_us) for session, k in zip(sessions, known, strict=True)]
+    intents = [situate(session, models, []).p_intent for session in sessions]
+    moments = [Moment("local", user, now_us, 60) for user in users]
+    profile, groups = profile_of(models, []), models.next_action.groups.row(NO_GROUPS)
+    weighing = [weigh(profile, models.actions, s.events, p, now_us) for s, p in zip(sessions, intents, strict=True)]
+    rows = [next_action_row(f.features, k, now_us, groups) for f, k in zip(found, known, strict=True)]
+    policy, asked_for = nudges.policy_of("local", read), Asked(None, N_CANDIDATES)
+    answers = [answer_of(f, models, wire.Signal("no_action", {})) for f in found]
+    calls: dict[str, Stage] = {
+        "decode": lambda k: decoder.decode(requests[k]),
+        "session": lambda k: live_session(decoded[k].session_data, now_us),
+        "user": lambda k: online.user(users[k], now_us),
+        "item": lambda k: items[k] and online.item(items[k], now_us),
+        "history": lambda k: online.history(users[k], now_us),
+        "assess": lambda k: assess(sessions[k], models, known[k], None, now_us),
+        "situate": lambda k: situate(sessions[k], models, []),
+        "next_action": lambda k: models.next_action.predict_one(rows[k]),
+        "immediate": lambda k: immediates(
+            models, sessions[k].events[-1:], found[k].features[None, :], intents[k][None, :], now_us
+        ),
+        "products": lambda k: rank_items(asked_for, sessions[k], models, known[k], weighing[k], []),
+        "trouble": lambda k: trouble_of(sessions[k].events),
+        "decide": lambda k: nudges.decide(found[k], sessions[k], moments[k], read),
+        "policy": lambda k: nudges.policy_of("local", read),
+        "spent": lambda k: read(READ_SPENT, (now_us // DAY_US, "local")),
+        "shelf": lambda k: fill(found[k], sessions[k], shared.catalog, policy, UNSPENT, "local", now_us),
+        "standing": lambda k: standing_of(moments[k], read),
+        "on_wire": lambda k: answer_of(found[k], models, answers[k].signal),
+        "encode": lambda k: msgspec.json.encode(answers[k]),
+    }  # fmt: skip
+    if models.engagement is None:
+        del calls["immediate"]
     return {name: cost_us(call, len(requests)) for name, call in calls.items()}
 
 
@@ -147,12 +211,25 @@ async def measure(home: Path, requests: list[bytes], key: str) -> dict[str, Any]
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 50, 1000)
-        whole_us, answers = await served_us(app, requests, key)
-        set_answer(answers[0])
-        plain_us, _ = await served_us(plain, requests, key)
-        by_stage = stages(app, requests)
-        rest_us = round(whole_us - sum(cost for name, cost in by_stage.items() if name not in WITHIN), 1)
-        return {"whole_us": whole_us, "plain_us": plain_us, "rest_us": rest_us, "stages_us": by_stage}
+        set_answer(await asked(app, scope(requests[0], key, PATH), requests[0]))
+        kinds: dict[str, tuple[App, str]] = {
+            "recommendation": (app, PATH),
+            "engagement": (app, ENGAGEMENT),
+            "plain": (plain, PATH),
+        }
+        whole = await served_us(kinds, requests, key)
+        found: dict[str, Any] = {
+            "whole_us": whole,
+            "recommendation_to_plain": round(whole["recommendation"] / whole["plain"], 2),
+            "engagement_to_recommendation": round(whole["engagement"] / whole["recommendation"], 2),
+        }
+        for name, by_stage, within in (
+            ("recommendation", stages(app, requests), WITHIN),
+            ("engagement", engagement_stages(app, requests), OF_ASSESS | OF_DECIDE),
+        ):
+            rest_us = round(whole[name] - sum(cost for stage, cost in by_stage.items() if stage not in within), 1)
+            found[name] = {"rest_us": rest_us, "stages_us": by_stage}
+        return found
     finally:
         await app.stop()
 

@@ -62,7 +62,7 @@ def measure(n_trees: int, n_scores: int) -> dict[str, Any]:
     booster, rows = grown(n_trees, n_scores)
     theirs, text = peer(booster), booster.model_to_string()
     before = time.process_time()
-    ours = SingleRow(flatten(text, N_FEATURES), N_FEATURES, n_scores)
+    ours = SingleRow([flatten(text, N_FEATURES)], N_FEATURES, [n_scores])
     flatten_ms = (time.process_time() - before) * 1e3
     equal = all(np.array_equal(ours(row), theirs(row)) for row in rows)
     times: dict[str, list[int]] = {"ours": [], "lightgbm": []}

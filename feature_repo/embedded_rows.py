@@ -62,13 +62,18 @@ class EmbeddedRows:
         """
         entity = entity_key(VIEW_KEY[view], key)
         rows = self._connection.execute(self._statements[view], (entity,)).fetchall()
-        found = {name: told for name, value, _ in rows if name in names and (told := self._told(value)) is not None}
+        found: dict[str, Any] = {}
+        size, tag, unpack = _FLOAT.size, self._float_tag, _FLOAT.unpack
+        for name, value, _ in rows:
+            if name in names:
+                if len(value) == size and value[0] == tag:  # as most are: no object is made for each
+                    found[name] = unpack(value)[1]
+                elif (told := self._told(value)) is not None:
+                    found[name] = told
         return found, _second(rows[-1][2]) if rows else 0
 
     def _told(self, value: bytes) -> Any:
         """What a message says; None for an empty one."""
-        if len(value) == _FLOAT.size and value[0] == self._float_tag:  # as most are: no object is made for each
-            return _FLOAT.unpack(value)[1]
         message = self._parse(value)
         kind = message.WhichOneof("val")
         if kind is None:

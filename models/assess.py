@@ -11,7 +11,7 @@ import numpy as np
 from models import degraded
 from models.arrays import Floats, Floats32
 from models.engagement import formula
-from models.engagement.articles import Reader, reader
+from models.engagement.articles import Reader
 from models.engagement.silence import PRESENT, Silence, left_lying
 from models.engagement.trouble import CALM, Trouble, trouble_of
 from models.events.encode import EventArray
@@ -117,7 +117,7 @@ def assess(
     products: list[str] = []
     reads = None
     if models.associations is not None:
-        reads = reader(models.associations, session)
+        reads = Reader(models.associations, session)
     if models.associations is not None and score >= least_score:
         bought = just_bought(known, at_us)
         found = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids

@@ -17,6 +17,8 @@ from models.associations import goals as association_goals
 from models.associations import live as live_associations
 from models.associations import model as associations
 from models.associations.goals import Told
+from models.engagement import model as engagement
+from models.engagement.model import Calibration
 from models.events.encode import EVENT_DTYPE
 from models.features import items, sessions, users
 from models.goal_prior import HEURISTIC_GOALS
@@ -24,6 +26,7 @@ from models.inference import labels
 from models.inference.examples import Log
 from models.item_ranking import Asked, inquire, weigh
 from models.known import NOTHING_KNOWN
+from models.learners import boosting
 from models.learners.tree_walk import SingleRow, Trees
 from models.live_session import LiveSession
 from models.model_set import ModelSet
@@ -31,6 +34,7 @@ from models.questions.later import Later
 from models.ranker import model as ranker
 from models.schema import N_EVENT_TYPES, N_INTENTS
 from models.statistics import calibration
+from models.statistics.logistic import Logistic
 from models.tuning import goal_fit
 from models.tuning import learning as weight_learning
 from models.weights.contextual import tilt
@@ -48,7 +52,7 @@ def rehearse_folds() -> None:
     events["occurred_at_us"] = (0, 1_000_000, 2_000_000)
     events["item"] = (0, 1, 0)
     starts = np.array([True, False, False])
-    sessions.fold(events, starts)
+    session_features = sessions.fold(events, starts)
     user_features = users.fold(events, np.zeros(3, dtype=np.int64)).features
     items.fold(events)
     users.as_of(user_features, 0, 1)
@@ -67,7 +71,12 @@ def rehearse_folds() -> None:
     tilt(np.ones(N_EVENT_TYPES), goals, goal_weights.one_goal("view"), p_intent)
     calibration.apply(calibration.identity(N_INTENTS), p_intent)
     live_associations.rehearse()
-    SingleRow(_leaf(np.float64), 1, 1)(np.zeros(1))
+    SingleRow([_leaf(np.float64)], 1, [1])(np.zeros(1))
+    boosting.rehearse()
+    line = Calibration(engagement.PLATT, np.arange(2.0), np.arange(2.0))
+    regression = Logistic(np.zeros(3), np.ones(3), np.zeros(4))
+    sequence = np.zeros((N_EVENT_TYPES + 1, N_EVENT_TYPES))
+    engagement.EngagementModel(sequence, 0.0, regression, line, 0.0, engagement.PARAMS).immediate(session_features[:1], weights)
 
 
 def rehearse_ranker() -> None:

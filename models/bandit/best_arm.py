@@ -3,13 +3,12 @@
 from typing import Final
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from models.arrays import Floats
 
 _GRID: Final = 96  # quantiles of each posterior at which the integral is taken, beside those of its tails
 _TAIL: Final = np.array([1e-12, 1e-9, 1e-6, 1e-4])
-_LEVELS: Final = ndtri(np.concatenate((_TAIL, (np.arange(_GRID) + 0.5) / _GRID, 1 - _TAIL)))
+_SHARES: Final = np.concatenate((_TAIL, (np.arange(_GRID) + 0.5) / _GRID, 1 - _TAIL))
 _AT_ONCE: Final = 2_000_000  # numbers in memory at one time
 
 
@@ -42,13 +41,15 @@ def p_best(mean: Floats, sd: Floats) -> Floats:
     """
     if not (np.isfinite(mean).all() and np.isfinite(sd).all() and (sd > 0).all()):
         raise ValueError(f"expected finite means and spreads above 0, got {mean} and {sd}")
-    rows = max(_AT_ONCE // (mean.shape[1] ** 2 * 2 * len(_LEVELS)), 1)
+    rows = max(_AT_ONCE // (mean.shape[1] ** 2 * 2 * len(_SHARES)), 1)
     parts = [_p_best(mean[at : at + rows], sd[at : at + rows]) for at in range(0, len(mean), rows)]
     return np.concatenate(parts) if parts else np.zeros_like(mean)
 
 
 def _p_best(mean: Floats, sd: Floats) -> Floats:
-    points = (mean[..., None] + sd[..., None] * _LEVELS).reshape(len(mean), -1)
+    from scipy.special import ndtr, ndtri  # only here: what serves learns nothing
+
+    points = (mean[..., None] + sd[..., None] * ndtri(_SHARES)).reshape(len(mean), -1)
     points.sort(axis=1)
     points = np.hstack((points, (points[:, 1:] + points[:, :-1]) / 2))
     points.sort(axis=1)

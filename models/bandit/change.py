@@ -11,7 +11,6 @@ Sources: Raj & Kalyani, "Taming Non-stationary Bandits" (2017) for the discount;
 """
 
 import numpy as np
-from scipy.special import xlogy
 
 from models.arrays import Floats
 
@@ -62,6 +61,8 @@ def _log_ratio(before: Floats, after: Floats) -> Floats:
 
 
 def _log_likelihood(counted: Floats) -> Floats:
+    from scipy.special import xlogy  # only here: what serves learns nothing
+
     expected, total = counted[:, 0], counted[:, 1]
     found: Floats = xlogy(total, total / np.maximum(expected, 1e-12)) - total
     return found

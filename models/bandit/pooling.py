@@ -17,10 +17,9 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.special import expit
 
 from models.arrays import Floats, Ints
+from models.statistics.log_odds import expit
 
 ROUNDS: Final = 6  # of choosing spreads
 NEWTON: Final = 25  # steps at most
@@ -117,6 +116,8 @@ def _fitted(n: Floats, total: Floats, offset: Floats, design: Floats, group: Int
 
 def _laplace(n: Floats, total: Floats, offset: Floats, design: Floats, precision: Floats, start: Floats) -> _Mode:
     """Mode and curvature of one arm's posterior."""
+    from scipy.linalg import cho_factor, cho_solve  # only here: what serves learns nothing
+
     found = start
     for _ in range(NEWTON):
         p = expit(offset + design @ found)

@@ -17,13 +17,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
 
 from models.arrays import Floats, Ints
 from models.bandit import change, pooling
 from models.bandit.best_arm import p_best, with_floor
 from models.bandit.pooling import Posterior, Spreads
 from models.experiments.assignment import variant_at
+from models.statistics.log_odds import expit, logit
 
 MOST_ON_TRIAL: Final = 0.5  # probability that all profiles on trial have together
 EVERYWHERE: Final = ""  # the row of a snapshot for a context of which nothing is known

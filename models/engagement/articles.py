@@ -27,22 +27,29 @@ _words: Final = re.compile(rf"\w{{{SHORTEST_WORD},}}").findall
 
 
 class Reader(NamedTuple):
-    """Somebody whose session is at hand: what the associations know, and the session's items by code, newest first."""
+    """Somebody whose session is at hand, and what the associations know."""
 
     store: AssociationStore
-    items: Sequence[int]
+    session: LiveSession
+
+    @property
+    def items(self) -> list[int]:
+        """Codes of the session's items that the associations know, newest first, at most `MOST_ITEMS`."""
+        items = self.session.events["item"].tolist()
+        codes = [self.store.code(self.session.item_ids[item]) for item in reversed(items) if item >= 0]
+        return [code for code in dict.fromkeys(codes) if code != NO_CODE][:MOST_ITEMS]
 
     def affinity(self, article_ids: Sequence[str]) -> Floats:
         """Share of each article's associations that leads to the session's items, the newest counting most; 0 where none does.
 
         Shape (n_articles,).
         """
-        found = np.zeros(len(article_ids))
-        if not self.items:
+        found, items = np.zeros(len(article_ids)), self.items
+        if not items:
             return found
         wanted = np.zeros(self.store.n_items, dtype=np.bool_)
-        wanted[list(self.items)] = True
-        worth = {item: 0.8**place for place, item in reversed(list(enumerate(self.items)))}
+        wanted[items] = True
+        worth = {item: 0.8**place for place, item in reversed(list(enumerate(items)))}
         for place, article_id in enumerate(article_ids):
             code = self.store.code(article_id)
             if code != NO_CODE:
@@ -52,12 +59,6 @@ class Reader(NamedTuple):
                 told = zip(ranked.items[: ranked.n_associated].tolist(), ranked.scores.tolist(), strict=False)
                 found[place] = sum(score * worth.get(item, 0.0) for item, score in told)
         return found
-
-
-def reader(store: AssociationStore, session: LiveSession) -> Reader:
-    """Reader of a session, as a shop's associations know its items."""
-    codes = [store.code(session.item_ids[item]) for item in reversed(session.events["item"].tolist()) if item >= 0]
-    return Reader(store, [code for code in dict.fromkeys(codes) if code != NO_CODE][:MOST_ITEMS])
 
 
 def words(texts: Iterable[str | None]) -> frozenset[str]:

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
-from scipy.special import expit, logit
 
 from models import visitor_groups
-from models.arrays import Flags, Floats, Floats32, Ints
+from models.arrays import Flags, Floats, Floats32, Ints, writeable
 from models.artifact import Parts
+from models.kernels import kernel
 from models.schema import EVENT_TYPES, HORIZONS_S, N_EVENT_TYPES, SESSION_FEATURES
 from models.statistics import logistic
+from models.statistics.log_odds import log_odds_of, logit
 from models.statistics.logistic import Logistic
 from models.visitor_groups import NOBODY_NAMED, GroupEffects, Named
 from models.weights import markov
@@ -75,8 +76,10 @@ class Calibration(NamedTuple):
     y: Floats
 
     def __call__(self, log_odds: Floats) -> Floats:
-        """Calibrated probabilities, in the shape of the raw log odds."""
-        return np.asarray(expit(np.interp(log_odds, self.x, self.y)))
+        """Calibrated probabilities of raw log odds, shape (n_rows,) in and out."""
+        found = np.empty(len(log_odds))
+        _calibrated(writeable(log_odds, np.float64), self.x, self.y, found)
+        return found
 
 
 class EngagementModel(NamedTuple):
@@ -138,22 +141,61 @@ def inputs(features: Floats32, weights: Floats, sequence: Floats, at_start: floa
 
     A row is added up in one order, whether it comes alone or among others: what is judged is bit for bit what is served.
     """
-    counts, recent = (
-        np.fmax(np.ascontiguousarray(features[:, columns], dtype=np.float64), 0.0) for columns in (_COUNT, _RECENT)
-    )
-    last, before = features[:, _LAST].astype(np.int64), features[:, _BEFORE].astype(np.int64)
-    pair = sequence[np.where(before >= 0, before, START), np.maximum(last, 0)]
-    return np.column_stack(
-        (
-            np.log1p((recent * weights).sum(axis=1)),
-            np.log1p((counts * weights).sum(axis=1)),
-            np.where(last >= 0, pair, at_start),
-        )
-    )
+    n, weights = len(features), writeable(np.atleast_2d(weights), np.float64)
+    seen = np.empty((n, 3))
+    sums = np.empty((2, n))
+    _summed(writeable(features, np.float32), weights, sequence, at_start, sums, seen)
+    seen[:, :2] = np.log1p(sums, out=sums).T
+    return seen
+
+
+@kernel
+def _summed(features: Floats32, weights: Floats, sequence: Floats, at_start: float, sums: Floats, seen: Floats) -> None:
+    """Write the weighted sums of faded and whole counts of each row, and the sequence's log odds."""
+    for row in range(len(features)):
+        of, w = features[row], weights[row % len(weights)]
+        sums[0, row], sums[1, row] = _weighted(of, _RECENT, w), _weighted(of, _COUNT, w)
+        last, before = int(of[_LAST]), int(of[_BEFORE])
+        seen[row, 2] = sequence[before if before >= 0 else START, last] if last >= 0 else at_start
+
+
+@kernel
+def _weighted(features: Floats32, columns: Ints, weights: Floats) -> float:
+    """Sum of weighted counts, none below 0, in the order in which numpy adds up a row: eight sums side by side."""
+    parts, n = np.zeros(8), len(columns) - len(columns) % 8
+    for k in range(n):
+        parts[k % 8] += max(0.0, features[columns[k]]) * weights[k]
+    total: float = ((parts[0] + parts[1]) + (parts[2] + parts[3])) + ((parts[4] + parts[5]) + (parts[6] + parts[7]))
+    for k in range(n, len(columns)):
+        total += max(0.0, features[columns[k]]) * weights[k]
+    return total
+
+
+@kernel
+def _calibrated(log_odds: Floats, x: Floats, y: Floats, out: Floats) -> None:
+    """Follow the curve from raw to calibrated log odds, and write the probabilities."""
+    for row in range(len(log_odds)):
+        at, k = log_odds[row], np.searchsorted(x, log_odds[row], side="right") - 1
+        value = y[max(k, 0)]
+        if 0 <= k < len(x) - 1:
+            value += (y[k + 1] - y[k]) / (x[k + 1] - x[k]) * (at - x[k])
+        out[row] = 1.0 / (1.0 + np.exp(-value))
 
 
 def _raw(regression: Logistic, rows: Floats) -> Floats:
-    return np.asarray(logit(np.clip(regression.predict(rows), _SURE**2, 1 - _SURE**2)))
+    """Log odds of each row by the regression, none surer than it may be, shape (n_rows,)."""
+    found = np.empty(len(rows))
+    _log_odds(rows, *regression, found)
+    return found
+
+
+@kernel
+def _log_odds(rows: Floats, mean: Floats, scale: Floats, coefficients: Floats, out: Floats) -> None:
+    for row in range(len(rows)):
+        margin = coefficients[0]
+        for k in range(len(mean)):
+            margin += (rows[row, k] - mean[k]) / scale[k] * coefficients[k + 1]
+        out[row] = log_odds_of(min(max(1.0 / (1.0 + np.exp(-margin)), _SURE**2), 1 - _SURE**2))
 
 
 class Rows(NamedTuple):

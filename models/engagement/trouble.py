@@ -12,12 +12,12 @@ alone must happen several times, or two together, before the default threshold i
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
 from models.arrays import Floats, writeable
 from models.events.encode import EventArray
 from models.kernels import kernel
 from models.schema import EventType
+from models.statistics.log_odds import expit
 
 HALF_LIFE_S: Final = 300.0
 BASE: Final = -3.0  # one visitor in twenty, who does nothing of it

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
 
 from models.arrays import Floats
 
@@ -219,6 +218,8 @@ def p_counts(counts: npt.ArrayLike, shares: npt.ArrayLike, concentration: float 
     >>> p_counts([9_950, 10_050], [0.5, 0.5])
     1.0
     """
+    from scipy.special import gammaln  # only here: what serves reads no readout
+
     n, p = np.asarray(counts, dtype=np.float64), np.asarray(shares, dtype=np.float64)
     if n.shape != p.shape or n.ndim != 1 or not (p > 0).all() or abs(p.sum() - 1) > 1e-9:
         raise ValueError(f"need a positive share for each count, summing to 1, got {p.tolist()} for {n.tolist()}")

@@ -11,6 +11,7 @@ held-out rows.
 Source: Tutz and Schmid, *Modeling Discrete Time-to-Event Data*, Springer, 2016, chapter 8 (cause-specific hazards).
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
@@ -24,7 +25,7 @@ from models.artifact import Parts
 from models.inference.training import TrainingInput
 from models.kernels import kernel
 from models.learners import boosting
-from models.learners.boosting import Classifier
+from models.learners.boosting import Classifier, OneRow
 from models.learners.trees import BoostParams
 from models.schema import HORIZONS_S, NEXT_ACTION_FEATURES, NEXT_ACTIONS, EventType
 from models.visitor_groups import NOBODY_NAMED, GroupEffects
@@ -127,6 +128,7 @@ class NextActionModel:
     intervals: Sequence[Interval]
     meta: Mapping[str, Any]
     groups: GroupEffects = NOBODY_NAMED
+    _local: threading.local = field(default_factory=threading.local, init=False, repr=False, compare=False)
 
     def predict(self, features: Features) -> dict[str, Outlook]:
         """Many rows: shape (n_rows, n_features) in, an `Outlook` of n_rows per name in `HORIZONS_S` out.
@@ -146,9 +148,13 @@ class NextActionModel:
         silent_s
             Seconds behind the event of the row in which nothing has happened: horizons begin at their end.
         """
-        actions = np.array([[one.action.predict_one(row)] for one in self.intervals])
-        purchases = np.array([[one.purchase.predict_one(row)[1]] for one in self.intervals])
-        told = _Curve(actions, purchases[::-1].cumprod(axis=0)[::-1])
+        asked = getattr(self._local, "asked", None)
+        if asked is None:
+            asked = self._local.asked = OneRow(
+                [*(one.action for one in self.intervals), *(one.purchase for one in self.intervals)]
+            )
+        p, n = asked(row), len(self.intervals)
+        told = _Curve(p[:n, None], p[n:, 1:2][::-1].cumprod(axis=0)[::-1])
         found = {name: told.within(seconds, silent_s) for name, seconds in HORIZONS_S.items()}
         return {name: Outlook(one.p_action[0], one.p_purchase[0]) for name, one in found.items()}
 

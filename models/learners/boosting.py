@@ -9,15 +9,16 @@ Too little to learn from is not an error: with fewer than `MIN_ROWS` rows or a s
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Features, Floats
+from models.arrays import Features, Floats, Ints
+from models.kernels import kernel
 from models.learners.tree_walk import SingleRow, Trees, flatten, n_scores
 from models.learners.trees import BoostParams, Progress, grow, read_back
 from models.statistics import calibration
@@ -57,7 +58,7 @@ class Classifier:
     prior: Floats
     scaling: Scaling
     fallback: str
-    _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+    _local: threading.local = field(default_factory=threading.local, init=False, repr=False, compare=False)
 
     def predict(self, features: Features) -> Floats:
         """Calibrated probabilities of many rows.
@@ -92,26 +93,84 @@ class Classifier:
         return read_back(self.text)
 
     @cached_property
-    def _trees(self) -> Trees:
+    def trees(self) -> Trees:
+        """The trees as one row walks down them."""
         assert self.text is not None
         return flatten(self.text, self.n_features)
 
     def predict_one(self, row: npt.NDArray[np.floating]) -> Floats:
         """Calibrated probabilities of one row, shape (n_features,) in and (n_classes,) out; any number of threads may ask."""
-        if self.text is None:
-            return self.prior.copy()
-        score = getattr(self._local, "score", None)
-        if score is None:
-            score = self._local.score = SingleRow(self._trees, self.n_features, n_scores(self.text))
-        raw = score(row)
-        if len(raw) == 1:
-            raw = np.array((0.0, raw[0]))
-        p = calibration.apply(self.scaling, raw)
-        if len(p) == self.n_classes:
-            return p
-        spread = np.zeros(self.n_classes)
-        spread[self.classes] = p
-        return spread
+        told = getattr(self._local, "told", None)
+        if told is None:
+            told = self._local.told = OneRow([self])
+        p: Floats = told(row)[0]
+        return p
+
+
+class _Scores(NamedTuple):
+    """What becomes of the scores of several classifiers: of each that has trees, one after the other."""
+
+    place: Ints  # among all
+    first_score: Ints  # and the end
+    first_class: Ints  # in `classes` and `shift`, and the end
+    classes: Ints
+    shift: Floats
+    scale: Floats
+
+
+class OneRow:
+    """Calibrated probabilities of one row by several classifiers of the same features; one instance per thread.
+
+    Parameters
+    ----------
+    classifiers
+        With as many features each.
+    """
+
+    def __init__(self, classifiers: Sequence[Classifier]) -> None:
+        self._prior = np.zeros((len(classifiers), max(one.n_classes for one in classifiers)))
+        for row, one in zip(self._prior, classifiers, strict=True):
+            row[: one.n_classes] = 0.0 if one.text else one.prior
+        grown = [(place, one, n_scores(one.text)) for place, one in enumerate(classifiers) if one.text]
+        self._score: SingleRow | None = None
+        if grown:
+            place, some, sizes = zip(*grown, strict=True)
+            self._score = SingleRow([one.trees for one in some], some[0].n_features, sizes)
+            self._scores = _Scores(
+                place=np.array(place),
+                first_score=np.cumsum([0, *sizes]),
+                first_class=np.cumsum([0, *(len(one.classes) for one in some)]),
+                classes=np.concatenate([one.classes for one in some]),
+                shift=np.concatenate([one.scaling.shift for one in some]),
+                scale=np.array([one.scaling.scale for one in some]),
+            )
+
+    def __call__(self, row: npt.NDArray[np.floating]) -> Floats:
+        """Probabilities of each classifier's classes, shape (n_features,) in, (n_classifiers, most classes) out; else 0."""
+        found: Floats = self._prior.copy()
+        if self._score is not None:
+            _told(self._score(row), self._scores, found)
+        return found
+
+
+@kernel
+def _told(raw: Floats, scores: _Scores, out: Floats) -> None:
+    """Calibrate the scores of one row and write them where their classes stand."""
+    for b in range(len(scores.place)):
+        begin, end = scores.first_class[b], scores.first_class[b + 1]
+        own = raw[scores.first_score[b] : scores.first_score[b + 1]]
+        p = np.zeros((1, end - begin))
+        for k in range(len(own)):  # of a binary booster the second of two, before which stands 0
+            p[0, end - begin - len(own) + k] = own[k]
+        calibration.calibrate(p, scores.scale[b], scores.shift[begin:end])
+        for k in range(end - begin):
+            out[scores.place[b], scores.classes[begin + k]] = p[0, k]
+
+
+def rehearse() -> None:
+    """Calibrate the score of one row, so that whatever has to be compiled is there before the first real one arrives."""
+    one, ends = np.zeros(1, np.int64), np.arange(2)
+    _told(np.zeros(1), _Scores(one, ends, 2 * ends, np.arange(2), np.zeros(2), np.ones(1)), np.zeros((1, 2)))
 
 
 def two_columns(raw: Floats) -> Floats:

@@ -9,6 +9,7 @@ the left, or to the right. The single row is written three times side by side, w
 is never at most a threshold), and a split's feature says which of the three it reads.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -83,16 +84,41 @@ def _packed(trees: Trees, nodes: Records, roots: Ints32, at_leaf: int) -> None:
             at += 1
 
 
+class _Forests(NamedTuple):
+    """Trees of several boosters, one after the other, as `_packed` puts them."""
+
+    nodes: Records
+    roots: Ints32
+    depths: Ints32
+    first_tree: Ints  # of each booster, and the end, shape (n_boosters + 1,)
+    first_score: Ints  # likewise
+
+
 @kernel
-def _score_row(nodes: Records, roots: Ints32, depths: Ints32, row: Floats, flat: Floats, out: Floats) -> None:
-    """Sum of the values of every ``len(out)``-th tree for one row; the first three parts of `flat` are written here."""
-    at, score, n = np.empty(_TREES, np.int32), 0, len(row)
+def _score_row(forests: _Forests, row: Floats, flat: Floats, out: Floats) -> None:
+    """Scores of each booster for one row; the first three parts of `flat` are written here."""
+    n = len(row)
     for f in range(n):
         missing = np.isnan(row[f])
         flat[f] = 0.0 if missing else row[f]
         flat[n + f] = -np.inf if missing else row[f]
         flat[2 * n + f] = row[f]
     out[:] = 0.0
+    for b in range(len(forests.first_tree) - 1):
+        last, begin, end = forests.first_tree[b + 1], forests.first_score[b], forests.first_score[b + 1]
+        _walk(
+            forests.nodes,
+            forests.roots[forests.first_tree[b] : last],
+            forests.depths[forests.first_tree[b] : last],
+            flat,
+            out[begin:end],
+        )
+
+
+@kernel
+def _walk(nodes: Records, roots: Ints32, depths: Ints32, flat: Floats, out: Floats) -> None:
+    """Add the values of every ``len(out)``-th tree."""
+    at, score = np.empty(_TREES, np.int32), 0
     for first in range(0, len(roots), _TREES):
         size, depth = min(_TREES, len(roots) - first), 0
         for k in range(_TREES):  # always as many: where trees run out the last one is walked again, and not added
@@ -108,16 +134,16 @@ def _score_row(nodes: Records, roots: Ints32, depths: Ints32, row: Floats, flat:
 
 
 class SingleRow:
-    """Raw scores of one row at a time; one instance per thread, because it owns its two buffers.
+    """Raw scores of one row at a time by one or several boosters; one instance per thread, because it owns its two buffers.
 
     Parameters
     ----------
     trees
-        As `flatten` gives them.
+        Of each booster, as `flatten` gives them.
     n_features
         Columns of a row.
     n_scores
-        1 of a binary booster, else one per class.
+        Of each booster: 1 of a binary one, else one per class.
 
     Examples
     --------
@@ -125,16 +151,25 @@ class SingleRow:
     >>> data = lgb.Dataset(np.arange(90.0).reshape(90, 1), label=np.arange(90) > 30)
     >>> booster = lgb.train({"objective": "binary", "verbose": -1}, data, 3)
     >>> row = np.array([30.0])
-    >>> bool(SingleRow(flatten(booster.model_to_string(), 1), 1, 1)(row)[0] == booster.predict(row[None, :], raw_score=True)[0])
+    >>> score = SingleRow([flatten(booster.model_to_string(), 1)], 1, [1])
+    >>> bool(score(row)[0] == booster.predict(row[None, :], raw_score=True)[0])
     True
     """
 
-    def __init__(self, trees: Trees, n_features: int, n_scores: int) -> None:
-        self._nodes, self._roots = np.empty(len(trees.value), NODE), np.empty(len(trees.roots), np.int32)
-        _packed(trees, self._nodes, self._roots, 3 * n_features)
-        self._depths = writeable(trees.depths)
+    def __init__(self, trees: Sequence[Trees], n_features: int, n_scores: Sequence[int]) -> None:
+        nodes = [np.empty(len(one.value), NODE) for one in trees]
+        roots = [np.empty(len(one.roots), np.int32) for one in trees]
+        at = 0
+        for one, packed, own_roots in zip(trees, nodes, roots, strict=True):
+            _packed(one, packed, own_roots, 3 * n_features)
+            packed["left"] += at
+            own_roots += at
+            at += len(packed)
+        depths = np.concatenate([one.depths for one in trees])
+        first_tree, first_score = (np.cumsum([0, *sizes]) for sizes in (map(len, roots), n_scores))
+        self._forests = _Forests(np.concatenate(nodes), np.concatenate(roots), writeable(depths), first_tree, first_score)
         self._row, self._flat = np.zeros(n_features), np.full(3 * n_features + 1, -np.inf)
-        self._scores = np.zeros(n_scores)
+        self._scores = np.zeros(sum(n_scores))
 
     def __call__(self, row: npt.NDArray[np.floating]) -> Floats:
         """Raw scores of one row.
@@ -146,10 +181,10 @@ class SingleRow:
 
         Returns
         -------
-        Shape (n_scores,). A fresh array.
+        Scores of one booster after the other, shape (sum of n_scores,). A fresh array.
         """
         self._row[:] = row
-        _score_row(self._nodes, self._roots, self._depths, self._row, self._flat, self._scores)
+        _score_row(self._forests, self._row, self._flat, self._scores)
         return self._scores.copy()
 
 

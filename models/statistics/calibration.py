@@ -53,13 +53,21 @@ def softmax(scores: Floats) -> Floats:
 def apply(scaling: Scaling, scores: Floats) -> Floats:
     """Calibrated probabilities of raw scores, shape (..., n_classes) in and out; a row alone is rounded as among others."""
     rows = np.array(scores, np.float64, ndmin=2)
-    _calibrate(rows, float(scaling.scale), writeable(scaling.shift, np.float64))
+    calibrate(rows, float(scaling.scale), writeable(scaling.shift, np.float64))
     return rows.reshape(scores.shape)
 
 
 @kernel
-def _calibrate(rows: Floats, scale: float, shift: Floats) -> None:
-    """Turn rows of raw scores into probabilities, in place."""
+def calibrate(rows: Floats, scale: float, shift: Floats) -> None:
+    """Turn rows of raw scores into probabilities, in place.
+
+    Parameters
+    ----------
+    rows
+        Shape (n_rows, n_classes).
+    scale, shift
+        As `Scaling` has them.
+    """
     for row in range(len(rows)):
         most, total = -np.inf, 0.0
         for k in range(rows.shape[1]):

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from models.arrays import Floats
+from models.statistics.log_odds import expit
 
 
 class Logistic(NamedTuple):
@@ -29,7 +29,7 @@ class Logistic(NamedTuple):
 
     def predict(self, rows: npt.NDArray[np.floating]) -> Floats:
         """Probability of the positive class, shape (n_rows,); that of a row does not depend on the others, not by a bit."""
-        return np.asarray(expit((_design(rows, self.mean, self.scale) * self.coefficients).sum(axis=1)))
+        return expit((_design(rows, self.mean, self.scale) * self.coefficients).sum(axis=1))
 
 
 def fit(rows: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_], l2: float = 1.0) -> Logistic:

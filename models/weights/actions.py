@@ -23,10 +23,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln, expit, logit
 
 from models.arrays import Floats, Ints
 from models.schema import DEVICES, INTENTS, N_EVENT_TYPES, EventType
+from models.statistics.log_odds import betaln, expit, logit
 from models.weight_profile import base_weights
 
 SEGMENTS: Final = ("fresh", *INTENTS)  # before the action: nothing yet, or what the rules took the visit for

@@ -17,7 +17,7 @@ from models.schema import DAY_US
 from models.trust import Visitor
 from services.signals import shelf as signal_shelf
 from services.signals.policies import PolicyBook
-from services.signals.shelf import PartnerCatalogs, Spent
+from services.signals.shelf import UNSPENT, PartnerCatalogs, Spent
 
 ASKED_ABOUT: Final = Visitor(is_vouched=True, n_events=None)  # by the partner's own server
 
@@ -73,6 +73,8 @@ def standing_of(moment: Moment, read: Read) -> Standing:
 def _spent(partner: str, now_us: int, read: Read) -> tuple[Spent, Spent]:
     """What was promised to all visitors, and to strangers."""
     offers = read(READ_SPENT, (now_us // DAY_US, partner))
+    if not offers:
+        return UNSPENT, UNSPENT
     everybody, strangers = (
         Spent({row[0]: row[at] for row in offers}, sum(row[at + 1] for row in offers), sum(row[at] for row in offers))
         for at in (1, 3)

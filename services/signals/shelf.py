@@ -144,6 +144,8 @@ def _sum(lines: Sequence[_Line]) -> int | None:
 
 def _articles(found: Assessment, session: LiveSession, catalogs: PartnerCatalogs, partner: str) -> list[CatalogItem]:
     """Articles that the session has not met, best first."""
+    if not catalogs.content(partner):
+        return []
     codes = session.events["category"]
     known = codes[codes >= 0]
     category = session.categories[int(known[-1])] if len(known) else None

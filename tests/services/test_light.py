@@ -7,17 +7,8 @@ from pathlib import Path
 
 from tests.tree import ROOT
 
-HEAVY = (
-    "pandas",
-    "pyarrow",
-    "lightgbm",
-    "scipy.optimize",
-    "scipy.sparse",
-    "scipy.stats",
-    "feast",
-    "prefect",
-    "great_expectations",
-)
+LEARNING = ("pandas", "pyarrow", "lightgbm", "scipy.special", "scipy.optimize", "scipy.sparse", "scipy.stats")
+HEAVY = (*LEARNING, "feast", "prefect", "great_expectations")
 SERVED = f"""
 import sys, time
 from pathlib import Path

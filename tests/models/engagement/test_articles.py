@@ -3,10 +3,10 @@
 import numpy as np
 
 from models.associations.from_log import built
-from models.engagement.articles import Reader, ranked, reader, words
+from models.engagement.articles import Reader, ranked, words
 from models.events.encode import EVENT_DTYPE
 from models.inference.examples import Log
-from models.live_session import LiveSession
+from models.live_session import EMPTY, LiveSession
 from models.schema import MEASURES, EventType
 
 IDS = ["on-hats", "on-shoes", "hat", "shoe", "sock"]
@@ -35,17 +35,17 @@ def at_hand(*items: str) -> LiveSession:
 
 def test_an_article_fits_as_far_as_its_readers_went_on_to_the_sessions_items() -> None:
     store = built(log(200), {})
-    hats, shoes = reader(store, at_hand("hat")).affinity(["on-hats", "on-shoes"])
+    hats, shoes = Reader(store, at_hand("hat")).affinity(["on-hats", "on-shoes"])
     assert hats > shoes
     assert ranked(["on-shoes", "on-hats"], np.array([shoes, hats]), [True, False], {}, frozenset())[0] == "on-hats"
-    hats, shoes = reader(store, at_hand("hat", "shoe")).affinity(["on-hats", "on-shoes"])
+    hats, shoes = Reader(store, at_hand("hat", "shoe")).affinity(["on-hats", "on-shoes"])
     assert shoes > hats > 0  # the shoe is newer
 
 
 def test_what_nobody_has_read_is_told_apart_by_category_and_words() -> None:
     store = built(log(20), {})
-    assert reader(store, at_hand("hat")).affinity(["nobody", "read-this"]).tolist() == [0, 0]
-    assert Reader(store, []).affinity(["on-hats"]).tolist() == [0]
+    assert Reader(store, at_hand("hat")).affinity(["nobody", "read-this"]).tolist() == [0, 0]
+    assert Reader(store, EMPTY).affinity(["on-hats"]).tolist() == [0]
     titles = {"a": "Caring for suede", "b": "Gift ideas"}
     assert ranked(["b", "a"], np.zeros(2), [False, False], titles, words(["Suede boots"])) == ["a", "b"]
     assert ranked(["b", "a"], np.zeros(2), [True, False], titles, words(["Suede boots"])) == ["b", "a"]

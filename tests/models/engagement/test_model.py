@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
 from models.engagement import from_log as log_engagement
 from models.engagement import model as engagement_model
-from models.engagement.model import ISOTONIC, PLATT, EngagementModel, Rows
+from models.engagement.model import ISOTONIC, PLATT, Calibration, EngagementModel, Rows
 from models.features import sessions
 from models.inference import labels
 from models.inference.examples import Log, read_log
@@ -11,9 +12,11 @@ from models.schema import SESSION_FEATURES, EventType
 from models.simulator import ShopConfig, simulate
 from models.statistics import metrics
 from models.weight_profile import STATIC
+from models.weights.markov import START
 
 VIEW, CART, CHECKOUT = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.CHECKOUT_VIEW
 PREDICTED = 0.9
+PLATT_BY_HAND = Calibration(PLATT, np.array([-4.0, 2.0]), np.array([-5.0, 1.0]))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,20 @@ def session(*kinds: int) -> np.ndarray:
 
 def immediate(model: EngagementModel, *kinds: int) -> float:
     return float(model.immediate(session(*kinds), STATIC.base)[0])
+
+
+def test_the_compiled_score_is_to_the_last_bit_what_numpy_and_scipy_say(model, rows):
+    features, weights = rows.features[:3000], np.random.default_rng(0).random((3000, len(EventType)))
+    named = [[SESSION_FEATURES.index(f"{part}_{kind.name.lower()}") for kind in EventType] for part in ("recent", "n")]
+    counts = [np.ascontiguousarray(features[:, columns], np.float64) for columns in named]
+    sums = [(np.fmax(each, 0.0) * weights).sum(axis=1) for each in counts]
+    last, before = (features[:, SESSION_FEATURES.index(f"{which}_event_type")].astype(int) for which in ("last", "previous"))
+    pair = np.where(last >= 0, model.sequence[np.where(before >= 0, before, START), np.maximum(last, 0)], model.at_start)
+    p = model.regression.predict(np.column_stack([*np.log1p(sums), pair]))
+    log_odds = logit(np.clip(p, 1e-8, 1 - 1e-8))
+    for points in (model.calibration, PLATT_BY_HAND):
+        expected = expit(np.interp(log_odds, points.x, points.y))
+        assert np.array_equal(model._replace(calibration=points).immediate(features, weights), expected)
 
 
 def test_later_sessions_buy_as_often_as_the_score_says_and_in_its_order(model, log, rows):

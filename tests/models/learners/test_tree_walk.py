@@ -21,7 +21,7 @@ def booster(n_classes, seed=0, missing=0.0, **params):
 
 
 def single_row(trained, n_features=6):
-    return SingleRow(flatten(trained.model_to_string(), n_features), n_features, trained.num_model_per_iteration())
+    return SingleRow([flatten(trained.model_to_string(), n_features)], n_features, [trained.num_model_per_iteration()])
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from((2, 3, 5)), st.sampled_from((0.0, 0.2)), st.integers(2, 40), st.booleans())
@@ -50,6 +50,14 @@ def test_single_rows_of_two_boosters_do_not_mix():
     other(x[0])
     assert np.array_equal(kept, one(x[0]))
     assert not np.array_equal(kept, other(x[0]))
+
+
+def test_several_boosters_score_a_row_as_each_of_them_does():
+    grown = [booster(n_classes, seed, num_leaves=5 + seed) for seed, n_classes in enumerate((4, 2, 3))]
+    row = grown[0][1][0]
+    trees = [flatten(trained.model_to_string(), 6) for trained, _ in grown]
+    together = SingleRow(trees, 6, [trained.num_model_per_iteration() for trained, _ in grown])(row)
+    assert np.array_equal(together, np.concatenate([single_row(trained)(row) for trained, _ in grown]))
 
 
 def test_a_row_of_the_wrong_width_is_refused():
@@ -95,4 +103,4 @@ def test_trees_of_one_leaf_are_constants():
     trees, out = flatten(trained.model_to_string(), 2), np.empty(3)
     score_rows(narrowed(trees, 2), np.zeros((3, 2), np.float32), 3, out)
     assert out == pytest.approx(trained.predict(np.zeros((3, 2))))
-    assert SingleRow(trees, 2, 1)(np.zeros(2)) == pytest.approx(trained.predict(np.zeros((1, 2))))
+    assert SingleRow([trees], 2, [1])(np.zeros(2)) == pytest.approx(trained.predict(np.zeros((1, 2))))
