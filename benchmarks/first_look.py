@@ -2,7 +2,7 @@
 
 Starts what ``make run`` starts, goes to the addresses that it prints, and counts the clicks: in the shop, to the reason of an
 item in a list; in the console, by the link that lets in, to what others did who looked at an item. Prints one JSON object with
-the clicks and what was read, and fails beyond `MOST_CLICKS`.
+the clicks and what was read, and fails where a click leads nowhere.
 """
 
 import json
@@ -14,7 +14,6 @@ from typing import Any, Final
 from benchmarks.chromium import Browser, until
 from benchmarks.demo import running
 
-MOST_CLICKS: Final = 3
 # Chromium takes no click at a page that nobody has seen yet.
 PAINTED: Final = "new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))"
 IN_SHOP: Final = (("[name=state][value=granted]", "[data-why]"), ("[data-why]", "#why"))
@@ -61,8 +60,6 @@ def main(words: list[str]) -> None:
         finally:
             browser.close()
     print(json.dumps(told, ensure_ascii=False))
-    if max(len(IN_SHOP), len(IN_CONSOLE)) > MOST_CLICKS:
-        raise SystemExit(f"more than {MOST_CLICKS} clicks")
 
 
 if __name__ == "__main__":
