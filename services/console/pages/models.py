@@ -210,7 +210,7 @@ def _flat(tree: Mapping[str, Any], path: str = "") -> Sequence[tuple[str, Cell]]
         elif isinstance(value, list):
             rows.append((f"{path}{name}", f"{len(value)} values" if len(value) > 8 else ", ".join(map(str, value))))
         elif name.endswith("_us") and isinstance(value, int) and value >= _FIRST_INSTANT_US:
-            rows.append((f"{path}{name}", Moment(value)))
+            rows.append((f"{path}{name.removesuffix('_us')}", Moment(value)))
         else:
             rows.append((f"{path}{name}", value if isinstance(value, int | float | str) or value is None else str(value)))
     return rows[:200]
