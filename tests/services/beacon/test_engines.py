@@ -17,7 +17,7 @@ import pytest
 
 from tests.services.beacon.engines import ENGINES, Engine
 from tests.services.beacon.pages import ITEM, Shop, shop
-from tests.services.beacon.webkit import Undriven
+from tests.services.beacon.webkit import Undriven, WebKit
 from tests.waiting import until
 
 __all__ = ["shop"]
@@ -56,16 +56,16 @@ BY_ITSELF = f"""<script>onload = () => {{
   attune.track("add_to_cart", {{ item_id: "{{item}}" }});
   {WRITTEN}.then(() => fetch("/told"));
 }}</script>"""
-# How many events the browser keeps, in both tiers; null where its database does not answer in time.
+# How many events the browser keeps, as words and in its database; null where that does not answer.
 KEPT = """new Promise((done) => {
-  setTimeout(done, 2000, null);
-  const words = Object.keys(localStorage).filter((name) => name.startsWith("attune.o.")).map((name) => name.slice(9));
+  const words = Object.keys(localStorage).filter((name) => name.startsWith("attune.o.")).length;
+  setTimeout(done, 5000, [words, null]);
   const request = indexedDB.open("attune");
-  request.onerror = () => done(-1);
+  request.onerror = () => done([words, -1]);
   request.onsuccess = () => {
-    if (!request.result.objectStoreNames.length) return done(-1);
-    const keys = request.result.transaction("outbox").objectStore("outbox").getAllKeys();
-    keys.onsuccess = () => (request.result.close(), done(new Set([...words, ...keys.result]).size));
+    if (!request.result.objectStoreNames.length) return done([words, -1]);
+    const count = request.result.transaction("outbox").objectStore("outbox").count();
+    count.onsuccess = () => (request.result.close(), done([words, count.result]));
   };
 })"""
 pytestmark = pytest.mark.slow
@@ -97,7 +97,9 @@ def settle(engine: Engine, shop: Shop, what: str, carts: int, views: int) -> Non
     engine.open(shop.page_that_stays("last.html"))
     wanted = {"add_to_cart": carts, "item_view": views + 1}
     until(lambda: {kind: arrived(shop, kind) for kind in wanted} == wanted, f"{what}: of {wanted} not all arrive, or too many")
-    until(lambda: engine.value(KEPT) in (0, 1), "they are kept for ever")
+    # In WebKit a page in the back/forward cache may keep all others out of the database; then the words tell.
+    well = {0, 1, None} if isinstance(engine, WebKit) else {0, 1}
+    until(lambda: well.issuperset(engine.value(KEPT)), "they are kept for ever")
     different = len(set(shop.sent))
     told: dict[str, Any] = {
         "pages": carts,
@@ -105,6 +107,7 @@ def settle(engine: Engine, shop: Shop, what: str, carts: int, views: int) -> Non
         "lost": 0,
         "sent_twice": len(shop.sent) - different,
         "visits": dict(shop.answered),
+        "kept": engine.value(KEPT),
     }
     sys.stdout.write(f"\n{name_of(engine)}, {what}: {json.dumps(told)}\n")
     assert told["sent_twice"] <= max(1, MOST_TWICE * different), told
