@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: run test slow browsers torture conformance attack soak setup lint bench lock chart beacon clean
+.PHONY: run test test-postgresql scale slow browsers torture conformance attack soak setup lint bench lock chart beacon clean
 
 run: setup
 	$(BIN)/attune up $(ARGS)
@@ -37,6 +37,15 @@ $(STAMP): requirements.lock pyproject.toml
 # What a test of its parts stands in for in every run: whole retrainings of old homes, of real logs, under kills.
 slow: setup
 	ATTUNE_TEST_SLOW=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m slow $(ARGS)
+
+# The same suite with every home's store in a database of its own on the server of ATTUNE_TEST_POSTGRES_URL, else of the usual port.
+# The server makes a thousand databases.
+test-postgresql: setup
+	ATTUNE_TEST_STORE=postgresql $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Three services and two workers on one PostgreSQL and one Redis: killed, stopped, cut off. Figures as JSON; KILLS=200 for the long run.
+scale: setup
+	$(BIN)/python -m benchmarks.scale $(KILLS)
 
 # The slow lane: kill -9 of service and worker, hundreds of times.
 torture: setup

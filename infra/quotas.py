@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 WINDOW_S: Final = 60  # in which a bucket is full again
-PATIENCE_S: Final = 0.5
+PATIENCE_S: Final = 1.0
 THERE_S: Final = 3.0  # a process that has not told of itself for so long is not counted
 _PREFIX: Final = "attune:quota:"
 _PROCESSES: Final = "attune:quotas"

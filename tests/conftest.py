@@ -5,7 +5,6 @@ how many it left out.
 """
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -48,15 +47,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def store_server() -> Iterator[None]:
-    """With ``ATTUNE_TEST_STORE=postgresql``, every home of a test has its store in a database of its own on the test server."""
-    if os.environ.get("ATTUNE_TEST_STORE") != "postgresql":
-        yield
-        return
-    from tests import postgres  # not before it is needed: most runs have no server
+def is_of_xdist() -> bool:
+    """Whether this is one of several processes of a run: the first one makes and ends what all use."""
+    return "PYTEST_XDIST_WORKER" in os.environ
 
-    with postgres.home_databases() as url:
-        os.environ["ATTUNE_STORE_URL"] = url
-        yield
-        del os.environ["ATTUNE_STORE_URL"]
+
+def pytest_sessionstart() -> None:
+    """With ``ATTUNE_TEST_STORE=postgresql``, every home of a test has its store in a database of its own on the test server."""
+    if os.environ.get("ATTUNE_TEST_STORE") == "postgresql" and not is_of_xdist():
+        from tests import postgres  # not before it is needed: most runs have no server
+
+        os.environ["ATTUNE_STORE_URL"] = postgres.home_databases()
+
+
+def pytest_unconfigure() -> None:
+    """Drop these databases, when all processes have ended."""
+    if os.environ.get("ATTUNE_TEST_STORE") == "postgresql" and not is_of_xdist():
+        from tests import postgres
+
+        postgres.drop_home_databases(os.environ.pop("ATTUNE_STORE_URL"))

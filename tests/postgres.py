@@ -5,6 +5,7 @@ Where no server answers, tests of it are left out by name.
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
@@ -17,6 +18,7 @@ from infra.store.postgres.connection import connect_server
 from infra.store.postgres.migrate import migrate
 from infra.store.postgres.pools import forget_pools
 
+TRIES = 50
 LOCAL = "postgresql://postgres@127.0.0.1:5432/postgres"
 
 
@@ -67,28 +69,34 @@ def template() -> Iterator[str]:
         yield url.rpartition("/")[2]
 
 
-@contextmanager
-def home_databases() -> Iterator[str]:
-    """Address of databases that are made for each home when it is opened; all are dropped at the end."""
+def home_databases() -> str:
+    """Address of databases that are made for each home when it is opened."""
     if server() is None:
         pytest.exit("ATTUNE_TEST_STORE=postgresql, but no server answers at ATTUNE_TEST_POSTGRES_URL")
-    prefix = f"attune_homes_{secrets.token_hex(4)}_"
-    try:
-        yield _named(str(server()), prefix + "{home}")
-    finally:
-        with closing(psycopg.connect(make_conninfo(str(server())), autocommit=True)) as connection:
-            found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (prefix,)).fetchall()
+    return _named(str(server()), f"attune_homes_{secrets.token_hex(4)}_{{home}}")
+
+
+def drop_home_databases(url: str) -> None:
+    """Drop all databases of homes that were made by an address."""
+    prefix = url.rpartition("/")[2].removesuffix("{home}")
+    with closing(psycopg.connect(make_conninfo(str(server())), autocommit=True)) as connection:
+        found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (prefix,)).fetchall()
         for (name,) in found:
-            _on_server(f"DROP DATABASE {name} WITH (FORCE)")
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def copy(source: str, target: str) -> bool:
     """Make a database of another one, from which all are sent away for that; whether there is another one."""
     forget_pools(source)
     was, now = (url.rpartition("/")[2] for url in (source, target))
-    _on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{was}'")
-    try:
-        _on_server(f"CREATE DATABASE {now} TEMPLATE {was}")
-    except psycopg.errors.InvalidCatalogName:
-        return False
-    return True
+    for _ in range(TRIES):
+        _on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{was}'")
+        try:
+            _on_server(f"CREATE DATABASE {now} TEMPLATE {was}")
+        except psycopg.errors.InvalidCatalogName:
+            return False
+        except psycopg.errors.ObjectInUse:  # who was sent away is not yet gone, or has come again
+            time.sleep(0.1)
+        else:
+            return True
+    raise AssertionError("a home is copied while others use it")

@@ -67,6 +67,11 @@ def connect(home: Path) -> Any:
     return ServerConnection(url) if url else embedded.connect(home)
 
 
+def without_trigger(home: Path, table: str, name: str) -> str:
+    """Statement that takes a trigger from a table."""
+    return f"DROP TRIGGER {name} ON {table}" if server(home) else f"DROP TRIGGER {name}"
+
+
 def copied(source: Path, home: Path, *, dirs_exist_ok: bool = False) -> Path:
     """A copy of a home, its store included."""
     shutil.copytree(source, home, dirs_exist_ok=dirs_exist_ok)

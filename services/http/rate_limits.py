@@ -91,14 +91,11 @@ class RateLimiter:
             429 with ``Retry-After`` when the key has used up what it may ask.
         """
         quota = caller.requests_per_minute or self._default[caller.kind]
-        workers = self._workers
         if self._shared is not None:
-            if (found := self._shared.take(Quota(caller.key_id, quota), now_us)) is not None:
-                return _told(quota, *found)
-            workers = self._shared.n_processes
+            return _told(quota, *self._shared.take(Quota(caller.key_id, quota), now_us))
         bucket = self._buckets.get(caller.key_id)
-        if bucket is None or bucket.quota != quota or bucket.workers != workers:
-            bucket = self._buckets[caller.key_id] = _TokenBucket(quota, workers, now_us)
+        if bucket is None or bucket.quota != quota:
+            bucket = self._buckets[caller.key_id] = _TokenBucket(quota, self._workers, now_us)
         admitted = bucket.take(now_us)
         whole_s = ceil((bucket.capacity - bucket.tokens) / bucket.per_us / 1e6)
         left = b'"key";r=%d;t=%d' % (bucket.tokens * bucket.workers, whole_s)

@@ -106,7 +106,12 @@ def test_visitors_who_buy_more_are_seen_by_the_reward(home: Path) -> None:
 def decided(home: Path, at_us: list[int], rewarded: list[bool]) -> None:
     with closing(connect(home)) as connection, connection:
         for k, (at, has_reward) in enumerate(zip(at_us, rewarded, strict=True)):
-            row = dict.fromkeys(DECISION_COLUMNS, "") | {"decision_id": f"d-{k}", "decided_at_us": at, "latency_us": 1}
+            row = dict.fromkeys(DECISION_COLUMNS, "") | {
+                "decision_id": f"d-{k}",
+                "decided_at_us": at,
+                "latency_us": 1,
+                "propensity": 1.0,
+            }
             names = ", ".join(row)
             connection.execute(f"INSERT INTO decisions ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
             if has_reward:

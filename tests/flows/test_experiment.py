@@ -17,7 +17,7 @@ from flows.reports import experiment as experiment_page
 from infra.store.statements.decisions import DECISION_COLUMNS, LOG_DECISION, LOG_FAILURE
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.schema import EVENT_COLUMNS
-from tests.stores import append_events, connect, quarantine_events
+from tests.stores import append_events, connect, nth, quarantine_events
 
 DAY_US = 86_400_000_000
 START_US = 1_790_000_000_000_000
@@ -158,7 +158,7 @@ def test_only_what_follows_the_first_exposure_of_a_believable_log_counts(tmp_pat
         decision("u-3", first, "static"),
     ]
     filled(tmp_path, decisions, events)
-    quarantine_events(tmp_path, [(4, "too dear")])
+    quarantine_events(tmp_path, [(nth(tmp_path, 4), "too dear")])
     found = told(tmp_path)
     assert found["visitors"] == {"dynamic": 1, "static": 1}
     means = {name: one["mean"] for name, one in found["metrics"]["revenue_per_visitor"]["variants"].items()}

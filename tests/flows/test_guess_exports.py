@@ -16,8 +16,8 @@ import pytest
 
 from flows.append import ingest_file
 from flows.sample import form_of, map_text, sample
-from infra.store.embedded.connection import connect
 from models.events.sources.guess import guess
+from tests.stores import connect
 
 EXPORTS = Path(__file__).parent / "exports"
 VIEW, CART, BUY, CLICK = "item_view", "add_to_cart", "purchase", "item_engagement"

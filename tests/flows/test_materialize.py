@@ -30,7 +30,7 @@ from models.schema import (
     USER_FEATURES,
     USER_RECENT_ITEMS,
 )
-from tests.stores import append_events, quarantine_events
+from tests.stores import append_events, nth, quarantine_events
 from tests.waiting import until
 
 T0_US = 1_790_000_000_000_000 // 3_600_000_000 * 3_600_000_000  # a full hour
@@ -184,7 +184,7 @@ def test_a_look_at_the_past_rebuilds_the_tables_and_leaves_the_online_store_alon
 
 def test_events_held_back_are_in_no_table(tmp_path):
     append(tmp_path, *SHOP)
-    quarantine_events(tmp_path, [(4, "price_in_range")])
+    quarantine_events(tmp_path, [(nth(tmp_path, 4), "price_in_range")])
     write_offline.fn(str(tmp_path), T0_US + 100 * MINUTE_US)
     assert set(table(tmp_path, "user_features")["user_id"]) == {"ann"}
 

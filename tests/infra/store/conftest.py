@@ -31,4 +31,6 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     """What opens a store, always the same one: of each engine."""
     if request.param == "postgresql":
         monkeypatch.setenv(URL, request.getfixturevalue("server_url"))
+    else:
+        monkeypatch.delenv(URL, raising=False)
     return lambda: open_store(tmp_path)

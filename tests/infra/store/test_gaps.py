@@ -15,6 +15,9 @@ from infra.store.embedded.connection import connect
 from infra.store.embedded.migrate import immediate
 from infra.store.engines import open_store
 from infra.store.protocol import Store, Transaction
+from tests.stores import embedded_only
+
+pytestmark = embedded_only("pages of the file")
 
 CHANGE = "UPDATE tried SET filler = filler || 'w' WHERE visitor = ?"
 EVERY_ROW = "SELECT * FROM tried ORDER BY visitor"

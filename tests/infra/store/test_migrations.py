@@ -19,7 +19,10 @@ from infra.store.embedded.connection import connect, found_revision, migrated
 from infra.store.embedded.migrate import FIRST_MARK, newest, revisions
 from infra.store.errors import NewerStore, PendingMigration
 from infra.store.statements.signals import ADD_SIGNAL
+from tests.stores import embedded_only
 from tests.waiting import PATIENCE_S
+
+pytestmark = embedded_only("revisions of the file")
 
 NOBODY = 65_534
 NAMES = tuple(revision.name for revision in revisions())

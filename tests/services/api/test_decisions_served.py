@@ -54,7 +54,7 @@ class Service:
     def logged(self) -> list[dict[str, Any]]:
         self.log.close()
         found: Any = connect(self.home).execute("SELECT * FROM decisions ORDER BY seq")
-        rows = [dict(zip([column[0] for column in found.getdescription()], row, strict=True)) for row in found]
+        rows = [dict(zip([column[0] for column in found.description], row, strict=True)) for row in found]
         return [
             {k: json.loads(v) if k in ("context", "models", "items", "degraded") else v for k, v in row.items()} for row in rows
         ]

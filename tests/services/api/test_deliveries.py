@@ -35,6 +35,7 @@ class Side(NamedTuple):
     store: apsw.Connection
     handler: DeliveriesHandler
     duty: DeliveryDuty
+    home: Path
 
     def ask(self, handler: Callable[[Call], Awaitable[Any]], partner: str = "shop", body: object = None, **more: Any) -> Any:
         caller = Caller(partner, frozenset(SCOPES), "sk")
@@ -60,7 +61,7 @@ def side(tmp_path: Path, empty: Path, receiver: Receiver) -> Iterator[Side]:
         Reader(closed_store(tmp_path, wait_ms=0)), Writes(writer, bytes(32)), SEALS, lambda _: Outbound(True, PATIENCE_S)
     )
     duty = DeliveryDuty(open_store(tmp_path), lambda: Outbound(True, PATIENCE_S), random.Random(7), SEALS)
-    made = Side(connect(tmp_path), handler, duty)
+    made = Side(connect(tmp_path), handler, duty, tmp_path)
     subscribe(made.store, "s", f"{receiver.url}/in", '["offer_discount"]')
     yield made
     duty.close()
@@ -239,7 +240,7 @@ def test_what_waits_for_a_deleted_subscription_is_cancelled(side: Side, receiver
     receiver.answers["/in"] = answer(500)
     emit(side.store, 1)
     side.settle(10 * S)
-    writer = open_writer(Path(side.store.db_filename("main")).parent, lambda: 100 * S)
+    writer = open_writer(side.home, lambda: 100 * S)
     subscriptions = SubscriptionsHandler(Reader(closed_store(Path(), wait_ms=0)), Writes(writer, bytes(32)), SEALS, True)
     call = Call(Caller("shop", frozenset(SCOPES), "sk"), b"", {"id": "s"}, received_at_us=100 * S)
     asyncio.run(subscriptions.delete(call))

@@ -54,7 +54,7 @@ def hammered(replicas: list[SharedQuotas], quota: Quota, seconds: float, step: i
         for one in replicas:
             for _ in range(step):
                 found = one.take(quota, wall_us())
-                n_admitted += found is not None and found[0]
+                n_admitted += found[0]
             one.exchange()
     return n_admitted, took_s
 
@@ -83,7 +83,7 @@ def test_what_was_admitted_too_much_at_once_is_owed() -> None:
     replicas = [SharedQuotas(there, 1, lambda: NOW_US) for _ in range(N_REPLICAS)]  # each thinks that it is alone
     for one in replicas:
         one.exchange()
-        assert sum(bool((one.take(quota, NOW_US) or (False,))[0]) for _ in range(60)) == 60
+        assert sum(one.take(quota, NOW_US)[0] for _ in range(60)) == 60
     for one in replicas:
         one.exchange()
     assert there.level == -120
@@ -105,31 +105,35 @@ def test_a_process_admits_half_its_share_of_what_was_left_at_the_last_exchange()
     there = Server()
     there.level, there.n_processes = 60.0, 4
     quotas, quota = SharedQuotas(there, 1, lambda: NOW_US), Quota(1, 60)
-    assert quotas.take(quota, NOW_US) is None  # not before the first exchange
     assert quotas.exchange()
     assert [quotas.take(quota, NOW_US) for _ in range(9)] == [(True, 59.0 - n) for n in range(8)] + [(False, 52.0)]
     quotas.exchange()
     assert there.level == 52.0
-    assert sum(bool((quotas.take(quota, NOW_US) or (False,))[0]) for _ in range(60)) == 7  # an eighth of 52, a begun one counts
+    assert sum(quotas.take(quota, NOW_US)[0] for _ in range(60)) == 7  # an eighth of 52, a begun one counts
 
 
-def test_a_server_that_is_away_leaves_each_its_share_and_one_that_is_back_is_asked() -> None:
+def test_a_server_that_is_away_leaves_each_its_share_of_what_was_left_and_hears_of_it_later() -> None:
     there = Server()
     there.level, there.n_processes = 60.0, 3
-    shared = SharedQuotas(there, 1, lambda: NOW_US)
-    limits = RateLimiter(60, workers=1, shared=shared)
-    caller = Caller("shop", frozenset(), "sk", 1, frozenset(), None)
+    shared, quota = SharedQuotas(there, 1, lambda: NOW_US), Quota(1, 60)
     shared.exchange()
-    assert dict(limits.take(caller, NOW_US))[b"ratelimit"] == b'"key";r=59;t=1'
+    assert [shared.take(quota, NOW_US)[0] for _ in range(6)] == [True] * 6
+    shared.exchange()
     there.is_away = True
     assert not shared.exchange()
-    assert [limits.take(caller, NOW_US) for _ in range(20)]
-    with pytest.raises(Refusal, match="60 requests a minute") as refused:
-        limits.take(caller, NOW_US)
-    assert dict(refused.value.headers)[b"retry-after"] == b"3"
+    assert sum(shared.take(quota, NOW_US)[0] for _ in range(60)) == 18  # a third of 54
+    assert not shared.exchange()
+    assert sum(shared.take(quota, NOW_US + 30_000_000)[0] for _ in range(60)) == 10  # a third of a minute's half
+    assert sum(shared.take(quota, NOW_US + 900_000_000)[0] for _ in range(60)) == 20
     there.is_away = False
     assert shared.exchange()
-    limits.take(caller, NOW_US)
+    assert there.level == 54 - 18 - 10 - 20
+
+
+def test_before_the_server_was_heard_of_each_worker_of_a_replica_has_its_share() -> None:
+    shared = SharedQuotas(Server(), 4, lambda: NOW_US)
+    assert sum(shared.take(Quota(1, 60), NOW_US)[0] for _ in range(60)) == 15
+    assert [shared.take(Quota(2, 2), NOW_US)[0] for _ in range(3)] == [True, False, False]
 
 
 def test_a_refusal_says_when_to_come_again() -> None:

@@ -18,7 +18,7 @@ from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import USER_FEATURES, USER_RECENT_EVENTS, USER_RECENT_ITEMS
 from services.worker.features import MATERIALIZED, FeatureDuty
-from tests.stores import connect, nth, settled
+from tests.stores import connect, embedded_only, nth, settled
 from tests.waiting import PATIENCE_S
 
 
@@ -124,6 +124,7 @@ def test_it_goes_back_although_the_first_attempt_failed(tmp_path: Path, writer: 
     assert online.rows["user_recent_items", "p-a"][USER_RECENT_ITEMS] == ["y", "x"]
 
 
+@embedded_only("the stamp of a server tells of all its databases")
 def test_where_nothing_is_new_nothing_is_written(tmp_path: Path, writer: Writer) -> None:
     materialized(tmp_path, 0)
     put(tmp_path, writer, view("a1", "x", 1))

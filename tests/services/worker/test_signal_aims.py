@@ -97,7 +97,7 @@ class Shop:
         before = [(user, step, k) for user, step in steps.items() for k in range(3)]
         self.append([*before, *((user, "add_to_cart", 3) for user in users)])
         if self.by_segment:
-            even = "CASE WHEN substr(user_id, 2) % 2 = 0 THEN 'members' ELSE 'guests' END"
+            even = "CASE WHEN CAST(substr(user_id, 2) AS BIGINT) % 2 = 0 THEN 'members' ELSE 'guests' END"
             connect(self.home).execute(f"UPDATE events SET segment = {even} WHERE segment IS NULL")
         while self.duty.step(self.at_us + 2 * MINUTE_US):
             pass
