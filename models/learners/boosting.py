@@ -149,28 +149,30 @@ class OneRow:
         """Probabilities of each classifier's classes, shape (n_features,) in, (n_classifiers, most classes) out; else 0."""
         found: Floats = self._prior.copy()
         if self._score is not None:
-            _told(self._score(row), self._scores, found)
+            _told(self._score(row), *self._scores, found)
         return found
 
 
 @kernel
-def _told(raw: Floats, scores: _Scores, out: Floats) -> None:
-    """Calibrate the scores of one row and write them where their classes stand."""
-    for b in range(len(scores.place)):
-        begin, end = scores.first_class[b], scores.first_class[b + 1]
-        own = raw[scores.first_score[b] : scores.first_score[b + 1]]
+def _told(
+    raw: Floats, place: Ints, first_score: Ints, first_class: Ints, classes: Ints, shift: Floats, scale: Floats, out: Floats
+) -> None:
+    """Calibrate the scores of one row and write them where their classes stand; the arrays are those of `_Scores`."""
+    for b in range(len(place)):
+        begin, end = first_class[b], first_class[b + 1]
+        own = raw[first_score[b] : first_score[b + 1]]
         p = np.zeros((1, end - begin))
         for k in range(len(own)):  # of a binary booster the second of two, before which stands 0
             p[0, end - begin - len(own) + k] = own[k]
-        calibration.calibrate(p, scores.scale[b], scores.shift[begin:end])
+        calibration.calibrate(p, scale[b], shift[begin:end])
         for k in range(end - begin):
-            out[scores.place[b], scores.classes[begin + k]] = p[0, k]
+            out[place[b], classes[begin + k]] = p[0, k]
 
 
 def rehearse() -> None:
     """Calibrate the score of one row, so that whatever has to be compiled is there before the first real one arrives."""
     one, ends = np.zeros(1, np.int64), np.arange(2)
-    _told(np.zeros(1), _Scores(one, ends, 2 * ends, np.arange(2), np.zeros(2), np.ones(1)), np.zeros((1, 2)))
+    _told(np.zeros(1), one, ends, 2 * ends, np.arange(2), np.zeros(2), np.ones(1), np.zeros((1, 2)))
 
 
 def two_columns(raw: Floats) -> Floats:

@@ -84,19 +84,15 @@ def _packed(trees: Trees, nodes: Records, roots: Ints32, at_leaf: int) -> None:
             at += 1
 
 
-class _Forests(NamedTuple):
-    """Trees of several boosters, one after the other, as `_packed` puts them."""
-
-    nodes: Records
-    roots: Ints32
-    depths: Ints32
-    first_tree: Ints  # of each booster, and the end, shape (n_boosters + 1,)
-    first_score: Ints  # likewise
-
-
 @kernel
-def _score_row(forests: _Forests, row: Floats, flat: Floats, out: Floats) -> None:
-    """Scores of each booster for one row; the first three parts of `flat` are written here."""
+def _score_row(
+    nodes: Records, roots: Ints32, depths: Ints32, first_tree: Ints, first_score: Ints, row: Floats, flat: Floats, out: Floats
+) -> None:
+    """Scores of each booster for one row; the first three parts of `flat` are written here.
+
+    Boosters stand one after the other; of each it is told where its trees and its scores begin, and of the last where they end.
+    Arrays are handed over one by one: as one tuple they would cost more than some boosters.
+    """
     n = len(row)
     for f in range(n):
         missing = np.isnan(row[f])
@@ -104,15 +100,10 @@ def _score_row(forests: _Forests, row: Floats, flat: Floats, out: Floats) -> Non
         flat[n + f] = -np.inf if missing else row[f]
         flat[2 * n + f] = row[f]
     out[:] = 0.0
-    for b in range(len(forests.first_tree) - 1):
-        last, begin, end = forests.first_tree[b + 1], forests.first_score[b], forests.first_score[b + 1]
-        _walk(
-            forests.nodes,
-            forests.roots[forests.first_tree[b] : last],
-            forests.depths[forests.first_tree[b] : last],
-            flat,
-            out[begin:end],
-        )
+    for b in range(len(first_tree) - 1):
+        begin, end = first_tree[b], first_tree[b + 1]
+        own = out[first_score[b] : first_score[b + 1]]
+        _walk(nodes, roots[begin:end], depths[begin:end], flat, own)
 
 
 @kernel
@@ -167,7 +158,7 @@ class SingleRow:
             at += len(packed)
         depths = np.concatenate([one.depths for one in trees])
         first_tree, first_score = (np.cumsum([0, *sizes]) for sizes in (map(len, roots), n_scores))
-        self._forests = _Forests(np.concatenate(nodes), np.concatenate(roots), writeable(depths), first_tree, first_score)
+        self._forests = np.concatenate(nodes), np.concatenate(roots), writeable(depths), first_tree, first_score
         self._row, self._flat = np.zeros(n_features), np.full(3 * n_features + 1, -np.inf)
         self._scores = np.zeros(sum(n_scores))
 
@@ -184,7 +175,7 @@ class SingleRow:
         Scores of one booster after the other, shape (sum of n_scores,). A fresh array.
         """
         self._row[:] = row
-        _score_row(self._forests, self._row, self._flat, self._scores)
+        _score_row(*self._forests, self._row, self._flat, self._scores)
         return self._scores.copy()
 
 
