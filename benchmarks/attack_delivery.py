@@ -31,7 +31,7 @@ from infra.store.engines import is_shared, open_store
 from infra.store.protocol import Store, Transaction
 from models.simulator.config import ShopConfig
 from services.processes import command, spawn, stop
-from services.worker.process import LEASE
+from services.worker.shares import ALONE
 
 CONFIG: Final = ShopConfig(n_users=150, n_days=3, n_items=100)
 N_SLOW: Final = 50
@@ -262,7 +262,7 @@ def second_worker(home: Path, port: int, arrivals: Arrivals) -> Iterator[Outcome
         arrivals.clear()
         shop.emit("well", *(f"sig_kill_{n}" for n in range(100)))
         wait(lambda: arrivals.look() >= 30, "nothing arrives")
-        at_work = workers[0].pid if is_shared(home) else int(lock.noted(home / f"{LEASE}.lock").rpartition(" ")[2])
+        at_work = workers[0].pid if is_shared(home) else int(lock.noted(home / f"{ALONE}.lock").rpartition(" ")[2])
         os.kill(at_work, signal.SIGKILL)
         arrivals.look()
         written = {name for (name,) in store.read(WRITTEN)}

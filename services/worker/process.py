@@ -22,9 +22,8 @@ from infra.store.errors import StoreUnavailable, WrongRevision
 from infra.store.protocol import Store
 from services.serving.features import store_failures
 from services.worker.runner import PATIENCE_S, REST_S, duties, follow_all, log, open_and_follow, openers
-from services.worker.shares import ASK_S, LEASE_S, Shares
+from services.worker.shares import ALONE, ASK_S, LEASE_S, Shares
 
-LEASE: Final = "worker"
 DELIVERY: Final = "delivery"  # the duty that each worker of a server does
 SWITCH_S: Final = 0.001  # a duty that makes many small calls to the store must not wait 5 ms after each for one that computes
 
@@ -66,7 +65,7 @@ def run(home: Path, stopped: threading.Event | None = None) -> None:
         threading.Thread(target=keep_lease, args=(store, holder, stopped, ended), name="lease", daemon=True).start()
         follow_all(all_duties, ended, failures)
     with suppress(StoreUnavailable):
-        store.lease(LEASE, holder, 0)
+        store.lease(ALONE, holder, 0)
         store.scrub()  # what a stopped worker leaves is one file
     store.close()
 
@@ -101,7 +100,7 @@ def await_lease(store: Store, holder: str, stopped: threading.Event) -> bool:
     said = False
     while not stopped.is_set():
         try:
-            if store.lease(LEASE, holder, LEASE_S) is not None:
+            if store.lease(ALONE, holder, LEASE_S) is not None:
                 return True
             if not said:
                 sys.stderr.write(
@@ -122,7 +121,7 @@ def keep_lease(store: Store, holder: str, stopped: threading.Event, ended: threa
     kept_at_s = time.monotonic()
     while not stopped.wait(ASK_S):
         try:
-            is_kept = store.lease(LEASE, holder, LEASE_S) is not None
+            is_kept = store.lease(ALONE, holder, LEASE_S) is not None
         except StoreUnavailable:
             is_kept = time.monotonic() - kept_at_s < LEASE_S - 2 * ASK_S
         else:

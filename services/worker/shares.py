@@ -2,7 +2,8 @@
 
 A worker shows that it is there by a lease of its own, and holds a lease for each duty that it does; whatever the duty writes
 is written under that lease, and not any more once another worker has it. Who has more than its share gives one back, and who
-has less takes what is free. So a worker that comes is given work within seconds, and what a killed one did lapses.
+has less takes what is free. So a worker that comes is given work within seconds, and what a killed one did lapses. All keep one
+lease more, under one name: that of the worker which did everything in earlier releases.
 """
 
 import random
@@ -19,6 +20,8 @@ from services.worker.runner import Duty, log, open_and_follow
 
 LEASE_S: Final = 5.0
 ASK_S: Final = 1.0  # how often leases are kept, or asked for
+ALONE: Final = "worker"  # lease of a worker that does all duties: of a home's file, or of a release without shares
+TOGETHER: Final = "shares"  # who holds it where workers share
 THERE: Final = "worker "  # before a worker's name, in the name of the lease that shows that it is there
 DOES: Final = "duty "  # before a duty's
 _Open = Callable[[], Duty]
@@ -94,7 +97,13 @@ class Shares:
             self._store.lease(THERE + self._holder, self._holder, 0)
 
     def step(self) -> None:
-        """Keep what is held, give back what is more than a share, and take what is free until there is one."""
+        """Keep what is held, give back what is more than a share, and take what is free until there is one.
+
+        While a worker of an earlier release does all duties, none is done here; while they are shared, it does none.
+        """
+        if self._store.lease(ALONE, TOGETHER, LEASE_S) is None:
+            self._end(self.names(), give_back=True)
+            return
         self._store.lease(THERE + self._holder, self._holder, LEASE_S)
         self._end([name for name, held in self._held.items() if self._ask(name) != held.epoch or not held.thread.is_alive()])
         ((n_workers,),) = self._store.read(N_HELD, (THERE, _behind(THERE), time.time_ns() // 1_000))

@@ -1,9 +1,11 @@
 """Several workers on one server share the duties: one that comes gets work, what a killed or stopped one did goes on, once."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from infra.store.engines import URL
+from infra.store.errors import StoreUnavailable
 from infra.store.postgres.store import PostgresStore
+from services.worker.shares import Shares
 from tests import postgres
 from tests.infra.store.test_takeover import filling
 from tests.waiting import PATIENCE_S, until
@@ -109,3 +113,30 @@ def test_duties_are_shared_and_counted_once_whoever_is_killed_or_stands_still(sh
         position = (shop.tail(f"count-{k}").position(),)
         assert shop.read("SELECT count(*) FROM events WHERE seq <= ?", position) == [(counted[f"count-{k}"],)]
         assert counted[f"count-{k}"] > 10
+
+
+class Idle:
+    """A duty with nothing to do."""
+
+    name, poll_s = "idle", 0.01
+
+    def step(self, now_us: int) -> int:
+        return 0
+
+
+def test_a_worker_of_a_release_without_shares_and_those_that_share_do_not_both_work(shop: PostgresStore) -> None:
+    other = PostgresStore(os.environ[URL], 5_000)
+    new = Shares(shop, "new", {"idle": Idle}, (StoreUnavailable,), random.Random(7))
+    assert other.lease("worker", "earlier", 60) is not None  # as that release takes it
+    new.step()
+    assert new.names() == []
+    other.lease("worker", "earlier", 0)
+    new.step()
+    assert new.names() == ["idle"]
+    assert other.lease("worker", "earlier", 60) is None
+    Shares(other, "another", {"idle": Idle}, (StoreUnavailable,), random.Random(7)).step()  # among them, all keep it
+    new.step()
+    assert new.names() == ["idle"]
+    ended = threading.Event()
+    ended.set()
+    new.run(ended)
