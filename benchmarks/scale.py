@@ -219,6 +219,7 @@ class Bench:
         first = {"event_id": "first", "type": "item_view", "item_id": "i1", "ts": datetime.now(UTC).isoformat()}
         user = pseudonym(partner_key(secret(home), "shop"), "u1")
         self.store.append([("shop", *to_row(first, user), now_us, *FROM_SERVER)])
+        wait(lambda: self.store.tail("scale").end() > 0, "a transaction of others is open for ever")
         materialize(home)
         self.nursery = Nursery(home / "log")
         for port in self.nursery.ports:

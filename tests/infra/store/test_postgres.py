@@ -318,6 +318,7 @@ def test_a_log_that_was_restored_into_another_cluster_goes_on_behind_its_last_ev
 
 
 def test_a_home_moves_to_a_server_with_all_that_it_has(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(URL, raising=False)
     here = open_store(tmp_path)
     here.append([event("a"), event("b")])
     here.write(lambda transaction: transaction.execute(ADD_PARTNER, ("shop", 1)))

@@ -16,6 +16,7 @@ from infra.store.statements.partners import ADD_PARTNER
 from infra.store.statements.signals import NEWEST_SIGNAL
 from infra.store.watch import StoreWatch
 from models.events.rules import to_row
+from tests.stores import embedded_only
 from tests.waiting import until
 
 Opener = Callable[[], Store]
@@ -84,6 +85,7 @@ def test_work_that_reads_before_it_writes_is_not_overtaken(opened: Opener) -> No
     assert len(opened().read(PARTNERS)) == 40
 
 
+@embedded_only("words of SQLite's")
 def test_errors_of_the_driver_are_ours(file_store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="no such table: nowhere"):
         file_store.read("SELECT * FROM nowhere")
@@ -98,6 +100,7 @@ def test_errors_of_the_driver_are_ours(file_store: Store, tmp_path: Path) -> Non
     assert add(impatient, "a") == 1
 
 
+@embedded_only("a file that cannot be opened")
 def test_a_store_that_could_not_be_opened_is_opened_by_a_later_use(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.write_text("in the way")
@@ -111,6 +114,7 @@ def test_a_store_that_could_not_be_opened_is_opened_by_a_later_use(tmp_path: Pat
     assert store.read(PARTNERS) == []
 
 
+@embedded_only("the stamp of a server tells of all its databases")
 def test_the_stamp_tells_what_others_have_committed_and_that_the_connection_is_another_one(
     file_store: Store, tmp_path: Path
 ) -> None:
@@ -216,6 +220,7 @@ def test_a_watch_comes_back_for_what_was_left_and_for_what_failed(store: Store, 
     assert watch.look(5.0, lambda: True, anyway=True)
 
 
+@embedded_only("a lock on the file")
 def test_a_watch_over_a_store_that_is_locked_tries_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     holder, store, taken = open_store(tmp_path), open_store(tmp_path, wait_ms=0), []
     watch = StoreWatch(store, "partners")

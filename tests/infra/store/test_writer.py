@@ -13,6 +13,7 @@ from infra.store.group import MAX_WAITING
 from infra.store.protocol import Store
 from infra.store.statements.partners import ADD_PARTNER
 from models.events.rules import to_row
+from tests.stores import embedded_only
 from tests.waiting import PATIENCE_S
 
 Opener = Callable[[], Store]
@@ -50,6 +51,7 @@ def test_64_parallel_copies_of_one_event_have_one_effect(opened: Opener, tmp_pat
     assert opened().read("SELECT count(*) FROM events") == [(1,)]
 
 
+@embedded_only("a file that cannot be written")
 def test_a_log_that_cannot_be_written_acknowledges_nothing_and_recovers(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.write_text("in the way")
