@@ -1,4 +1,4 @@
-"""One row through boosted trees: our compiled walk beside LightGBM's own single-row call, in one process, row by row in turn.
+"""Boosted trees: our compiled walk beside LightGBM, in one process; of single rows in turn by its single-row call, and of many.
 
     python -m benchmarks.tree_walk
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lightgbm.basic import _LIB  # type: ignore[attr-defined]
 
 from models.arrays import Floats
-from models.learners.tree_walk import SingleRow, flatten
+from models.learners.tree_walk import ManyRows, SingleRow, flatten
 
 SIZES: Final = ((200, 1), (200, 4), (800, 4), (960, 16))  # trees, and scores that they add up to
 N_FEATURES: Final = 75
@@ -75,7 +75,26 @@ def measure(n_trees: int, n_scores: int) -> dict[str, Any]:
     return {
         "n_trees": n_trees, "n_scores": n_scores, "equal_to_the_last_bit": equal, "p50_us": p50, "p99_us": p99,
         "ratio_p50": round(p50["ours"] / p50["lightgbm"], 3), "flatten_ms": round(flatten_ms, 1),
+        "many_rows": many(booster, rows, n_scores),
     }  # fmt: skip
+
+
+def many(booster: lgb.Booster, rows: Floats, n_scores: int) -> dict[str, Any]:
+    """Processor time a row when all are asked at once, microseconds; the medians of `N_ROUNDS`."""
+    together = ManyRows(flatten(booster.model_to_string(), N_FEATURES), N_FEATURES, n_scores)
+    asked: dict[str, Callable[[], Any]] = {
+        "ours": lambda: together(rows),
+        "lightgbm": lambda: booster.predict(rows, raw_score=True, num_threads=1),
+    }
+    equal = np.array_equal(asked["ours"](), np.asarray(asked["lightgbm"]()).reshape(len(rows), -1))
+    times: dict[str, list[float]] = {name: [] for name in asked}
+    for _ in range(N_ROUNDS):
+        for name, ask in asked.items():
+            started = time.process_time()
+            ask()
+            times[name].append((time.process_time() - started) * 1e6 / len(rows))
+    cpu_us = {name: round(float(np.median(values)), 2) for name, values in times.items()}
+    return {"equal_to_the_last_bit": equal, "cpu_us": cpu_us, "ratio": round(cpu_us["ours"] / cpu_us["lightgbm"], 3)}
 
 
 if __name__ == "__main__":

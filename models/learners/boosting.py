@@ -12,20 +12,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Features, Floats, Ints
 from models.kernels import kernel
-from models.learners.tree_walk import SingleRow, Trees, flatten, n_scores
-from models.learners.trees import BoostParams, Progress, grow, read_back
+from models.learners.tree_walk import ManyRows, SingleRow, Trees, flatten, n_scores
+from models.learners.trees import BoostParams, Progress, grow
 from models.statistics import calibration
 from models.statistics.calibration import Scaling
-
-if TYPE_CHECKING:
-    import lightgbm as lgb
 
 MIN_ROWS: Final = 50
 MIN_VALID_ROWS: Final = 30
@@ -81,16 +78,19 @@ class Classifier:
             raise ValueError(f"expected rows of {self.n_features} features, got shape {features.shape}")
         if self.text is None or len(features) == 0:
             return np.tile(self.prior, (len(features), 1))
-        raw = np.asarray(self.booster.predict(features, raw_score=True, num_threads=1), dtype=np.float64)
         p = np.zeros((len(features), self.n_classes))
-        p[:, self.classes] = calibration.apply(self.scaling, two_columns(raw))
+        p[:, self.classes] = calibration.apply(self.scaling, self.raw(features))
         return p
 
+    def raw(self, features: Features) -> Floats:
+        """Scores of `classes` before calibration, shape (n_rows, n_seen); there must be trees."""
+        found = self._many(features)
+        return two_columns(found[:, 0] if found.shape[1] == 1 else found)
+
     @cached_property
-    def booster(self) -> "lgb.Booster":
-        """The trees in LightGBM's hands, for many rows; one row walks down them here, and a service never loads the library."""
+    def _many(self) -> ManyRows:
         assert self.text is not None
-        return read_back(self.text)
+        return ManyRows(self.trees, self.n_features, n_scores(self.text))
 
     @cached_property
     def trees(self) -> Trees:
@@ -273,7 +273,7 @@ def recalibrated(classifier: Classifier, features: Features, targets: npt.NDArra
     soft = _soft_targets(targets, classifier.n_classes)[:, classifier.classes]
     if classifier.text is None or len(soft) < MIN_VALID_ROWS:
         return classifier
-    raw = two_columns(np.asarray(classifier.booster.predict(features, raw_score=True, num_threads=1), dtype=np.float64))
+    raw = classifier.raw(features)
     before = classifier.scaling
     fitted = calibration.fit(before.scale * raw + before.shift, soft)
     scaling = Scaling(fitted.scale * before.scale, fitted.scale * before.shift + fitted.shift)

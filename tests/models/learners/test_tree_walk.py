@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.learners.tree_walk import SingleRow, flatten, narrowed, score_rows
+from models.learners.tree_walk import ManyRows, SingleRow, flatten, narrowed, score_rows
 
 ODD = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, 1e300)
 
@@ -26,15 +26,20 @@ def single_row(trained, n_features=6):
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from((2, 3, 5)), st.sampled_from((0.0, 0.2)), st.integers(2, 40), st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_a_single_row_scores_as_lightgbm_to_the_last_bit(seed, n_classes, missing, n_leaves, use_missing):
+def test_one_row_and_many_score_as_lightgbm_to_the_last_bit(seed, n_classes, missing, n_leaves, use_missing):
     params = {"num_leaves": n_leaves, "min_data_in_leaf": 5, "use_missing": use_missing}
     trained, x = booster(n_classes, seed, missing, **params)
     rng = np.random.default_rng(seed)
     x = x[:60]
     odd = rng.random(x.shape) < 0.2
     x[odd] = rng.choice(ODD, odd.sum())
-    score = single_row(trained)
-    assert np.array_equal([score(row) for row in x], trained.predict(x, raw_score=True).reshape(len(x), -1))
+    score, expected = single_row(trained), trained.predict(x, raw_score=True).reshape(len(x), -1)
+    assert np.array_equal([score(row) for row in x], expected)
+    together = ManyRows(flatten(trained.model_to_string(), 6), 6, expected.shape[1])
+    assert np.array_equal(together(x), expected)
+    assert np.array_equal(together(x[::3]), expected[::3])
+    narrow = x.astype(np.float32)
+    assert np.array_equal(together(narrow), trained.predict(narrow.astype(float), raw_score=True).reshape(len(x), -1))
 
 
 def test_float32_rows_score_as_their_doubles():
