@@ -3,10 +3,10 @@
     python -m benchmarks.dry_run [--events 1000000] [--patient] [--whole]
 
 A simulated week is put into a log; next action, engagement, intent and associations are fitted to a smaller log of the same
-shop. The dry run is the one of `attune signals simulate`: it looks at whole visitors until its limits. On a busy machine the
-limit of time comes first; with ``--patient`` only that of the moments holds, and `cpu_seconds` say how long a core would take.
-With ``--whole`` the policy goes through all visitors too, however long that takes; a test holds this against what the worker
-then does (`tests/services/signals/test_rehearsal.py`). Prints one JSON object.
+shop. The dry run is the one of `attune signals simulate`. On a busy machine its limit of time makes it a sample; with
+``--patient`` that limit does not hold, and `cpu_seconds` say how long a core takes. With ``--whole`` a dry run of some of the
+visitors is held against that of all; a test holds a dry run against what the worker then does
+(`tests/services/signals/test_rehearsal.py`). Prints one JSON object.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from services.signals.shelf import NoCatalogs
 
 EVENTS_A_USER: Final = 35  # of a week
 FITTED_USERS: Final = 3_000
+SAMPLE: Final = 100_000  # moments
 POLICY: Final = to_policy(PolicyBody(Thresholds(min_score_product=0.05, min_p_leave=0.05), holdout_share=0.05))
 
 
@@ -39,22 +41,21 @@ def measure(n_events: int, is_patient: bool, is_whole: bool) -> dict[str, Any]:
     until_us = int(frame["occurred_at_us"].max())
     with TemporaryDirectory() as home, closing(open_store(Path(home))) as store:
         store.write(partial(append_events, frame=frame, partner="shop", received_at_us=until_us))
-        sample, times = _timed(store.read, models, until_us, **({"within_s": float("inf")} if is_patient else {}))
-        told: dict[str, Any] = {
-            **times,
-            "events": len(frame),
-            "visitors": sample.visitors,
-            "sampled_visitors": sample.sampled_visitors,
-        }
-        counts = {kind: {"count": one.count, "low": one.low, "high": one.high} for kind, one in sample.signals.items()}
+        patience = {"within_s": float("inf")} if is_patient else {}
+        found, times = _timed(store.read, models, until_us, **patience)
+        told: dict[str, Any] = {**times, "events": len(frame), "visitors": found.visitors}
+        told |= {"sampled_visitors": found.sampled_visitors, "peak_rss_mib": _peak_mib()}
+        counts = {kind: {"count": one.count, "low": one.low, "high": one.high} for kind, one in found.signals.items()}
         if is_whole:
-            whole, told["whole"] = _timed(store.read, models, until_us, most=2**62, within_s=float("inf"))
-            for kind, one in whole.signals.items():
-                counts[kind] |= {
-                    "of_all": one.count,
-                    "off": round(counts[kind]["count"] / one.count - 1, 4) if one.count else 0,
-                }
+            sample, told["sample"] = _timed(store.read, models, until_us, most=SAMPLE, **patience)
+            for kind, one in sample.signals.items():
+                of_all = counts[kind]["count"]
+                counts[kind]["off_in_sample"] = round(one.count / of_all - 1, 4) if of_all else 0
     return {**told, "signals": counts}
+
+
+def _peak_mib() -> int:
+    return getrusage(RUSAGE_SELF).ru_maxrss // 1024
 
 
 def _timed(read: Any, models: ModelSet, until_us: int, **limits: Any) -> tuple[RehearsalAnswer, dict[str, float]]:

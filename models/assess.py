@@ -17,14 +17,14 @@ from models.engagement.trouble import CALM, Trouble, trouble_of
 from models.events.encode import EventArray
 from models.features import items, sessions, users
 from models.inference.next_action import Outlook
-from models.item_ranking import Asked, rank_items, weigh
+from models.item_ranking import Asked, Weighing, rank_items, weigh
 from models.known import Known
 from models.live_session import LiveSession, in_cart
 from models.model_set import ModelSet, required
 from models.recommend import profile_of, situate
-from models.schema import DAY_US, N_EVENT_TYPES, EventType
+from models.schema import DAY_US, EventType
 from models.weight_profile import STATIC
-from models.weights.contextual import in_context
+from models.weights.contextual import applied, code_at, codes_at
 
 N_CANDIDATES: Final = 50  # of which some may be out of stock
 _NOTHING_TOLD: Final = np.zeros(0, dtype=np.float32)
@@ -114,19 +114,24 @@ def assess(
         effects = models.engagement.groups.row(session.groups)[None, :]
         immediate = float(immediates(models, session.events[-1:], features[None, :], p_intent[None, :], now_us, effects)[0])
         score = models.engagement.score(immediate, predicted)
-    products: list[str] = []
-    reads = None
-    if models.associations is not None:
-        reads = Reader(models.associations, session)
-    if models.associations is not None and score >= least_score:
-        bought = just_bought(known, at_us)
-        found = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
-        products = [product for product in found if product not in bought]
+    products = products_for(session, models, known, weighing, at_us, item_id) if score >= least_score else []
+    reads = None if models.associations is None else Reader(models.associations, session)
     silence = Silence(silent_s, left_lying(session)) if silent_s > 0 else PRESENT
     return Assessment(
         score, immediate, predicted or 0.0, features, outlook, products, in_cart(session), told, silence, reads, p_intent,
         trouble_of(session.events, silent_s),
     )  # fmt: skip
+
+
+def products_for(
+    session: LiveSession, models: ModelSet, known: Known, weighing: Weighing, at_us: int, item_id: str | None = None
+) -> list[str]:  # fmt: skip
+    """Products that go with a session and were not bought within `JUST_BOUGHT_US`, best first; none without associations."""
+    if models.associations is None:
+        return []
+    bought = just_bought(known, at_us)
+    found = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
+    return [product for product in found if product not in bought]
 
 
 def just_bought(known: Known, at_us: int) -> set[str]:
@@ -162,11 +167,11 @@ def immediates(
     ValueError
         If the set has no engagement score.
     """
-    sampled = [
-        in_context(STATIC, models.actions, newest[k : k + 1], p, now_us, sampled=True).base for k, p in enumerate(p_intent)
-    ]
-    model = required(models.engagement, "an engagement score")
-    return model.immediate(features, np.array(sampled).reshape(-1, N_EVENT_TYPES), effects)
+    model, weights = required(models.engagement, "an engagement score"), STATIC.base
+    if models.actions is not None:
+        context = codes_at(newest, p_intent) if len(newest) else np.array([code_at(newest, p_intent[0], now_us)])
+        weights = applied(STATIC, models.actions.sampled[context]).base
+    return model.immediate(features, weights, effects)
 
 
 def next_action_row(features: Floats32, known: Known, at_us: int, effects: Floats32 = _NOTHING_TOLD) -> Floats32:

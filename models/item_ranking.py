@@ -190,6 +190,16 @@ def rank_items(
     return NO_ITEMS if store is None else _of_associations(asked, session, store, known, weighing, told)
 
 
+def surely_listed(store: AssociationStore, profile: WeightProfile) -> int:
+    """Least number of items of a list, whatever the session, but for those that it leaves out and for its limit.
+
+    They are the popular ones of those event types that no intent takes all weight from; they fill every list up.
+    """
+    counts = (profile.base > 0) & (profile.factors > 0).all(axis=0)
+    found = store.index.popular_item[: len(counts)][counts]
+    return len(np.unique(found[found >= 0]))
+
+
 def _of_associations(
     asked: Asked, session: LiveSession, store: AssociationStore, known: Known, weighing: Weighing, told: list[str]
 ) -> ItemRanking:

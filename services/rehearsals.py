@@ -11,7 +11,7 @@ from models.experiments.uplift import UpliftParams
 from models.model_set import ModelSet
 from services.serving.features import StoreUnreachable, open_features
 from services.signals.catalog import Catalog
-from services.signals.rehearsal import DAYS, MOST_MOMENTS, RehearsalAnswer, SuggestedThreshold, rehearse
+from services.signals.rehearsal import DAYS, MOST_MOMENTS, RehearsalAnswer, rehearse
 from services.signals.uplift import suggested
 
 
@@ -35,5 +35,5 @@ def of_home(
             store.read, policy, partner, models, item, catalog, now_us, days, most, within_s, steps_s, most_visitors
         )
         for kind in policy.signal_types:
-            found.suggested[kind] = SuggestedThreshold(**suggested(store.read, partner, kind, UpliftParams())._asdict())
+            found.suggested[kind] = suggested(store.read, partner, kind, UpliftParams())
     return found

@@ -9,11 +9,12 @@ instant, so the worker and ``POST /v1/engagement`` say the same.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from models.arrays import Floats, Floats32
 from models.engagement.aims import NO_AIMS, Deal, aim_row, deal, place_of
-from models.engagement.signals import Shelf, Signal, SignalThresholds, choose
+from models.engagement.signals import OnShelf, Signal, SignalThresholds, choose
 from models.engagement.silence import PRESENT, Silence
 from models.engagement.trouble import CALM, Trouble
 from models.engagement.workflows import Workflow
@@ -169,7 +170,7 @@ class Nudge(NamedTuple):
 
 
 def nudge(
-    score: float, p_next: Floats | None, features: Floats32, shelf: Shelf, policy: SignalPolicy, standing: Standing,
+    score: float, p_next: Floats | None, features: Floats32, shelf: OnShelf, policy: SignalPolicy, standing: Standing,
     moment: Moment, silence: Silence = PRESENT, aims: Mapping[str, Targeting] = NO_AIMS, p_intent: Floats | None = None,
     trouble: Trouble = CALM,
 ) -> Nudge:  # fmt: skip
@@ -189,13 +190,14 @@ def nudge(
     thresholds = eased(policy.thresholds, standing, moment.now_us)
     band = thresholds.dead_band if thresholds is not policy.thresholds and standing.chosen == "start_workflow" else 0.0
     withheld = withheld_because(policy, standing, moment)
-    row = aim_row(features, p_intent, score, shelf.cart_cents, silence.seconds)
-    allowed, deals = policy.signal_types, list[Deal]()
+    row, allowed, deals = None, policy.signal_types, list[Deal]()
     while True:
         chosen = choose(score, p_next, features, thresholds, shelf, allowed, silence, policy.workflows, band, trouble)
         kind = chosen["type"]
         if kind == "no_action" or withheld not in (None, "held_out"):
             return Nudge(chosen, withheld if kind != "no_action" else None, tuple(deals))
+        if row is None:
+            row = aim_row(features, p_intent, score, shelf.cart_cents, silence.seconds)
         place = place_of(moment.partner, moment.user_id, kind, policy.holdout_salt)
         dealt = deal(kind, aims.get(kind), row, policy.holdout_share, withheld is not None, place, moment.groups)
         deals.append(dealt.deal)
@@ -220,9 +222,14 @@ def eased(thresholds: SignalThresholds, standing: Standing, now_us: int) -> Sign
     """
     if standing.chosen not in _BANDED or now_us - standing.chosen_at_us > SESSION_IDLE_S * 1_000_000:
         return thresholds
+    return _eased(thresholds, standing.chosen)
+
+
+@lru_cache(maxsize=1024)  # few policies, asked at every moment
+def _eased(thresholds: SignalThresholds, chosen: str) -> SignalThresholds:
     band = thresholds.dead_band
-    lower = {name: getattr(thresholds, name) * (1.0 - band) for name in _BANDED[standing.chosen]}
-    if standing.chosen == "offer_discount":
+    lower = {name: getattr(thresholds, name) * (1.0 - band) for name in _BANDED[chosen]}
+    if chosen == "offer_discount":
         lower["max_p_purchase_discount"] = min(thresholds.max_p_purchase_discount * (1.0 + band), 1.0)
     return replace(thresholds, **lower)
 

@@ -6,7 +6,7 @@ Whether the chosen signal may be sent now is for `models.engagement.policy` to s
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, Protocol, TypedDict
 
 from models.arrays import Floats, Floats32
 from models.engagement.silence import PRESENT, Silence
@@ -89,19 +89,56 @@ class Offer(NamedTuple):
     terms: Mapping[str, Any] = NO_TERMS
 
 
-@dataclass(frozen=True)
-class Shelf:
+class OnShelf(Protocol):
     """Shelf of a payload: items, articles and offers that it may name, best first.
 
-    Attributes
-    ----------
-    details
-        What the catalogue tells about an item, by id.
-    cart_cents
-        Value of what lies in the cart, or None where a price is not known.
-    category, item_id
-        Where the visitor is, as far as it is known.
+    The rules look at nothing that they do not need: a shelf may look things up when it is asked.
     """
+
+    @property
+    def product_ids(self) -> Sequence[str]:
+        """Products."""
+        ...
+
+    @property
+    def content_ids(self) -> Sequence[str]:
+        """Articles."""
+        ...
+
+    @property
+    def cart_ids(self) -> Sequence[str]:
+        """Items in the cart, newest first."""
+        ...
+
+    @property
+    def offers(self) -> Sequence[Offer]:
+        """Discounts on something in the cart."""
+        ...
+
+    @property
+    def cart_cents(self) -> int | None:
+        """Value of what lies in the cart, or None where a price is not known."""
+        ...
+
+    @property
+    def details(self) -> Mapping[str, Mapping[str, Any]]:
+        """Entries of the catalogue about items and articles that the shelf names, by id."""
+        ...
+
+    @property
+    def category(self) -> str | None:
+        """Where the visitor is, as far as it is known."""
+        ...
+
+    @property
+    def item_id(self) -> str | None:
+        """Item that the visitor looks at, as far as it is known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """`OnShelf` whose things are at hand."""
 
     product_ids: Sequence[str] = ()
     content_ids: Sequence[str] = ()
@@ -156,7 +193,7 @@ def choose(
     p_next: Floats | None,
     features: Floats32,
     thresholds: SignalThresholds,
-    shelf: Shelf,
+    shelf: OnShelf,
     allowed: Collection[str] = SIGNAL_TYPES,
     silence: Silence = PRESENT,
     workflows: Sequence[Workflow] = (),
@@ -223,15 +260,15 @@ def choose(
     if saving is not None:
         return saving
     reads = engagement >= t.min_score_content and n_reading(features) >= t.n_reading_events_content
-    if reads and shelf.content_ids and "recommend_content" in allowed:
+    if reads and "recommend_content" in allowed and shelf.content_ids:
         return Signal(type="recommend_content", payload=_items(shelf.content_ids, shelf, t))
-    if shelf.product_ids and engagement >= t.min_score_product and "recommend_product" in allowed:
+    if engagement >= t.min_score_product and "recommend_product" in allowed and shelf.product_ids:
         return Signal(type="recommend_product", payload=_items(shelf.product_ids, shelf, t))
     return Signal(type="no_action", payload={})
 
 
 def _in_silence(
-    engagement: float, p_next: Floats | None, features: Floats32, t: SignalThresholds, shelf: Shelf, allowed: Collection[str],
+    engagement: float, p_next: Floats | None, features: Floats32, t: SignalThresholds, shelf: OnShelf, allowed: Collection[str],
     silence: Silence, own: "_Own", supporting: Signal | None,
 ) -> Signal | None:  # fmt: skip
     """What may bring a visitor back who went silent."""
@@ -252,7 +289,7 @@ def _in_silence(
 
 
 def _remind_of_comparison(
-    engagement: float, item_ids: Sequence[str], t: SignalThresholds, shelf: Shelf, allowed: Collection[str]
+    engagement: float, item_ids: Sequence[str], t: SignalThresholds, shelf: OnShelf, allowed: Collection[str]
 ) -> Signal | None:
     if "start_workflow" not in allowed or engagement < t.min_score_workflow or not item_ids:
         return None
@@ -282,7 +319,13 @@ class _Own(NamedTuple):
         return any(one.name == name for one in self.workflows)
 
     def begun(
-        self, engagement: float, p_next: Floats | None, features: Floats32, silence: Silence, shelf: Shelf, t: SignalThresholds
+        self,
+        engagement: float,
+        p_next: Floats | None,
+        features: Floats32,
+        silence: Silence,
+        shelf: OnShelf,
+        t: SignalThresholds,
     ) -> Signal | None:
         """The first that begins, with its fields."""
         if not self.workflows:
@@ -303,14 +346,14 @@ class _Own(NamedTuple):
 
 
 def _save_cart(
-    engagement: float, p_purchase: float, t: SignalThresholds, shelf: Shelf, allowed: Collection[str], own: _Own
+    engagement: float, p_purchase: float, t: SignalThresholds, shelf: OnShelf, allowed: Collection[str], own: _Own
 ) -> Signal | None:
     """What may keep a visitor who is about to leave with a cart."""
     if engagement >= t.min_score_discount:
         if p_purchase > t.max_p_purchase_discount:
             return None
-        discount = discount_of(shelf.offers)
-        if discount is not None and "offer_discount" in allowed:
+        discount = discount_of(shelf.offers) if "offer_discount" in allowed else None
+        if discount is not None:
             offer = {"offer_id": discount.offer.offer_id, "amount": discount.cents / 100, **discount.offer.terms}
             cart = {"cart_item_ids": list(shelf.cart_ids[: t.max_items])}
             return Signal(type="offer_discount", payload={"reason": "cart_at_risk", **offer, **cart})
@@ -321,7 +364,7 @@ def _save_cart(
     return None
 
 
-def _items(ids: Sequence[str], shelf: Shelf, t: SignalThresholds) -> dict[str, Any]:
+def _items(ids: Sequence[str], shelf: OnShelf, t: SignalThresholds) -> dict[str, Any]:
     named = list(ids[: t.max_items])
     if not any(item_id in shelf.details for item_id in named):
         return {"item_ids": named}

@@ -9,7 +9,8 @@ with the share h held out (Horvitz and Thompson, 1952). The best t has the highe
 far both may be from the truth.
 """
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -22,17 +23,11 @@ N_DRAWS: Final = 200
 ALPHA: Final = 0.05
 
 
-class Suggestion(NamedTuple):
-    """Suggested threshold.
+@dataclass(frozen=True)
+class SuggestedThreshold:
+    """Score from which signals of a kind pay, by the visitors who were held out; null where that is not known, or none pays.
 
-    Attributes
-    ----------
-    threshold, threshold_low, threshold_high
-        Score, and between which the best one lies in 95 % of the draws; None where nothing is known, or no threshold pays.
-    value, value_low, value_high
-        Money per user with such a signal that sending from there on brings.
-    sentence
-        In words.
+    `value` is what sending from there on brings per visitor, in money; each lies between its `low` and `high` with 95 %.
     """
 
     threshold: float | None
@@ -44,7 +39,7 @@ class Suggestion(NamedTuple):
     sentence: str
 
 
-def suggest(score: Floats, money: Floats, held: Flags, holdout_share: float, rng: np.random.Generator) -> Suggestion:
+def suggest(score: Floats, money: Floats, held: Flags, holdout_share: float, rng: np.random.Generator) -> SuggestedThreshold:
     """Suggest a threshold for one kind of signal.
 
     Parameters
@@ -63,7 +58,7 @@ def suggest(score: Floats, money: Floats, held: Flags, holdout_share: float, rng
     n_sent = len(held) - n_held
     if min(n_held, n_sent) < LEAST_USERS or not 0 < holdout_share < 1:
         told = f"{NOT_ENOUGH}: {n_sent} sent, {n_held} held out; {LEAST_USERS} of each are needed"
-        return Suggestion(None, None, None, None, None, None, told)
+        return SuggestedThreshold(None, None, None, None, None, None, told)
     gain = money * np.where(held, -1 / holdout_share, 1 / (1 - holdout_share))
     candidates = np.unique(np.quantile(score, np.linspace(0, 0.95, N_CANDIDATES)))
     above = score[:, None] >= candidates  # (n_users, n_candidates)
@@ -74,10 +69,10 @@ def suggest(score: Floats, money: Floats, held: Flags, holdout_share: float, rng
     low, high = np.quantile(drawn[:, best], (ALPHA / 2, 1 - ALPHA / 2)).tolist()
     if values[best] <= 0:
         said = f"it loses money at every threshold: {values[best]:+.3f} per user ({low:+.3f} to {high:+.3f}); leave it out"
-        return Suggestion(None, None, None, float(values[best]), low, high, said)
+        return SuggestedThreshold(None, None, None, float(values[best]), low, high, said)
     t_low, t_high = np.quantile(candidates[drawn.argmax(axis=1)], (ALPHA / 2, 1 - ALPHA / 2)).tolist()
     sure = "" if low > 0 else "; that it pays is not shown yet"
     said = f"from a score of {candidates[best]:.3f} ({t_low:.3f} to {t_high:.3f}) it brings {values[best]:+.3f} per user"
-    return Suggestion(
+    return SuggestedThreshold(
         float(candidates[best]), t_low, t_high, float(values[best]), low, high, f"{said} ({low:+.3f} to {high:+.3f}){sure}"
     )

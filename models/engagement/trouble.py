@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from models.arrays import Floats, writeable
+from models.arrays import Floats, Ints, writeable
 from models.events.encode import EventArray
 from models.kernels import kernel
 from models.schema import EventType
@@ -46,6 +46,13 @@ class Trouble(NamedTuple):
 CALM: Final = Trouble(float(expit(BASE)), "")
 
 
+class Troubles(NamedTuple):
+    """Troubles of many moments: probabilities, shape (n_rows,), and each one's reason, as of `Trouble`."""
+
+    p: Floats
+    reasons: list[str]
+
+
 def trouble_of(events: EventArray, silent_s: float = 0.0) -> Trouble:
     """P(trouble) after the events of a session, and so many seconds of silence.
 
@@ -60,26 +67,47 @@ def trouble_of(events: EventArray, silent_s: float = 0.0) -> Trouble:
     """
     if not len(events):
         return CALM
-    counts = np.zeros(len(WEIGHTS))
-    _count(writeable(events), silent_s, counts)
+    found = troubles(events, np.zeros(1, np.int64), np.array([len(events)]), np.array([silent_s]))
+    return Trouble(float(found.p[0]), found.reasons[0])
+
+
+def troubles(events: EventArray, first: Ints, end: Ints, silent_s: Floats) -> Troubles:
+    """`trouble_of` of many moments.
+
+    Parameters
+    ----------
+    events
+        Of all sessions, shape (n_events,); item codes mean the same in all.
+    first, end, silent_s
+        Where each moment's session begins, where it has come to, the end excluded, and how long nothing has happened since;
+        shape (n_rows,).
+    """
+    counts = np.zeros((len(first), len(WEIGHTS)))
+    met = np.full(int(events["item"].max(initial=-1)) + 1, -1)
+    for_all = writeable(events), writeable(first, np.int64), writeable(end, np.int64), writeable(silent_s, np.float64)
+    _counts(*for_all, met, counts)
     parts = counts * _WEIGHTS
-    gravest = int(parts.argmax())
-    return Trouble(float(expit(BASE + parts.sum())), tuple(WEIGHTS)[gravest] if parts[gravest] > 0 else "")
+    gravest = parts.argmax(axis=1)
+    reasons = np.where(parts.max(axis=1, initial=0.0) > 0, np.array(list(WEIGHTS), dtype=object)[gravest], "")
+    return Troubles(np.asarray(expit(BASE + parts.sum(axis=1))), reasons.tolist())
 
 
 @kernel
-def _count(events: EventArray, silent_s: float, counts: Floats) -> None:
-    """Write the faded count of each cause, in the order of `WEIGHTS`."""
+def _counts(events: EventArray, first: Ints, end: Ints, silent_s: Floats, met: Ints, counts: Floats) -> None:
+    """Write the faded count of each cause, in the order of `WEIGHTS`; `met` says in which moment an item was met last."""
+    for moment in range(len(first)):
+        _count(events[first[moment] : end[moment]], silent_s[moment], moment, met, counts[moment])
+
+
+@kernel
+def _count(events: EventArray, silent_s: float, moment: int, met: Ints, counts: Floats) -> None:
     n, first, put_in = len(events), 0, -1
     for k in range(n):
         if events[k].event_type == _PURCHASE:
             first = k + 1
         elif events[k].event_type == _ADD_TO_CART:
             put_in = k
-    most = -1
-    for k in range(first, n):
-        most = max(most, events[k].item)
-    met, item_before, looked, returned = np.zeros(most + 1, np.bool_), -1, False, False
+    item_before, looked, returned = -1, False, False
     for k in range(first, n):
         one = events[k]
         fresh = 2.0 ** (-((events[n - 1].occurred_at_us - one.occurred_at_us) / 1e6 + silent_s) / HALF_LIFE_S)
@@ -91,7 +119,7 @@ def _count(events: EventArray, silent_s: float, counts: Floats) -> None:
         if one.event_type == _SEARCH_REFINE and k > put_in:
             counts[2] += fresh
         if one.item >= 0:
-            if met[one.item] and one.item != item_before:
+            if met[one.item] == moment and one.item != item_before:
                 counts[3] += fresh if returned else 0.0
                 returned = True
-            met[one.item], item_before = True, one.item
+            met[one.item], item_before = moment, one.item

@@ -76,16 +76,16 @@ def as_of(features: Features, silent_s: float) -> Features:
     Parameters
     ----------
     features
-        After the last event, shape (n_features,).
+        After the last event, shape (n_features,) or (n_rows, n_features).
     silent_s
         Seconds since then.
 
     Returns
     -------
-    Shape (n_features,). The hour and the gaps between events are those of the last event.
+    The same shape. The hour and the gaps between events are those of the last event.
     """
     aged = features.copy()
-    aged[_RECENT] *= np.float32(0.5 ** (silent_s / RECENT_HALF_LIFE_S))
+    aged[..., _RECENT] *= np.float32(0.5 ** (silent_s / RECENT_HALF_LIFE_S))
     aged[_SINCE & (features >= 0)] += np.float32(silent_s)
     return aged
 

@@ -130,13 +130,14 @@ class NextActionModel:
     groups: GroupEffects = NOBODY_NAMED
     _local: threading.local = field(default_factory=threading.local, init=False, repr=False, compare=False)
 
-    def predict(self, features: Features) -> dict[str, Outlook]:
+    def predict(self, features: Features, silent_s: Floats | None = None) -> dict[str, Outlook]:
         """Many rows: shape (n_rows, n_features) in, an `Outlook` of n_rows per name in `HORIZONS_S` out.
 
-        Features are `NEXT_ACTION_FEATURES`, then the effects of the visitor's `groups`.
+        Features are `NEXT_ACTION_FEATURES`, then the effects of the visitor's `groups`. `silent_s` as of `predict_one`, shape
+        (n_rows,); None: nobody has been silent.
         """
-        told = self._told(features)
-        return {name: told.within(seconds) for name, seconds in HORIZONS_S.items()}
+        told, silent_s = self._told(features), np.zeros(len(features)) if silent_s is None else silent_s
+        return {name: told.within(seconds, silent_s) for name, seconds in HORIZONS_S.items()}
 
     def predict_one(self, row: npt.NDArray[np.floating], silent_s: float = 0.0) -> dict[str, Outlook]:
         """One row: shape (n_features,) in, an `Outlook` per horizon out; `p_purchase` has shape ().
@@ -155,7 +156,8 @@ class NextActionModel:
             )
         p, n = asked(row), len(self.intervals)
         told = _Curve(p[:n, None], p[n:, 1:2][::-1].cumprod(axis=0)[::-1])
-        found = {name: told.within(seconds, silent_s) for name, seconds in HORIZONS_S.items()}
+        silence = np.array([silent_s])
+        found = {name: told.within(seconds, silence) for name, seconds in HORIZONS_S.items()}
         return {name: Outlook(one.p_action[0], one.p_purchase[0]) for name, one in found.items()}
 
     def curve(self, features: Features, seconds: Sequence[float]) -> list[Outlook]:
@@ -169,7 +171,7 @@ class NextActionModel:
         if not all(0 <= each <= INTERVALS_S[-1] for each in seconds):
             raise ValueError(f"horizons must lie between 0 and {INTERVALS_S[-1]:.0f} s, got {list(seconds)}")
         told = self._told(features)
-        return [told.within(each) for each in seconds]
+        return [told.within(each, np.zeros(len(features))) for each in seconds]
 
     def _told(self, features: Features) -> "_Curve":
         purchases = np.array([one.purchase.predict(features)[:, 1] for one in self.intervals])
@@ -191,14 +193,14 @@ class _Curve(NamedTuple):
     actions: Floats
     bought: Floats
 
-    def within(self, seconds: float, silent_s: float = 0.0) -> Outlook:
-        """Within a horizon that begins after a silence, given that silence.
+    def within(self, seconds: float, silent_s: Floats) -> Outlook:
+        """Within a horizon that begins after each row's silence, shape (n_rows,), given that silence.
 
         The hazards are constant within an interval; behind the last one, its own go on.
         """
         _, n_rows, n_actions = self.actions.shape
         found = Outlook(np.zeros((n_rows, n_actions)), np.zeros(n_rows))
-        _within(self.actions, np.ascontiguousarray(self.bought), silent_s, silent_s + seconds, *found)
+        _within(self.actions, np.ascontiguousarray(self.bought), silent_s, float(seconds), *found)
         return found
 
 
@@ -217,9 +219,12 @@ def _bought_by(bought: Floats, row: int, seconds: float) -> float:
 
 
 @kernel
-def _within(actions: Floats, bought: Floats, silent_s: float, until_s: float, p_action: Floats, p_bought: Floats) -> None:
-    """Write the outlook of each row until an instant, given a silence until another one."""
+def _within(
+    actions: Floats, bought: Floats, silences_s: Floats, seconds: float, p_action: Floats, p_bought: Floats
+) -> None:  # fmt: skip
+    """Write the outlook of each row until so many seconds behind its silence, given that silence."""
     for row in range(len(p_bought)):
+        silent_s, until_s = silences_s[row], silences_s[row] + seconds
         p, begin = p_action[row], 0.0
         p[LEAVE] = 1.0
         for k in range(len(INTERVALS_S)):

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from models.arrays import Floats
+from models.arrays import Floats, Ints
 from models.events.encode import EventArray
 from models.goal_weights import SOURCE, GoalWeights
 from models.kernels import kernel
@@ -16,9 +16,8 @@ _BASE = base_weights()
 
 
 def in_context(
-    profile: WeightProfile, actions: ActionWeights | None, events: EventArray, p_intent: Floats, now_us: int, *,
-    sampled: bool = False,
-) -> WeightProfile:  # fmt: skip
+    profile: WeightProfile, actions: ActionWeights | None, events: EventArray, p_intent: Floats, now_us: int
+) -> WeightProfile:
     """A profile with the action weights of the visitor's context in it; the profile itself where there are none.
 
     Parameters
@@ -27,13 +26,10 @@ def in_context(
         The session so far, shape (n_events,).
     p_intent
         Shape (n_intents,).
-    sampled
-        Of the Thompson sample instead of the posterior means.
     """
     if actions is None:
         return profile
-    table = actions.sampled if sampled else actions.mean
-    return applied(profile, table[code_at(events, p_intent, now_us)])
+    return applied(profile, actions.mean[code_at(events, p_intent, now_us)])
 
 
 def tilt(ratio: Floats, goals: GoalWeights, mixture: Floats, p_intent: Floats) -> Floats:
@@ -85,13 +81,28 @@ def code_at(events: EventArray, p_intent: Floats, now_us: int) -> int:
     return segment * N_CELLS + device * len(DAYPARTS) + hour * len(DAYPARTS) // 24  # `context`, twenty times as fast
 
 
+def codes_at(newest: EventArray, p_intent: Floats) -> Ints:
+    """`code_at` of many sessions that are not empty, shape (n_sessions,).
+
+    Parameters
+    ----------
+    newest
+        The last event of each, shape (n_sessions,).
+    p_intent
+        Shape (n_sessions, n_intents).
+    """
+    hour = (newest["occurred_at_us"] // 60_000_000 + newest["utc_offset_min"]) // 60 % 24
+    segment, device = 1 + p_intent.argmax(axis=1), newest["device"].astype(np.int64)
+    return np.asarray(segment * N_CELLS + device * len(DAYPARTS) + hour * len(DAYPARTS) // 24)
+
+
 def applied(weighting: WeightProfile, w: Floats) -> WeightProfile:
     """A profile whose base weights move as far from its own as the action weights from the heuristic ones.
 
     Parameters
     ----------
     w
-        Shape (n_event_types,), from `weights` or a row of `by_context`.
+        Shape (n_event_types,), from `weights` or a row of `by_context`; or rows of that length, for as many bases.
 
     Examples
     --------

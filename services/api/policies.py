@@ -10,17 +10,17 @@ from infra.store.protocol import Transaction
 from infra.store.statements.signals import PUT_POLICY, READ_POLICY
 from services.api.collaborators import Collaborators
 from services.http.calls import Call, Reply
+from services.http.dear_calls import DearCalls
 from services.http.decoding import decode
 from services.http.endpoints import Endpoint, Endpoints, Parameter, Schemas
 from services.http.openapi_schemas import components, ref
 from services.http.problems import Refusal
-from services.http.rate_limits import DearCalls
 from services.rehearsals import of_home
 from services.signals.policies import DECODER, DEFAULT_BODY, PolicyBody, contradiction, to_policy
 from services.signals.rehearsal import RehearsalAnswer
 
 BODY_LIMIT: Final = 256 * 1024
-MOST_MOMENTS: Final = 4_000  # of a dry run: the service gives no answer more than five seconds
+MOST_MOMENTS: Final = 40_000  # of a dry run: the service gives no answer more than five seconds
 WITHIN_S: Final = 2.0
 DRY_RUNS_A_MINUTE: Final = 4  # of one key: each takes a thread for seconds
 DRY_RUN: Final = Parameter(
@@ -38,7 +38,7 @@ class PolicyHandler:
         self._reader = shared.reader
         self._writes = shared.writes
         self._is_rehearsing = False
-        self._dry_runs = DearCalls(DRY_RUNS_A_MINUTE, "dry runs")
+        self._dry_runs = DearCalls(shared.writes, DRY_RUNS_A_MINUTE, ("dry_runs", "dry runs"))
 
     async def show(self, call: Call) -> PolicyBody:
         """``GET /v1/signals/policy``."""
@@ -69,7 +69,7 @@ class PolicyHandler:
         Refusal
             429 while another is under way, or when the key has asked too often.
         """
-        self._dry_runs.take(call.caller, call.received_at_us)
+        await self._dry_runs.take(call)
         if self._is_rehearsing:
             raise Refusal(429, "another dry run is under way; send the request again", headers=((b"retry-after", b"4"),))
         self._is_rehearsing = True

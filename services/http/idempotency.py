@@ -78,14 +78,14 @@ class Writes:
         """
         key = self._key(call)
         if key is None:
-            return await self._written(lambda transaction: as_reply(work(transaction), status))
+            return await self.committed(lambda transaction: as_reply(work(transaction), status))
         request = self._request(call)
 
         def once(transaction: Transaction) -> Reply:
             kept = _kept(transaction, call, key, request)
             return kept or _keep(transaction, call, key, request, as_reply(work(transaction), status), keep)
 
-        return await self._written(once)
+        return await self.committed(once)
 
     async def act(
         self,
@@ -111,7 +111,7 @@ class Writes:
         key = self._key(call)
         if key is None:
             outcome = await act()
-            return await self._written(lambda transaction: as_reply(work(transaction, outcome), status))
+            return await self.committed(lambda transaction: as_reply(work(transaction, outcome), status))
         request = self._request(call)
 
         def claim(transaction: Transaction) -> Reply | None:
@@ -120,18 +120,25 @@ class Writes:
                 transaction.execute(KEEP_ANSWER, (call.partner, key, request, UNDER_WAY, b"", call.received_at_us))
             return kept
 
-        if (kept := await self._written(claim)) is not None:
+        if (kept := await self.committed(claim)) is not None:
             return kept
         try:
             outcome = await act()
         except Exception:
-            await self._written(lambda transaction: transaction.execute(FORGET_CLAIM, (call.partner, key)) and None)
+            await self.committed(lambda transaction: transaction.execute(FORGET_CLAIM, (call.partner, key)) and None)
             raise
-        return await self._written(
+        return await self.committed(
             lambda transaction: _keep(transaction, call, key, request, as_reply(work(transaction, outcome), status))
         )
 
-    async def _written(self, work: Callable[[Transaction], Outcome]) -> Outcome:
+    async def committed(self, work: Callable[[Transaction], Outcome]) -> Outcome:
+        """Result of a piece of work in one durable transaction, whatever key the call has.
+
+        Raises
+        ------
+        Refusal
+            503 when the store cannot be written; what `work` raises.
+        """
         try:
             return await asyncio.wrap_future(self._writer.submit(work))
         except StoreUnavailable:

@@ -116,37 +116,6 @@ def _told(quota: int, admitted: bool, left: float) -> Headers:
     return headers
 
 
-class DearCalls:
-    """Token-bucket rate limiter per key of one call that costs a worker seconds, beside the key's limit of all calls.
-
-    Parameters
-    ----------
-    per_minute
-        Calls of one key, in this worker.
-    whose
-        What is limited, as the refusal says it.
-    """
-
-    def __init__(self, per_minute: int, whose: str) -> None:
-        self._per_minute = per_minute
-        self._whose = whose
-        self._buckets: dict[tuple[str, int], _TokenBucket] = {}
-
-    def take(self, caller: Caller, now_us: int) -> None:
-        """Count a call.
-
-        Raises
-        ------
-        Refusal
-            429 with ``Retry-After`` when the key has asked too often.
-        """
-        key = (caller.partner, caller.key_id)
-        bucket = self._buckets.get(key) or self._buckets.setdefault(key, _TokenBucket(self._per_minute, 1, now_us))
-        if not bucket.take(now_us):
-            said = f"this key may ask for {self._per_minute} {self._whose} a minute"
-            raise Refusal(429, said, headers=(bucket.retry_after,))
-
-
 class PeerLimiter:
     """Token-bucket rate limiter per peer: of requests without a valid key, or of those with one browser key.
 

@@ -3,7 +3,6 @@
 Reads only; whoever sends writes the consequences in the same transaction.
 """
 
-from dataclasses import replace
 from typing import Final
 
 from infra.aims import AimBook
@@ -15,9 +14,8 @@ from models.engagement.policy import NEWCOMER, Moment, Nudge, SignalPolicy, Stan
 from models.live_session import LiveSession
 from models.schema import DAY_US
 from models.trust import Visitor
-from services.signals import shelf as signal_shelf
 from services.signals.policies import PolicyBook
-from services.signals.shelf import UNSPENT, PartnerCatalogs, Spent
+from services.signals.shelf import UNSPENT, PartnerCatalogs, Spent, VisitorShelf
 
 ASKED_ABOUT: Final = Visitor(is_vouched=True, n_events=None)  # by the partner's own server
 
@@ -50,9 +48,10 @@ class Nudges:
         spent, by_strangers = _spent(moment.partner, moment.now_us, read)
         self._catalogs.refresh(moment.now_us / 1e6)
         strangers = None if visitor.is_vouched else by_strangers
-        shelf = signal_shelf.fill(found, session, self._catalogs, policy, spent, moment.partner, moment.now_us, strangers)
-        if not visitor.is_vouched and visitor.n_events is None:
-            shelf = replace(shelf, offers=())  # one more visitor of a network than counts
+        counts = visitor.is_vouched or visitor.n_events is not None  # else one more visitor of a network than do
+        shelf = VisitorShelf(
+            found, lambda: session, self._catalogs, policy, spent, moment.partner, moment.now_us, strangers, counts
+        )  # fmt: skip
         standing = standing_of(moment, read)
         return signal_policy.nudge(
             found.score, found.p_next, found.features, shelf, policy, standing, moment, found.silence,

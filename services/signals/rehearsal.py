@@ -1,51 +1,45 @@
 """Rehearsal of a policy: the partner's last days once more, with what it would have sent, to whom, when, and at what cost.
 
-The functions that decide are those of the worker: `models.assess.assess` of every moment of a visitor's sessions, silences
-included, and `models.engagement.policy.nudge` under the policy, in the order of time, with caps, pauses and budgets as they
-would have stood. A sample of the visitors stands for all where there are many: whole visitors, by their pseudonyms.
+Every moment of a visitor's sessions, silences included, is assessed as the worker would assess it (`services.signals.past`),
+and decided by the worker's function, `models.engagement.policy.nudge`, under the policy, in the order of time, with caps,
+pauses and budgets as they would have stood. What a signal would name is looked up only where that decides something. Where
+there are more visitors than time, a sample stands for all: whole visitors, by their pseudonyms.
 """
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from infra.aims import AimBook
-from infra.store.events import RECENT_COLUMNS, frame_of
 from infra.store.protocol import Read
 from infra.store.statements import rehearsals as sql
-from infra.store.statements.events import READ_RECENT
-from models import degraded
-from models.arrays import Floats32, Ints
-from models.assess import Assessment, assess
+from models.arrays import Ints
+from models.assess import N_CANDIDATES
 from models.engagement import policy as signal_policy
 from models.engagement.policy import NEWCOMER, SENDABLE, Moment, SignalPolicy, Standing, after_signal
-from models.engagement.silence import SECOND_US, STEPS_S, left_lying
-from models.engagement.trouble import trouble_of
-from models.events.encode import EncodedEvents, encode
+from models.engagement.silence import SECOND_US, STEPS_S
+from models.engagement.threshold_value import SuggestedThreshold
 from models.experiments.targeting import Targeting
-from models.features import users
-from models.features.sessions import sessionize, starts
-from models.known import Known, UserFeatures
-from models.live_session import LiveSession, cut, last_item
+from models.item_ranking import surely_listed
 from models.model_set import ModelSet
-from models.schema import DAY_US, EVENT_COLUMNS, GROUPS, EventType
-from models.visitor_groups import Named, groups_at, named
-from services.signals import shelf as signal_shelf
-from services.signals.shelf import PartnerCatalogs, Spent
+from models.moments import At
+from models.recommend import profile_of
+from models.schema import DAY_US
+from services.signals.past import ItemFeatures, Past, Sight, past_of
+from services.signals.sessions import MOST_EVENTS
+from services.signals.shelf import PartnerCatalogs, Spent, VisitorShelf, is_for_sale
 
 DAYS: Final = 7
-MOST_MOMENTS: Final = 100_000
-USERS_A_READ: Final = 200
-HOUR_US: Final = 3_600 * SECOND_US
-ONE_STEP_US: Final = SECOND_US  # the worker looks at the newest event of a second
+MOST_MOMENTS: Final = 1_500_000  # some 700 bytes each are held at once
+EVENTS_A_READ, USERS_A_READ = 10_000, 500
 _Z: Final = 1.96  # standard errors of an interval of 95 %
-ItemFeatures = Callable[[str], Floats32 | None]
+_AT_ONCE: Final = 10_000
+_SOME_PRODUCT: Final = ("",)
 
 
 class Rehearsed(msgspec.Struct):
@@ -67,21 +61,6 @@ class Rehearsed(msgspec.Struct):
     bought_within_hour: float | None
 
 
-class SuggestedThreshold(msgspec.Struct):
-    """Score from which signals of a kind pay, by the visitors who were held out; null where that is not known, or none pays.
-
-    `value` is what sending from there on brings per visitor, in money; each lies between its `low` and `high` with 95 %.
-    """
-
-    threshold: float | None
-    threshold_low: float | None
-    threshold_high: float | None
-    value: float | None
-    value_low: float | None
-    value_high: float | None
-    sentence: str
-
-
 class RehearsalAnswer(msgspec.Struct):
     """Outcome of a rehearsal: what a policy would have done in the partner's last days; nothing was set and nothing sent."""
 
@@ -95,18 +74,6 @@ class RehearsalAnswer(msgspec.Struct):
     bought_within_hour: float | None
     notes: list[str]
     suggested: dict[str, SuggestedThreshold] = {}
-
-
-class _Moment(NamedTuple):
-    """A moment of a visitor, assessed."""
-
-    at_us: int
-    user_id: str
-    cause: int  # number of the event in its visitor's rows: of a silence's steps one may send
-    utc_offset_min: int
-    session: LiveSession
-    found: Assessment
-    bought: bool
 
 
 def rehearse(
@@ -136,92 +103,30 @@ def rehearse(
     since_us = until_us - int(days * DAY_US)
     known = read(sql.VISITORS_WITHIN, (partner, since_us, until_us))
     n_events = sum(n for _, n in known)
-    end_s, moments, n_taken, n_moments = time.monotonic() + within_s, list[_Moment](), 0, 0
-    models = models.of(partner)
-    left = iter([user for user, _ in known[:most_visitors]])
-    while n_moments < most and time.monotonic() < end_s and (some := list(islice(left, USERS_A_READ))):
-        found = list(_moments(read, some, _Sight(policy, models, item, steps_s, since_us, until_us)))
-        moments += found
-        n_taken, n_moments = n_taken + len(some), n_moments + len(found)
+    end_s, n_moments, lived = time.monotonic() + within_s, 0, list[Past]()
+    sight = Sight(policy, models.of(partner), item, since_us, until_us, steps_s)
+    n_taken = 0
+    while n_taken < min(len(known), most_visitors) and n_moments < most and time.monotonic() < end_s:
+        some, n_taken = _next_visitors(known[:most_visitors], n_taken)
+        if some and (past := past_of(read, some, sight)) is not None:
+            lived.append(past)
+            n_moments += len(past.at_us)
     share = n_taken / len(known) if known else 1.0
     catalogs.refresh(now_us / 1e6)
-    aims = AimBook().of(partner, read)
-    tally = _decided(sorted(moments, key=lambda one: one.at_us), policy, partner, catalogs, share, aims)
-    return _answer(tally, moments, (since_us, until_us), (n_events, len(known), n_taken), share)
+    tally = _decided(lived, policy, partner, catalogs, share, AimBook().of(partner, read))
+    return _answer(tally, lived, (since_us, until_us), (n_events, len(known), n_taken), share)
 
 
-class _Sight(NamedTuple):
-    """Sight of a rehearsal: what is looked with, and at which span of time."""
-
-    policy: SignalPolicy
-    models: ModelSet
-    item: ItemFeatures
-    steps_s: Sequence[int]
-    since_us: int
-    until_us: int
-
-    @property
-    def least_score(self) -> float:
-        """Score below which no products are named: there is no need to look for any."""
-        if self.policy.workflows:
-            return 0.0  # their fields may name some
-        t = self.policy.thresholds
-        return t.min_score_product * (1.0 - t.dead_band) if "recommend_product" in self.policy.signal_types else np.inf
-
-
-def _moments(read: Read, some: Sequence[str], sight: _Sight) -> Iterator[_Moment]:
-    """Moments of some visitors, as the worker would have assessed them."""
-    rows = read(READ_RECENT, (msgspec.json.encode(some).decode(), 2**62, sight.since_us - DAY_US))
-    if not rows:
-        return
-    frame = sessionize(frame_of(rows, RECENT_COLUMNS))[["seq", "partner", *EVENT_COLUMNS, "browser", GROUPS]]
-    encoded, begins = encode(frame), starts(frame)
-    groups = named(frame[GROUPS].to_numpy(dtype=object), begins)
-    first = np.maximum.accumulate(np.where(begins, np.arange(len(frame)), 0))
-    names = frame["user_id"].to_numpy(dtype=object)
-    ids, codes = np.unique(names.astype(str), return_inverse=True)
-    for code in range(len(ids)):
-        own = np.flatnonzero(codes == code)
-        own = own[np.argsort(encoded.events["occurred_at_us"][own], kind="stable")]
-        yield from _of_visitor(str(ids[code]), own, first, encoded, groups, sight)
-
-
-def _of_visitor(
-    user_id: str, own: Ints, first: Ints, encoded: EncodedEvents, groups: Named | None, sight: _Sight
-) -> Iterator[_Moment]:
-    events = encoded.events
-    at_us = events["occurred_at_us"][own]
-    features = users.fold(events[own], np.zeros(len(own), dtype=np.int64)).features
-    purchases = at_us[events["event_type"][own] == EventType.PURCHASE]
-    for k, row in enumerate(own.tolist()):
-        at, following = int(at_us[k]), int(at_us[k + 1]) if k + 1 < len(own) else None
-        if not sight.since_us <= at <= sight.until_us:
-            continue
-        session = cut(events[first[row] : row + 1], *encoded[1:], groups_at(groups, row))
-        user = UserFeatures(features[k - 1], int(at_us[k - 1])) if k else None
-        name = last_item(session)
-        told = Known(user, None if name is None else sight.item(name))
-        for step_s in (0, *sight.steps_s):
-            then = at + step_s * SECOND_US
-            gone = following is not None and following <= then + (ONE_STEP_US if step_s == 0 else 0)
-            if gone or then > sight.until_us or (step_s and not _may_speak(session, sight.policy)):
-                break
-            if step_s and (purchases > at).any() and int(purchases[purchases > at][0]) <= then:
-                break
-            found = assess(session, sight.models, told, None, then, float(step_s), sight.least_score)
-            bought = bool(((purchases > then) & (purchases <= then + HOUR_US)).any())
-            yield _Moment(then, user_id, k, int(events["utc_offset_min"][row]), session, found, bought)
-
-
-def _may_speak(session: LiveSession, policy: SignalPolicy) -> bool:
-    """Whether anything could come of a silence: something left lying, an obstacle, or a workflow that asks for silence."""
-    kinds = session.events["event_type"]
-    sought = (kinds == EventType.SEARCH_REFINE).sum() >= policy.thresholds.n_search_refines_support
-    stuck = (kinds == EventType.CHECKOUT_VIEW).sum() >= policy.thresholds.n_checkout_views_support
-    troubled = trouble_of(session.events).p >= policy.thresholds.min_p_trouble * (1.0 - policy.thresholds.dead_band)
-    return bool(
-        sought or stuck or troubled or any(one.is_for_silence for one in policy.workflows) or left_lying(session) is not None
-    )
+def _next_visitors(known: Sequence[Sequence[Any]], place: int) -> tuple[list[str], int]:
+    """Visitors from a place on with some `EVENTS_A_READ` events, machines left out, and the place behind them."""
+    some, n_events = list[str](), 0
+    while place < len(known) and n_events < EVENTS_A_READ and len(some) < USERS_A_READ:
+        user_id, n = known[place]
+        place += 1
+        if n <= MOST_EVENTS:
+            some.append(user_id)
+            n_events += n
+    return some, place
 
 
 class _Tally:
@@ -235,73 +140,112 @@ class _Tally:
         self.cents: Counter[str] = Counter()
         self.bought: dict[str, list[bool]] = defaultdict(list)
 
+    def count(self, nudge: signal_policy.Nudge, moment: Moment, bought: bool) -> int:
+        """Count a signal that is sent, or held out; what it promises, in hundredths."""
+        kind = nudge.signal["type"]
+        if nudge.withheld is not None:
+            self.held[kind] += 1
+            return 0
+        self.sent[kind][moment.user_id] += 1
+        self.hours[kind][(moment.now_us // (60 * SECOND_US) + moment.utc_offset_min) // 60 % 24] += 1
+        self.bought[kind].append(bought)
+        cents = round(nudge.signal["payload"]["amount"] * 100) if kind == "offer_discount" else 0
+        self.cents[kind] += cents
+        return cents
+
+
+class _Assured(VisitorShelf):
+    """Shelf of a visitor of whom only the kind of a signal is asked, and what a discount costs.
+
+    Where a list surely has a product, which one it is does not matter, nor does the cart where no effect and no workflow of the
+    partner's own goes by what it is worth.
+    """
+
+    def __init__(self, found: At, n_sure: int, is_cart_asked: bool, *given: Any) -> None:
+        super().__init__(found, lambda: found.session, *given)
+        self._is_sure = n_sure > found.n_met
+        self._is_cart_asked = is_cart_asked
+
+    @property
+    def product_ids(self) -> Sequence[str]:
+        """One that stands for all, or those that are for sale."""
+        return _SOME_PRODUCT if self._is_sure else super().product_ids
+
+    @property
+    def cart_ids(self) -> Sequence[str]:
+        """Items in the cart, where that is asked."""
+        return super().cart_ids if self._is_cart_asked else ()
+
+    @property
+    def cart_cents(self) -> int | None:
+        """Value of the cart, where that is asked."""
+        return super().cart_cents if self._is_cart_asked else None
+
 
 def _decided(
-    moments: Sequence[_Moment], policy: SignalPolicy, partner: str, catalogs: PartnerCatalogs, share: float,
+    lived: Sequence[Past], policy: SignalPolicy, partner: str, catalogs: PartnerCatalogs, share: float,
     aims: Mapping[str, Targeting],
 ) -> _Tally:  # fmt: skip
     """Decide the moments in their order; what a sample spends counts for all whom it stands for."""
     tally, standing = _Tally(), dict[str, Standing]()
-    spoken: set[tuple[str, int]] = set()
+    spoken: set[tuple[int, int]] = set()
     by_offer, by_day = Counter[str](), Counter[int]()
-    for one in moments:
-        if (one.user_id, one.cause) in spoken:
+    n_sure = _n_sure(lived[0].found.models, catalogs, partner) if lived else 0
+    is_cart_asked = bool(aims or policy.workflows)
+    for of, row in _in_time(lived):
+        past = lived[of]
+        cause = of, int(past.found.last[row])
+        if cause in spoken:  # of a silence's steps one may send
             continue
-        stands = standing.get(one.user_id, NEWCOMER)
-        spent = Spent(by_offer, by_day[one.at_us // DAY_US], sum(by_day.values()))
-        shelf = signal_shelf.fill(one.found, one.session, catalogs, policy, spent, partner, one.at_us)
-        moment = Moment(partner, one.user_id, one.at_us, one.utc_offset_min, one.session.groups)
-        found = one.found
+        user_id, at_us, one = past.user_ids[past.user[row]], int(past.at_us[row]), At(past.found, row)
+        stands = standing.get(user_id, NEWCOMER)
+        spent = Spent(by_offer, by_day[at_us // DAY_US], sum(by_day.values()))
+        shelf = _Assured(one, n_sure, is_cart_asked, catalogs, policy, spent, partner, at_us)
+        moment = Moment(partner, user_id, at_us, one.utc_offset_min, one.groups)
         nudge = signal_policy.nudge(
-            found.score,
-            found.p_next,
-            found.features,
-            shelf,
-            policy,
-            stands,
-            moment,
-            found.silence,
-            aims,
-            found.p_intent,
-            found.trouble,
-        )
+            one.score, one.p_next, one.features, shelf, policy, stands, moment, one.silence, aims, one.p_intent, one.trouble
+        )  # fmt: skip
         kind = nudge.signal["type"]
         if kind != "no_action":
             if nudge.withheld not in (None, "held_out"):
                 tally.withheld[kind][nudge.withheld] += 1
             else:
                 stands = after_signal(stands, moment, held_out=nudge.withheld is not None)
-                if found.silence.seconds > 0:
-                    spoken.add((one.user_id, one.cause))
-                _count(tally, one, kind, nudge, by_offer, by_day, share)
-        standing[one.user_id] = stands._replace(chosen=kind, chosen_at_us=one.at_us)
+                if one.silence.seconds > 0:
+                    spoken.add(cause)
+                cents = tally.count(nudge, moment, bool(past.bought[row]))
+                if cents:
+                    by_offer[nudge.signal["payload"]["offer_id"]] += round(cents / share)
+                    by_day[at_us // DAY_US] += round(cents / share)
+        standing[user_id] = stands._replace(chosen=kind, chosen_at_us=at_us)
     return tally
 
 
-def _count(
-    tally: _Tally,
-    one: _Moment,
-    kind: str,
-    nudge: signal_policy.Nudge,
-    by_offer: Counter[str],
-    by_day: Counter[int],
-    share: float,
-) -> None:
-    if nudge.withheld is not None:
-        tally.held[kind] += 1
-        return
-    tally.sent[kind][one.user_id] += 1
-    tally.hours[kind][(one.at_us // (60 * SECOND_US) + one.utc_offset_min) // 60 % 24] += 1
-    tally.bought[kind].append(one.bought)
-    if kind == "offer_discount":
-        cents = round(nudge.signal["payload"]["amount"] * 100)
-        tally.cents[kind] += cents
-        by_offer[nudge.signal["payload"]["offer_id"]] += round(cents / share)
-        by_day[one.at_us // DAY_US] += round(cents / share)
+def _in_time(lived: Sequence[Past]) -> Iterator[tuple[int, int]]:
+    """Part and row of each moment, by time."""
+    at_us = np.concatenate([past.at_us for past in lived]) if lived else np.zeros(0, np.int64)
+    parts = np.repeat(np.arange(len(lived)), [len(past.at_us) for past in lived])
+    rows = np.concatenate([np.arange(len(past.at_us)) for past in lived]) if lived else np.zeros(0, np.int64)
+    for k in range(0, len(order := np.argsort(at_us, kind="stable")), _AT_ONCE):
+        some = order[k : k + _AT_ONCE]
+        yield from zip(parts[some].tolist(), rows[some].tolist(), strict=True)
+
+
+def _n_sure(models: ModelSet, catalogs: PartnerCatalogs, partner: str) -> int:
+    """With fewer events, a session's list surely has a product that is for sale; 0: none has.
+
+    A list may leave out what the session has met, and name, though it is not for sale, what the session has met or the
+    catalogue says: where it is longer than all that together, something is left.
+    """
+    store = models.associations
+    if store is None:
+        return 0
+    n_gone = sum(not is_for_sale(catalogs, partner, item_id) for item_id in store.item_ids[: store.n_items])
+    return min(N_CANDIDATES, surely_listed(store, profile_of(models, [])) // 2) - n_gone
 
 
 def _answer(
-    tally: _Tally, moments: Sequence[_Moment], span: tuple[int, int], n: tuple[int, int, int], share: float
+    tally: _Tally, lived: Sequence[Past], span: tuple[int, int], n: tuple[int, int, int], share: float
 ) -> RehearsalAnswer:
     n_events, n_visitors, n_taken = n
     signals = {}
@@ -318,9 +262,10 @@ def _answer(
             [round(k / share, 1) for k in tally.hours[kind].tolist()], round(tally.cents[kind] / 100 / share, 2),
             round(float(np.mean(bought)), 4) if bought else None,
         )  # fmt: skip
-    all_bought = round(float(np.mean([one.bought for one in moments])), 4) if moments else None
+    n_bought, n_moments = sum(int(past.bought.sum()) for past in lived), sum(len(past.bought) for past in lived)
+    all_bought = round(n_bought / n_moments, 4) if n_moments else None
     notes = [f"{n_taken} of {n_visitors} visitors were looked at, and stand for all"] if n_taken < n_visitors else []
-    notes += sorted({f"degraded: {each}" for one in moments for each in one.found.degraded if each != degraded.UNKNOWN_USER})
+    notes += sorted({f"degraded: {each}" for past in lived for each in past.found.degraded})
     return RehearsalAnswer(
         True, _instant(span[0]), _instant(span[1]), n_events, n_visitors, n_taken, signals, all_bought, notes
     )

@@ -1,7 +1,7 @@
 """Live sessions out of the log: the form in which a request brings its session along, so that both are answered alike."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,6 +15,8 @@ from models.features.sessions import sessionize, starts
 from models.live_session import LiveSession, cut
 from models.schema import EVENT_COLUMNS, GROUPS
 from models.visitor_groups import groups_at, named
+
+MOST_EVENTS: Final = 20_000  # of one user: a machine
 
 
 class Visit(NamedTuple):

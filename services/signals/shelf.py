@@ -5,17 +5,18 @@ of the session's own events. Strangers, of whom only browser keys tell, draw a s
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from models.assess import Assessment
-from models.engagement.articles import MOST_ARTICLES, ranked, words
+from models.arrays import Floats32
+from models.engagement.articles import MOST_ARTICLES, Reader, ranked, words
 from models.engagement.pacing import allowed_cents
 from models.engagement.policy import SignalPolicy, smallest
-from models.engagement.signals import Offer, Shelf, n_reading
+from models.engagement.signals import Offer, n_reading
 from models.live_session import LiveSession, last_item
 from models.trust import PARAMS as TRUST
 from services.signals.catalog import CatalogItem, CatalogOffer
@@ -79,38 +80,115 @@ class Spent(NamedTuple):
 UNSPENT: Final = Spent({}, 0, 0)
 
 
-def fill(
-    found: Assessment, session: LiveSession, catalogs: PartnerCatalogs, policy: SignalPolicy, spent: Spent, partner: str,
-    now_us: int, strangers: Spent | None = None,
-) -> Shelf:  # fmt: skip
-    """Fill the shelf for a visitor.
+class Seen(Protocol):
+    """Assessment as far as a shelf looks at it: attributes as of `models.assess.Assessment`."""
+
+    @property
+    def features(self) -> Floats32:
+        """Of the session."""
+        ...
+
+    @property
+    def reader(self) -> Reader | None:
+        """Reader of the session's items; None without associations."""
+        ...
+
+    @property
+    def product_ids(self) -> Sequence[str]:
+        """Products that go with the session, best first."""
+        ...
+
+    @property
+    def cart_ids(self) -> Sequence[str]:
+        """Items in the cart, newest first."""
+        ...
+
+
+class VisitorShelf:
+    """`models.engagement.signals.OnShelf` of a visitor, which looks things up when a rule asks for them.
 
     Parameters
     ----------
+    session
+        Gives the session.
     strangers
         What strangers have been promised, if the visitor is one.
+    may_discount
+        Whether the visitor may be offered anything.
     """
-    most = policy.thresholds.max_items
-    reads = n_reading(found.features) >= policy.thresholds.n_reading_events_content
-    articles = tuple(_articles(found if reads else found._replace(reader=None), session, catalogs, partner)[:most])
-    products = tuple(islice((item_id for item_id in found.product_ids if _is_for_sale(catalogs, partner, item_id)), most))
-    named = {item_id: catalogs.item(partner, item_id) for item_id in products}
-    shown = {item_id: item for item_id, item in named.items() if item is not None} | {a.item_id: a for a in articles}
-    codes = session.events["category"]
-    cart = [_Line(item_id, *_known(item_id, session, catalogs, partner)) for item_id in found.cart_ids]
-    return Shelf(
-        product_ids=products,
-        content_ids=tuple(article.item_id for article in articles),
-        cart_ids=found.cart_ids,
-        offers=tuple(_offers(catalogs.offers(partner), cart, policy, spent, strangers, now_us)) if cart else (),
-        cart_cents=_sum(cart),
-        details={item_id: _details(item) for item_id, item in shown.items()},
-        category=session.categories[int(codes[codes >= 0][-1])] if (codes >= 0).any() else None,
-        item_id=last_item(session),
-    )
+
+    def __init__(
+        self, found: Seen, session: Callable[[], LiveSession], catalogs: PartnerCatalogs, policy: SignalPolicy, spent: Spent,
+        partner: str, now_us: int, strangers: Spent | None = None, may_discount: bool = True,
+    ) -> None:  # fmt: skip
+        self._found, self._session, self._catalogs, self._policy = found, session, catalogs, policy
+        self._spent, self._strangers, self._partner, self._now_us = spent, strangers, partner, now_us
+        self._may_discount = may_discount
+
+    @cached_property
+    def product_ids(self) -> Sequence[str]:
+        """Products that are for sale."""
+        for_sale = (one for one in self._found.product_ids if is_for_sale(self._catalogs, self._partner, one))
+        return tuple(islice(for_sale, self._policy.thresholds.max_items))
+
+    @cached_property
+    def _articles(self) -> Sequence[CatalogItem]:
+        if not self._catalogs.content(self._partner):
+            return ()
+        reads = n_reading(self._found.features) >= self._policy.thresholds.n_reading_events_content
+        read = self._found.reader if reads else None
+        return _articles(read, self._session(), self._catalogs, self._partner)[: self._policy.thresholds.max_items]
+
+    @property
+    def content_ids(self) -> Sequence[str]:
+        """Articles that the session has not met."""
+        return tuple(article.item_id for article in self._articles)
+
+    @cached_property
+    def details(self) -> Mapping[str, Mapping[str, Any]]:
+        """Entries of the catalogue about products and articles."""
+        named = {item_id: self._catalogs.item(self._partner, item_id) for item_id in self.product_ids}
+        shown = {item_id: item for item_id, item in named.items() if item is not None}
+        return {item_id: _details(item) for item_id, item in (shown | {a.item_id: a for a in self._articles}).items()}
+
+    @property
+    def cart_ids(self) -> Sequence[str]:
+        """Items in the cart, newest first."""
+        return self._found.cart_ids
+
+    @cached_property
+    def _cart(self) -> "Sequence[_Line]":
+        told = self._catalogs, self._partner
+        return [_Line(item_id, *_known(item_id, self._session(), *told)) for item_id in self._found.cart_ids]
+
+    @property
+    def cart_cents(self) -> int | None:
+        """Value of the cart, or None where a price is not known."""
+        return _sum(self._cart)
+
+    @cached_property
+    def offers(self) -> Sequence[Offer]:
+        """Offers that hold now for something in the cart, with what is left of them."""
+        granted = self._catalogs.offers(self._partner) if self._may_discount else ()
+        if not granted or not self._cart:
+            return ()
+        return tuple(_offers(granted, self._cart, self._policy, self._spent, self._strangers, self._now_us))
+
+    @property
+    def category(self) -> str | None:
+        """Of the newest event that names one."""
+        session = self._session()
+        codes = session.events["category"]
+        return session.categories[int(codes[codes >= 0][-1])] if (codes >= 0).any() else None
+
+    @property
+    def item_id(self) -> str | None:
+        """Of the newest event that names one."""
+        return last_item(self._session())
 
 
-def _is_for_sale(catalogs: PartnerCatalogs, partner: str, item_id: str) -> bool:
+def is_for_sale(catalogs: PartnerCatalogs, partner: str, item_id: str) -> bool:
+    """Whether an item may be recommended: not sold out, and no article."""
     item = catalogs.item(partner, item_id)
     return catalogs.in_stock(partner, item_id) is not False and (item is None or item.kind != "content")
 
@@ -142,10 +220,8 @@ def _sum(lines: Sequence[_Line]) -> int | None:
     return sum(cents) if lines and len(cents) == len(lines) else None
 
 
-def _articles(found: Assessment, session: LiveSession, catalogs: PartnerCatalogs, partner: str) -> list[CatalogItem]:
+def _articles(read: Reader | None, session: LiveSession, catalogs: PartnerCatalogs, partner: str) -> list[CatalogItem]:
     """Articles that the session has not met, best first."""
-    if not catalogs.content(partner):
-        return []
     codes = session.events["category"]
     known = codes[codes >= 0]
     category = session.categories[int(known[-1])] if len(known) else None
@@ -153,7 +229,7 @@ def _articles(found: Assessment, session: LiveSession, catalogs: PartnerCatalogs
     left = [a for a in catalogs.content(partner) if a.item_id not in met]
     left = sorted(left, key=lambda a: a.category != category)[:MOST_ARTICLES]
     ids = [a.item_id for a in left]
-    affinity = np.zeros(len(ids)) if found.reader is None else found.reader.affinity(ids)
+    affinity = np.zeros(len(ids)) if read is None else read.affinity(ids)
     items = (catalogs.item(partner, item_id) for item_id in session.item_ids)
     about = words([*(item.title for item in items if item is not None), category])
     named = {a.item_id: a for a in left}

@@ -13,7 +13,7 @@ from infra.store.engines import open_store
 from infra.store.protocol import Read
 from infra.store.statements.rehearsals import FIRST_SCORE_HELD, FIRST_SCORE_SENT, GROUPS_OF
 from infra.store.statements.signals import DISCOUNTS_OF, FIRST_HELD_OUT, FIRST_SENT, PURCHASES_OF, SIGNAL_PARTNERS
-from models.engagement.threshold_value import Suggestion, suggest
+from models.engagement.threshold_value import SuggestedThreshold, suggest
 from models.experiments.uplift import Money, UpliftParams, Users, by_group, readout
 from models.schema import SIGNAL_TYPES, VISITOR_GROUPS
 from models.statistics.verdict import NOT_ENOUGH
@@ -95,7 +95,7 @@ def _groups(read: Read, partner: str, users: Sequence[str]) -> dict[str, list[st
     return {name: [known[user][at] if user in known else None for user in users] for at, name in enumerate(VISITOR_GROUPS)}
 
 
-def suggested(read: Read, partner: str, kind: str, params: UpliftParams) -> Suggestion:
+def suggested(read: Read, partner: str, kind: str, params: UpliftParams) -> SuggestedThreshold:
     """From which score on a kind of signal pays, by what users paid within the window behind the first that was called for."""
     groups = [(held, read(statement, (partner, kind))) for held, statement in ((0, FIRST_SCORE_SENT), (1, FIRST_SCORE_HELD))]
     rows = [(user, score, at_us, held) for held, group in groups for user, score, at_us in group]

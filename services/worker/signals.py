@@ -36,7 +36,7 @@ from services.serving.model_watch import ChampionSource, ChampionWatcher
 from services.serving.reads import engagement_features
 from services.signals.catalog import Catalog
 from services.signals.nudges import Nudges, standing_of
-from services.signals.sessions import sessions_at
+from services.signals.sessions import MOST_EVENTS, sessions_at
 from services.signals.shelf import PartnerCatalogs
 from services.worker.silences import Silences
 
@@ -46,7 +46,6 @@ GATHER_S: Final = 0.15
 FOLLOW_S: Final = 1.0  # how late what goes with an item may be here: nobody waits for a list
 EVENTS_A_STEP: Final = 5_000
 USERS_A_STEP: Final = 200
-MOST_EVENTS: Final = 20_000  # of one user: a machine
 SESSION_SPAN_US: Final = DAY_US  # how far back a live session may reach
 
 

@@ -11,3 +11,5 @@ TAKE_LEASE: Final = (
 )
 # Leases that are held now, by name: (from_name, to_name, now_us).
 N_HELD: Final = "SELECT count(*) FROM leases WHERE name >= ? AND name < ? AND until_us > ?"
+# Until when a lease is held: (name).
+UNTIL: Final = "SELECT until_us FROM leases WHERE name = ?"

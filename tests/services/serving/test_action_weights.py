@@ -14,7 +14,7 @@ from models.recommend import Recommendation, Who, recommend
 from models.schema import INTENTS
 from models.simulator import ShopConfig, simulate
 from models.weight_profile import HEURISTIC
-from models.weights.contextual import code_at, in_context
+from models.weights.contextual import applied, code_at, in_context
 from services.serving.action_weights import LiveWeights
 from tests.stores import append_events, connect
 
@@ -43,8 +43,8 @@ def test_the_posterior_is_read_once_and_moves_a_profile(home: Path) -> None:
     assert not read.is_heuristic
     assert live.read(look) is read
     mean = in_context(HEURISTIC, read, EMPTY.events, P_INTENT, NOW_US)
-    sample = in_context(HEURISTIC, read, EMPTY.events, P_INTENT, NOW_US, sampled=True)
     code = code_at(EMPTY.events, P_INTENT, NOW_US)
+    sample = applied(HEURISTIC, read.sampled[code])
     assert np.allclose(mean.base, read.mean[code])
     assert np.allclose(sample.base, read.sampled[code])
     assert not np.allclose(mean.base, HEURISTIC.base)

@@ -29,7 +29,7 @@ from services.http.calls import Call
 from services.http.partners import SCOPES, Caller
 from services.serving.features import NoFeatures, OnlineSource
 from services.signals.catalog import Catalog
-from services.signals.shelf import UNSPENT, NoCatalogs, Spent, fill
+from services.signals.shelf import UNSPENT, NoCatalogs, Spent, VisitorShelf
 from services.worker.signals import SignalDuty
 from tests.stores import connect
 from tests.waiting import PATIENCE_S
@@ -83,7 +83,7 @@ def catalog(tmp_path: Path) -> Catalog:
 def shelf(
     goods: Any, found: Assessment, session: LiveSession, policy: SignalPolicy | None = None, spent: Spent = UNSPENT
 ) -> Any:
-    return fill(found, session, goods, policy or SignalPolicy(), spent, "shop", NOW_US)
+    return VisitorShelf(found, lambda: session, goods, policy or SignalPolicy(), spent, "shop", NOW_US)
 
 
 def test_products_are_in_the_catalogue_and_in_stock(catalog: Catalog) -> None:

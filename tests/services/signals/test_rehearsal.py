@@ -1,6 +1,7 @@
 """A rehearsal says what the worker then does."""
 
 import random
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,9 +26,10 @@ from models.model_set import ModelSet
 from models.simulator.config import ShopConfig
 from models.simulator.simulation import simulate
 from services.serving.features import OnlineSource
+from services.signals import rehearsal
 from services.signals.policies import PolicyBody, Thresholds, WorkflowBody, to_policy
-from services.signals.rehearsal import rehearse, text
-from services.signals.shelf import NoCatalogs
+from services.signals.rehearsal import RehearsalAnswer, rehearse, text
+from services.signals.shelf import NoCatalogs, VisitorShelf
 from services.worker.signals import SignalDuty
 from tests.stores import append_events, connect
 
@@ -139,6 +141,43 @@ def test_a_sample_of_the_visitors_stands_for_all(
     with closing(open_store(home)) as store:
         same = rehearse(store.read, to_policy(POLICY), "shop", models, lambda _: None, NoCatalogs(), until_us, most_visitors=n)
     assert (same.sampled_visitors, same.signals) == (n, part.signals), "the same visitors, whatever ends the sample"
+
+
+class SoldOut(NoCatalogs):
+    """Catalogue of a shop in which every n-th of the items that it knows is sold out."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def in_stock(self, partner: str, item_id: str) -> bool | None:
+        return zlib.crc32(item_id.encode()) % self._n > 0
+
+
+@pytest.mark.parametrize(
+    ("catalogs", "has_some"), [(NoCatalogs(), True), (SoldOut(30), True), (SoldOut(2), True), (SoldOut(1), False)]
+)
+def test_what_decides_nothing_is_not_looked_up(
+    lived: tuple[Path, int], models: ModelSet, catalogs: NoCatalogs, has_some: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, until_us = lived
+    with closing(open_store(home)) as store:
+
+        def found() -> RehearsalAnswer:
+            return rehearse(store.read, to_policy(POLICY), "shop", models, lambda _: None, catalogs, until_us)
+
+        quick = found()
+        monkeypatch.setattr(rehearsal, "_Assured", lambda one, *given: VisitorShelf(one, lambda: one.session, *given[2:]))
+        assert quick == found()
+        assert (quick.signals["recommend_product"].count > 0) == has_some
+
+
+def test_machines_are_passed_over(lived: tuple[Path, int], models: ModelSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, until_us = lived
+    monkeypatch.setattr("services.signals.rehearsal.MOST_EVENTS", 0)
+    with closing(open_store(home)) as store:
+        found = rehearse(store.read, to_policy(POLICY), "shop", models, lambda _: None, NoCatalogs(), until_us)
+    assert found.visitors == found.sampled_visitors > 0
+    assert {one.count for one in found.signals.values()} == {0}
 
 
 def test_a_partner_without_events_is_told_so(models: ModelSet, tmp_path: Path) -> None:

@@ -42,9 +42,13 @@ class Leaving:
     groups = NOBODY_NAMED
 
     def predict_one(self, row: Any, silent_s: float = 0.0) -> dict[str, Outlook]:
-        p = np.zeros(len(NEXT_ACTIONS))
-        p[NEXT_ACTIONS.index("leave")] = 1
-        return {name: Outlook(p, np.float64(0.1)) for name in ("short_term", "medium_term")}  # type: ignore[arg-type]
+        told = self.predict(row[None, :])
+        return {name: Outlook(one.p_action[0], one.p_purchase[0]) for name, one in told.items()}
+
+    def predict(self, rows: Any, silent_s: Any = None) -> dict[str, Outlook]:
+        p = np.zeros((len(rows), len(NEXT_ACTIONS)))
+        p[:, NEXT_ACTIONS.index("leave")] = 1
+        return {name: Outlook(p, np.full(len(rows), 0.1)) for name in ("short_term", "medium_term")}
 
 
 class Champions:
