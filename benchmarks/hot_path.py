@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.hot_path [HOME]``. Each stage is called again, by itself, with what a real request gives it; `recommend`
 holds those from `situate` to `rank`, and `rank` holds `inquire`; of an engagement, `assess` holds what follows it, and `decide`
-the reads and the shelf. `rest_us` is what the whole costs beyond the stages: guard, door, and that within a whole request each
+the reads. `rest_us` is what the whole costs beyond the stages: guard, door, and that within a whole request each
 stage finds the caches full of the others' work. The floor is what a plain application costs in the same process, which only
 decodes and encodes the same bodies. Whole requests of both kinds take turns, thirty at a time, and the least mean counts: on a
 busy machine their ratio says more than the figures. No socket and no server: `benchmarks.serve` has those.
@@ -42,14 +42,13 @@ from services.api.session_data import live_session
 from services.http.calls import WARM_UP, Call
 from services.serving.reads import engagement_features
 from services.signals.nudges import Nudges, standing_of
-from services.signals.shelf import UNSPENT, fill
 
 ROUNDS = 9
 IN_TURN = 30
 ENGAGEMENT = "/v1/engagement"
 WITHIN = {"situate", "context", "weigh", "inquire", "rank"}  # stages of another one, `recommend`
 OF_ASSESS = {"situate", "next_action", "immediate", "products", "trouble"}
-OF_DECIDE = {"policy", "spent", "shelf", "standing"}
+OF_DECIDE = {"policy", "spent", "standing"}
 Stage = Callable[[int], object]
 App = Callable[..., Awaitable[None]]
 
@@ -169,7 +168,7 @@ def engagement_stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     profile, groups = profile_of(models, []), models.next_action.groups.row(NO_GROUPS)
     weighing = [weigh(profile, models.actions, s.events, p, now_us) for s, p in zip(sessions, intents, strict=True)]
     rows = [next_action_row(f.features, k, now_us, groups) for f, k in zip(found, known, strict=True)]
-    policy, asked_for = nudges.policy_of("local", read), Asked(None, N_CANDIDATES)
+    asked_for = Asked(None, N_CANDIDATES)
     answers = [answer_of(f, models, wire.Signal("no_action", {})) for f in found]
     calls: dict[str, Stage] = {
         "decode": lambda k: decoder.decode(requests[k]),
@@ -188,7 +187,6 @@ def engagement_stages(app: Any, requests: list[bytes]) -> dict[str, float]:
         "decide": lambda k: nudges.decide(found[k], sessions[k], moments[k], read),
         "policy": lambda k: nudges.policy_of("local", read),
         "spent": lambda k: read(READ_SPENT, (now_us // DAY_US, "local")),
-        "shelf": lambda k: fill(found[k], sessions[k], shared.catalog, policy, UNSPENT, "local", now_us),
         "standing": lambda k: standing_of(moments[k], read),
         "on_wire": lambda k: answer_of(found[k], models, answers[k].signal),
         "encode": lambda k: msgspec.json.encode(answers[k]),
