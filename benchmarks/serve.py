@@ -170,10 +170,12 @@ def main(words: list[str]) -> None:
         child = subprocess.Popen(command, env={**os.environ, "ATTUNE_HOME": str(home)}, stdout=sys.stderr)
         try:
             ready_s = wait_until_ready(port, "/readyz", child)
+            start_cpu_s, mib = processor_s(child.pid), [worker_mib(child.pid)]
             sample = Path(folder) / "answer.json"
             sample.write_bytes(ask(port, sessions[0], key))
             found = {
                 "ready_s": round(ready_s, 1),
+                "start_cpu_s": round(start_cpu_s, 1),
                 "request_bytes": len(sessions[0]),
                 "answer_bytes": sample.stat().st_size,
                 "attune": under_load(port, requests, child.pid),
@@ -183,6 +185,7 @@ def main(words: list[str]) -> None:
                 "attune_without_session": measure(HOST, port, empty, 1, SECONDS / 2)._asdict(),
                 "attune_engagement": measure(HOST, port, engagement, 1, SECONDS / 2)._asdict(),
             }
+            found["worker_mib"] = [*mib, worker_mib(child.pid)]  # when ready, and after the load
         finally:
             stop(child)
         found["plain"] = run_plain(sample, requests)
@@ -207,8 +210,17 @@ def under_load(port: int, requests: list[bytes], server: int) -> dict[str, dict[
 
 def processor_s(server: int) -> float:
     """Processor seconds that a process and its children have used."""
-    family = [psutil.Process(server), *psutil.Process(server).children(recursive=True)]
-    return float(sum(times.user + times.system for times in (process.cpu_times() for process in family)))
+    return float(sum(times.user + times.system for times in (process.cpu_times() for process in family(server))))
+
+
+def worker_mib(server: int) -> int:
+    """Resident memory of the largest process of a server, MiB."""
+    return int(max(process.memory_info().rss for process in family(server)) / 2**20)
+
+
+def family(server: int) -> list[psutil.Process]:
+    """A process and its children."""
+    return [psutil.Process(server), *psutil.Process(server).children(recursive=True)]
 
 
 def run_plain(sample: Path, requests: list[bytes]) -> dict[str, dict[str, Any]]:
