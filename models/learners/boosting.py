@@ -250,16 +250,12 @@ def fit(
     reason = "too_few_rows" if len(soft) < MIN_ROWS else "one_class" if len(classes) < 2 else ""
     if reason:
         return Classifier(None, features.shape[1], n_classes, classes, prior, calibration.identity(n_classes), reason)
-    booster = grow(features, soft[:, classes], held, params, targets.ndim == 2, seed, progress)
+    text = grow(features, soft[:, classes], held, params, targets.ndim == 2, seed, progress)
     scaling = calibration.identity(len(classes))
     if targets.ndim == 2:  # the trees of the probability loss start from the class shares
         scaling = Scaling(1.0, np.log(prior[classes]))
-    if calibrated:
-        raw = two_columns(np.asarray(booster.predict(features[held], raw_score=True, num_threads=params.num_threads)))
-        fitted = calibration.fit(raw + scaling.shift, soft[held][:, classes])
-        scaling = Scaling(fitted.scale, fitted.shift + fitted.scale * scaling.shift)
-    text = booster.model_to_string()
-    return Classifier(text, features.shape[1], n_classes, classes, prior, scaling, "" if calibrated else "uncalibrated")
+    found = Classifier(text, features.shape[1], n_classes, classes, prior, scaling, "uncalibrated")
+    return recalibrated(found, features[held], targets[held]) if calibrated else found
 
 
 def recalibrated(classifier: Classifier, features: Features, targets: npt.NDArray[np.generic]) -> Classifier:

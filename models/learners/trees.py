@@ -55,8 +55,8 @@ def grow(
     uncertain: bool,
     seed: int,
     progress: Progress | None,
-) -> "lgb.Booster":
-    """Grow the trees; the booster is read back from its text, so that a stored copy answers exactly the same.
+) -> str:
+    """Grow the trees; they are given as LightGBM writes them, so that a stored copy answers exactly the same.
 
     Parameters
     ----------
@@ -93,23 +93,8 @@ def grow(
     if uncertain:
         settings["objective"] = _cross_entropy(soft[~held])
     grown = lgb.train(settings, train, params.n_rounds, valid_sets=valid_sets, feval=feval, callbacks=callbacks)
-    return read_back(grown.model_to_string(num_iteration=grown.best_iteration or -1))
-
-
-def read_back(text: str) -> "lgb.Booster":
-    """The trees of a text.
-
-    Raises
-    ------
-    ValueError
-        If LightGBM cannot read it.
-    """
-    import lightgbm as lgb
-
-    try:
-        return lgb.Booster(model_str=text)
-    except lgb.basic.LightGBMError as error:
-        raise ValueError(f"LightGBM cannot read these trees: {error}") from error
+    text: str = grown.model_to_string(num_iteration=grown.best_iteration or -1)
+    return text
 
 
 def _settings(params: BoostParams, n_classes: int, uncertain: bool, seed: int) -> dict[str, Any]:

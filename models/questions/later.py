@@ -35,9 +35,8 @@ def later(model: IntentModel, log: Log, whole: Log | None = None, at: Ints | Non
     at
         Only these events are asked about, all if None.
     """
-    features = sessions.fold(log.events, log.starts)
     if at is None:
-        return Later(log, model.predict(features), whole)
-    p_intent, asked = np.full((len(features), N_INTENTS), np.nan), np.unique(at)
-    p_intent[asked] = model.predict(features[asked])
+        return Later(log, model.predict(sessions.fold(log.events, log.starts)), whole)
+    p_intent, asked = np.full((len(log.events), N_INTENTS), np.nan), np.unique(at)
+    p_intent[asked] = model.predict(sessions.fold_at(log.events, log.starts, asked))
     return Later(log, p_intent, whole)
