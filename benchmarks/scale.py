@@ -1,9 +1,9 @@
 """Three services and two workers on one PostgreSQL and one Redis, under traffic: killed, stopped, cut off from their servers.
 
-All run on this machine, each in a process of its own, behind forwarders that can be cut. Servers are those of
-``ATTUNE_TEST_POSTGRES_URL`` and ``ATTUNE_TEST_REDIS_URL``, else of the usual ports; the database is made, and dropped at the
-end. Prints a JSON object of figures, with the names of those that are not as they must be (`BARS`), and ends with 1 if there
-are any.
+All run on this machine, each in a process of its own, services in homes of their own with models out of an object store, behind
+forwarders that can be cut. Servers are those of ``ATTUNE_TEST_POSTGRES_URL`` and ``ATTUNE_TEST_REDIS_URL``, else of the usual
+ports; the database is made, and dropped at the end. Prints a JSON object of figures, with the names of those that are not as
+they must be (`BARS`), and ends with 1 if there are any.
 
     python -m benchmarks.scale [KILLS]
 """
@@ -30,11 +30,12 @@ import msgspec
 import psycopg
 
 from benchmarks.forwarder import Forwarder
+from benchmarks.object_storage import Storage, storage
+from benchmarks.promotion import promote
 from benchmarks.serve import free_port
 from benchmarks.simulated_home import make_champions
 from flows.materialize import materialize
-from infra import registry
-from infra.secret import secret
+from infra.secret import SECRET, SECRET_BYTES, secret
 from infra.store.engines import URL, open_store
 from infra.store.statements.events import FROM_SERVER
 from infra.store.statements.signals import PUT_POLICY
@@ -74,7 +75,8 @@ for line in sys.stdin:
     child = os.fork()
     if child == 0:
         if kind == "service":
-            uvicorn.run(app.build_app(settings), host="127.0.0.1", port=int(port), log_level="critical")
+            own = settings.model_copy(update={"home": settings.home.with_name(f"of {port}")})  # without models
+            uvicorn.run(app.build_app(own), host="127.0.0.1", port=int(port), log_level="critical")
         else:
             process.run(settings.home)
         os._exit(1)
@@ -193,13 +195,17 @@ def database() -> Iterator[str]:
 class Bench:
     """The whole: home, servers behind forwarders, processes, traffic; and a store that goes past the forwarders."""
 
-    def __init__(self, home: Path, name: str, n_kills: int) -> None:
+    def __init__(self, home: Path, name: str, objects: Storage, n_kills: int) -> None:
         base, redis = urlsplit(SERVER), urlsplit(REDIS)
-        self.home, self.n_kills = home, n_kills
+        self.home, self.objects, self.n_kills = home, objects, n_kills
         self.postgres = Forwarder(base.hostname or "127.0.0.1", base.port or 5432)
         self.redis = Forwarder(redis.hostname or "127.0.0.1", redis.port or 6379)
         who = base.netloc.rpartition("@")[0]
-        os.environ[URL] = f"postgresql://{base.netloc}/{name}"
+        os.environ |= {
+            URL: f"postgresql://{base.netloc}/{name}",
+            SECRET: secrets.token_hex(SECRET_BYTES),
+            **objects.environment,
+        }
         self.store = open_store(home)
         make_champions(home, ShopConfig(n_users=150, n_days=3, n_items=100, n_categories=5), n_rounds=3)
         now_us = time.time_ns() // 1_000
@@ -320,19 +326,8 @@ class Bench:
         return n_admitted[0] / (QUOTA * (1 + (time.monotonic() - began) / 60))
 
     def promote(self) -> dict[str, Any]:
-        """A champion that all services see, while they are asked."""
-        store = self.home
-        version = registry.save(store, "weights", registry.load(store, "weights"), {})
-        began = time.monotonic()
-        registry.set_alias(store, "champion", {"weights": version}, action="promote", actor="scale", reason="scale")
-        n_failed, behind = 0, set(self.nursery.ports)
-        while behind and time.monotonic() - began < PATIENCE_S:
-            for port in list(behind):
-                reply = self.ask(port, "/v1/intent", {})
-                n_failed += reply.status_code != 200
-                if reply.status_code == 200 and reply.json()["models"].get("weights") == version:
-                    behind.discard(port)
-        return {"promoted_s": round(time.monotonic() - began, 2), "failed_while_promoted": n_failed}
+        """A champion that all services see, its files out of the object store, and back."""
+        return promote(self.home, self.objects, self.nursery.ports, lambda port: self.ask(port, "/v1/intent", {}))
 
     def settle(self) -> dict[str, Any]:
         """End of the traffic: what is in the log, and the signals."""
@@ -365,6 +360,8 @@ BARS: Final[dict[str, Callable[[Any], bool]]] = {
     "ids": lambda n: n == 1,
     "quota_share": lambda share: abs(share - 1) <= 0.05,
     "promoted_s": lambda seconds: seconds <= 2,
+    "rolled_back_s": lambda seconds: seconds <= 2,
+    "asked_of_objects": lambda n: n >= N_SERVICES,
     "failed_while_promoted": lambda n: n == 0,
     **dict.fromkeys(("lost", "twice", "causes_twice", "users_with_gaps"), lambda n: n == 0),
     "signals": lambda n: n > 10,
@@ -373,8 +370,8 @@ BARS: Final[dict[str, Callable[[Any], bool]]] = {
 
 def main(n_kills: int = 20) -> dict[str, Any]:
     """All of it, one after the other; figures by name."""
-    with tempfile.TemporaryDirectory() as folder, database() as name:
-        bench = Bench(Path(folder), name, n_kills)
+    with tempfile.TemporaryDirectory() as folder, database() as name, storage() as objects:
+        bench = Bench(Path(folder) / "home", name, objects, n_kills)
         found: dict[str, Any] = {}
         try:
             for step in (bench.kills, bench.stop, bench.cut, bench.races, bench.promote, bench.settle):

@@ -71,9 +71,20 @@ def load(folder: Path) -> Artifact:
     OSError
         If the folder is missing.
     """
-    require_whole(contents(folder), _noted(folder / layout.SUMS_FILE))
+    verify(folder)
     golden = folder / layout.GOLDEN_FILE
     return Artifact(read_parts(folder), Golden(**json.loads(golden.read_text("utf-8"))) if golden.exists() else None)
+
+
+def verify(folder: Path) -> None:
+    """Refuse an artifact that is damaged or of a format that this version does not know.
+
+    Raises
+    ------
+    ValueError
+        In one line.
+    """
+    require_whole(contents(folder), _noted(folder / layout.SUMS_FILE))
 
 
 def _noted(path: Path) -> Mapping[str, int]:

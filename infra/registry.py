@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from infra import artifacts, layout
+from infra import artifacts, layout, object_store
 from infra.artifacts import Artifact
 from infra.audit import GENESIS, AuditEntry, AuditRow, linked, what_is_wrong
+from infra.object_store import ObjectStoreUnavailable
 from infra.store.engines import open_store
 from infra.store.protocol import Read, Transaction
 from infra.store.statements import registry as statements
@@ -109,7 +110,7 @@ def save(
     """
     require_model(name)
     artifact = f"{layout.ARTIFACTS}/{name}/{time.time_ns() // 1_000_000:x}-{secrets.token_hex(4)}"
-    artifacts.save(home / artifact, parts, golden)
+    object_store.keep(home, artifact, parts, golden)
     texts = [json.dumps(dict(part or {}), allow_nan=False) for part in (lineage, metrics, None)]
 
     def add(transaction: Transaction) -> int:
@@ -120,6 +121,12 @@ def save(
 
     with closing(open_store(home)) as store:
         return store.write(add)
+
+
+def publish(home: Path) -> int:
+    """Bring the artifacts of all versions to the object store where they are missing there; how many."""
+    with closing(open_store(home)) as store:
+        return object_store.publish(home, [str(artifact) for (artifact,) in store.read(statements.ARTIFACTS)])
 
 
 def require_model(name: str) -> None:
@@ -168,12 +175,14 @@ def _version(row: tuple[Any, ...], aliases: list[str]) -> ModelVersion:
 
 
 def folder_of(home: Path, name: str, which: int | str) -> Path:
-    """Artifact folder of a version or alias.
+    """Artifact folder of a version or alias, in the home.
 
     Raises
     ------
     ValueError
         If there is no such version, or nothing carries the alias.
+    OSError
+        If it is to come from the object store, and does not.
     """
     with closing(open_store(home)) as store:
         if isinstance(which, int):
@@ -182,7 +191,7 @@ def folder_of(home: Path, name: str, which: int | str) -> Path:
             found = [one.artifact for model, one in carriers(store.read, which).items() if model == name]
     if not found:
         raise ValueError(f"there is no {name}:{which}; see what there is with: attune models")
-    return home / str(found[0])
+    return object_store.fetched(home, str(found[0]))
 
 
 def load(home: Path, name: str, which: int | str = CHAMPION) -> Parts:
@@ -198,9 +207,10 @@ def load_artifact(home: Path, name: str, which: int | str = CHAMPION) -> Artifac
     ValueError
         If there is no such version, nothing carries the alias, or its files are damaged or of an unknown format.
     """
-    folder = folder_of(home, name, which)
     try:
-        return artifacts.load(folder)
+        return artifacts.load(folder_of(home, name, which))
+    except ObjectStoreUnavailable:
+        raise
     except (OSError, ValueError) as error:
         raise ValueError(
             f"the files of {name}:{which} cannot be read: {error}; another version: attune rollback {name}"

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from infra import artifacts, layout, registry
+from infra import artifacts, layout, object_store, registry
 from infra.store.engines import open_store
 from infra.store.protocol import Transaction
 from infra.store.statements import registry as statements
@@ -58,7 +58,7 @@ def pack(home: Path, folder: Path) -> Release:
     serving = {one.name: one for one in registry.versions(home) if registry.CHAMPION in one.aliases}
     models = {}
     for name, one in serving.items():
-        shutil.copytree(home / one.artifact, folder / one.artifact)
+        shutil.copytree(object_store.fetched(home, one.artifact), folder / one.artifact)
         noted = json.loads((folder / one.artifact / layout.SUMS_FILE).read_text("utf-8"))
         told = {"lineage": one.lineage, "metrics": one.metrics, "gate": one.gate}
         models[name] = {"version": one.version, "artifact": one.artifact, "contents": noted, **told}
@@ -95,7 +95,7 @@ def take_over(folder: Path, home: Path, now_us: int) -> Release | None:
         if store.read(statements.HAS_RELEASE, (told["id"],)):
             return None
         for one in told["models"].values():
-            _copy(folder / one["artifact"], home / one["artifact"])
+            _copy(folder, home, one["artifact"])
         return store.write(lambda transaction: _taken_over(transaction, told, now_us))
 
 
@@ -118,10 +118,10 @@ def read(folder: Path) -> dict[str, Any]:
     return told
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(folder: Path, home: Path, artifact: str) -> None:
     """Copy an artifact, whole or not at all; one that is there already is the same, its name was drawn at random."""
-    if not target.exists():
-        artifacts.save(target, *artifacts.load(source))
+    if not (home / artifact).exists():
+        object_store.keep(home, artifact, *artifacts.load(folder / artifact))
 
 
 def _taken_over(transaction: Transaction, told: Mapping[str, Any], now_us: int) -> Release | None:

@@ -257,14 +257,17 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the store to the revision of this Attune; every command does so with the file of a home, none with a server."""
+    from infra.registry import publish
     from infra.store.engines import migrate as migrated
     from infra.store.engines import move
 
     if from_home:
         moved = move(_home())
+        publish(_home())
         typer.echo(msgspec.json.encode(moved) if as_json else f"{sum(moved.values())} rows of {len(moved)} tables moved")
         return
     done = migrated(_home())
+    publish(_home())
     if as_json:
         typer.echo(msgspec.json.encode({"from": done.before, "to": done.newest, "applied": done.applied}))
     else:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from infra import artifacts, layout, registry
+from infra import artifacts, layout, object_store, registry
 from infra.modes import open_to_others
 from infra.secret import SECRET_BYTES
 from infra.settings import Settings
@@ -150,7 +150,7 @@ def _models(store: Store, home: Path) -> Iterator[Finding]:
     if not champions:
         yield Finding("models", "warn", "no champion yet", "attune retrain")
     for name, one in champions.items():
-        yield _model(name, one.version, home / one.artifact)
+        yield _model(name, one.version, home, one.artifact)
     for name, says in registry.left_out(store.read).items():
         yield Finding(f"candidate {name}", "warn", says, f"more events, then attune retrain; by hand: attune promote {name}")
     yield from _learning(store, home, {name: one.version for name, one in champions.items()})
@@ -175,12 +175,12 @@ def _learning(store: Store, home: Path, champions: Mapping[str, int]) -> Iterato
     yield Finding("learning", "warn" if stale else "ok", says, "attune retrain" if stale else "")
 
 
-def _model(name: str, version: int, folder: Path) -> Finding:
+def _model(name: str, version: int, home: Path, artifact: str) -> Finding:
     """Load a champion as a worker does, golden predictions and all."""
     from models.model_specs import FAULTS, made
 
     try:
-        made(name, *artifacts.load(folder))
+        made(name, *artifacts.load(object_store.fetched(home, artifact)))
     except FAULTS as error:
         says = f"version {version} cannot be loaded ({type(error).__name__}): {error}"
         return Finding(f"model {name}", "fail", says, f"attune rollback {name}, or attune retrain")

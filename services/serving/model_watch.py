@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
-from infra import artifacts, registry
+from infra import artifacts, object_store, registry
 from infra.registry import CHAMPION
 from infra.store.engines import closed_store
 from infra.store.protocol import Read
@@ -107,7 +107,7 @@ class AliasedModels:
             if version == before.get(name) or (failed and self._clock() < failed.again_at_s):
                 continue
             try:
-                loaded[name] = model_specs.made(name, *artifacts.load(self._home / artifact))
+                loaded[name] = model_specs.made(name, *artifacts.load(object_store.fetched(self._home, artifact)))
                 if self._failed.pop(name, None):
                     del problems[name]
             except model_specs.FAULTS as error:

@@ -1,5 +1,6 @@
 import json
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.object_storage import storage
 from infra import artifacts, layout, promotion, registry
 from infra.store.engines import open_store
 from models import weight_profile as weights
@@ -68,6 +70,24 @@ def test_a_promotion_is_seen_without_a_restart_and_a_rollback_too(home: Path, wa
     assert before.versions["weights"] == 1
     promotion.rollback(home, "weights")
     until(lambda: watcher.current().versions["weights"] == 1)
+
+
+def test_an_object_store_that_is_away_leaves_the_one_before_until_it_is_back(
+    home: Path, watcher: ChampionWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with storage() as objects:
+        for name, value in objects.environment.items():
+            monkeypatch.setenv(name, value)
+        version = save_weights(home, 0.2)
+        shutil.rmtree(home / registry.versions(home, "weights")[0].artifact)  # as on a machine that has not made it
+        objects.is_away = True
+        crown(home, weights=version)
+        until(lambda: "weights" in watcher.problems())
+        assert "object store" in watcher.problems()["weights"]
+        assert watcher.current().versions["weights"] == 1
+        objects.is_away = False
+        until(lambda: watcher.current().versions["weights"] == version)
+        assert watcher.problems() == {}
 
 
 def test_an_artifact_that_cannot_be_loaded_leaves_the_one_before(home: Path, watcher: ChampionWatcher) -> None:
