@@ -11,6 +11,7 @@ Reals = npt.NDArray[np.floating]  # of whatever width
 Ints = npt.NDArray[np.int64]
 Ints32 = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.int8]
+Text = npt.NDArray[np.uint8]  # the bytes of one, in UTF-8
 Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.integer]  # of classes, of whatever width
 Objects = npt.NDArray[np.object_]

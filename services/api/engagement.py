@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from models import degraded
@@ -15,7 +14,7 @@ from models.model_set import ModelSet
 from models.schema import NEXT_ACTIONS
 from services.api import wire
 from services.api.collaborators import Collaborators
-from services.api.session_data import consents, parse
+from services.api.session_data import SessionDecoder, consents, parse
 from services.http import asgi
 from services.http.calls import WARM_UP, Call
 from services.http.endpoints import Endpoint, Endpoints
@@ -23,7 +22,7 @@ from services.serving.reads import engagement_features
 from services.signals.nudges import Nudges
 
 _UNIFORM: Final = np.full(len(NEXT_ACTIONS), 1 / len(NEXT_ACTIONS))
-_REQUEST: Final = msgspec.json.Decoder(wire.EngagementRequest)
+_REQUEST: Final = SessionDecoder(wire.EngagementRequest)
 EXAMPLE: Final = {
     "user_id": "u-1", "session_data": wire.EXAMPLE_SESSION, "current_state": {"category": "shoes", "item_id": "sku-9"}
 }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -11,14 +10,14 @@ from models.recommend import situate
 from models.schema import INTENTS
 from services.api import wire
 from services.api.collaborators import Collaborators
-from services.api.session_data import consents, parse
+from services.api.session_data import SessionDecoder, consents, parse
 from services.http import asgi
 from services.http.calls import Call
 from services.http.endpoints import Endpoint, Endpoints
 from services.serving.event_names import EventNames
 from services.serving.model_watch import ChampionSource
 
-_REQUEST: Final = msgspec.json.Decoder(wire.IntentRequest)
+_REQUEST: Final = SessionDecoder(wire.IntentRequest)
 EXAMPLE: Final = {"session_data": wire.EXAMPLE_SESSION}
 
 

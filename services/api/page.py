@@ -18,7 +18,7 @@ from services.api import wire
 from services.api.collaborators import Collaborators
 from services.api.engagement import EngagementHandler
 from services.api.recommendations import RecommendationHandler
-from services.api.session_data import consents, parse
+from services.api.session_data import SessionDecoder, consents, parse
 from services.api.visitor_token import MOST, user_of
 from services.http.calls import Call
 from services.http.endpoints import Endpoint, Endpoints, Parameter
@@ -66,7 +66,7 @@ class PageAnswer(msgspec.Struct, omit_defaults=True):
     signal: wire.Signal | None = None
 
 
-_REQUEST: Final = msgspec.json.Decoder(PageRequest)
+_REQUEST: Final = SessionDecoder(PageRequest)
 
 
 class PageHandler:
@@ -84,7 +84,7 @@ class PageHandler:
         if "origin" not in call.headers:  # the guard has seen that it is one of the key's, where there is one
             raise Refusal(403, "only pages may ask here; send the header Origin")
         request, session = await parse(_REQUEST, call, self._shared.event_names.of(call.partner))
-        if request.session_data is not None and len(request.session_data.events) > MAX_EVENTS:
+        if len(session.events) > MAX_EVENTS:
             raise Refusal(422, f"a page's session may hold {MAX_EVENTS} events at most", "/session_data/events")
         if request.explain and EXPLAIN not in call.caller.scopes:
             raise Refusal(403, f"this needs a key with the scope {EXPLAIN}", "/explain")

@@ -9,8 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
-import msgspec
-
 from models import degraded
 from models.bandit.arms import Bandit
 from models.experiments.assignment import DYNAMIC_VS_STATIC
@@ -25,7 +23,7 @@ from models.uuid7 import RANDOM_BITS, decision_id
 from services.api import wire
 from services.api.collaborators import Collaborators
 from services.api.intent import intent_estimate
-from services.api.session_data import consents, parse
+from services.api.session_data import SessionDecoder, consents, parse
 from services.http import asgi
 from services.http.calls import WARM_UP, Call
 from services.http.endpoints import Endpoint, Endpoints
@@ -33,7 +31,7 @@ from services.serving.decision_log import Decision, Failure, PageDecision
 from services.serving.reads import read_or_name
 from services.serving.shadow import TOP
 
-_REQUEST: Final = msgspec.json.Decoder(wire.RecommendationRequest)
+_REQUEST: Final = SessionDecoder(wire.RecommendationRequest)
 EXAMPLE: Final = {
     "user_id": "u-1", "item_id": "sku-9", "session_data": wire.EXAMPLE_SESSION, "limit": 5, "explain": True
 }  # fmt: skip

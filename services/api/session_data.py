@@ -1,13 +1,14 @@
 """Encoder of `session_data`: from the wire to the event array that every fold runs over.
 
-The rules are those of `models.events.rules.event_problem`. Packing rows with `struct` into one buffer costs a third of building
-a structured array from tuples, and this runs in every request.
+The rules are those of `models.events.rules.event_problem`. What programs commonly write is read by one compiled pass over the
+text (`models.events.json_events`); whatever that cannot tell, a fault or a partner's own event type among it, is decoded and
+encoded event by event (`live_session`). A property test holds both ways against each other.
 """
 
 import asyncio
 import struct
 from math import nan
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar, cast, get_type_hints
 
 import msgspec
 import numpy as np
@@ -15,12 +16,13 @@ from msgspec.structs import asdict, astuple
 
 from models.events import clocks, consent
 from models.events.encode import DEVICE_CODE, EVENT_DTYPE, NO_CODE, REFERRER_CODE, TYPE_CODE
+from models.events.json_events import read_events
 from models.events.own_names import NONE, OwnNames
 from models.events.rules import event_problem, parse_instant_us, utc_offset_min
 from models.live_session import EMPTY, LiveSession
 from models.schema import CLOCK_SKEW_S, EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES
 from models.visitor_groups import NO_GROUPS, Groups
-from services.api.wire import Context, SessionData, SessionEvent
+from services.api.wire import Context, Id, SessionData, SessionEvent
 from services.http.calls import Call
 from services.http.decoding import decode
 from services.http.problems import Refusal
@@ -43,10 +45,48 @@ class HasSession(Protocol):
 Request = TypeVar("Request", bound=HasSession)
 
 
-async def parse(
-    decoder: "msgspec.json.Decoder[Request]", call: Call, own_names: OwnNames = NONE
-) -> tuple[Request, LiveSession]:
+class _SessionText(msgspec.Struct, gc=False):
+    """A session whose events are still text; the fields of `SessionData`."""
+
+    session_id: Id | None = None
+    context: Context | None = None
+    events: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class SessionDecoder(Generic[Request]):
+    """Decoder of requests that may carry a session, with the events left as text where that will do.
+
+    Parameters
+    ----------
+    request
+        The struct; its field `session_data` is a `SessionData` or None.
+    """
+
+    def __init__(self, request: type[Request]) -> None:
+        self.whole = msgspec.json.Decoder(request)
+        types = get_type_hints(request, include_extras=True) | {"session_data": _SessionText | None}
+        fields = [
+            (one.name, types[one.name]) if one.required else (one.name, types[one.name], one.default)
+            for one in msgspec.structs.fields(request)  # type: ignore[arg-type]
+        ]
+        self._with_text = msgspec.json.Decoder(msgspec.defstruct(f"{request.__name__}Text", fields))
+
+    def quickly(self, body: bytes) -> Request | None:
+        """The request with its events as text; None where only the whole decoder can tell what it is."""
+        if len(body) > LARGE_BODY or b"\\u0000" in body:
+            return None
+        try:
+            if not body.isascii():
+                body.decode()  # of a text that is passed over nobody else asks
+            return cast(Request, self._with_text.decode(body))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+
+
+async def parse(decoder: SessionDecoder[Request], call: Call, own_names: OwnNames = NONE) -> tuple[Request, LiveSession]:
     """Read a request and the session it brings along; a large one in a thread, so that it does not stop the others.
+
+    The session data of what comes back tells session id and context; its events are in the session, and may still be text.
 
     Parameters
     ----------
@@ -63,18 +103,49 @@ async def parse(
     return _parse_now(decoder, call, own_names)
 
 
-def _parse_now(decoder: "msgspec.json.Decoder[Request]", call: Call, own_names: OwnNames) -> tuple[Request, LiveSession]:
-    request = decode(decoder, call.body)
-    session = live_session(request.session_data, call.received_at_us, own_names)
+def _parse_now(decoder: SessionDecoder[Request], call: Call, own_names: OwnNames) -> tuple[Request, LiveSession]:
+    quick = decoder.quickly(call.body)
+    session = None if quick is None else _quick_session(quick.session_data, call.received_at_us)
+    if quick is not None and session is not None:
+        request = quick
+    else:
+        request = decode(decoder.whole, call.body)
+        session = live_session(request.session_data, call.received_at_us, own_names)
     if session.groups is not NO_GROUPS and not consents(call, request.session_data):
         session = session._replace(groups=NO_GROUPS)
     return request, session
 
 
-def consents(call: Call, data: SessionData | None) -> bool:
+def consents(call: Call, data: "SessionData | _SessionText | None") -> bool:
     """Whether neither the session nor the browser says that the visitor does not consent."""
     refused = data is not None and data.context is not None and data.context.consent is False
     return not refused and not consent.is_opted_out(call.headers)
+
+
+def _quick_session(data: Any, now_us: int) -> LiveSession | None:
+    """`live_session` of a `_SessionText` or None; None where only that can tell."""
+    if data is None:
+        return EMPTY
+    timezone, device, referrer = _context_codes(data.context)
+    found = read_events(bytes(data.events), now_us + CLOCK_SKEW_S * 1_000_000, device, referrer)
+    if found is None:
+        return None
+    events, is_moved = found.events, False
+    if timezone:
+        hours = found.first_us // _HOUR_US, found.last_us // _HOUR_US
+        if hours[0] == hours[1]:
+            events["utc_offset_min"] = utc_offset_min(timezone, found.first_us)
+        else:
+            events["utc_offset_min"] = [utc_offset_min(timezone, at_us) for at_us in events["occurred_at_us"].tolist()]
+    is_sorted = found.is_sorted
+    if found.last_us > now_us:
+        said = events["occurred_at_us"].copy()
+        events["occurred_at_us"] = moved = clocks.not_ahead(said, now_us)
+        is_moved = bool((moved != said).any())
+        is_sorted = bool((moved[1:] >= moved[:-1]).all())
+    if not is_sorted:
+        events = events[np.argsort(events["occurred_at_us"], kind="stable")]
+    return LiveSession(events, found.item_ids, found.categories, is_moved, _groups(data))
 
 
 def live_session(data: SessionData | None, now_us: int, own_names: OwnNames = NONE) -> LiveSession:
@@ -137,7 +208,7 @@ def live_session(data: SessionData | None, now_us: int, own_names: OwnNames = NO
     return LiveSession(events, *texts, is_moved, groups)
 
 
-def _groups(data: SessionData | None) -> Groups:
+def _groups(data: "SessionData | _SessionText | None") -> Groups:
     """Whom the shop takes the visitor for."""
     context = None if data is None else data.context
     if context is None or not (context.segment or context.region or context.customer_group):
