@@ -111,6 +111,7 @@ def decided(home: Path, at_us: list[int], rewarded: list[bool]) -> None:
                 "decided_at_us": at,
                 "latency_us": 1,
                 "propensity": 1.0,
+                "snapshot": 0,
             }
             names = ", ".join(row)
             connection.execute(f"INSERT INTO decisions ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))

@@ -32,7 +32,7 @@ from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import newest_snapshot
 from services.worker.action_weights import ActionWeightDuty
 from services.worker.rewards import RewardDuty
-from tests.stores import append_events, connect
+from tests.stores import append_events, connect, settled
 
 SHOP = ShopConfig(n_users=60, n_days=3, n_items=60, n_categories=4, seed=3)
 NOW_US = SHOP.end_us
@@ -73,6 +73,7 @@ class Instance:
 
     def learned(self) -> tuple[Any, ...]:
         """What is learned for others: the bandit's shares, what experiments count, action weights, what models are fed."""
+        settled(self.home)
         store = open_store(self.home)
         work(RewardDuty(self.home, store, RewardParams(window_s=3600)), ActionWeightDuty(store))
         connect(self.home).execute("DELETE FROM profile_snapshots")  # written once in a while: made anew from all there is
