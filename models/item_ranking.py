@@ -301,7 +301,7 @@ def _own_codes(
     session: LiveSession, model: ItemList, history: History, *, with_guests: bool
 ) -> tuple[dict[str, int], tuple[str, ...]]:  # fmt: skip
     """Codes of the visitor's own items, and those among them that are guests: the model does not know them."""
-    codes = {item: model.code(item) for item in (*session.item_ids, *history.item_ids)}
+    codes = model.codes((*session.item_ids, *history.item_ids))
     if not with_guests or NO_CODE not in codes.values():
         return codes, ()
     guests = tuple([item for item, code in codes.items() if code == NO_CODE][:MOST_GUESTS])
@@ -316,9 +316,9 @@ def earlier(session: LiveSession, history: History | None) -> History:
     if not len(session.events):
         return history
     begins_us = int(session.events["occurred_at_us"][0])
-    n_since = next((k for k, at_us in enumerate(history.at_us) if at_us < begins_us), len(history.at_us))
-    if not n_since:
+    if not history.at_us or history.at_us[0] < begins_us:
         return history
+    n_since = next((k for k, at_us in enumerate(history.at_us) if at_us < begins_us), len(history.at_us))
     return History(history.item_ids[n_since:], history.types[n_since:], history.at_us[n_since:])
 
 

@@ -17,6 +17,10 @@ class ItemCodes(Protocol):
         """Code of an item, `NO_CODE` if unknown."""
         ...
 
+    def codes(self, item_ids: Iterable[str]) -> dict[str, int]:
+        """Codes of some items by their ids, in order of first appearance, `NO_CODE` for the unknown."""
+        ...
+
 
 class ItemList(ItemCodes, Protocol):
     """A model that also tells its items by code."""

@@ -27,6 +27,7 @@ know a shorter part; slots are copied.
 """
 
 import threading
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -94,6 +95,11 @@ class View(AssociationStore):
         """Code of an item, `NO_CODE` if unknown."""
         code = NO_CODE if item_id is None else self._codes.get(item_id, NO_CODE)
         return code if code < len(self.overlay.slot) else NO_CODE
+
+    def codes(self, item_ids: Iterable[str]) -> dict[str, int]:
+        """Codes of some items by their ids, in order of first appearance, `NO_CODE` for the unknown."""
+        known, n = self._codes.get, len(self.overlay.slot)
+        return {item_id: code if (code := known(item_id, NO_CODE)) < n else NO_CODE for item_id in item_ids}
 
 
 class LiveAssociations:

@@ -22,7 +22,7 @@ keeps a `Ledger` of the sums behind its strengths.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, NotRequired, TypedDict
@@ -160,6 +160,11 @@ class AssociationStore(ByShop):
     def code(self, item_id: str | None) -> int:
         """Code of an item, `NO_CODE` if unknown."""
         return NO_CODE if item_id is None else self._codes.get(item_id, NO_CODE)
+
+    def codes(self, item_ids: Iterable[str]) -> dict[str, int]:
+        """Codes of some items by their ids, in order of first appearance, `NO_CODE` for the unknown."""
+        known = self._codes.get
+        return {item_id: known(item_id, NO_CODE) for item_id in item_ids}
 
     def category_codes(self, names: Sequence[str]) -> Ints:
         """Codes of some categories, `NO_CODE` for what the build did not know, and one more that stands for none."""

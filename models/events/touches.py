@@ -36,5 +36,10 @@ def parse(texts: Iterable[str]) -> History:
     >>> parse(["10 1763719200000000 sku 9"])
     History(item_ids=['sku 9'], types=[10], at_us=[1763719200000000])
     """
-    found = [text.split(" ", 2) for text in texts]
-    return History([item for _, _, item in found], [int(kind) for kind, _, _ in found], [int(at_us) for _, at_us, _ in found])
+    kinds, at_us, item_ids = [], [], []
+    for text in texts:
+        kind, instant, item_id = text.split(" ", 2)
+        kinds.append(int(kind))
+        at_us.append(int(instant))
+        item_ids.append(item_id)
+    return History(item_ids, kinds, at_us)

@@ -18,7 +18,7 @@ follow the log live. Whoever needs an item of the last minutes asks the associat
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
@@ -145,6 +145,10 @@ class Ranker(ByShop):
     def code(self, item_id: str | None) -> int:
         """Code of an item, `NO_CODE` if unknown."""
         return self.sources.wide.code(item_id)
+
+    def codes(self, item_ids: Iterable[str]) -> dict[str, int]:
+        """Codes of some items by their ids, in order of first appearance, `NO_CODE` for the unknown."""
+        return self.sources.wide.codes(item_ids)
 
     def rank(
         self, item_codes: Ints, event_types: Bytes, weights: Floats, limit: int, exclude: Ints | None = None,

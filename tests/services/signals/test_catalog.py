@@ -1,7 +1,7 @@
 """Catalogues and offers: stored whole or not at all, and in memory of every worker soon after."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,9 @@ class Model:
 
     def code(self, item_id: str | None) -> int:
         return self.item_ids.index(item_id or "") if item_id in self.item_ids[: self.n_items] else -1
+
+    def codes(self, item_ids: Iterable[str]) -> dict[str, int]:
+        return {item_id: self.code(item_id) for item_id in item_ids}
 
     def learns(self, item: str) -> "Model":
         """The same model later on: its list of items has grown."""
