@@ -7,13 +7,14 @@ from pathlib import Path
 
 from tests.tree import ROOT
 
-LEARNING = ("pandas", "pyarrow", "lightgbm", "scipy.special", "scipy.optimize", "scipy.sparse", "scipy.stats")
+LEARNING = ("pandas", "pyarrow", "lightgbm", "scipy.special", "scipy.optimize", "scipy.linalg", "scipy.sparse", "scipy.stats")
 HEAVY = (*LEARNING, "feast", "prefect", "great_expectations")
 SERVED = f"""
 import sys, time
 from pathlib import Path
 
 import services.service
+services.service.without_blas()
 from infra.settings import Settings
 from services.api.app import build_app
 from services.api.wire import EXAMPLE_SESSION
