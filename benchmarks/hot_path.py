@@ -5,7 +5,8 @@ holds those from `situate` to `rank`, and `rank` holds `inquire`; of an engageme
 the reads. `rest_us` is what the whole costs beyond the stages: guard, door, and that within a whole request each
 stage finds the caches full of the others' work. The floor is what a plain application costs in the same process, which only
 decodes and encodes the same bodies. Whole requests of both kinds take turns, thirty at a time, and the least mean counts: on a
-busy machine their ratio says more than the figures. No socket and no server: `benchmarks.serve` has those.
+busy machine their ratio says more than the figures. `by_events_us` is what a whole recommendation costs whose session has so
+many events. No socket and no server: `benchmarks.serve` has those.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ from models.visitor_groups import NO_GROUPS
 from services.api import wire
 from services.api.engagement import on_wire as answer_of
 from services.api.recommendations import Question, RecommendationHandler, asked_of, on_record, on_wire
-from services.api.session_data import live_session
+from services.api.session_data import SessionDecoder, live_session, parse
 from services.http.calls import WARM_UP, Call
 from services.serving.reads import engagement_features
 from services.signals.nudges import Nudges, standing_of
@@ -46,6 +48,7 @@ from services.signals.nudges import Nudges, standing_of
 ROUNDS = 9
 IN_TURN = 30
 ENGAGEMENT = "/v1/engagement"
+N_EVENTS = (5, 15, 50, 500)  # of a session
 WITHIN = {"situate", "context", "weigh", "inquire", "rank"}  # stages of another one, `recommend`
 OF_ASSESS = {"situate", "next_action", "immediate", "products", "trouble"}
 OF_DECIDE = {"policy", "spent", "standing"}
@@ -105,12 +108,36 @@ def scope(body: bytes, key: str, path: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def parsed(decoder: SessionDecoder[Any], body: bytes, now_us: int) -> object:
+    """A request and its session, as a handler reads them; nothing is waited for."""
+    try:
+        parse(decoder, Call(WARM_UP, body, received_at_us=now_us)).send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("a small body was read in a thread")
+
+
+def lasting(body: bytes, n: int) -> bytes:
+    """The same request with n events in its session: its first ones, or all of them again and again, each time earlier."""
+    request = msgspec.json.decode(body)
+    events = request["session_data"]["events"]
+    span = timedelta(minutes=20)
+    rounds = -(-n // len(events))
+    told = [
+        event | {"ts": (datetime.fromisoformat(event["ts"]) - span * (rounds - 1 - k)).isoformat().replace("+00:00", "Z")}
+        for k in range(rounds)
+        for event in events
+    ]
+    request["session_data"]["events"] = told[:n]
+    return msgspec.json.encode(request)
+
+
 def stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     """Processor time of each stage, microseconds."""
     shared, now_us = app.shared, app.shared.now_us()
     models = shared.champions.current().of("local")
     bandit = shared.profiles.current(models, now_us / 1e6)
-    decoder = msgspec.json.Decoder(wire.RecommendationRequest)
+    decoder, quick = msgspec.json.Decoder(wire.RecommendationRequest), SessionDecoder(wire.RecommendationRequest)
     decoded = [decoder.decode(body) for body in requests]
     sessions = [live_session(one.session_data, now_us) for one in decoded]
     questions_of = [asked_of(one) for one in decoded]
@@ -134,8 +161,7 @@ def stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     found = [answered(k) for k in range(len(requests))]
     replies = [on_wire(f, q.who.decision_id, models) for f, q in zip(found, questions, strict=True)]
     calls: dict[str, Stage] = {
-        "decode": lambda k: decoder.decode(requests[k]),
-        "session": lambda k: live_session(decoded[k].session_data, now_us),
+        "parse": lambda k: parsed(quick, requests[k], now_us),
         "pseudonym": lambda k: shared.visitor("local", decoded[k].user_id),
         "question": lambda k: by.question(call, questions_of[k], (users[k], users[k]), decoded[k].session_data, sessions[k]),
         "history": lambda k: online.history(users[k], now_us),
@@ -156,7 +182,8 @@ def engagement_stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     """Processor time of each stage of an engagement, microseconds."""
     shared, now_us = app.shared, app.shared.now_us()
     models, online, nudges = shared.champions.current().of("local"), shared.online.current(), Nudges(shared.catalog)
-    decoder, read = msgspec.json.Decoder(wire.EngagementRequest), shared.reader.rows
+    decoder, quick = msgspec.json.Decoder(wire.EngagementRequest), SessionDecoder(wire.EngagementRequest)
+    read = shared.reader.rows
     decoded = [decoder.decode(body) for body in requests]
     sessions = [live_session(one.session_data, now_us) for one in decoded]
     users = [shared.visitor("local", one.user_id) for one in decoded]
@@ -171,8 +198,7 @@ def engagement_stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     asked_for = Asked(None, N_CANDIDATES)
     answers = [answer_of(f, models, wire.Signal("no_action", {})) for f in found]
     calls: dict[str, Stage] = {
-        "decode": lambda k: decoder.decode(requests[k]),
-        "session": lambda k: live_session(decoded[k].session_data, now_us),
+        "parse": lambda k: parsed(quick, requests[k], now_us),
         "user": lambda k: online.user(users[k], now_us),
         "item": lambda k: items[k] and online.item(items[k], now_us),
         "history": lambda k: online.history(users[k], now_us),
@@ -216,9 +242,14 @@ async def measure(home: Path, requests: list[bytes], key: str) -> dict[str, Any]
             "plain": (plain, PATH),
         }
         whole = await served_us(kinds, requests, key)
+        by_events = {}
+        for n in N_EVENTS:
+            long = [lasting(body, n) for body in requests[:IN_TURN]]
+            by_events[n] = (await served_us({"recommendation": (app, PATH)}, long, key))["recommendation"]
         found: dict[str, Any] = {
             "whole_us": whole,
             "recommendation_to_plain": round(whole["recommendation"] / whole["plain"], 2),
+            "by_events_us": by_events,
             "engagement_to_recommendation": round(whole["engagement"] / whole["recommendation"], 2),
         }
         for name, by_stage, within in (

@@ -4,6 +4,7 @@
 uvicorn application that only decodes and encodes the same bodies: the floor that no service of this kind goes below. With a
 home (one that `attune up` made), its champions and features serve; otherwise a simulated shop is trained first, whose visitors
 come back: their history is read from the online store. `attune_strangers` are visitors that nobody has seen before.
+`two_workers` is the same load on two worker processes, against one; on two cores the generator takes its share of both.
 """
 
 import json
@@ -126,6 +127,13 @@ def ask(port: int, body: bytes, key: str) -> bytes:
         return bytes(reply.read())
 
 
+def serve(home: Path, workers: int) -> "tuple[int, subprocess.Popen[bytes]]":
+    """Start a service of a home; its port, and its process."""
+    port = free_port()
+    command = [sys.executable, "-m", "services.cli", "serve", "--port", str(port), "--workers", str(workers)]
+    return port, subprocess.Popen(command, env={**os.environ, "ATTUNE_HOME": str(home)}, stdout=sys.stderr)
+
+
 def stop(child: "subprocess.Popen[bytes]") -> None:
     """End a server that we started."""
     child.send_signal(signal.SIGTERM)
@@ -165,9 +173,7 @@ def main(words: list[str]) -> None:
         users = [msgspec.json.decode(body)["user_id"] for body in sessions]
         empty = [post(PATH, msgspec.json.encode({"user_id": user}), key) for user in users]  # these read Feast
         engagement = [post("/v1/engagement", body, key) for body in sessions]  # these too: user and item
-        port = free_port()
-        command = [sys.executable, "-m", "services.cli", "serve", "--port", str(port)]
-        child = subprocess.Popen(command, env={**os.environ, "ATTUNE_HOME": str(home)}, stdout=sys.stderr)
+        port, child = serve(home, workers=1)
         try:
             ready_s = wait_until_ready(port, "/readyz", child)
             start_cpu_s, mib = processor_s(child.pid), [worker_mib(child.pid)]
@@ -188,7 +194,16 @@ def main(words: list[str]) -> None:
             found["worker_mib"] = [*mib, worker_mib(child.pid)]  # when ready, and after the load
         finally:
             stop(child)
+        port, child = serve(home, workers=2)
+        try:
+            wait_until_ready(port, "/readyz", child)
+            found["two_workers"] = under_load(port, requests, child.pid)
+        finally:
+            stop(child)
         found["plain"] = run_plain(sample, requests)
+    found["two_workers_to_one"] = round(
+        found["two_workers"]["connections_8"]["requests_per_s"] / found["attune"]["connections_8"]["requests_per_s"], 2
+    )
     found["ratio_to_plain"] = {
         name: round(found["attune"][name]["requests_per_s"] / found["plain"][name]["requests_per_s"], 3)
         for name in ("connections_1", "connections_8")

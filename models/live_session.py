@@ -160,8 +160,9 @@ def cart_and_bought(events: EventArray) -> tuple[list[int], set[int]]:
     """Codes of the items that lie in the cart after some events of a session, newest first, and of those that were bought."""
     cart: dict[int, None] = {}
     bought: set[int] = set()
-    for row in np.flatnonzero(CART_EVENTS[events["event_type"]]):
-        item, kind = int(events["item"][row]), int(events["event_type"][row])
+    kinds, items = events["event_type"], events["item"]
+    rows = np.flatnonzero(CART_EVENTS[kinds])
+    for item, kind in zip(items[rows].tolist(), kinds[rows].tolist(), strict=True):
         cart.pop(item, None)
         if kind == EventType.ADD_TO_CART:
             cart[item] = None

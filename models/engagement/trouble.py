@@ -67,7 +67,10 @@ def trouble_of(events: EventArray, silent_s: float = 0.0) -> Trouble:
     """
     if not len(events):
         return CALM
-    found = troubles(events, np.zeros(1, np.int64), np.array([len(events)]), np.array([silent_s]))
+    counts = _counted(events, np.zeros(1, np.int64), np.array([len(events)]), np.array([silent_s]))
+    if not counts.any():  # as in most sessions
+        return CALM
+    found = _told(counts)
     return Trouble(float(found.p[0]), found.reasons[0])
 
 
@@ -82,10 +85,19 @@ def troubles(events: EventArray, first: Ints, end: Ints, silent_s: Floats) -> Tr
         Where each moment's session begins, where it has come to, the end excluded, and how long nothing has happened since;
         shape (n_rows,).
     """
+    return _told(_counted(events, first, end, silent_s))
+
+
+def _counted(events: EventArray, first: Ints, end: Ints, silent_s: Floats) -> Floats:
+    """Faded count of each cause, in the order of `WEIGHTS`, shape (n_rows, n_causes)."""
     counts = np.zeros((len(first), len(WEIGHTS)))
     met = np.full(int(events["item"].max(initial=-1)) + 1, -1)
     for_all = writeable(events), writeable(first, np.int64), writeable(end, np.int64), writeable(silent_s, np.float64)
     _counts(*for_all, met, counts)
+    return counts
+
+
+def _told(counts: Floats) -> Troubles:
     parts = counts * _WEIGHTS
     gravest = parts.argmax(axis=1)
     reasons = np.where(parts.max(axis=1, initial=0.0) > 0, np.array(list(WEIGHTS), dtype=object)[gravest], "")
