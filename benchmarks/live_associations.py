@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from infra.packed import packed, unpacked
+from models.associations import deltas
 from models.associations.live import LiveAssociations, rehearse
 from models.associations.model import AssociationStore, to_parts
 from models.events.encode import TYPE_CODE
@@ -25,6 +27,8 @@ from models.weight_profile import STATIC
 
 N_EVENTS = 300  # that come one at a time
 N_TAIL = 20_000  # folded before the overlay's cost is taken
+N_APPLIED = 200_000  # in batches of a step of `services.serving.association_tail`
+EVENTS_A_STEP = 5_000
 N_QUERIES = 4000
 N_VISIBLE = 40
 
@@ -97,6 +101,28 @@ def in_process(store: AssociationStore) -> dict[str, Any]:
     }
 
 
+def applied(store: AssociationStore) -> dict[str, float]:
+    """Events that one process counts, and that another adds, per second of processor; bytes that pass between them an event.
+
+    Counting leaves out the reading of visitors' events. Deltas are added one by one, as they come, and all at once, as by a
+    process that begins late.
+    """
+    one, tail = LiveAssociations(store), tail_of(store, N_APPLIED)
+    started, bodies = time.process_time(), []
+    for first in range(0, N_APPLIED, EVENTS_A_STEP):
+        batch = tail[first : first + EVENTS_A_STEP]
+        delta = one.counted(batch, np.ones(len(batch), np.bool_))
+        bodies.append(packed(deltas.to_parts(delta)))
+        one.take([delta])
+    found = {"counted_a_cpu_s": N_APPLIED / (time.process_time() - started)}
+    for name, n in (("one_by_one", 1), ("at_once", len(bodies))):
+        two, started = LiveAssociations(store), time.process_time()
+        for first in range(0, len(bodies), n):
+            two.take([deltas.from_parts(unpacked(body)) for body in bodies[first : first + n]])
+        found[f"added_a_cpu_s_{name}"] = N_APPLIED / (time.process_time() - started)
+    return {**found, "delta_bytes_an_event": sum(map(len, bodies)) / N_APPLIED}
+
+
 def through_the_tail(store: AssociationStore) -> dict[str, float]:
     """Milliseconds from a durable event to the view that knows it, in two followers of one log."""
     from infra import registry
@@ -134,7 +160,7 @@ def _knows(follower: Any, item_id: str) -> bool:
 
 def measure(store: AssociationStore) -> dict[str, Any]:
     """All figures."""
-    return {**in_process(store), **through_the_tail(store)}
+    return {**in_process(store), **applied(store), **through_the_tail(store)}
 
 
 if __name__ == "__main__":

@@ -26,9 +26,8 @@ take the reference once per request and see one state from beginning to end. Row
 know a shorter part; slots are copied.
 """
 
-import threading
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +39,12 @@ from models.associations import model as associations
 from models.associations import survey as association_survey
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
 from models.associations.changes import Sessions, changed_sessions
+from models.associations.deltas import Counted, Delta, difference
 from models.associations.eviction import Bounds
 from models.associations.model import AssociationStore
 from models.associations.overlay import Counts, Rows
 from models.associations.sums import ANCHOR_SHIFT, MOST_ITEMS, TARGET_SHIFT, PairSums, Sums
+from models.associations.view import View, named
 from models.events import visitor_share
 from models.events.encode import EVENT_DTYPE, NO_CODE
 from models.weight_profile import base_weights
@@ -54,52 +55,6 @@ _MOST: Final = Bounds()
 _FARTHEST: Final = (
     16.0  # half-lives from the reference instant to the newest event, until it is moved: float32 has room for 127
 )
-
-
-class Names(NamedTuple):
-    """Items by code and codes by item: shared by all views up to the next eviction, only ever added to."""
-
-    item_ids: list[str]
-    codes: dict[str, int]
-    local: threading.local  # scratch of each reading thread
-
-
-def _named(item_ids: list[str]) -> Names:
-    return Names(item_ids, {item_id: code for code, item_id in enumerate(item_ids)}, threading.local())
-
-
-class View(AssociationStore):
-    """One state of live associations: as good as any `AssociationStore`, and as immutable.
-
-    `item_ids` may already hold items of later states; `n_items` counts those of this one.
-    """
-
-    def __init__(self, store: AssociationStore, index: query.Index, overlay: query.Overlay, names: Names, to: tuple[int, int]):
-        values = {
-            **{
-                name: getattr(store, name)
-                for name in ("params", "ledger", "as_of_us", "categories", "category_names", "_category_codes")
-            },
-            **{"index": index, "overlay": overlay, "item_ids": names.item_ids, "built_to_us": to[0], "built_to_seq": to[1]},
-            **{"_codes": names.codes, "_local": names.local},
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    @property
-    def n_items(self) -> int:
-        """Size of the catalogue that the log has shown."""
-        return len(self.overlay.slot)
-
-    def code(self, item_id: str | None) -> int:
-        """Code of an item, `NO_CODE` if unknown."""
-        code = NO_CODE if item_id is None else self._codes.get(item_id, NO_CODE)
-        return code if code < len(self.overlay.slot) else NO_CODE
-
-    def codes(self, item_ids: Iterable[str]) -> dict[str, int]:
-        """Codes of some items by their ids, in order of first appearance, `NO_CODE` for the unknown."""
-        known, n = self._codes.get, len(self.overlay.slot)
-        return {item_id: code if (code := known(item_id, NO_CODE)) < n else NO_CODE for item_id in item_ids}
 
 
 class LiveAssociations:
@@ -129,12 +84,17 @@ class LiveAssociations:
         if store.ledger is None:
             raise ValueError("these associations were built without a ledger: build them again")
         self._store, self._ledger, self._params, self._most = store, store.ledger, store.params, most
-        self._names = _named(list(store.item_ids))
         self._rules = association_build.rules_of(store.params, float(np.log(2) / store.params.half_life_s))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Stand where the build ends."""
+        store = self._store
+        self._names = named(list(store.item_ids))
         self._newest_us = self._reference_us = store.built_to_us
         self._seq = store.built_to_seq
         self._sums = PairSums()
-        self._n_sessions = int(store.ledger.n_sessions[0])
+        self._n_sessions = int(self._ledger.n_sessions[0])
         self._slot = np.zeros(len(store.item_ids), np.int32)
         self._counts, self._items = Counts(), np.full(1, NO_CODE, np.int64)  # by slot; slot 0 is nobody's
         self._rows = Rows()
@@ -170,24 +130,64 @@ class LiveAssociations:
         The new `view`.
         """
         if new.any():
-            counted = visitor_share.counted(told)
-            names, seq = _about(told), np.asarray(told["seq"])[new]
-            self._know(names[new], seq)
-            codes = np.array([self._names.codes.get(name, NO_CODE) for name in names], np.int64)
-            codes[~counted] = NO_CODE
-            after, before = changed_sessions(told, new, codes, counted)
-            self._newest_us = max(self._newest_us, int(np.asarray(told["occurred_at_us"])[new].max()))
-            self._seq = max(self._seq, int(seq.max()))
-            moved = self._move_reference()
-            touched = np.union1d(self._count(before, -1), self._count(after, 1))
-            self._counts.damp(self._slot[touched], self._ledger.n_sessions_with, touched, self._params)
-            if self._is_too_much():
-                self._evict()
-            else:
-                self._make(self._items[1:] if moved else touched)
-                self.is_settled = False
-            self.view = self._published()
+            self.take([self.counted(told, new)])
+            self.bound(self._most)
         return self.view
+
+    def counted(self, told: Columns, new: npt.NDArray[np.bool_]) -> Delta:
+        """Delta of new events, at least one; the state stays as it is. Arguments as of `fold`.
+
+        Raises
+        ------
+        ValueError
+            If there are more items than pairs can be numbered for.
+        """
+        counted = visitor_share.counted(told)
+        names, seq = _about(told), np.asarray(told["seq"])[new]
+        later = self._unknown(names[new], seq)
+        known, place = self._names.codes, {name: len(self._names.item_ids) + k for k, name in enumerate(later)}
+        codes = np.array([known.get(name, place.get(name, NO_CODE)) for name in names], np.int64)
+        codes[~counted] = NO_CODE
+        after, before = changed_sessions(told, new, codes, counted)
+        newest_us = max(self._newest_us, int(np.asarray(told["occurred_at_us"])[new].max()))
+        is_far = (newest_us - self._reference_us) / 1e6 / self._params.half_life_s > _FARTHEST
+        reference_us = (
+            newest_us if is_far else self._reference_us
+        )  # where it is many half-lives ahead, weights count from there
+        found = difference(self._count(after, reference_us), self._count(before, reference_us))
+        return Delta(later, *found, newest_us, reference_us, max(self._seq, int(seq.max())))
+
+    def take(self, deltas: Sequence[Delta]) -> AssociationStore:
+        """Add deltas of who stood where this stands, in their order; the new `view`."""
+        moved = False
+        for one in deltas:
+            self._know(one.names)
+            moved |= self._move_reference(one.reference_us)
+            self._sums.add(Sums(one.pair, one.weight, one.support))
+            self._counts.add(self._slots_of(one.items), one.n_sessions_with, one.popularity)
+            self._n_sessions += one.n_sessions
+            self._newest_us, self._seq = one.newest_us, one.seq
+            self.n_evicted += one.n_evicted
+        touched = np.unique(np.concatenate([one.items for one in deltas])) if deltas else np.zeros(0, np.int64)
+        self._counts.damp(self._slot[touched], self._ledger.n_sessions_with, touched, self._params)
+        self._make(self._items[1:] if moved else touched)
+        self.is_settled = False
+        self.view = self._published()
+        return self.view
+
+    def whole(self) -> Delta:
+        """Everything since the build as one delta: who begins with it stands where this stands, to the bit."""
+        n, counts, built = len(self._items), self._counts, int(self._ledger.n_sessions[0])
+        return Delta(
+            self._names.item_ids[self._store.n_items :], *self._sums.all(), self._items[1:],
+            counts.n_sessions_with[1:n], counts.popularity[1:n], self._n_sessions - built,
+            self._newest_us, self._reference_us, self._seq, self.n_evicted,
+        )  # fmt: skip
+
+    def restore(self, whole: Delta) -> AssociationStore:
+        """Begin anew with what `whole` gave; the new `view`."""
+        self._begin()
+        return self.take([whole])
 
     def settle(self) -> AssociationStore:
         """Make all rows of the overlay again, so that their gates know the newest totals."""
@@ -197,47 +197,51 @@ class LiveAssociations:
 
     # ---- counting ---------------------------------------------------------------------------------------------------
 
-    def _know(self, ids: Objects, seq: Ints) -> None:
-        """Give new items codes, in the order of the log."""
+    def _unknown(self, ids: Objects, seq: Ints) -> list[str]:
+        """New items, in the order of the log."""
+        known = self._names.codes
+        later = [one for one in dict.fromkeys(ids[np.argsort(seq, kind="stable")]) if one is not None and one not in known]
+        if len(known) + len(later) > MOST_ITEMS:
+            raise ValueError(f"pairs can be numbered for {MOST_ITEMS} items, got {len(known) + len(later)}")
+        return later
+
+    def _know(self, later: Sequence[str]) -> None:
+        """Give new items codes."""
         names = self._names
-        for item_id in dict.fromkeys(ids[np.argsort(seq, kind="stable")]):
-            if item_id is not None and item_id not in names.codes:
-                names.item_ids.append(item_id)
-                names.codes[item_id] = len(names.item_ids) - 1
-        if len(names.item_ids) > MOST_ITEMS:
-            raise ValueError(f"pairs can be numbered for {MOST_ITEMS} items, got {len(names.item_ids)}")
+        for item_id in later:
+            names.item_ids.append(item_id)
+            names.codes[item_id] = len(names.item_ids) - 1
         if len(names.item_ids) > len(self._slot):
             self._slot = np.concatenate((self._slot, np.zeros(len(names.item_ids) - len(self._slot), np.int32)))
 
     def _aged(self, from_us: int, to_us: int) -> float:
         return float(np.exp2((from_us - to_us) / 1e6 / self._params.half_life_s))
 
-    def _move_reference(self) -> bool:
-        """Where the newest event is many half-lives ahead, let weights count from there; whether they do."""
-        if (self._newest_us - self._reference_us) / 1e6 / self._params.half_life_s <= _FARTHEST:
+    def _move_reference(self, to_us: int) -> bool:
+        """Let weights count from another instant; whether it is another one."""
+        if to_us == self._reference_us:
             return False
-        factor = self._aged(self._reference_us, self._newest_us)
+        factor = self._aged(self._reference_us, to_us)
         self._sums.scale(factor)
         self._counts.popularity *= factor
-        self._reference_us = self._newest_us
+        self._reference_us = to_us
         return True
 
-    def _count(self, found: Sessions, sign: int) -> Ints:
-        """Add (or take away) what happened in some sessions; the items in them."""
+    def _count(self, found: Sessions, reference_us: int) -> Counted:
+        """Sums of some sessions."""
         events, codes = found.events.copy(), found.events["item"]
         items, local = np.unique(codes[codes >= 0], return_inverse=True)
         events["item"][codes >= 0] = local
-        log = association_build.log_of(events, found.starts, self._reference_us)
-        n_touches, plain, decayed, _, n_sessions = association_survey.survey(log, len(items), self._rules.age_rate)
+        log = association_build.log_of(events, found.starts, reference_us)
+        n_touches, plain, aged, _, n_sessions = association_survey.survey(log, len(items), self._rules.age_rate)
         touches = association_survey.by_item(log, 0, len(items), n_touches)
         rows = kernels.gather(0, len(items), log, touches, _nothing_normalised(len(items)), _everything_kept(self._rules))
         sums = rows.entries[: rows.n]
         target = items[sums["target"]]
         pair = np.repeat(items, rows.sizes) << ANCHOR_SHIFT | target << TARGET_SHIFT | sums["types"].astype(np.int64)
-        self._sums.add(Sums(pair, sign * sums["strength"], sign * sums["support"].astype(np.int64)))
-        self._counts.add(self._slots_of(items), sign * plain, sign * decayed)
-        self._n_sessions += sign * n_sessions
-        return items
+        strength, support = sums["strength"].astype(np.float64), sums["support"].astype(np.int64)
+        by_item = plain.astype(np.int64), aged.astype(np.float64)
+        return Counted(pair, strength, support, items, *by_item, int(n_sessions))
 
     def _slots_of(self, items: Ints) -> Ints:
         unknown = items[self._slot[items] == 0]
@@ -268,7 +272,7 @@ class LiveAssociations:
         self._counts = self._counts.of(1 + stays)
         self._slot = np.zeros(len(kept), np.int32)
         self._slot[self._items[1:]] = 1 + np.arange(len(stays))
-        self._names = _named([self._names.item_ids[code] for code in kept.tolist()])
+        self._names = named([self._names.item_ids[code] for code in kept.tolist()])
         self._remake()
 
     # ---- rows -------------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ print("done")
 
 def test_wherever_a_migration_is_killed_the_next_one_does_all_of_it(tmp_path: Path) -> None:
     ends = set()
-    for n in (1, 2, 3, 5, 8, 12, 17, 23, 30, 40, 100):  # of the statements of a migration
+    for n in (1, 2, 3, 5, 8, 12, 17, 23, 30, 40, 100, 200):  # of the statements of a migration
         home = home_of_before(tmp_path / str(n))
         child = run(KILLED, home, env={**os.environ, "KILLED_AT": str(n)})
         ends.add(child.wait(PATIENCE_S))

@@ -4,6 +4,7 @@ How soon is measured by `benchmarks.live_associations`.
 """
 
 import json
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,8 @@ from models.inference import examples
 from models.weight_profile import STATIC
 from services.api.app import App, build_app
 from services.http.guard import AdmitAll
-from services.serving import association_tail
+from services.privacy.erasure import erase_in_store, new_receipt_id
+from services.serving import association_tail, associations
 from services.serving.association_tail import Followed, Tail
 from services.serving.associations import LiveChampions
 from services.serving.features import NoFeatures
@@ -79,6 +81,8 @@ def put(home: Path, *events: dict[str, Any], partner: str = "shop") -> None:
     writer = open_writer(home, lambda: NOW_US)
     writer.append(partner, [to_row(event, event["user_id"]) for event in events]).result(PATIENCE_S)
     writer.close()
+    with closing(open_store(home)) as store:  # on a server, transactions of others hold the log's end back
+        until(lambda: store.tail("test").end() >= max(numbers(home)), "somebody's transaction does not end")
 
 
 def rebuilt(
@@ -252,3 +256,108 @@ def test_gates_settle_when_there_is_time(tmp_path: Path) -> None:
     assert not tail.live.is_settled
     tail.settle(now_s=100.0)
     assert tail.live.is_settled
+
+
+def bits(store: AssociationStore) -> list[bytes]:
+    """All that answers are made of."""
+    overlay = [value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode() for value in store.overlay]
+    popular = [store.index.popular_item.tobytes(), store.index.popular_count.tobytes()]
+    return [*overlay, *popular, repr(store.item_ids[: store.n_items]).encode()]
+
+
+def associations_of(source: LiveChampions) -> AssociationStore:
+    source._publish()
+    live = source.current().associations
+    assert live is not None
+    return live
+
+
+def answers_of(*sources: LiveChampions) -> list[list[bytes]]:
+    """Bits of each, settled."""
+    found = []
+    for source in sources:
+        for tail in (source._tails or {}).values():
+            tail.live.settle()
+        found.append(bits(associations_of(source)))
+    return found
+
+
+@pytest.fixture
+def replica(crowned: Path, tmp_path: Path) -> Iterator[Callable[[], LiveChampions]]:
+    """Makes processes that answer, on one home; they follow when they are told to. The first counts."""
+    home, made = copied(crowned, tmp_path / "home"), []
+
+    def begin(**bounds: int) -> LiveChampions:
+        watcher = ChampionWatcher(home)
+        watcher.refresh()
+        made.append(LiveChampions(home, watcher, most=Bounds(**bounds)))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one._store.lease(associations.LEASE, one._holder, 0)
+
+
+def caught_up(*sources: LiveChampions) -> None:
+    for source in sources:
+        while source.follow():
+            pass
+
+
+def test_all_processes_have_the_same_bits_however_late_they_begin(
+    replica: Callable[..., LiveChampions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(association_tail, "LEAST_BYTES", 4_000)
+    one, two = replica(), replica()
+    for k in range(0, 24, 3):
+        put(tmp_path / "home", *LOG[k : k + 3], view(f"n{k}", f"new {k}", k, "u"), view(f"l{k}", "lamp", k + 1, "v"))
+        caught_up(one)
+        if k % 2:
+            caught_up(two)
+    caught_up(two)
+    late = replica()
+    caught_up(late)
+    ((n_rows,),) = connect(tmp_path / "home").execute("SELECT count(*) FROM association_deltas").fetchall()
+    assert n_rows < 8  # sums took the place of deltas
+    first, *others = answers_of(one, two, late)
+    assert others == [first, first]
+
+
+def test_what_one_lets_go_all_let_go(replica: Callable[..., LiveChampions], tmp_path: Path) -> None:
+    one, two = replica(pairs=200, items=20), replica(pairs=200, items=20)
+    put(tmp_path / "home", *LOG)
+    caught_up(one, two)
+    put(tmp_path / "home", *(view(f"f{k}-{item}", f"{item}{k}", k % 50, f"bot{k}") for k in range(60) for item in "xy"))
+    caught_up(one, two)
+    put(tmp_path / "home", view("5", "lamp", 55, "w"), view("6", "wick", 56, "w"))
+    caught_up(one, two, late := replica())
+    first, *others = answers_of(one, two, late)
+    assert others == [first, first]
+    assert all("were let go" in source.problems()["associations"] for source in (one, two, late))
+
+
+def test_who_takes_over_counts_on_where_the_one_before_stopped(replica: Callable[..., LiveChampions], tmp_path: Path) -> None:
+    one, two = replica(), replica()
+    put(tmp_path / "home", *LOG[:12])
+    caught_up(one, two)
+    one._store.lease(associations.LEASE, one._holder, 0)  # as if it had been killed
+    one._counting = None
+    two._asked_at_s = float("-inf")
+    put(tmp_path / "home", *LOG[12:], view("9", "lamp", 55, "w"), view("10", "wick", 56, "w"))
+    caught_up(two, one)
+    first, other = answers_of(one, two)
+    assert first == other
+    assert "wick" in told(associations_of(two), "lamp")
+
+
+def test_an_erasure_begins_anew_for_all(replica: Callable[..., LiveChampions], tmp_path: Path) -> None:
+    one, two = replica(), replica()
+    put(tmp_path / "home", view("9", "lamp", 55, "w"), view("10", "wick", 56, "w"))
+    caught_up(one, two)
+    assert "wick" in told(associations_of(two), "lamp")
+    with closing(open_store(tmp_path / "home")) as store:
+        store.write(lambda transaction: erase_in_store(transaction, "shop", "w", new_receipt_id(), NOW_US))
+    caught_up(one, two)
+    first, other = answers_of(one, two)
+    assert first == other
+    assert associations_of(two).code("wick") == NO_CODE

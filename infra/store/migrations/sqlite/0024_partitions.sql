@@ -1,0 +1,1 @@
+-- Nothing: the log is one table here; on a server this revision parts it.
