@@ -22,6 +22,7 @@ from models.schema import VIEW_KEY
 
 PROJECT: Final = "attune"  # in `feature_store.yaml`; the tables are named by it
 FILE: Final = "online.db"
+OPENED_WITHIN_S: Final = 2.0  # when nobody waits for an answer yet
 _TEXT: Final = 2  # Feast's number of the type of a key
 _READ: Final = 'SELECT feature_name, value, event_ts + 0 FROM "{table}" WHERE entity_key = ?'
 _FLOAT: Final = struct.Struct("<Bf")  # such a message: the number of its field, and the value
@@ -41,7 +42,7 @@ class EmbeddedRows:
     Raises
     ------
     sqlite3.Error
-        If there is no store yet.
+        If there is no store yet, or all of it stays locked.
     """
 
     def __init__(self, home: Path, wait_ms: int) -> None:
@@ -124,4 +125,8 @@ def _open(path: Path, wait_ms: int) -> sqlite3.Connection:
     """Open the file for reading; where its folder may not be written there is no room for an index of a write-ahead log."""
     is_fixed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
     address = f"{path.as_uri()}?{'immutable=1' if is_fixed else 'mode=ro'}"
-    return sqlite3.connect(address, uri=True, timeout=wait_ms / 1_000, check_same_thread=False)
+    connection = sqlite3.connect(address, uri=True, timeout=OPENED_WITHIN_S, check_same_thread=False)
+    # Its first statement really opens the file: while a worker begins to write it, that takes longer than a request may wait.
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {wait_ms}")
+    return connection
