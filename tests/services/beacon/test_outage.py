@@ -7,13 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.services.beacon.chromium import Browser
-from tests.services.beacon.pages import Shop, shop
+from tests.services.beacon.pages import ITEM, Shop, shop
 from tests.waiting import until
 
 __all__ = ["shop"]
 
 TRIES = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/v1/visits')).map(e => e.startTime)"
 N_CARTS = 3
+N_KEPT = 30
+MOST_WRITES = 12
+COUNTED = """<script>
+window.writes = 0;
+const begun = IDBDatabase.prototype.transaction;
+IDBDatabase.prototype.transaction = function (...how) { writes++; return begun.apply(this, how) };
+</script>"""
 
 
 @pytest.fixture
@@ -55,3 +62,15 @@ def test_a_service_that_refuses_is_left_alone_for_as_long_as_it_says(browser: Br
     shop.refusal = None
     until(lambda: carts(shop) == 1, "events are lost")
     assert len(shop.sent) == len(set(shop.sent)), "what was refused is sent once"
+
+
+def test_a_new_event_does_not_wait_behind_many_writes(browser: Browser, shop: Shop) -> None:
+    """A busy browser takes its time for each transaction, and one that is killed forgets those that have not had their turn."""
+    browser.open(shop.page_that_stays("item.html", COUNTED + ITEM))
+    browser.value(f"for (let k = 0; k < {N_KEPT}; k++) attune.track('add_to_cart', {{ item_id: 'sku-00002' }})")
+    until(lambda: browser.value(TRIES), "it does not try")
+    browser.click("[data-attune-event]")
+    until(lambda: browser.value("Object.keys(localStorage).length") >= N_KEPT + 2, "the click is not kept")
+    assert 0 < browser.value("writes") <= MOST_WRITES
+    shop.serve()
+    until(lambda: carts(shop) == N_KEPT + 1, "events are lost")

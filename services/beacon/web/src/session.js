@@ -38,7 +38,7 @@ export function makeSession(userId) {
 
   function current() {
     const now = Date.now();
-    const kept = persistent && attempt(() => JSON.parse(localStorage.getItem(WORD) ?? ""));
+    const kept = persistent && attempt(() => JSON.parse(/** @type {any} */ (localStorage.getItem(WORD))));
     /** @type {{ v: string, s: string, at: number }} */
     const found = (ids = kept || ids || { v: newId(), s: newId(), at: now });
     if (now - found.at > IDLE_MS) {
@@ -85,7 +85,7 @@ export function makeSession(userId) {
     persist(on) {
       persistent = on;
       if (on) {
-        const kept = attempt(() => JSON.parse(sessionStorage.getItem(EVENTS) ?? ""));
+        const kept = attempt(() => JSON.parse(/** @type {any} */ (sessionStorage.getItem(EVENTS))));
         if (kept) [events, decisions] = [[...kept[0], ...events].slice(-MOST), { ...kept[1], ...decisions }];
         return;
       }

@@ -30,15 +30,15 @@ const isReady = (kept) => kept && (!kept.held || Date.now() - kept.at > HELD_MS)
 
 /** @returns {Promise<IDBDatabase | undefined>} undefined where there is no IndexedDB */
 function openDatabase() {
-  return new Promise((done) => {
+  return new Promise((/** @type {(opened?: IDBDatabase) => void} */ done) => {
     const request = attempt(() => indexedDB.open("attune", 1));
-    if (!request) return done(undefined);
+    if (!request) return done();
     request.onupgradeneeded = () => request.result.createObjectStore("outbox");
     request.onsuccess = () => {
       request.result.onversionchange = () => request.result.close();
       done(request.result);
     };
-    request.onerror = request.onblocked = () => done(undefined);
+    request.onerror = request.onblocked = () => done();
   });
 }
 
@@ -46,36 +46,49 @@ function openDatabase() {
 export function makeStore(dropped) {
   /** @type {Map<string, Kept>} */
   const memory = new Map();
+  /** @type {Map<string, Kept | undefined>} what the database has not been told: an event, or that it is gone */
+  const untold = new Map();
   let persistent = false;
   let ended = false;
   /** @type {Promise<IDBDatabase | undefined> | undefined} */
   let database;
 
-  /** @param {(outbox: IDBObjectStore) => void} work @returns {Promise<boolean>} whether it could begin */
+  /**
+   * Write what is untold, in one transaction and before all else: in a busy browser each has to wait for those before it, and a
+   * kill forgets those that have not had their turn. Then work. @param {(outbox: IDBObjectStore) => void} [work]
+   * @returns {Promise<unknown>} true where it could begin
+   */
   async function inDatabase(work) {
     const opened = await (database ??= openDatabase());
-    const begun = opened && !ended && attempt(() => {
-      work(opened.transaction("outbox", "readwrite", { durability: "relaxed" }).objectStore("outbox"));
+    return opened && !ended && attempt(() => {
+      const open = () => opened.transaction("outbox", "readwrite").objectStore("outbox");
+      if (untold.size) {
+        const outbox = open();
+        untold.forEach((kept, id) => (kept ? outbox.put(kept, id) : outbox.delete(id)));
+        untold.clear();
+        outbox.transaction.commit?.();
+      }
+      work?.(open());
       return true;
     });
-    return !!begun;
   }
 
   const words = () => attempt(() => Object.keys(localStorage).filter((name) => name.startsWith(WORD))) ?? [];
 
-  /** @param {string} id @param {Kept} kept */
+  /** @param {string} id @param {Kept} [kept] none: it is gone */
   function write(id, kept) {
-    attempt(() => localStorage.setItem(WORD + id, JSON.stringify(kept)));
-    inDatabase((outbox) => outbox.put(kept, id));
+    if (!persistent) return;
+    attempt(() => (kept ? localStorage.setItem(WORD + id, JSON.stringify(kept)) : localStorage.removeItem(WORD + id)));
+    untold.set(id, kept);
+    inDatabase();
   }
 
   /** @param {string[]} ids */
   function remove(ids) {
     for (const id of ids) {
       memory.delete(id);
-      attempt(() => localStorage.removeItem(WORD + id));
+      write(id);
     }
-    if (persistent && ids.length) inDatabase((outbox) => ids.forEach((id) => outbox.delete(id)));
   }
 
   /** @param {string[]} ids */
@@ -87,7 +100,7 @@ export function makeStore(dropped) {
   /** Take over what other pages of the shop left behind. */
   async function load() {
     const here = new Set(words());
-    for (const word of here) take(attempt(() => JSON.parse(localStorage.getItem(word) ?? "")));
+    for (const word of here) take(attempt(() => JSON.parse(/** @type {any} */ (localStorage.getItem(word)))));
     // Where both have an event, the word is newer: a page that ends writes no more into the database.
     for (const kept of await inDatabaseAll()) here.has(WORD + idOf(kept)) || memory.has(idOf(kept)) || take(kept);
   }
@@ -107,11 +120,11 @@ export function makeStore(dropped) {
   return {
     /** @param {Record<string, unknown>} event @param {number} [held] */
     put(event, held) {
-      const id = String(event.event_id);
       const kept = { event, at: Date.now(), held };
+      const id = idOf(kept);
       memory.delete(id);
       memory.set(id, kept);
-      if (persistent) write(id, kept);
+      write(id, kept);
       if (memory.size > MOST) {
         drop([...memory.keys()].slice(0, memory.size - MOST));
       }
@@ -135,6 +148,7 @@ export function makeStore(dropped) {
       persistent = on;
       if (on) return memory.forEach((kept, id) => write(id, kept));
       memory.clear();
+      untold.clear();
       words().forEach((word) => attempt(() => localStorage.removeItem(word)));
       database = undefined;
       attempt(() => indexedDB.deleteDatabase("attune"));
