@@ -43,7 +43,8 @@ slow: setup
 test-postgresql: setup
 	ATTUNE_TEST_STORE=postgresql $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Three services and two workers on one PostgreSQL and one Redis: killed, stopped, cut off. Figures as JSON; KILLS=200 for the long run.
+# Three services and two workers on a PostgreSQL pair and a Redis: killed, stopped, cut off, restarted, the primary lost. Figures as
+# JSON; KILLS=200 for the long run.
 scale: setup
 	$(BIN)/python -m benchmarks.scale $(KILLS)
 

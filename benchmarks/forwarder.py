@@ -14,16 +14,16 @@ class Forwarder:
     Attributes
     ----------
     port
-        Where it listens, on loopback.
+        Where it listens, on loopback if no other address is given.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, listen: str = "127.0.0.1") -> None:
         self._target = host, port
         self._is_cut = False
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="forwarder", daemon=True).start()
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._accept, "127.0.0.1", 0), self._loop).result()
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._accept, listen, 0), self._loop).result()
         self.port = int(server.sockets[0].getsockname()[1])
 
     def cut(self) -> None:
@@ -34,6 +34,11 @@ class Forwarder:
     def mend(self) -> None:
         """Forward again."""
         self._is_cut = False
+
+    def lead_to(self, port: int) -> None:
+        """Forward to another port; connections that are open end."""
+        self._target = self._target[0], port
+        self._loop.call_soon_threadsafe(self._end_all)
 
     def _end_all(self) -> None:
         for writer in list(self._open):

@@ -14,13 +14,13 @@ from infra.store.errors import ConflictingWrite, StoreBusy, StoreFull, StoreUnav
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 OLDEST_SERVER: Final = 15
-# A server that is silent is away: said within seconds, not when the kernel gives up.
+# A server whose machine is silent is away: said within seconds, while a client still waits for its answer.
 PATIENCE: Final = {
     "connect_timeout": "3",
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
+    "keepalives_idle": "2",
+    "keepalives_interval": "1",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "4000",
     "application_name": "attune",
 }
 # An acknowledged commit is on disk; who forgets an open transaction must not hold back all readers of the log for ever.
