@@ -1,11 +1,11 @@
 """Three services and two workers on one PostgreSQL and one Redis, under traffic: killed, stopped, cut off from their servers.
 
-All run on this machine, each in a process of its own, services in homes of their own with models out of an object store. Where PostgreSQL's and Redis' programs are there, the servers are the
-benchmark's own, a primary with a synchronous standby: they are restarted, and the primary is killed for good. Else those of
-``ATTUNE_TEST_POSTGRES_URL`` and ``ATTUNE_TEST_REDIS_URL`` are taken, or of the usual ports, and the figures of restarts are
-named as left out. Where network namespaces may be made, the processes are in one whose cable is pulled; else forwarders end
-their connections. Prints a JSON object of figures, with the names of those that are not as they must be (`BARS`), and ends with
-1 if there are any.
+All run on this machine, each in a process of its own, services in homes of their own with models out of an object store. Where
+PostgreSQL's and Redis' programs are there, the servers are the benchmark's own, a primary with a synchronous standby: they are
+restarted, and the primary is killed for good. Else those of ``ATTUNE_TEST_POSTGRES_URL`` and ``ATTUNE_TEST_REDIS_URL`` are
+taken, or of the usual ports, and the figures of restarts are named as left out. Where network namespaces may be made, the
+processes are in one whose cable is pulled; else forwarders end their connections. Prints a JSON object of figures, with the
+names of those that are not as they must be (`BARS`), and ends with 1 if there are any.
 
     python -m benchmarks.scale [KILLS]
 """
@@ -15,12 +15,11 @@ import os
 import random
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -34,11 +33,12 @@ import psycopg
 
 from benchmarks.forwarder import Forwarder
 from benchmarks.island import Island, may_be_made
+from benchmarks.nursery import N_SERVICES, N_WORKERS, Nursery
 from benchmarks.object_storage import Storage
 from benchmarks.own_servers import Pair, Redis, folder_of_programs
 from benchmarks.promotion import promote
-from benchmarks.serve import free_port
 from benchmarks.simulated_home import make_champions
+from benchmarks.traffic import Traffic
 from flows.materialize import materialize
 from infra.secret import SECRET, SECRET_BYTES, secret
 from infra.store.engines import URL, open_store
@@ -53,127 +53,13 @@ from services.worker.shares import LEASE_S
 
 SERVER: Final = os.environ.get("ATTUNE_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 REDIS: Final = os.environ.get("ATTUNE_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
-N_SERVICES, N_WORKERS, N_USERS = 3, 2, 40
 QUOTA: Final = 600  # requests a minute of the key whose quota is tried
 PATIENCE_S: Final = 300.0
-# Imports everything once, then forks what it is told to: a fork is there at once, a process that imports takes seconds.
-NURSERY: Final = """
-import gc, os, signal, sys
-from pathlib import Path
-import uvicorn
-from feature_repo import store
-from models import warm_up as warm
-from infra.settings import Settings
-from services.api import app
-from services.serving.features import open_features, store_failures
-from services.worker import action_weights, cleanup, delivery, erasure, features, process, retention, rewards, signals
-
-settings = Settings()
-for rehearse in warm.PARTS.values():
-    rehearse()
-store_failures(), open_features(settings)
-gc.collect()
-gc.freeze()
-print("ready", flush=True)
-for line in sys.stdin:
-    kind, port = line.split()
-    child = os.fork()
-    if child == 0:
-        if kind == "service":
-            own = settings.model_copy(update={"home": settings.home.with_name(f"of {port}")})  # without models
-            uvicorn.run(app.build_app(own), host=sys.argv[1], port=int(port), log_level="critical")
-        else:
-            process.run(settings.home)
-        os._exit(1)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    print(child, flush=True)
-"""
 DUTIES_HELD: Final = (
     "SELECT count(*), count(DISTINCT holder) FROM leases WHERE starts_with(name, 'duty ') "
     "AND until_us > extract(epoch FROM clock_timestamp()) * 1000000"
 )
 N_DUTIES: Final = 7  # all but the delivery, which each worker does
-
-
-class Nursery:
-    """Processes of Attune that are forked, stopped and killed."""
-
-    def __init__(self, log: Path, address: str, enter: Sequence[str]) -> None:
-        words, env = [*enter, sys.executable, "-c", NURSERY, address], {**os.environ, "OMP_NUM_THREADS": "1"}
-        with log.open("w") as said:  # what is away is told by each of them, again and again
-            self._parent = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, env=env
-            )
-        self.ports = [free_port() for _ in range(N_SERVICES)]
-        self.children: dict[str, int] = {}
-        assert self._read() == "ready"
-        for name in (*(f"service {port}" for port in self.ports), *(f"worker {k}" for k in range(N_WORKERS))):
-            self.fork(name)
-
-    def _read(self) -> str:
-        assert self._parent.stdout is not None
-        return self._parent.stdout.readline().strip()
-
-    def fork(self, name: str) -> None:
-        assert self._parent.stdin is not None
-        self._parent.stdin.write(name + "\n")
-        self._parent.stdin.flush()
-        self.children[name] = int(self._read())
-
-    def send(self, name: str, signal_number: int) -> None:
-        os.kill(self.children[name], signal_number)
-
-    def kill(self, name: str) -> None:
-        self.send(name, 9)
-
-    def close(self) -> None:
-        for name in self.children:
-            self.kill(name)
-        self._parent.terminate()
-        self._parent.wait()
-
-
-class Traffic(threading.Thread):
-    """Sends batches to the services in turn until stopped; one that was not acknowledged goes to the next one, unchanged."""
-
-    def __init__(self, doors: Sequence[str], key: str) -> None:
-        super().__init__(daemon=True)
-        self._doors, self._headers = doors, {"Authorization": f"Bearer {key}"}
-        self.stopped = threading.Event()
-        self.acknowledged: list[str] = []
-        self.answers: list[tuple[float, int, bool]] = []  # when, the status (0: none), whether it says when to come again
-
-    def run(self) -> None:
-        n = 0
-        with httpx.Client(headers=self._headers, timeout=20) as client:
-            while not self.stopped.is_set():
-                batch = [self._event(k) for k in range(n, n + 10)]
-                while not self._send(client, batch) and not self.stopped.is_set():
-                    time.sleep(0.05)
-                n += 10
-                time.sleep(0.02)
-
-    def _send(self, client: httpx.Client, batch: list[dict[str, object]]) -> bool:
-        door = self._doors[len(self.answers) % len(self._doors)]
-        try:
-            reply = client.post(f"{door}/v1/events", json={"events": batch})
-        except httpx.HTTPError:
-            self.answers.append((time.monotonic(), 0, False))
-            return False
-        self.answers.append((time.monotonic(), reply.status_code, "retry-after" in reply.headers))
-        if reply.status_code == 202:
-            self.acknowledged += [one["event_id"] for one in reply.json()["results"] if one["status"] != "rejected"]
-        return reply.status_code == 202
-
-    @staticmethod
-    def _event(n: int) -> dict[str, object]:
-        kind, ts = ("item_view", "add_to_cart", "search_refine")[n % 3], datetime.now(UTC).isoformat()
-        event = {"event_id": f"t-{n}", "user_id": f"u{n % N_USERS}", "session_id": "s", "type": kind, "item_id": f"i{n % 7}"}
-        return {**event, "ts": ts}
-
-    def since(self, began_s: float) -> list[tuple[float, int, bool]]:
-        """Answers since an instant."""
-        return [one for one in self.answers if one[0] >= began_s]
 
 
 def wait(condition: Callable[[], bool], what: str) -> float:
@@ -187,7 +73,7 @@ def wait(condition: Callable[[], bool], what: str) -> float:
 
 
 class Servers:
-    """PostgreSQL, Redis and an object store, behind forwarders: those of the processes can be cut, that of the benchmark itself cannot.
+    """PostgreSQL, Redis and an object store, behind forwarders; what the benchmark itself looks through is never cut.
 
     Parameters
     ----------
@@ -489,7 +375,7 @@ def main(n_kills: int = 20) -> dict[str, Any]:
         bench = Bench(folder / "home", servers, island, n_kills)
         ends.callback(bench.nursery.close)
         for step in (
-            *(bench.tail_cost, bench.kills, bench.stop, bench.cut, bench.restart, bench.races, bench.promote),
+            *(bench.tail_cost, bench.stop, bench.cut, bench.restart, bench.races, bench.promote, bench.kills),
             *(bench.fail_over, bench.settle),
         ):
             found |= step()
