@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,6 +31,8 @@ from models.events.rejected import reduced, stand_in
 from models.events.sources import Mapped, Source, former_ids, in_plain_form, protect, replaced
 from models.events.sources.maps import TableMap
 from models.schema import LOCAL_PARTNER
+
+PATIENCE_S: Final = 30.0  # with transactions of others that hold back what was written
 
 
 class Counts(NamedTuple):
@@ -116,6 +118,7 @@ def ingest_file(
             with events.collector_off():
                 for batch in batches(path, adapter, moved):
                     total = total.plus(append_batch(store, door, batch))
+            events.await_readable(store, PATIENCE_S)  # what comes next, a retraining perhaps, reads them
         except StoreUnavailable as error:
             raise OSError(f"the store of {home} could not be written ({error}): try again, nothing will be doubled") from error
     return total

@@ -22,6 +22,7 @@ from infra.store.statements.events import (
     COUNT_BY_PARTNER,
     LEARNED_COLUMNS,
     LOG_COLUMNS,
+    NEWEST_WRITTEN,
     NEXT_PARTNER,
     NTH_NEWEST,
     NTH_NEWEST_OF,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _ID, _USER = EVENT_COLUMNS.index("event_id"), EVENT_COLUMNS.index("user_id")
 READ_ROWS: Final = 50_000  # rows that are Python objects at one time while reading
+LOOK_S: Final = 0.01  # between two looks at whether what was written may be read
 
 _INT_COLUMNS: Final = {
     **dict.fromkeys(("seq", "occurred_at_us", "received_at_us"), np.int64),
@@ -203,6 +205,19 @@ def _believed(rows: Iterator[tuple[Any, ...]]) -> "pd.DataFrame":
         return _joined(
             [_columns(chunk, LEARNED_COLUMNS, shared.setdefault) for chunk in chunks] or [_columns([], LEARNED_COLUMNS)]
         )
+
+
+def await_readable(store: Store, patience_s: float) -> bool:
+    """Wait until all events that the log has now may be read; False where others' transactions hold them back for too long.
+
+    On a home's own file they may be at once.
+    """
+    newest, until_s, tail = store.read(NEWEST_WRITTEN)[0][0] or 0, time.monotonic() + patience_s, store.tail("")
+    while tail.end() < newest:
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(LOOK_S)
+    return True
 
 
 def partners_of(store: Store) -> list[str]:

@@ -44,6 +44,7 @@ NOTE_SOURCE: Final = (
 N_EVENTS: Final = "SELECT coalesce(max(seq), 0) FROM events WHERE seq > 0"
 EVENTS_SINCE: Final = "SELECT count(*) FROM events WHERE seq > ?"  # (after_seq)
 NEWEST_EVENT: Final = "SELECT coalesce(max(seq), 0) FROM events"
+NEWEST_WRITTEN: Final = "SELECT max(seq) FROM events"  # whether it may be read yet or not
 ANY_EVENT: Final = "SELECT 1 FROM events LIMIT 1"
 ANY_ITEM: Final = "SELECT 1 FROM events WHERE item_id IS NOT NULL LIMIT 1"
 ANY_EVENT_OF: Final = "SELECT 1 FROM events WHERE user_id = ? LIMIT 1"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.store import identities
+from infra.store import events, identities
 from infra.store.embedded.store import EmbeddedStore
 from infra.store.engines import URL, move, open_store, open_writer
 from infra.store.errors import ConflictingWrite, NewerStore, PendingMigration, StoreBusy, StoreUnavailable
@@ -99,8 +99,10 @@ def test_an_open_transaction_holds_the_end_of_the_log_back(store: PostgresStore,
         transaction.append([event("first")])
         PostgresStore(server_url, WAIT_MS).append([event("second")])
         assert (tail.end(), tail.until(0, 10)) == (0, 0)
+        assert not events.await_readable(PostgresStore(server_url, WAIT_MS), patience_s=0.05)
 
     store.write(work)
+    assert events.await_readable(store, PATIENCE_S)
     assert [name for (name,) in store.read("SELECT event_id FROM events ORDER BY seq")] == ["first", "second"]
     wait(lambda: tail.until(0, 10) == tail.end() > 0)  # transactions of other tests may be open
 
