@@ -49,3 +49,13 @@ def test_a_key_has_one_limit_in_all_processes_and_gets_it_back_after_a_minute(pr
         await processes[0].take(call(after_s=61))
 
     asyncio.run(play())
+
+
+def test_of_many_calls_at_one_moment_as_many_get_through_as_there_are_leases(processes: list[DearCalls]) -> None:
+    async def play() -> list[object]:
+        tries = [processes[k % 2].take(call(key_id=7)) for k in range(24)]
+        return await asyncio.gather(*tries, return_exceptions=True)
+
+    found = asyncio.run(play())
+    assert [one for one in found if one is not None and not isinstance(one, Refusal)] == []
+    assert sum(one is None for one in found) == 4
