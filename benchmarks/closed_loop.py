@@ -1,12 +1,13 @@
 """Does a shop earn more with signals than without, and more with what was learned of their effect than by the rules alone?
 
-    python -m benchmarks.closed_loop [--seeds 3] [--learn N] [--judge N]
+    python -m benchmarks.closed_loop [--seeds 3] [--learn N] [--judge N] [--first-seed S] [--products]
 
 A simulated shop with margins, and with costs of discounts, of help by a person, and of each message. Models are fitted to a
 log of it. Then its visitors are sent signals by the rules, but for a hold-out group; from what each of them brought, once, is
 learned for whom each kind of signal is worth it. At last other visitors are watched event by event: `models.assess.assess`
 and `models.engagement.policy.nudge` say when the first signal would be sent by the rules, and by what was learned, and the
-rest of the visit is walked many times with it and without. Money is per visitor; intervals are of 95 %, over visitors. Prints
+rest of the visit is walked many times with it and without. With ``--products`` the rules recommend products, too, which is
+then often the first signal, in place of a later reminder. Money is per visitor; intervals are of 95 %, over visitors. Prints
 one JSON object.
 """
 
@@ -54,6 +55,7 @@ SOMETHING: Final = ("something",)
 # purchase is not out of the question, else a reminder, and who seems to be stuck gets help.
 THRESHOLDS: Final = SignalThresholds(min_score_discount=0.05, min_p_leave=0.05)
 KINDS: Final = ("offer_discount", "proactive_support", "start_workflow")
+PRODUCTS: Final = ("recommend_product", *KINDS)
 
 
 class Watched(NamedTuple):
@@ -77,7 +79,7 @@ def fitted(config: ShopConfig, boosting: NextActionParams = next_action.DEFAULT_
     log, found = examples_of(simulate(config).events, params)
     split = found.split(params)
     wide, valid = found.next_action_features(), split.valid | split.test
-    waits = next_action.Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us)
+    waits = next_action.Waits.of(found)
     following = next_action.fit(wide, waits, boosting, valid=valid)
     predicted = following.predict(wide)["medium_term"].p_purchase
     seen = Rows(found.session_features, found.purchase[:, 1], valid, found.started_us, predicted)
@@ -134,18 +136,20 @@ class Rules:
         )
 
 
-def learned(models: ModelSet, config: ShopConfig) -> dict[str, Targeting]:
+def learned(models: ModelSet, config: ShopConfig, kinds: Sequence[str] = KINDS) -> dict[str, Targeting]:
     """What hold-outs of the rules tell of each kind of signal; features of many visits at once."""
     rng = np.random.default_rng([config.seed, 2])
     shop = open_shop(config, rng)
-    rules = Rules(shop, SignalPolicy(THRESHOLDS, KINDS, holdout_share=HOLDOUT), NO_AIMS)
+    rules = Rules(shop, SignalPolicy(THRESHOLDS, tuple(kinds), holdout_share=HOLDOUT), NO_AIMS)
+    texts = catalogue.item_ids(config.n_items), catalogue.category_names(config.n_categories)
+    place = {text: k for k, text in enumerate(texts[0])}
     deals: dict[str, list[Deal]] = defaultdict(list)
     money: dict[str, list[Floats]] = defaultdict(list)
     for first in range(0, config.n_users, CHUNK):
         users = np.arange(first, min(first + CHUNK, config.n_users))
         visits = list(watched(shop, users, config.start_us, rng))
         said = _said(models, visits)
-        called: list[tuple[Deal, VisitState]] = []
+        called: list[tuple[Deal, VisitState, int]] = []
         at = 0
         for user, visit in zip(users.tolist(), visits, strict=True):
             for k in range(len(visit.events)):
@@ -153,12 +157,19 @@ def learned(models: ModelSet, config: ShopConfig) -> dict[str, Targeting]:
                 now_us = int(visit.events["occurred_at_us"][k])
                 found = rules.nudge(f"v{user}", visit.states[k], now_us, values, SOMETHING)
                 if found.deals:
-                    called.append((found.deals[0], visit.states[k]))
+                    offered = -1
+                    if found.deals[0].kind == "recommend_product":
+                        listed = assess(cut(visit.events[: k + 1], *texts), models, NOTHING_KNOWN, None, now_us).product_ids
+                        offered = place[listed[0]] if listed else -1
+                    called.append((found.deals[0], visit.states[k], offered))
                     break
             at += len(visit.events)
-        signals = np.array([SIGNAL_TYPES.index(deal.kind) if deal.arm == "sent" else 0 for deal, _ in called], dtype=np.int64)
-        brought = PRICES.earned(revenues(shop, standing([state for _, state in called]), signals, 1, rng), signals)[:, 0]
-        for (deal, _), value in zip(called, brought, strict=True):
+        signals = np.array(
+            [SIGNAL_TYPES.index(deal.kind) if deal.arm == "sent" else 0 for deal, _, _ in called], dtype=np.int64
+        )
+        at_hand, shown = standing([state for _, state, _ in called]), np.array([one for _, _, one in called], dtype=np.int64)
+        brought = PRICES.earned(revenues(shop, at_hand, signals, 1, rng, shown), signals)[:, 0]
+        for (deal, _, _), value in zip(called, brought, strict=True):
             deals[deal.kind].append(deal)
             money[deal.kind].append(value)
     return {kind: targeting(_trial(told, np.array(money[kind])), AIM_CODES) for kind, told in deals.items()}
@@ -186,11 +197,13 @@ def _said(models: ModelSet, visits: Sequence[Watched]) -> tuple[Floats, Floats, 
     return np.asarray(score), outlook["short_term"].p_action, features, p_intent
 
 
-def judged(models: ModelSet, config: ShopConfig, aims: Mapping[str, Targeting], n_times: int = N_TIMES) -> dict[str, Any]:
+def judged(
+    models: ModelSet, config: ShopConfig, aims: Mapping[str, Targeting], n_times: int = N_TIMES, kinds: Sequence[str] = KINDS
+) -> dict[str, Any]:
     """Money per visitor above that without signals, by the rules alone and by what was learned."""
     rng = np.random.default_rng([config.seed, 3])
     shop = open_shop(config, rng)
-    policy = SignalPolicy(THRESHOLDS, KINDS, holdout_share=0.0)
+    policy = SignalPolicy(THRESHOLDS, tuple(kinds), holdout_share=0.0)
     deciders = {"rules": Rules(shop, policy, NO_AIMS), "learned": Rules(shop, policy, aims)}
     texts = catalogue.item_ids(config.n_items), catalogue.category_names(config.n_categories)
     place = {text: k for k, text in enumerate(texts[0])}
@@ -211,15 +224,15 @@ def judged(models: ModelSet, config: ShopConfig, aims: Mapping[str, Targeting], 
             if not left:
                 break
     gains = {name: _gains(shop, visits, each, n_times, rng) for name, each in sent.items()}
-    kinds = {name: Counter(SIGNAL_TYPES[one.signal] for one in each) for name, each in sent.items()}
+    by_kind = {name: Counter(SIGNAL_TYPES[one.signal] for one in each) for name, each in sent.items()}
     return {
         "visitors": len(visits),
         "above_none": {name: _interval(values) for name, values in gains.items()},
         "learned_above_rules": _interval(gains["learned"] - gains["rules"]),
-        "signals": {name: dict(counts) for name, counts in kinds.items()},
+        "signals": {name: dict(counts) for name, counts in by_kind.items()},
         "by_signal_of_rules": {
             kind: _interval(gains["rules"][[one.signal == SIGNAL_TYPES.index(kind) for one in sent["rules"]]])
-            for kind in kinds["rules"] if kind != "no_action"
+            for kind in by_kind["rules"] if kind != "no_action"
         },
     }  # fmt: skip
 
@@ -244,11 +257,11 @@ def _interval(values: Floats) -> dict[str, float]:
     return {name: round(value, 4) for name, value in told.items()}
 
 
-def measure(seed: int, n_learn: int, n_judge: int, n_log: int = 4_000) -> dict[str, Any]:
+def measure(seed: int, n_learn: int, n_judge: int, kinds: Sequence[str] = KINDS, n_log: int = 4_000) -> dict[str, Any]:
     """One shop, from its log to what signals earn in it."""
     models = fitted(ShopConfig(n_users=n_log, seed=seed))
-    aims = learned(models, ShopConfig(n_users=n_learn, seed=seed + 1_000_000))
-    found = judged(models, ShopConfig(n_users=n_judge, seed=seed + 2_000_000), aims)
+    aims = learned(models, ShopConfig(n_users=n_learn, seed=seed + 1_000_000), kinds)
+    found = judged(models, ShopConfig(n_users=n_judge, seed=seed + 2_000_000), aims, kinds=kinds)
     return {"seed": seed, "aims": {kind: aim.sentence for kind, aim in aims.items()}, **found}
 
 
@@ -258,9 +271,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--learn", type=int, default=60_000)
     parser.add_argument("--judge", type=int, default=5_000)
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--products", action="store_true")
     given = parser.parse_args()
-    runs = [measure(seed, given.learn, given.judge) for seed in range(FIRST_SEED, FIRST_SEED + given.seeds)]
-    print(json.dumps({"benchmark": "closed_loop", "runs": runs}, indent=1))
+    kinds = PRODUCTS if given.products else KINDS
+    runs = [measure(seed, given.learn, given.judge, kinds) for seed in range(given.first_seed, given.first_seed + given.seeds)]
+    print(json.dumps({"benchmark": "closed_loop", "products": given.products, "runs": runs}, indent=1))
 
 
 if __name__ == "__main__":

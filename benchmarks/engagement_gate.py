@@ -38,7 +38,7 @@ def candidates(n_users: int, seed: int) -> tuple[Mapping[str, Floats], compariso
     log, found = examples_of(simulate(ShopConfig(n_users=n_users, seed=seed)).events, params)
     split = found.split(params)
     learn, held = ~split.test, split.test
-    waits = next_action.Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us).where(learn)
+    waits = next_action.Waits.of(found).where(learn)
     features = found.next_action_features()
     quick = next_action.NextActionParams(TREES, TREES)
     later = next_action.fit(features[learn], waits, quick, valid=split.valid[learn])

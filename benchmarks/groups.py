@@ -56,7 +56,7 @@ def measure(config: ShopConfig, boosting: NextActionParams = DEFAULT_PARAMS) -> 
     bought = np.asarray(found.purchase[test, k])
     said: dict[str, dict[str, Floats]] = {"next_action": {}, "engagement": {}}
     for name, effects in (("without", NOBODY_NAMED), ("with", groups)):
-        waits = Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us).where(~split.test)
+        waits = Waits.of(found).where(~split.test)
         wide, valid = found.next_action_features(effects), split.valid[~split.test]
         model = next_action.fit(wide[~split.test], waits, boosting, valid=valid, groups=effects)
         said["next_action"][name] = model.predict(wide[test])["medium_term"].p_purchase

@@ -1,18 +1,22 @@
 """Next action and purchase within 5 minutes and an hour: one curve against simple models, and against a model for each horizon.
 
-    python -m benchmarks.horizons [--users N] [--seeds 101 102] [FILE --format F]
+    python -m benchmarks.horizons [--users N] [--seeds 101 102 …] [FILE --format F] [--from-share 0.8] [--blocks 1] [--apart]
 
-Models are fitted to the first 65 % of the sessions by time, calibrated on the next 15 %, and judged on the last 20 %. "markov"
-counts what follows the last event's type, "logistic" is a regression on the log counts of events. Gains are of log loss and ROC
-AUC with 95 % intervals over sessions. "apart" are classifiers of each horizon by itself: what they say of 5 minutes and of an
-hour need not agree. Users and items are strangers to all of them. Prints one JSON object.
+The sessions from a share of the log on are judged, block by block in the order of time: models are fitted to all that lies
+before a block, calibrated on the last of it, and asked about the block. Users and items are strangers to all of them. Several
+shops are judged together. "markov" counts what follows the last event's type, "logistic" is a regression on the log counts of
+events. Gains are of log loss and ROC AUC with 95 % intervals over sessions. "ece_if_calibrated" is what ECE a model without any
+error of calibration would show on as many sessions as are judged, with 95 %: the rows of a session are alike, so that few
+sessions differ from what was said by chance. With ``--apart`` classifiers of each horizon by itself are asked, too: what they
+say of 5 minutes and of an hour need not agree. Prints one JSON object.
 """
 
 import argparse
 import itertools
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,56 +39,122 @@ from models.schema import (
     EventType,
 )
 from models.simulator import ShopConfig, simulate
-from models.statistics import bootstrap, logistic
+from models.statistics import bootstrap, logistic, metrics
+from models.statistics.metrics import Interval
 
 N_DRAWS: Final = 300
 SECONDS: Final = (0.0, 1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 MOST_PREFIXES: Final = 100_000
+VALID_SHARE: Final = 0.19  # of what lies before a block: 15 of 80 %
 _TINY: Final = 1e-12
 
 
-def measure(frame: pd.DataFrame) -> dict[str, Any]:
-    """All measures of one log."""
-    params = ExampleParams()
-    _, found = examples_of(frame, params)
-    split = found.split(params)
-    features = found.next_action_features()
-    waits = Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us)
-    valid = split.valid[~split.test]
-    model = next_action.fit(features[~split.test], waits.where(~split.test), valid=valid)
-    told, apart = model.predict(features[split.test]), _apart(features, found, split.test, valid)
+class Judged(NamedTuple):
+    """Rows of a block and what was said of them, for one horizon.
 
-    def judged(said: dict[str, Outlook]) -> dict[str, Any]:
-        return {**_coherence(said), **{name: _judged(found, split.test, said[name], k) for k, name in enumerate(HORIZONS_S)}}
+    Attributes
+    ----------
+    action, bought, session
+        What came next, whether a purchase came, and a code of the session, shape (n_rows,).
+    said
+        By model: probability of each action, and of the purchase.
+    """
 
-    monotone = _monotone(model, features[:MOST_PREFIXES])
-    return {"n_rows": len(features), "monotone_prefixes": monotone, "curve": judged(told), "apart": judged(apart)}
+    action: Codes
+    bought: Flags
+    session: Ints
+    said: dict[str, tuple[Floats, Floats]]
 
 
-def _apart(features: Features, found: Examples, test: Flags, valid: Flags) -> dict[str, Outlook]:
+def blocks(found: Examples, from_share: float, n_blocks: int) -> Iterator[tuple[Flags, Flags, int]]:
+    """Rows before each block, its own rows, and when it begins."""
+    edges = np.quantile(found.started_us, np.linspace(from_share, 1.0, n_blocks + 1), method="higher").astype(np.int64)
+    edges[-1] += 1
+    for begin, end in itertools.pairwise(edges.tolist()):
+        yield found.started_us < begin, (found.started_us >= begin) & (found.started_us < end), begin
+
+
+def measure(frames: Sequence[pd.DataFrame], from_share: float, n_blocks: int, is_apart: bool = False) -> dict[str, Any]:
+    """All measures of some logs together."""
+    rows: dict[str, list[Judged]] = {name: [] for name in HORIZONS_S}
+    told: list[dict[str, Outlook]] = []
+    apart: list[dict[str, Outlook]] = []
+    n_monotone, n_sessions, features = np.zeros(2, np.int64), 0, np.zeros((0, 0), np.float32)
+    for frame in frames:
+        _, found = examples_of(frame, ExampleParams())
+        features, session = found.next_action_features(), np.cumsum(found.starts) + n_sessions
+        n_sessions = int(session[-1]) + 1
+        for before, test, begin_us in blocks(found, from_share, n_blocks):
+            # What comes after the block has begun is not known before it.
+            known_us = np.minimum(found.known_us, begin_us - found.at_us)
+            valid = (found.started_us >= np.quantile(found.started_us[before], 1.0 - VALID_SHARE))[before]
+            waits = Waits.of(found)._replace(known_us=known_us).where(before)
+            model = next_action.fit(features[before], waits, valid=valid)
+            told.append(model.predict(features[test]))
+            if is_apart:
+                apart.append(_apart(features, found, known_us, (before, test), valid))
+            for k, name in enumerate(HORIZONS_S):
+                said = {"curve": told[-1][name]} | ({"apart": apart[-1][name]} if is_apart else {})
+                rows[name].append(_block(found, session, (before & _covers(known_us, k), test), said, k))
+        n_monotone += _monotone(model, features[: MOST_PREFIXES // len(frames)])
+    answer = {
+        "n_sessions": len(np.unique(np.concatenate([one.session for one in rows["short_term"]]))),
+        "monotone_prefixes": dict(zip(("n", "monotone"), n_monotone.tolist(), strict=True)),
+    }
+    for name, outlooks in (("curve", told), ("apart", apart)):
+        if outlooks:
+            answer[name] = {**_coherence(outlooks), **{horizon: _judged(rows[horizon], name) for horizon in HORIZONS_S}}
+    return answer
+
+
+def _covers(known_us: Ints, k: int) -> Flags:
+    return np.asarray(known_us >= int(1e6 * list(HORIZONS_S.values())[k]))
+
+
+def _block(found: Examples, session: Ints, periods: tuple[Flags, Flags], told: dict[str, Outlook], k: int) -> Judged:
+    """What everybody says of a block, for the k-th horizon."""
+    before, after = np.flatnonzero(periods[0]), np.flatnonzero(periods[1] & found.covered[:, k])
+    known = np.asarray(found.covered[periods[1], k])
+    action, bought = found.next_action[:, k].astype(np.int64), np.asarray(found.purchase[:, k])
+    counts = logistic.log_counts(found.session_features[:, :N_EVENT_TYPES])
+    said = {name: (one.p_action[known], one.p_purchase[known]) for name, one in told.items()}
+    said["markov"] = markov_chain(found, before, after, k), _rates(found, bought, before, after)
+    p_bought = logistic.fit(counts[before], bought[before]).predict(counts[after])
+    said["logistic"] = _regressed(counts, action, before, after), p_bought
+    return Judged(action[after], bought[after], session[after], said)
+
+
+def _apart(
+    features: Features, found: Examples, known_us: Ints, periods: tuple[Flags, Flags], valid: Flags
+) -> dict[str, Outlook]:
     """Two classifiers for each horizon by itself."""
-    told, params = {}, next_action.DEFAULT_PARAMS
+    (before, test), told, params = periods, {}, next_action.DEFAULT_PARAMS
     for k, name in enumerate(HORIZONS_S):
-        use, held = (~test) & found.covered[:, k], valid[found.covered[~test, k]]
+        use = before & _covers(known_us, k)
+        held = valid[use[before]]
         action = boosting.fit(features[use], found.next_action[use, k], len(NEXT_ACTIONS), params.action, valid=held)
         purchase = boosting.fit(features[use], found.purchase[use, k].astype(np.int64), 2, params.purchase, valid=held)
         told[name] = Outlook(action.predict(features[test]), purchase.predict(features[test])[:, 1])
     return told
 
 
-def _monotone(model: next_action.NextActionModel, features: npt.NDArray[np.float32]) -> dict[str, Any]:
-    """Prefixes, and those for which no probability falls (of leaving: rises) with the horizon."""
+def _monotone(model: next_action.NextActionModel, features: npt.NDArray[np.float32]) -> Ints:
+    """Number of prefixes, and of those for which no probability falls (of leaving: rises) with the horizon."""
     curve = model.curve(features, SECONDS)
     holds = np.ones(len(features), dtype=bool)
     for before, after in itertools.pairwise(curve):
         rise = after.p_action - before.p_action
         rise[:, LEAVE] *= -1
         holds &= (rise >= -_TINY).all(axis=1) & (after.p_purchase - before.p_purchase >= -_TINY)
-    return {"n": len(features), "monotone": int(holds.sum())}
+    return np.array([len(features), holds.sum()])
 
 
-def _coherence(told: dict[str, Outlook]) -> dict[str, float]:
+def _coherence(outlooks: Sequence[dict[str, Outlook]]) -> dict[str, float]:
     """How often the two horizons contradict each other, and how much they differ."""
+    told = {
+        name: Outlook(*(np.concatenate(parts) for parts in zip(*(one[name] for one in outlooks), strict=True)))
+        for name in HORIZONS_S
+    }
     short, medium = (told[name].p_action for name in HORIZONS_S)
     return {
         "leaves_sooner_than_at_all": round(float((medium[:, LEAVE] > short[:, LEAVE] + _TINY).mean()), 4),
@@ -98,38 +168,63 @@ def _coherence(told: dict[str, Outlook]) -> dict[str, float]:
     }
 
 
-def _judged(found: Examples, test: Flags, told: Outlook, k: int) -> dict[str, Any]:
+def _judged(parts: Sequence[Judged], name: str) -> dict[str, Any]:
     """One horizon against the simple models."""
-    known = np.asarray(found.covered[test, k])
-    before, after = np.flatnonzero(found.covered[:, k] & ~test), np.flatnonzero(test)[known]
-    action, bought = found.next_action[:, k].astype(np.int64), np.asarray(found.purchase[:, k])
-    counts = logistic.log_counts(found.session_features[:, :N_EVENT_TYPES])
-    draws = bootstrap.draw(np.cumsum(found.starts, dtype=np.int64)[after], np.random.default_rng(0), N_DRAWS)
-    p_action, p_purchase = told.p_action[known], told.p_purchase[known]
-    simple = {"markov": markov_chain(found, before, after, k), "logistic": _regressed(counts, action, before, after)}
-    chain = _rates(found, bought, before, after)
-    simple_purchase = {"markov": chain, "logistic": logistic.fit(counts[before], bought[before]).predict(counts[after])}
-    top, at = p_action.argmax(axis=1), np.arange(len(after))
+    action, bought, session = (np.concatenate([getattr(one, field) for one in parts]) for field in Judged._fields[:3])
+    said = {
+        who: [np.concatenate([one.said[who][of] for one in parts]) for of in (0, 1)] for who in (name, "markov", "logistic")
+    }
+    p_action, p_purchase = said.pop(name)
+    draws = bootstrap.draw(session, np.random.default_rng(0), N_DRAWS)
+    top, at = p_action.argmax(axis=1), np.arange(len(action))
     return {
-        "n_rows": len(after),
-        "n_purchases": int(bought[after].sum()),
+        "n_rows": len(action),
+        "n_purchases": int(bought.sum()),
         "action": {
-            "log_loss": round(float(_loss(p_action, action[after]).mean()), 4),
-            "gain": {name: _gain(_loss(p, action[after]), _loss(p_action, action[after]), draws) for name, p in simple.items()},
-            "ece": classification.yes_no(p_action[at, top], top == action[after])["ece"],
+            "log_loss": round(float(_loss(p_action, action).mean()), 4),
+            "gain": {who: _gain(_loss(p, action), _loss(p_action, action), draws) for who, (p, _) in said.items()},
+            "ece": classification.yes_no(p_action[at, top], top == action)["ece"],
+            "ece_if_calibrated": _told(ece_if_calibrated(p_action[at, top], top == action, draws)),
         },
         "purchase": {
-            **{name: classification.yes_no(p_purchase, bought[after])[name] for name in ("log_loss", "roc_auc", "ece")},
+            **{each: classification.yes_no(p_purchase, bought)[each] for each in ("log_loss", "roc_auc", "ece")},
+            "ece_if_calibrated": _told(ece_if_calibrated(p_purchase, bought, draws)),
             "gain": {
-                name: _gain(_binary_loss(p, bought[after]), _binary_loss(p_purchase, bought[after]), draws)
-                for name, p in simple_purchase.items()
+                who: _gain(_binary_loss(p, bought), _binary_loss(p_purchase, bought), draws) for who, (_, p) in said.items()
             },
             "roc_auc_gain": {
-                name: _told(bootstrap.area_intervals(p_purchase, p, bought[after], draws)[0])
-                for name, p in simple_purchase.items()
+                who: _told(bootstrap.area_intervals(p_purchase, p, bought, draws)[0]) for who, (_, p) in said.items()
             },
         },
     }
+
+
+def ece_if_calibrated(p: Floats, outcome: Flags, draws: bootstrap.Draws) -> Interval:
+    """ECE that would be seen if each bin's mean probability were right: by chance alone, with sessions as alike as these are.
+
+    Sessions are drawn again; what a bin's gap then differs by from its own is what chance makes of no gap at all.
+
+    Parameters
+    ----------
+    p, outcome
+        Shape (n_rows,).
+    draws
+        Of the rows' sessions.
+    """
+    order = np.argsort(p, kind="stable")
+    bins = np.empty(len(p), np.int64)
+    bins[order] = np.arange(len(p)) * metrics.ECE_BINS // len(p)
+    cell, shape = draws.group * metrics.ECE_BINS + bins, (draws.times.shape[1], metrics.ECE_BINS)
+    gaps = np.bincount(cell, weights=p - outcome, minlength=shape[0] * shape[1]).reshape(shape)
+    rows = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+    own = gaps.sum(axis=0) / rows.sum(axis=0)
+    seen = np.concatenate(
+        [
+            np.abs(block @ gaps - (n := block @ rows) * own).sum(axis=1) / n.sum(axis=1)
+            for block in bootstrap.blocks(draws.times)
+        ]
+    )
+    return Interval(float(seen.mean()), *map(float, np.quantile(seen, [0.025, 0.975])))
 
 
 def _regressed(counts: Floats, action: Codes, before: Ints, after: Ints) -> Floats:
@@ -171,13 +266,20 @@ def main() -> None:
     parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--format", default="attune")
     parser.add_argument("--users", type=int, default=3000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(101, 109)))
+    parser.add_argument("--from-share", type=float, default=0.8)
+    parser.add_argument("--blocks", type=int, default=1)
+    parser.add_argument("--apart", action="store_true")
     given = parser.parse_args()
     if given.file:
-        runs = {given.file.name: measure(frame_of(given.file, given.format))}
+        frames = [frame_of(given.file, given.format)]
     else:
-        runs = {f"shop {seed}": measure(simulate(ShopConfig(n_users=given.users, seed=seed)).events) for seed in given.seeds}
-    print(json.dumps({"benchmark": "horizons", **runs}, indent=1))
+        frames = [simulate(ShopConfig(n_users=given.users, seed=seed)).events for seed in given.seeds]
+    found = measure(frames, given.from_share, given.blocks, given.apart)
+    told = {"file": given.file.name} if given.file else {"users": given.users, "seeds": given.seeds}
+    print(
+        json.dumps({"benchmark": "horizons", **told, "from_share": given.from_share, "blocks": given.blocks, **found}, indent=1)
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def measure(config: ShopConfig, n_moments: int, boosting: NextActionParams = DEF
     log, found = examples_of(simulate(config).events, params)
     split = found.split(params)
     learn = ~split.test
-    waits = Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us).where(learn)
+    waits = Waits.of(found).where(learn)
     model = next_action.fit(found.next_action_features()[learn], waits, boosting, valid=split.valid[learn])
     return state_table(model, log, found, split.test, 0, n_moments)
 

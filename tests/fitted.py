@@ -47,7 +47,7 @@ def fit(config: ShopConfig) -> Fitted:
     split = found.split(ExampleParams())
     learn, valid, from_us = ~split.test, split.valid[~split.test], split.test_from_us
     model = intent.fit(found.session_features[learn], found.p_intent[learn], QUICK, valid=valid)
-    waits = next_action.Waits(found.following, found.wait_us, found.purchase_wait_us, found.known_us).where(learn)
+    waits = next_action.Waits.of(found).where(learn)
     before = log.before(from_us)
     groups = visitor_groups.learned(before.groups, before.user_codes, before.events["event_type"] == EventType.PURCHASE)
     wide = found.next_action_features(groups)

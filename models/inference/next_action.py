@@ -6,7 +6,7 @@ probability that it is the next and comes within t seconds: never falling in t, 
 within t. The purchase goes the other way: one classifier says whether it comes by the end of the last interval, the others, of
 those that come by the end of the next one, whether they come by the end of theirs. Purchases are few, and of those who have not
 bought within minutes hardly any do: hazards would be learned from next to nothing. Each classifier is calibrated on later,
-held-out rows.
+held-out rows. All rows of a session lead to the same purchase or to none: its classifiers are told the sessions.
 
 Source: Tutz and Schmid, *Modeling Discrete Time-to-Event Data*, Springer, 2016, chapter 8 (cause-specific hazards).
 """
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from models import visitor_groups
 from models.arrays import Codes, Features, Flags, Floats, Ints
 from models.artifact import Parts
+from models.inference.examples import Examples
 from models.inference.training import TrainingInput
 from models.kernels import kernel
 from models.learners import boosting
@@ -67,16 +68,25 @@ class Waits(NamedTuple):
         Microseconds until the next event and until the next purchase; `labels.NEVER` where none comes.
     known_us
         Microseconds until the log ends: of a wait that is longer nothing is known.
+    session
+        Code of each row's session; None: each row stands for itself.
     """
 
     kind: npt.NDArray[np.int8]
     wait_us: Ints
     purchase_wait_us: Ints
     known_us: Ints
+    session: Ints | None = None
+
+    @classmethod
+    def of(cls, rows: Examples) -> "Waits":
+        """Those of training examples."""
+        session = np.cumsum(rows.starts, dtype=np.int64)
+        return cls(rows.following, rows.wait_us, rows.purchase_wait_us, rows.known_us, session)
 
     def where(self, rows: Flags) -> "Waits":
         """Some of the rows."""
-        return Waits(self.kind[rows], self.wait_us[rows], self.purchase_wait_us[rows], self.known_us[rows])
+        return Waits(*(None if each is None else each[rows] for each in self))  # type: ignore[arg-type]
 
 
 class Outlook(NamedTuple):
@@ -280,12 +290,13 @@ def fit(
     intervals: list[Interval] = []
     for k in range(len(INTERVALS_S)):
         learned = []
-        for n_classes, at_risk, target, part in (
-            (N_NEXT_ACTIONS, *actions_in(waits, k), params.action),
-            (2, *purchases_in(waits, k), params.purchase),
+        for n_classes, at_risk, target, part, session in (
+            (N_NEXT_ACTIONS, *actions_in(waits, k), params.action, None),
+            (2, *purchases_in(waits, k), params.purchase, waits.session),
         ):
             held = None if valid is None else valid[at_risk]
-            learned.append(boosting.fit(features[at_risk], target, n_classes, part, valid=held, seed=seed))
+            alike = None if session is None else session[at_risk]
+            learned.append(boosting.fit(features[at_risk], target, n_classes, part, valid=held, seed=seed, session=alike))
             if progress is not None:
                 progress(2 * k + len(learned), 2 * len(INTERVALS_S))
         intervals.append(Interval(*learned))
@@ -344,7 +355,7 @@ def fit_on(data: TrainingInput) -> Parts:
     rows, early = data.examples, ~data.split.test
     before = data.log.before(data.split.test_from_us)
     groups = visitor_groups.learned(before.groups, before.user_codes, before.events["event_type"] == EventType.PURCHASE)
-    waits = Waits(rows.following, rows.wait_us, rows.purchase_wait_us, rows.known_us)
+    waits = Waits.of(rows)
     features = rows.next_action_features(groups)
     params = data.params or DEFAULT_PARAMS
     model = fit(features[early], waits.where(early), params, valid=data.split.valid[early], seed=data.seed, groups=groups)
@@ -355,7 +366,7 @@ def fit_on(data: TrainingInput) -> Parts:
         intervals.append(
             Interval(
                 boosting.recalibrated(one.action, newer[acts], actions),
-                boosting.recalibrated(one.purchase, newer[buys], purchases),
+                boosting.recalibrated(one.purchase, newer[buys], purchases, later.where(buys).session),
             )
         )
     return to_parts(replace(model, intervals=intervals))

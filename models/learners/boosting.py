@@ -4,6 +4,11 @@ Trees are grown by LightGBM on the earlier rows, the number of rounds and the ca
 Targets may be class codes or, where a label is itself uncertain, a probability per class; the loss is the cross-entropy in both
 cases, so the probabilities stay honest under class imbalance, and whoever needs one class takes the most probable.
 
+Where all rows of a session have much the same target, as with a purchase that one visit leads to, they are no more than a few
+observations. Told the sessions, `fit` lets n rows of one weigh as much together as sqrt(n) sessions of one row, so that a few
+long ones do not decide the trees; it moves the scores so that the class shares of all rows are right again, since short
+sessions differ from long ones; and it calibrates on later rows only as far as their number of sessions bears it.
+
 Too little to learn from is not an error: with fewer than `MIN_ROWS` rows or a single class the classifier answers the
 (smoothed) class shares, and `fallback` says why.
 """
@@ -26,6 +31,7 @@ from models.statistics.calibration import Scaling
 
 MIN_ROWS: Final = 50
 MIN_VALID_ROWS: Final = 30
+PULL_ALIKE: Final = 200.0  # of a calibration towards what training says, in rows that are not alike
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,7 @@ def fit(
     valid: npt.NDArray[np.bool_] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    session: Ints | None = None,
 ) -> Classifier:
     """Fit on the rows that are not `valid`; choose rounds and calibration on those that are.
 
@@ -230,6 +237,8 @@ def fit(
         Same data, parameters, seed and thread count: same classifier.
     progress
         Called after every round.
+    session
+        Code of each row's session, shape (n_rows,), where the rows of one have much the same target; None: rows are apart.
 
     Raises
     ------
@@ -250,20 +259,27 @@ def fit(
     reason = "too_few_rows" if len(soft) < MIN_ROWS else "one_class" if len(classes) < 2 else ""
     if reason:
         return Classifier(None, features.shape[1], n_classes, classes, prior, calibration.identity(n_classes), reason)
-    text = grow(features, soft[:, classes], held, params, targets.ndim == 2, seed, progress)
+    weight = None if session is None else 1.0 / np.sqrt(_sizes(session))
+    text = grow(features, soft[:, classes], held, params, targets.ndim == 2, seed, progress, weight)
     scaling = calibration.identity(len(classes))
     if targets.ndim == 2:  # the trees of the probability loss start from the class shares
         scaling = Scaling(1.0, np.log(prior[classes]))
     found = Classifier(text, features.shape[1], n_classes, classes, prior, scaling, "uncalibrated")
-    return recalibrated(found, features[held], targets[held]) if calibrated else found
+    if session is not None:
+        found = replace(found, scaling=calibration.levelled(scaling, found.raw(features), soft[:, classes]))
+    if not calibrated:
+        return found
+    return recalibrated(found, features[held], targets[held], None if session is None else session[held])
 
 
-def recalibrated(classifier: Classifier, features: Features, targets: npt.NDArray[np.generic]) -> Classifier:
+def recalibrated(
+    classifier: Classifier, features: Features, targets: npt.NDArray[np.generic], session: Ints | None = None
+) -> Classifier:
     """The classifier, its calibration fitted once more on top, to later rows; itself where they are too few.
 
     Parameters
     ----------
-    features, targets
+    features, targets, session
         As for `fit`; codes that training never saw say nothing.
     """
     soft = _soft_targets(targets, classifier.n_classes)[:, classifier.classes]
@@ -271,9 +287,27 @@ def recalibrated(classifier: Classifier, features: Features, targets: npt.NDArra
         return classifier
     raw = classifier.raw(features)
     before = classifier.scaling
-    fitted = calibration.fit(before.scale * raw + before.shift, soft)
+    pull = {} if session is None else {"pull": PULL_ALIKE * _alike(session)}
+    fitted = calibration.fit(before.scale * raw + before.shift, soft, **pull)
     scaling = Scaling(fitted.scale * before.scale, fitted.scale * before.shift + fitted.shift)
     return replace(classifier, scaling=scaling, fallback="")
+
+
+def _sizes(session: Ints) -> Ints:
+    """Number of rows of each row's session, shape (n_rows,)."""
+    _, place, sizes = np.unique(session, return_inverse=True, return_counts=True)
+    return np.asarray(sizes[place])
+
+
+def _alike(session: Ints) -> float:
+    """Rows that stand for one where a session's are all alike: their design effect (Kish, *Survey Sampling*, 1965).
+
+    Examples
+    --------
+    >>> _alike(np.array([7, 7, 7, 8]))
+    2.5
+    """
+    return float(_sizes(session).mean())
 
 
 def _soft_targets(targets: npt.NDArray[np.generic], n_classes: int) -> Floats:

@@ -55,6 +55,7 @@ def grow(
     uncertain: bool,
     seed: int,
     progress: Progress | None,
+    weight: Floats | None = None,
 ) -> str:
     """Grow the trees; they are given as LightGBM writes them, so that a stored copy answers exactly the same.
 
@@ -68,6 +69,8 @@ def grow(
         Rows to choose the number of rounds on, shape (n_rows,); none: all rounds are grown.
     uncertain
         Whether `soft` holds more than zeros and ones. Then the trees start from the class shares, which the raw scores lack.
+    weight
+        Of each row, > 0, shape (n_rows,); None: all weigh alike.
     """
     import lightgbm as lgb  # only here: what serves grows no trees
 
@@ -78,7 +81,10 @@ def grow(
     def rows(mask: npt.NDArray[np.bool_], reference: "lgb.Dataset | None" = None) -> "lgb.Dataset":
         label = soft[mask].argmax(axis=1)
         init_score = None if start is None else np.tile(start, (int(mask.sum()), 1))
-        return lgb.Dataset(features[mask], label=label, init_score=init_score, reference=reference, params=settings)
+        weighs = None if weight is None else weight[mask]
+        return lgb.Dataset(
+            features[mask], label=label, weight=weighs, init_score=init_score, reference=reference, params=settings
+        )
 
     train = rows(~held)
     callbacks: list[Callable[..., Any]] = []

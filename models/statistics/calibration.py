@@ -9,12 +9,14 @@ Sources: Platt, "Probabilistic outputs for support vector machines", 1999; Guo e
 networks", 2017 (temperature and vector scaling).
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from models.arrays import Floats, writeable
 from models.kernels import kernel
+
+_LEVEL: Final = 1e-9  # of a log share: nearer need no shares be
 
 
 class Scaling(NamedTuple):
@@ -78,6 +80,30 @@ def calibrate(rows: Floats, scale: float, shift: Floats) -> None:
             total += rows[row, k]
         for k in range(rows.shape[1]):
             rows[row, k] /= total
+
+
+def levelled(scaling: Scaling, scores: Floats, targets: Floats, n_steps: int = 50) -> Scaling:
+    """The scaling with shifts under which each class is expected as often as it came; classes that never came keep theirs.
+
+    Parameters
+    ----------
+    scores, targets
+        As for `fit`.
+
+    Examples
+    --------
+    >>> scores, targets = np.zeros((4, 2)), np.array([[0.0, 1.0]] * 3 + [[1.0, 0.0]])
+    >>> apply(levelled(identity(2), scores, targets), scores)[0].round(6)
+    array([0.25, 0.75])
+    """
+    share, shift = targets.mean(axis=0), scaling.shift.copy()
+    came = share > 0
+    for _ in range(n_steps):
+        step = np.log(share[came] / apply(Scaling(scaling.scale, shift), scores).mean(axis=0)[came])
+        shift[came] += step
+        if np.abs(step).max(initial=0.0) < _LEVEL:
+            break
+    return Scaling(scaling.scale, shift)
 
 
 def fit(scores: Floats, targets: Floats, *, pull: float = 10.0) -> Scaling:

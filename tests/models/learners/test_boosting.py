@@ -80,3 +80,29 @@ def test_tables_are_json_without_nan():
 def test_calibration_table_says_what_was_said_and_what_came():
     rows = report.calibration_table(np.array([0.2, 0.2, 0.8, 0.8]), np.array([False, False, True, False]), 2)
     assert rows == [{"n_rows": 2, "mean_p": 0.2, "hit_rate": 0.0}, {"n_rows": 2, "mean_p": 0.8, "hit_rate": 0.5}]
+
+
+def test_a_long_session_is_no_more_than_a_few_observations() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2_400, 1)).astype(np.float32)
+    y = (x[:, 0] > 0) & (rng.random(2_400) < 0.9)
+    session = np.arange(2_400)
+    session[-800:] = 9_999  # one visitor, in whose rows it is the other way round
+    y[-800:] = x[-800:, 0] < 0
+    some = np.arange(2_400) % 4 == 0
+    asked = np.array([[-1.0], [1.0]], np.float32)
+    told, not_told = (
+        np.diff(boosting.fit(x, y.astype(np.int64), 2, BoostParams(), valid=some, session=one).predict(asked)[:, 1])[0]
+        for one in (session, None)
+    )
+    assert not_told < 0.4
+    assert told > 0.6
+
+
+def test_shares_are_right_though_long_sessions_weigh_less() -> None:
+    rng = np.random.default_rng(4)
+    session = np.concatenate((np.arange(600), np.repeat(np.arange(1_000, 1_040), 30)))
+    y = (np.arange(len(session)) >= 600).astype(np.int64)  # those of long sessions alone
+    x = rng.normal(size=(len(session), 2)).astype(np.float32)
+    found = boosting.fit(x, y, 2, BoostParams(n_rounds=20), valid=rng.random(len(y)) < 0.2, session=session)
+    assert abs(found.predict(x)[:, 1].mean() - y.mean()) < 0.02
