@@ -33,6 +33,8 @@ class Delta(NamedTuple):
         Instant of the newest event, instant that ages count from, and number of the newest event: as they are then.
     n_evicted
         Pairs and items that were let go since the build, if this is the sum of all deltas.
+    categories
+        Name of the category of each item that had none; None where nobody told any.
     """
 
     names: list[str]
@@ -47,6 +49,7 @@ class Delta(NamedTuple):
     reference_us: int
     seq: int
     n_evicted: int = 0
+    categories: dict[str, str] | None = None
 
 
 class Counted(NamedTuple):

@@ -37,6 +37,7 @@ from models.kernels import ZERO, kernel
 from models.schema import N_EVENT_TYPES
 
 MOST_GUESTS: Final = 64
+MOST_IN_CATEGORY: Final = 50  # popular items of a category that are listed
 MOST_OWN: Final = 500  # of the session's newest events that speak for their items
 OWN_FROM: Final = len(CLASSES) * N_EVENT_TYPES * N_EVENT_TYPES  # kinds of evidence: associations, own events, popularity
 POPULAR_AT: Final = OWN_FROM + N_OWN
@@ -53,9 +54,9 @@ class Past(NamedTuple):
 
 
 class Categories(NamedTuple):
-    """Popular items of each category: those of category c stand at ``offsets[c]:offsets[c + 1]``, with their share of it."""
+    """Popular items of each category: those of category c stand at ``span[c, 0]:span[c, 1]``, with their share of it."""
 
-    offsets: Ints
+    span: Ints  # (n_categories, 2)
     item: Ints32
     share: Floats32
 
@@ -150,7 +151,7 @@ def _shares(category: Ints32, categories: Categories, session: Session, named: I
         recency = session.rank_decay**n / (1.0 + max(session.age_s[i], 0.0) / session.age_scale_s)
         total += recency
         n += 1
-        if one < 0 or one + 1 >= len(categories.offsets):
+        if one < 0 or one >= len(categories.span):
             continue
         at = 0
         while at < m and own[at] != one:
@@ -171,7 +172,7 @@ def _add_popular(
     own, share, _ = _shares(category, categories, session, named)
     sums, touched = scratch.sums, scratch.touched
     for c in range(len(own)):
-        for e in range(categories.offsets[own[c]], categories.offsets[own[c] + 1]):
+        for e in range(categories.span[own[c], 0], categories.span[own[c], 1]):
             n = put(sums, touched, categories.item[e], weight * share[c] * categories.share[e], number, n)
     return n
 
@@ -255,7 +256,7 @@ def _room(index: Index, overlay: Overlay, categories: Categories, item: Ints, ow
         first, last, _ = row_of(index, overlay, item[a])
         room += last - first
     for one in own:
-        room += categories.offsets[one + 1] - categories.offsets[one]
+        room += categories.span[one, 1] - categories.span[one, 0]
     return room
 
 
@@ -333,7 +334,7 @@ def evidence(
     for c in range(len(own)):
         item = session.item[newest[c]]
         anchor = item if item >= 0 else n_items + MOST_GUESTS + own[c]
-        for e in range(categories.offsets[own[c]], categories.offsets[own[c] + 1]):
+        for e in range(categories.span[own[c], 0], categories.span[own[c], 1]):
             code = int(categories.item[e])
             if place_of[code] != _SHUT:
                 n = _placed(place_of, items, code, n)
@@ -343,7 +344,9 @@ def evidence(
     return items[:n], entries.place[:m], entries.kind[:m], entries.amount[:m], entries.anchor[:m]
 
 
-def popular_in(category: Ints32, popularity: Floats, most: int = 50) -> Categories:
+def popular_in(
+    category: Ints32, popularity: Floats, most: int = MOST_IN_CATEGORY, total: Floats | None = None
+) -> Categories:  # fmt: skip
     """The most popular items of each category.
 
     Parameters
@@ -352,19 +355,22 @@ def popular_in(category: Ints32, popularity: Floats, most: int = 50) -> Categori
         Of each item, -1 for none, shape (n_items,).
     popularity
         Of each item, shape (n_items,).
+    total
+        Popularity of each category, shape (n_categories,); the sum over the items given if None.
 
     Examples
     --------
     >>> found = popular_in(np.array([0, 1, 0, -1], np.int32), np.array([1.0, 2.0, 3.0, 9.0]))
-    >>> found.offsets.tolist(), found.item.tolist(), found.share.tolist()
-    ([0, 2, 3], [2, 0, 1], [0.75, 0.25, 1.0])
+    >>> found.span.tolist(), found.item.tolist(), found.share.tolist()
+    ([[0, 2], [2, 3]], [2, 0, 1], [0.75, 0.25, 1.0])
     """
     known = np.flatnonzero((category >= 0) & (popularity[: len(category)] > 0))
     known = known[np.lexsort((known, -popularity[known], category[known]))]
-    n_categories = int(category.max(initial=-1)) + 1
-    total = np.bincount(category[known], weights=popularity[known], minlength=n_categories)
+    n_categories = int(category.max(initial=-1)) + 1 if total is None else len(total)
+    of_all = np.bincount(category[known], weights=popularity[known], minlength=n_categories) if total is None else total
     begins = np.searchsorted(category[known], np.arange(n_categories + 1))
     known = known[np.arange(len(known)) - begins[category[known]] < most]
-    share = popularity[known] / total[category[known]]
+    share = popularity[known] / of_all[category[known]]
     offsets = np.searchsorted(category[known], np.arange(n_categories + 1)).astype(np.int64)
-    return Categories(offsets, known.astype(np.int32), share.astype(np.float32))
+    span = np.stack((offsets[:-1], offsets[1:]), axis=1)
+    return Categories(span, known.astype(np.int32), share.astype(np.float32))

@@ -77,7 +77,7 @@ def explain(
     place[ranked.items[: ranked.n_associated]] = np.arange(ranked.n_associated)
     rows = np.flatnonzero(place[found.items[found.place]] >= 0)
     row, kind, anchor = place[found.items[found.place[rows]]], _reason(found.kind[rows]), found.anchor[rows]
-    width = store.n_items + MOST_GUESTS + len(store.categories.offsets)
+    width = store.n_items + MOST_GUESTS + len(store.categories.span) + 1
     keys, which = np.unique((row * width + anchor) * (POPULAR_AT + 1) + kind, return_inverse=True)
     sums = np.bincount(which, weights=found.amount[rows] * weights_of(scale)[found.kind[rows]])
     rest, kinds = np.divmod(keys, POPULAR_AT + 1)

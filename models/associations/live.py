@@ -8,7 +8,7 @@ and adds the new one's. Rows are then made by the code that makes them in a buil
 - a pair that its gate or pruning dropped begins at zero, so that only what changed since counts;
 - rows of items that no session has touched since keep the store's gate and pruning; their strengths do follow the popularity of
   the targets;
-- categories are those of the build: a later item has none, and an answer's `relation` leaves it as it is.
+- an item's category is that of the build; one that has none takes the first that is named for it (`live_categories`).
 
 With `min_llr = 0` and `max_targets` out of reach nothing is dropped, and the answers equal a rebuild's (up to float32 rounding,
 and the order of items with exactly equal scores, since codes differ). `fold` makes the rows of touched items again; `settle`
@@ -41,6 +41,7 @@ from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Tota
 from models.associations.changes import Sessions, changed_sessions
 from models.associations.deltas import Counted, Delta, difference
 from models.associations.eviction import Bounds
+from models.associations.live_categories import LiveCategories
 from models.associations.model import AssociationStore
 from models.associations.overlay import Counts, Rows
 from models.associations.sums import ANCHOR_SHIFT, MOST_ITEMS, TARGET_SHIFT, PairSums, Sums
@@ -97,7 +98,7 @@ class LiveAssociations:
         self._n_sessions = int(self._ledger.n_sessions[0])
         self._slot = np.zeros(len(store.item_ids), np.int32)
         self._counts, self._items = Counts(), np.full(1, NO_CODE, np.int64)  # by slot; slot 0 is nobody's
-        self._rows = Rows()
+        self._rows, self._categories = Rows(), LiveCategories(store)
         self.n_evicted, self.is_settled = 0, True
         self.view: AssociationStore = self._published()
 
@@ -151,17 +152,17 @@ class LiveAssociations:
         after, before = changed_sessions(told, new, codes, counted)
         newest_us = max(self._newest_us, int(np.asarray(told["occurred_at_us"])[new].max()))
         is_far = (newest_us - self._reference_us) / 1e6 / self._params.half_life_s > _FARTHEST
-        reference_us = (
-            newest_us if is_far else self._reference_us
-        )  # where it is many half-lives ahead, weights count from there
+        reference_us = newest_us if is_far else self._reference_us  # where ages count from
         found = difference(self._count(after, reference_us), self._count(before, reference_us))
-        return Delta(later, *found, newest_us, reference_us, max(self._seq, int(seq.max())))
+        categories = self._categories.named(told, new & counted, names)
+        return Delta(later, *found, newest_us, reference_us, max(self._seq, int(seq.max())), 0, categories)
 
     def take(self, deltas: Sequence[Delta]) -> AssociationStore:
         """Add deltas of who stood where this stands, in their order; the new `view`."""
         moved = False
         for one in deltas:
             self._know(one.names)
+            self._categories.know(one.categories or {}, self._names.codes, len(self._slot))
             moved |= self._move_reference(one.reference_us)
             self._sums.add(Sums(one.pair, one.weight, one.support))
             self._counts.add(self._slots_of(one.items), one.n_sessions_with, one.popularity)
@@ -171,6 +172,7 @@ class LiveAssociations:
         touched = np.unique(np.concatenate([one.items for one in deltas])) if deltas else np.zeros(0, np.int64)
         self._counts.damp(self._slot[touched], self._ledger.n_sessions_with, touched, self._params)
         self._make(self._items[1:] if moved else touched)
+        self._list_anew(touched)
         self.is_settled = False
         self.view = self._published()
         return self.view
@@ -181,7 +183,7 @@ class LiveAssociations:
         return Delta(
             self._names.item_ids[self._store.n_items :], *self._sums.all(), self._items[1:],
             counts.n_sessions_with[1:n], counts.popularity[1:n], self._n_sessions - built,
-            self._newest_us, self._reference_us, self._seq, self.n_evicted,
+            self._newest_us, self._reference_us, self._seq, self.n_evicted, self._categories.later(),
         )  # fmt: skip
 
     def restore(self, whole: Delta) -> AssociationStore:
@@ -273,6 +275,7 @@ class LiveAssociations:
         self._slot = np.zeros(len(kept), np.int32)
         self._slot[self._items[1:]] = 1 + np.arange(len(stays))
         self._names = named([self._names.item_ids[code] for code in kept.tolist()])
+        self._categories.keep(kept, self._names.item_ids)
         self._remake()
 
     # ---- rows -------------------------------------------------------------------------------------------------------
@@ -299,7 +302,13 @@ class LiveAssociations:
     def _remake(self) -> None:
         self._rows = Rows()  # leaves behind what earlier rows took
         self._make(self._items[1:])
+        self._list_anew(self._items[1:])
         self.is_settled = True
+
+    def _list_anew(self, items: Ints) -> None:
+        """Let the lists of some items' categories know what happened to them."""
+        aged = self._aged(self._store.built_to_us, self._reference_us)
+        self._categories.list_anew(items, self._items[1:], self._slot, self._counts.popularity, aged)
 
     def _built(self, anchors: Ints) -> Sums:
         """The sums behind the store's own rows: its normalisation undone, aged to the reference instant."""
@@ -327,9 +336,10 @@ class LiveAssociations:
         n = len(self._items)
         span, target, types, strength = self._rows.published(n)
         overlay = query.Overlay(self._slot.view(), span, self._counts.ratio_of(n), target, types, strength, *factors)
-        index = self._store.index._replace(**self._popular())
-        to = (self._newest_us, self._seq)
-        return View(self._store, frozen(index), frozen(overlay), self._names, to)
+        found, to = self._categories, (self._newest_us, self._seq)
+        index = self._store.index._replace(category=found.category, **self._popular())
+        categories = frozen(found.published()), found.names, found.codes
+        return View(self._store, frozen(index), frozen(overlay), categories, self._names, to)
 
     def _popular(self) -> dict[str, npt.NDArray[Any]]:
         """The popular lists: the store's, with the items touched since where they belong now."""

@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple, NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Flags, Floats, Ints, frozen, writeable
+from models.arrays import Flags, Floats, Ints, Reals, frozen, writeable
 from models.artifact import Parts
 from models.associations import build as steps
 from models.associations import indirect, query
@@ -89,14 +89,25 @@ class Ledger(NamedTuple):
     n_sessions: npt.NDArray[np.int64]  # (1,), sessions with any item
 
 
-NO_CATEGORIES: Final = frozen(Categories(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)))
+NO_CATEGORIES: Final = frozen(Categories(np.zeros((0, 2), np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)))
 
 
 def _categories_of(category: npt.NDArray[np.int32], popularity: npt.NDArray[np.float32]) -> Categories:
-    """What is popular in each category, all event types together under their base weights."""
+    """Popular items of each category."""
+    return frozen(popular_in(category, popularity_of(popularity)))
+
+
+def popularity_of(by_type: Reals) -> Floats:
+    """Popularity of items within their categories: of all event types together under their base weights, shape (n_items,).
+
+    Parameters
+    ----------
+    by_type
+        Shape (n_items, N_TYPES).
+    """
     weights = base_weights()
     weights[list(indirect.SOURCE_ONLY)] = 0.0
-    return frozen(popular_in(category, popularity[:, :N_EVENT_TYPES].astype(np.float64) @ weights))
+    return np.asarray(by_type[:, :N_EVENT_TYPES].astype(np.float64) @ weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +200,7 @@ class AssociationStore(ByShop):
             Codes that must not come back, such as what lies in the cart.
         relation
             How much an association counts that leads to another item of the same category, and to another category,
-            shape (2,), >= 0; both 1 if None. Categories are those of the build: an item that has come since has none, and
-            counts as if both were 1.
+            shape (2,), >= 0; both 1 if None, and where an item has no category.
         allowed
             Which items may come back, by code, shape (n_items,); an item beyond its end may not. All may if None or empty.
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from models.associations import query
 from models.associations.model import AssociationStore
@@ -28,12 +28,13 @@ class View(AssociationStore):
     `item_ids` may already hold items of later states; `n_items` counts those of this one.
     """
 
-    def __init__(self, store: AssociationStore, index: query.Index, overlay: query.Overlay, names: Names, to: tuple[int, int]):
+    def __init__(
+        self, store: AssociationStore, index: query.Index, overlay: query.Overlay, categories: tuple[Any, Any, Any],
+        names: Names, to: tuple[int, int],
+    ) -> None:  # fmt: skip
         values = {
-            **{
-                name: getattr(store, name)
-                for name in ("params", "ledger", "as_of_us", "categories", "category_names", "_category_codes")
-            },
+            **{name: getattr(store, name) for name in ("params", "ledger", "as_of_us")},
+            **dict(zip(("categories", "category_names", "_category_codes"), categories, strict=True)),
             **{"index": index, "overlay": overlay, "item_ids": names.item_ids, "built_to_us": to[0], "built_to_seq": to[1]},
             **{"_codes": names.codes, "_local": names.local},
         }

@@ -45,7 +45,7 @@ def built(log: pd.DataFrame, params: AssociationParams = NOTHING_DROPPED) -> Ass
     events["category"], categories = pd.factorize(log["category"])
     events["event_type"], events["occurred_at_us"] = log["event_type"].map(TYPE_CODE), log["occurred_at_us"]
     events, names = indirect.with_categories(events, list(ids), list(categories))
-    return build(*indirect.touched(events, starts(log)), np.array(names, dtype=object), params)
+    return build(*indirect.touched(events, starts(log)), np.array(names, dtype=object), params, list(categories))
 
 
 def followed(store: AssociationStore, log: pd.DataFrame, after: int, step: int, most: Bounds = UNBOUNDED) -> LiveAssociations:
@@ -86,7 +86,17 @@ def popular(store: AssociationStore) -> dict:
     return {store.item_ids[code]: score for code, score in zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)}
 
 
+def in_categories(store: AssociationStore) -> dict:
+    """Share of each listed item, by the name of its category."""
+    found, names = {}, store.category_names
+    for name, (first, last) in zip(names, store.categories.span.tolist(), strict=False):
+        items, shares = store.categories.item[first:last].tolist(), store.categories.share[first:last].tolist()
+        found |= {(name, store.item_ids[item]): share for item, share in zip(items, shares, strict=True)}
+    return found
+
+
 def same(one: AssociationStore, two: AssociationStore) -> None:
+    assert in_categories(one) == pytest.approx(in_categories(two), rel=1e-4)
     assert entries(one) == pytest.approx(entries(two), rel=1e-4)
     assert popular(one) == pytest.approx(popular(two), rel=1e-4)
     for item in two.item_ids:
@@ -272,15 +282,39 @@ def test_weights_that_are_refused_are_refused_here_too():
         live.view.popular(3, np.full(N_EVENT_TYPES, np.nan))
 
 
-def test_relation_counts_for_items_of_the_build_and_leaves_later_ones_as_they_are():
+def test_relation_counts_for_items_of_the_build_and_for_later_ones():
     log = log_of(("u", "a", "item_view", 0), ("u", "b", "item_view", 1), ("v", "a", "item_view", 0), ("v", "c", "item_view", 1))
-    view = followed(built(log[:2], PLAIN), log, 2, 2).view  # a and b have a category, the same; c came later
+    view = followed(built(log[:2], PLAIN), log, 2, 2).view  # all of one category; c came later
     session = np.array([view.code("a")]), np.zeros(1, np.int8), np.zeros(1)
     plain, related = (view.recommend(*session, STATIC.base, 2, None, relation) for relation in (None, np.array([3.0, 9.0])))
     score = [dict(zip(answer.items.tolist(), answer.scores.tolist(), strict=True)) for answer in (plain, related)]
-    b, c = view.code("b"), view.code("c")
-    assert score[1][b] == pytest.approx(3.0 * score[0][b])
-    assert score[1][c] == score[0][c]
+    assert score[1] == pytest.approx({view.code(item): 3.0 * score[0][view.code(item)] for item in "bc"})
+
+
+def test_an_item_that_came_after_the_build_is_popular_in_its_category_old_or_new():
+    rows = [("u", "a", "item_view", 0), ("u", "b", "item_view", 1), ("v", "c", "item_view", 2), ("v", "d", "item_view", 3)]
+    log = log_of(*rows, ("w", "c", "item_view", 4)).assign(category=["hats", "hats", "hats", "shoes", "hats"])
+    store = built(log[:2], PLAIN)
+    assert in_categories(store) == pytest.approx({("hats", "a"): 0.5, ("hats", "b"): 0.5})
+    view = followed(store, log, 2, 1).view
+    assert in_categories(view) == pytest.approx(
+        {("hats", "c"): 0.5, ("hats", "a"): 0.25, ("hats", "b"): 0.25, ("shoes", "d"): 1.0}
+    )
+    same(view, built(log, PLAIN))
+
+
+def test_a_category_that_is_known_is_not_turned_round_by_an_event():
+    log = log_of(("u", "a", "item_view", 0), ("v", "a", "item_view", 1), ("v", "b", "item_view", 2), ("w", "b", "item_view", 3))
+    log["category"] = ["hats", "shoes", "hats", "shoes"]
+    view = followed(built(log[:1], PLAIN), log, 1, 1).view
+    assert [view.category_names[code] for code in view.index.category[[view.code("a"), view.code("b")]]] == ["hats", "hats"]
+
+
+def test_an_event_of_a_browser_that_does_not_count_names_no_category():
+    rows = [("v", "b", "item_view", second) for second in range(3)]
+    log = log_of(("u", "a", "item_view", 0), *rows).assign(browser=[0, 1, 1, 1], category=["hats", None, None, "shoes"])
+    view = followed(built(log[:1], PLAIN), log, 1, 1).view
+    assert view.index.category[view.code("b")] == NO_CODE
 
 
 def visits_of(n: int, items, first: int = 0) -> list:
@@ -289,6 +323,19 @@ def visits_of(n: int, items, first: int = 0) -> list:
 
 
 HONEST = visits_of(40, lambda k: ("abcdefgh"[k % 8], "abcdefgh"[(k * k + 1) % 8]))
+
+
+def test_a_flood_of_new_categories_is_let_go_with_its_items():
+    flood = visits_of(300, lambda k: (f"x{k}", f"y{k}"), first=100)
+    log = log_of(*HONEST, *flood, *visits_of(8, lambda k: ("abcdefgh"[k % 8], "n"), first=500))
+    log["category"] = [item if item[0] in "xy" else "hats" for item in log["item_id"]]
+    view = followed(built(log[: len(HONEST)]), log, len(HONEST), 10, Bounds(items=20)).view
+    assert len(view.category_names) <= 40
+    assert view.category_names[0] == "hats"
+    assert view.category_names[view.index.category[view.code("n")]] == "hats"
+    kept = [item for item in view.item_ids[: view.n_items] if item[0] in "xy"]
+    assert kept
+    assert [view.category_names[view.index.category[view.code(item)]] for item in kept] == kept
 
 
 @pytest.mark.parametrize("most", [Bounds(pairs=60), Bounds(items=20), Bounds(pairs=60, items=20)])
