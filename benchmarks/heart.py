@@ -11,6 +11,10 @@ known at each moment. Differences in NDCG@20 are by kind of target, with interva
 - ``intent_adds``: learned, against the same without what intent adds (the slopes of the goal weights set to 0);
 - ``exclude_seen``: learned against static where nothing of the session may come back.
 
+With ``--live N`` the same is asked of associations that follow the log, as in a service, kept as they stand every N events, the
+weights learned from such answers as well (``live``). There the visitor's own session is among what the associations know, so
+that static weights bring back its items too. Without it (``by_goal``) they are those of the build.
+
 ``reachable`` is the share of targets for which anything speaks: no weights can find the others.
 """
 
@@ -23,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.live_views import followed
 from benchmarks.typed_log import Log, read
 from models.arrays import Flags, Floats, Ints
 from models.associations import from_log as log_associations
@@ -31,12 +36,12 @@ from models.inference import examples, intent, labels
 from models.inference.intent import IntentModel
 from models.item_ranking import AUTO, Asked
 from models.learners import boosting
-from models.model_set import ModelSet
+from models.model_set import ModelSet, required
 from models.questions import rest_of_session
 from models.questions.answers import LIMIT, ranks
 from models.questions.later import Later
 from models.questions.rest_of_session import Prefixes
-from models.replay import Replay, replay
+from models.replay import Replay, Views, replay
 from models.schema import GOALS
 from models.statistics import bootstrap
 from models.statistics.bootstrap import Draws
@@ -88,7 +93,9 @@ def inferred(log: Log) -> IntentModel:
     return intent.fit(features, weak, valid=boosting.later_rows(log.started_us[fit], 0.2))
 
 
-def measure(log: Log, at_most: int, p_intent: Floats | None = None, params: GoalParams = PARAMS) -> dict[str, Any]:
+def measure(
+    log: Log, at_most: int, p_intent: Floats | None = None, params: GoalParams = PARAMS, live: int | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Learn and judge one log, with the intents inferred, or with those given, shape (n_events, n_intents)."""
     early, later = np.quantile(log.started_us, [EARLY, LATER])
     fit, before = log.started_us < early, log.started_us < later
@@ -105,32 +112,42 @@ def measure(log: Log, at_most: int, p_intent: Floats | None = None, params: Goal
         return ModelSet(associations=log_associations.built(whole.only(kept), {}))
 
     began = time.perf_counter()
-    learned = learn(built(fit), part(before & ~fit), params)
+    earlier, between, later_part = built(fit), part(before & ~fit), part(~before)
+    learned = learn(earlier, between, params)
     seconds = round(time.perf_counter() - began, 1)
-    return {**judge(built(before), part(~before), learned, at_most), "learning_seconds": seconds}
+    models = built(before)
+    found = {**judge(models, later_part, learned, at_most), "learning_seconds": seconds}
+    if live is not None:
+        learned = learn(earlier, between, params, views_of(earlier, between, live))
+        found["live"] = judge(models, later_part, learned, at_most, views_of(models, later_part, live))
+    return found
 
 
-def learn(models: ModelSet, between: Later, params: GoalParams = PARAMS) -> WeightProfile:
+def views_of(models: ModelSet, sessions: Later, every: int) -> Views:
+    """The associations as they follow some sessions."""
+    return followed(required(models.associations, "associations"), sessions.log, every)
+
+
+def learn(models: ModelSet, between: Later, params: GoalParams = PARAMS, views: Views | None = None) -> WeightProfile:
     """The static profile with goal weights."""
     rng = np.random.default_rng(0)
     asked = rest_of_session.prefixes(between.log.events, between.log.starts, 30_000, rng)
-    asks = replay(models, between, asked.first, asked.last)
-    assert models.associations is not None
-    goals = goal_fit.learn(asks, models.associations, between, asked, params, rng)
-    if goals is None:
-        raise ValueError("expected sessions that lead to known items, got too few to learn from")
-    return STATIC._replace(goals=goals)
+    asks = replay(models, between, asked.first, asked.last, views=views)
+    return STATIC._replace(goals=goal_fit.learn(asks, between, asked, params, rng))
 
 
-def judge(models: ModelSet, later: Later, learned: WeightProfile, at_most: int) -> dict[str, Any]:
+def judge(
+    models: ModelSet, later: Later, learned: WeightProfile, at_most: int, views: Views | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Tables of the judged part."""
     assert learned.goals is not None
     plain = learned._replace(goals=learned.goals._replace(slopes=np.zeros_like(learned.goals.slopes)))
     rng = np.random.default_rng(1)
     asked = rest_of_session.prefixes(later.log.events, later.log.starts, at_most, rng)
     draws = bootstrap.draw(later.log.user_codes[asked.last], rng)
-    case = Case(replay(models, later, asked.first, asked.last), asked, draws)
-    unseen = Case(replay(models, later, asked.first, asked.last, Asked(limit=LIMIT, exclude_seen=True)), asked, draws)
+    moments = models, later, asked.first, asked.last
+    case = Case(replay(*moments, views=views), asked, draws)
+    unseen = Case(replay(*moments, Asked(limit=LIMIT, exclude_seen=True), views), asked, draws)
     found: dict[str, Any] = {}
     reachable = case.asks.reachable(asked)
     for kind, goal in enumerate(GOALS):
@@ -156,9 +173,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--format", required=True)
     parser.add_argument("--prefixes", type=int, default=20_000)
+    parser.add_argument("--live", type=int, metavar="N")
     given = parser.parse_args(arguments)
     try:
-        found = measure(read(given.file, given.format), given.prefixes)
+        found = measure(read(given.file, given.format), given.prefixes, live=given.live)
     except (OSError, ValueError) as problem:
         sys.stderr.write(f"{problem}\n")
         return 2

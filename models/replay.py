@@ -47,6 +47,21 @@ class Side(NamedTuple):
     items: Ints
 
 
+class Views(NamedTuple):
+    """Associations that followed a log (`models.associations.live`), as they stood one after the other.
+
+    Attributes
+    ----------
+    until_us
+        Instant of the newest event that each knows, ascending, shape (n,).
+    stores
+        As many.
+    """
+
+    until_us: Ints
+    stores: Sequence[AssociationStore]
+
+
 class Moment(NamedTuple):
     """A prefix of a session as it is answered.
 
@@ -150,7 +165,9 @@ class Replay:
         return found
 
 
-def replay(models: ModelSet, later: Later, first: Ints, last: Ints, asked: Asked | None = None) -> Replay:
+def replay(
+    models: ModelSet, later: Later, first: Ints, last: Ints, asked: Asked | None = None, views: Views | None = None
+) -> Replay:  # fmt: skip
     """Make ready to ask a set of models at moments of later sessions.
 
     Parameters
@@ -159,6 +176,8 @@ def replay(models: ModelSet, later: Later, first: Ints, last: Ints, asked: Asked
         Rows of each moment's session's first event and of its newest, shape (n_moments,).
     asked
         The associations for `LIMIT` items, if not given.
+    views
+        Associations that answer instead: at each moment the newest that know nothing of it yet, of all shops together.
 
     Raises
     ------
@@ -173,7 +192,7 @@ def replay(models: ModelSet, later: Later, first: Ints, last: Ints, asked: Asked
     for begin, end in zip(first.tolist(), (last + 1).tolist(), strict=True):
         session = cut(log.events[begin:end], log.item_ids, log.categories or None)
         history = _history(known, log, begin, end)
-        side = sides.of(begin)
+        side = sides.of(begin) if views is None else sides.at(views, int(log.events["occurred_at_us"][end - 1]))
         inquiry = inquire(asked, session, side.model, Known(history=history), [])
         guests = np.array([code_of[item] for item in inquiry.guests], np.int64)
         moments.append(Moment(log.events[begin:end], later.p_intent[end - 1], inquiry, guests, side))
@@ -191,6 +210,15 @@ class _Sides:
         self._models, self._asked, self._log = models, asked, log
         self._base = _model(models, asked)  # says so at once where there is none
         self._known: dict[str, Side] = {}
+        self._at: dict[int, Side] = {}
+
+    def at(self, views: Views, at_us: int) -> Side:
+        """Side that answers at an instant."""
+        newest = int(np.searchsorted(views.until_us, at_us)) - 1
+        if newest not in self._at:
+            store = self._base if newest < 0 else views.stores[newest]
+            self._at[newest] = Side(store, _items_behind(store, self._log))
+        return self._at[newest]
 
     def of(self, row: int) -> Side:
         """Side that answers the sender of an event."""

@@ -43,10 +43,9 @@ from models.goal_weights import (
     goal_weights,
     told_of,
 )  # fmt: skip
-from models.known import item_codes
 from models.questions.later import Later
 from models.questions.rest_of_session import Prefixes
-from models.replay import Replay
+from models.replay import Moment, Replay
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
 from models.tuning.goal_kernels import Lessons, loss
 
@@ -137,9 +136,8 @@ def prior(power: float, center: Floats) -> Prior:
 
 
 def learn(
-    asks: Replay, store: AssociationStore, sessions: Later, asked: Prefixes, params: GoalParams, rng: np.random.Generator,
-    teaches: Flags | None = None,
-) -> GoalWeights:  # fmt: skip
+    asks: Replay, sessions: Later, asked: Prefixes, params: GoalParams, rng: np.random.Generator, teaches: Flags | None = None
+) -> GoalWeights:
     """Goal weights as some moments teach them; those of the prior where no goal has enough.
 
     Parameters
@@ -157,16 +155,16 @@ def learn(
     found: dict[int, Fitted] = {}
     n_lessons: dict[int, int] = {}
     known: dict[int, _Sample] = {}
-    all_wanted = [_wanted(asks, store, sessions, asked, goal) for goal in range(N_GOALS)]
+    all_wanted = [_wanted(asks, sessions, asked, goal) for goal in range(N_GOALS)]
     for goal, wanted in enumerate(all_wanted):
         rows = np.unique(asked.prefix[(asked.kind == goal) & teaches[asked.prefix]])
         if len(rows) > params.at_most:
             rows = np.sort(rng.choice(rows, params.at_most, replace=False))
         for row in rows.tolist():
             if row not in known:
-                inquiry = asks.moments[row].inquiry
+                model, inquiry = _store_of(asks.moments[row]), asks.moments[row].inquiry
                 codes = np.concatenate([of_goal[row] for of_goal in all_wanted if row in of_goal])
-                found_there = by_goals.evidence(store, inquiry.told, inquiry.left_out)
+                found_there = by_goals.evidence(model, inquiry.told, inquiry.left_out)
                 known[row] = _sampled(found_there, codes, params.n_others, rng)
         reached = [row for row in rows.tolist() if np.isin(wanted[row], known[row].items).any()]
         if len(reached) >= LEAST and len(np.unique(users[reached] // 2 % 2)) == 2:
@@ -180,16 +178,22 @@ def learn(
     return goal_weights(np.array([f.base for f in all_goals]), np.array([f.slopes for f in all_goals]), center, chances)
 
 
-def _wanted(asks: Replay, store: AssociationStore, sessions: Later, asked: Prefixes, goal: int) -> dict[int, Ints]:
+def _store_of(moment: Moment) -> AssociationStore:
+    """The associations that answer at a moment."""
+    assert isinstance(moment.side.model, AssociationStore)
+    return moment.side.model
+
+
+def _wanted(asks: Replay, sessions: Later, asked: Prefixes, goal: int) -> dict[int, Ints]:
     """Codes of what each prefix wanted, guests among them."""
-    codes, n = item_codes(store, sessions.log.item_ids), store.n_items
     of_goal = asked.kind == goal
     found: dict[int, list[int]] = {}
     for row, item in zip(asked.prefix[of_goal].tolist(), asked.item[of_goal].tolist(), strict=True):
-        code = int(codes[item])
+        model = _store_of(asks.moments[row])
+        code = model.code(sessions.log.item_ids[item])
         if code < 0:
             guest = np.flatnonzero(asks.moments[row].guests == item)
-            code = n + int(guest[0]) if len(guest) else -1
+            code = model.n_items + int(guest[0]) if len(guest) else -1
         found.setdefault(row, []).append(code)
     return {row: np.array(items) for row, items in found.items()}
 

@@ -214,7 +214,7 @@ def _relations(trial: _Trial, chosen: str, at_most: int) -> Floats:
 
 def _goals(trial: _Trial, related: Floats, chosen: str, params: GoalParams) -> GoalWeights | None:
     """Goal weights, with as much learned as is not worse than the chosen weights; None where even the prior surely is."""
-    given = trial.replay, trial.store, trial.sessions, trial.asked
+    given = trial.replay, trial.sessions, trial.asked
     before = trial.rows["and relations" if related is not relations.NEUTRAL else chosen]
     for name, some in ((GOALS, params), (f"{GOALS}, levels alone", replace(params, l2_base=(_NO_CHANGES,), l2_slopes=(None,)))):
         ask = partial(goal_fit.learn, *given, replace(some, l2_slopes=(None,), powers=some.powers[:1]), trial.rng)
@@ -268,7 +268,7 @@ def alternatives(
     if len(choices.hit):
         found |= {f"tuned_{l2:g}": fit(choices, HEURISTIC, params.l2_base, l2) for l2 in params.l2_factors}
         moments = replay(models, sessions, asked.first, asked.last)
-        by_goal = goal_fit.learn(moments, store, sessions, asked, params.goals, rng, teaches)
+        by_goal = goal_fit.learn(moments, sessions, asked, params.goals, rng, teaches)
         more = {"goals": by_goal, "goals_flat": flat(by_goal), "goals_bold": bold(by_goal)}
         found |= {name: profile(STATIC.base, np.ones_like(STATIC.factors), None, one) for name, one in more.items()}
     asks = replay(models, sessions, judging.first, judging.last)

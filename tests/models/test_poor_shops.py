@@ -50,7 +50,7 @@ def test_it_learns_what_it_can_and_names_the_rest(name: str) -> None:
     models, rng = ModelSet(associations=store), np.random.default_rng(0)
     asked = rest_of_session.prefixes(later.log.events, later.log.starts, 2_000, rng)
     asks = replay(models, later, asked.first, asked.last)
-    weights = STATIC._replace(goals=goal_fit.learn(asks, store, later, asked, LITTLE, rng))
+    weights = STATIC._replace(goals=goal_fit.learn(asks, later, asked, LITTLE, rng))
     views = asked.kind == GOALS.index("view")
     wanted = asked.item[views][:, None]
     for goal in GOALS:  # also where nobody ever reached it

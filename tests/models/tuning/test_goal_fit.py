@@ -85,9 +85,8 @@ def test_what_the_heuristic_says_of_an_intent_is_weakened_and_never_turned_round
     p_intent[::2] = np.eye(N_INTENTS)[np.arange(len(p_intent[::2])) % N_INTENTS]
     moved, rng = sessions._replace(p_intent=p_intent), np.random.default_rng(0)
     asked = rest_of_session.prefixes(sessions.log.events, sessions.log.starts, 10_000, rng)
-    asks, store = replay(models, moved, asked.first, asked.last), models.associations
-    assert store is not None
-    found = goal_fit.learn(asks, store, moved, asked, GoalParams(l2_slopes=(1e-4,), powers=(0.5,)), rng)
+    asks = replay(models, moved, asked.first, asked.last)
+    found = goal_fit.learn(asks, moved, asked, GoalParams(l2_slopes=(1e-4,), powers=(0.5,)), rng)
     prior = goal_prior.slopes(0.5)
     share = found.slopes[:, prior != 0] / prior[prior != 0]
     assert share.min() >= goal_fit.LEAST_OF_PRIOR - 1e-9
@@ -120,9 +119,8 @@ def test_without_intent_a_source_weighs_what_the_table_says(shop: "Shop") -> Non
 def test_without_lessons_the_prior_answers(shop: "Shop") -> None:
     models, sessions, _ = shop
     asked = rest_of_session.prefixes(sessions.log.events, sessions.log.starts, 10, np.random.default_rng(0))
-    asks, store = replay(models, sessions, asked.first, asked.last), models.associations
-    assert store is not None
-    found = goal_fit.learn(asks, store, sessions, asked, GoalParams(), np.random.default_rng(0))
+    asks = replay(models, sessions, asked.first, asked.last)
+    found = goal_fit.learn(asks, sessions, asked, GoalParams(), np.random.default_rng(0))
     np.testing.assert_array_equal(found.base, goal_prior.heuristic_goals().base)
     assert found.mixture(sessions.log.events[:1], np.full(N_INTENTS, 0.25))[GOALS.index("view")] > 0.7
 
@@ -148,7 +146,7 @@ def shop() -> Shop:
     models = ModelSet(associations=store)
     asked = rest_of_session.prefixes(sessions.log.events, sessions.log.starts, 10_000, rng)
     asks = replay(models, sessions, asked.first, asked.last)
-    found = goal_fit.learn(asks, store, sessions, asked, GoalParams(), rng)
+    found = goal_fit.learn(asks, sessions, asked, GoalParams(), rng)
     return models, sessions, found
 
 
