@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
 MIGRATION = re.compile(r"\d{4}(?=_video)")
-NEXT = max(int(path.name[:4]) for path in (ROOT / "infra/store/migrations/sqlite").glob("*.sql")) + 1
+NEXT = max(int(path.name[:4]) for path in (ROOT / "infra/store/migrations").glob("*/*.sql")) + 1  # of either engine
 
 
 def shown(what: str) -> str:
@@ -73,9 +73,14 @@ def append(**fields):
 """
 BEFORE = f"{ONE_EVENT}\nappend(event_id='before')\n"
 AFTER = f"""{ONE_EVENT}
+from infra.store.engines import is_shared, migrate
+
+if is_shared(home):  # a server's store waits for the command
+    migrate(home)
 append(event_id="one", video_s=30.0)
 append(event_id="two", video_s=12.0)
 with closing(open_store(home)) as store:
+    assert events.await_readable(store, 60)
     log = events.read_events(store)
 print(log["video_s"].tolist())
 
