@@ -15,11 +15,10 @@ import pytest
 import uvicorn
 
 from infra.settings import Settings
-from infra.store.embedded.connection import connect
 from services.api.app import App, build_app
 from services.beacon.files import DIST
 from services.http import partners
-from tests.stores import copied
+from tests.stores import connect, copied
 from tests.waiting import PATIENCE_S, free_port, until
 
 ITEM = """<!doctype html><title>shop</title>
@@ -133,7 +132,9 @@ class Shop:
 
     def events(self, columns: str = "event_type") -> list[tuple[Any, ...]]:
         """Browser events on record."""
-        return connect(self.home).execute(f"SELECT {columns} FROM events WHERE browser = 1 ORDER BY seq").fetchall()
+        read = f"SELECT {columns} FROM events WHERE browser = 1 ORDER BY seq"
+        found: list[tuple[Any, ...]] = connect(self.home).execute(read).fetchall()
+        return found
 
 
 @pytest.fixture
