@@ -31,7 +31,7 @@ from models.recommend import Who, recommend
 from models.simulator import ShopConfig, simulate
 from services.serving.association_tail import Tail
 from services.signals.catalog import Catalog
-from tests.stores import copied
+from tests.stores import copied, settled
 
 LEAST_VISITORS = 30  # of an anchor; with 100 less is moved still
 GHOST = "no such item"
@@ -64,6 +64,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     events = simulate(ShopConfig(n_users=400, n_days=3, n_items=60, n_categories=4, seed=3)).events
     with closing(open_store(home)) as store:
         store.write(lambda transaction: append_events(transaction, events, "shop", NOW_US))
+    settled(home)
     return Shop(home, events, built(home))
 
 
@@ -141,6 +142,7 @@ def test_what_the_catalogue_does_not_have_is_in_no_list_whoever_speaks_of_it(sho
         store.write(lambda transaction: [append_events(transaction, ghost, "shop", NOW_US) for ghost in ghosts])
         goods = [("shop", item, "item", *[None] * 5, NOW_US, 1) for item in shop.events["item_id"].dropna().unique()]
         store.write(lambda transaction: (transaction.executemany(PUT_ITEM, goods), transaction.read(NEXT_CHANGE, ("shop",))))
+    settled(home)
     catalog = Catalog(home, check_s=0)
     catalog.refresh(0.0)
     known = Known(allowed=partial(catalog.allowed, "shop"))
