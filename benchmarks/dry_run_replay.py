@@ -27,7 +27,7 @@ import pandas as pd
 from benchmarks.closed_loop import fitted
 from infra.settings import Settings
 from infra.store.engines import open_store
-from infra.store.events import append_events
+from infra.store.events import append_events, await_readable
 from infra.store.protocol import Store
 from infra.store.statements.signals import PUT_POLICY
 from models.engagement.silence import STEPS_S
@@ -45,6 +45,7 @@ from services.worker.signals import SignalDuty
 
 FITTED_USERS: Final = 3_000
 MOST_OFF: Final = 0.05
+PATIENCE_S: Final = 60.0
 LEAST_SENT: Final = 100  # below, one signal is more than a percent
 POLICY: Final = PolicyBody(
     Thresholds(min_score_product=0.05, min_score_content=0.03, min_p_leave=0.05, n_reading_events_content=1),
@@ -113,6 +114,7 @@ def lived(home: Path, store: Store, frame: pd.DataFrame, models: ModelSet) -> di
             worker.step(due)
         row = frame.iloc[k : k + 1]
         store.write(partial(append_events, frame=row, partner="shop", received_at_us=at_us))
+        await_readable(store, PATIENCE_S)
         worker.step(at_us)
         online.follow(row)
         if sys.stderr.isatty() and k % 500 == 0:

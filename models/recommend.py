@@ -214,7 +214,8 @@ def context_of(session: LiveSession, features: Floats32, label: str, now_us: int
     """
     device, offset_min = 0, 0
     if len(session.events):
-        now_us, *_, offset_min, _, device, _ = session.events[-1].item()  # in the order of `EVENT_DTYPE`
+        last = session.events[-1]
+        now_us, device, offset_min = int(last["occurred_at_us"]), int(last["device"]), int(last["utc_offset_min"])
     segment = "buyer" if features[EventType.PURCHASE] else "carter" if features[EventType.ADD_TO_CART] else "looker"
     hour = (now_us // 60_000_000 + offset_min) // 60 % 24
     return {"device": DEVICES[device], "hour": hour, "intent": label, "segment": segment if len(session.events) else "unknown"}

@@ -4,14 +4,36 @@ Codes of items are those of all who take the same deltas in the same order, so t
 added in the same order, give the same bits everywhere. The sum of all deltas so far is a delta, too.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from models.arrays import Floats, Ints
 from models.artifact import Parts
 
-_ARRAYS: Final = ("pair", "weight", "support", "items", "n_sessions_with", "popularity")
+
+class Counted(NamedTuple):
+    """Sums of some sessions, or the difference of two such.
+
+    Attributes
+    ----------
+    pair, weight, support
+        By pair, each once, as `models.associations.sums` numbers them; weights as of one instant; shape (n_pairs,).
+    items
+        Codes of the items that they are about, each once, shape (n_items,).
+    n_sessions_with, popularity
+        Of these items, plain and decayed to the same instant, shape (n_items, N_TYPES).
+    n_sessions
+        How many.
+    """
+
+    pair: Ints
+    weight: Floats
+    support: Ints
+    items: Ints
+    n_sessions_with: Ints
+    popularity: Floats
+    n_sessions: int
 
 
 class Delta(NamedTuple):
@@ -21,14 +43,8 @@ class Delta(NamedTuple):
     ----------
     names
         Items that nobody knew, in the order of their codes.
-    pair, weight, support
-        By pair, each once, as `models.associations.sums` numbers them; weights as of `reference_us`; shape (n_pairs,).
-    items
-        Codes of the items whose rows are to be made again, each once, shape (n_items,).
-    n_sessions_with, popularity
-        Of these items, plain and decayed to `reference_us`, shape (n_items, N_TYPES).
-    n_sessions
-        More sessions, or fewer.
+    counted
+        What is to be added, as of `reference_us`; the rows of its items are to be made again.
     newest_us, reference_us, seq
         Instant of the newest event, instant that ages count from, and number of the newest event: as they are then.
     n_evicted
@@ -38,30 +54,12 @@ class Delta(NamedTuple):
     """
 
     names: list[str]
-    pair: Ints
-    weight: Floats
-    support: Ints
-    items: Ints
-    n_sessions_with: Ints
-    popularity: Floats
-    n_sessions: int
+    counted: Counted
     newest_us: int
     reference_us: int
     seq: int
     n_evicted: int = 0
     categories: dict[str, str] | None = None
-
-
-class Counted(NamedTuple):
-    """Sums of some sessions."""
-
-    pair: Ints
-    weight: Floats
-    support: Ints
-    items: Ints
-    n_sessions_with: Ints
-    popularity: Floats
-    n_sessions: int
 
 
 def difference(after: Counted, before: Counted) -> Counted:
@@ -96,12 +94,13 @@ def difference(after: Counted, before: Counted) -> Counted:
 
 def to_parts(delta: Delta) -> Parts:
     """A delta as it is kept."""
-    told = delta._asdict()
-    arrays = {name: told.pop(name) for name in _ARRAYS}
-    return Parts(told, arrays)
+    arrays, told = delta.counted._asdict(), delta._asdict()
+    del told["counted"]
+    return Parts({**told, "n_sessions": arrays.pop("n_sessions")}, arrays)
 
 
 def from_parts(parts: Parts) -> Delta:
     """A delta from what was kept."""
     told: dict[str, Any] = {**parts.meta, **parts.arrays}
-    return Delta(**told)
+    counted = Counted(**{name: told.pop(name) for name in Counted._fields})
+    return Delta(counted=counted, **told)

@@ -155,7 +155,7 @@ class LiveAssociations:
         reference_us = newest_us if is_far else self._reference_us  # where ages count from
         found = difference(self._count(after, reference_us), self._count(before, reference_us))
         categories = self._categories.named(told, new & counted, names)
-        return Delta(later, *found, newest_us, reference_us, max(self._seq, int(seq.max())), 0, categories)
+        return Delta(later, found, newest_us, reference_us, max(self._seq, int(seq.max())), 0, categories)
 
     def take(self, deltas: Sequence[Delta]) -> AssociationStore:
         """Add deltas of who stood where this stands, in their order; the new `view`."""
@@ -164,12 +164,13 @@ class LiveAssociations:
             self._know(one.names)
             self._categories.know(one.categories or {}, self._names.codes, len(self._slot))
             moved |= self._move_reference(one.reference_us)
-            self._sums.add(Sums(one.pair, one.weight, one.support))
-            self._counts.add(self._slots_of(one.items), one.n_sessions_with, one.popularity)
-            self._n_sessions += one.n_sessions
+            more = one.counted
+            self._sums.add(Sums(more.pair, more.weight, more.support))
+            self._counts.add(self._slots_of(more.items), more.n_sessions_with, more.popularity)
+            self._n_sessions += more.n_sessions
             self._newest_us, self._seq = one.newest_us, one.seq
             self.n_evicted += one.n_evicted
-        touched = np.unique(np.concatenate([one.items for one in deltas])) if deltas else np.zeros(0, np.int64)
+        touched = np.unique(np.concatenate([one.counted.items for one in deltas])) if deltas else np.zeros(0, np.int64)
         self._counts.damp(self._slot[touched], self._ledger.n_sessions_with, touched, self._params)
         self._make(self._items[1:] if moved else touched)
         self._list_anew(touched)
@@ -180,11 +181,10 @@ class LiveAssociations:
     def whole(self) -> Delta:
         """Everything since the build as one delta: who begins with it stands where this stands, to the bit."""
         n, counts, built = len(self._items), self._counts, int(self._ledger.n_sessions[0])
-        return Delta(
-            self._names.item_ids[self._store.n_items :], *self._sums.all(), self._items[1:],
-            counts.n_sessions_with[1:n], counts.popularity[1:n], self._n_sessions - built,
-            self._newest_us, self._reference_us, self._seq, self.n_evicted, self._categories.later(),
-        )  # fmt: skip
+        by_item = self._items[1:], counts.n_sessions_with[1:n], counts.popularity[1:n]
+        counted = Counted(*self._sums.all(), *by_item, self._n_sessions - built)
+        names, instants = self._names.item_ids[self._store.n_items :], (self._newest_us, self._reference_us)
+        return Delta(names, counted, *instants, self._seq, self.n_evicted, self._categories.later())
 
     def restore(self, whole: Delta) -> AssociationStore:
         """Begin anew with what `whole` gave; the new `view`."""

@@ -18,9 +18,9 @@ _FIELDS: Final = ("type", "ts", "item_id", "category", *MEASURES)
 _TYPE, _TS, _ITEM, _CATEGORY, _FIRST_MEASURE = range(5)
 _UNKNOWN: Final = -1  # of a name: not in a table
 _CANNOT: Final = -1  # of a position: what stands there is for the slower way
-_MOST_DIGITS: Final = (
-    15  # of a number whose digits, and their power of ten, a double holds exactly: one division is rounded once
-)
+_MOST_DIGITS: Final = 15  # of a number that a double holds exactly, as its power of ten: one division is rounded once
+_UNTOLD: Final = -1
+_N_TOLD: Final = 6  # type, instant, and of item and category where they begin and end
 _QUOTE, _BACKSLASH, _COLON, _COMMA, _POINT, _DASH, _PLUS = (ord(c) for c in '"\\:,.-+')
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE = (ord(c) for c in "{}[]09")
 _T, _Z, _N, _SPACE = (ord(c) for c in "TZn ")
@@ -213,6 +213,61 @@ def _coded(text: Text, begin: int, end: int, table: Ints, spans: Ints, n: int) -
 
 
 @kernel
+def _told(text: Text, begin: int, end: int, field: int, is_text: bool, told: Ints, measures: Floats) -> bool:
+    """Take in what a field says; False for what the slower way must look at."""
+    is_null = not is_text and text[begin] == _N
+    if field >= _FIRST_MEASURE:
+        k = field - _FIRST_MEASURE
+        while text[end - 1] <= _SPACE:
+            end -= 1
+        measures[k] = np.nan if is_null else _measured(text, begin, end)
+        return is_null or (not is_text and _LOW[k] <= measures[k] <= _HIGH[k])
+    if is_null and field >= _ITEM:
+        told[2 * field - 2] = _UNTOLD
+        return True
+    if not is_text:
+        return False
+    if field == _TYPE:
+        told[_TYPE] = _named(text, begin, end, _TYPE_TEXT, _TYPE_AT)
+        return bool(told[_TYPE] >= 0)
+    if field == _TS:
+        told[_TS] = _instant_us(text, begin, end)
+        return bool(told[_TS] >= 0)
+    told[2 * field - 2], told[2 * field - 1] = begin, end
+    return 0 < end - begin <= MAX_ID_LENGTH
+
+
+@kernel
+def _read_one(text: Text, at: int, told: Ints, measures: Floats) -> int:
+    """Read the event whose object begins at `at`: its code of type, instant, and where item and category stand; the end of it.
+
+    `told` is (type, instant, item, end of it, category, end of it), -1 for what is not told.
+    """
+    told[:], measures[:] = _UNTOLD, np.nan
+    at += 1
+    while True:
+        at = _past_space(text, at)
+        if text[at] == _CLOSE:
+            return at + 1
+        if text[at] == _COMMA:
+            at += 1
+            continue
+        if text[at] != _QUOTE:
+            return _CANNOT
+        end = _past_text(text, at + 1)
+        if end < 0:
+            return _CANNOT
+        field = _named(text, at + 1, end, _FIELD_TEXT, _FIELD_AT)
+        at = _past_space(text, _past_space(text, end + 1) + 1)
+        is_text = text[at] == _QUOTE
+        begin = at + 1 if is_text else at
+        end = _past_text(text, begin) if is_text and field != _UNKNOWN else _past_value(text, at)
+        if end < 0 or (field != _UNKNOWN and not _told(text, begin, end, field, is_text, told, measures)):
+            return _CANNOT
+        at = end + 1 if is_text and field != _UNKNOWN else end
+
+
+@kernel
 def _read(
     text: Text, latest_us: int, device: int, referrer: int, rows: Records, numbers: Floats, items: Ints, categories: Ints
 ) -> tuple[int, int, int, int, int, bool]:  # fmt: skip
@@ -222,7 +277,7 @@ def _read(
     size = 8
     while size < 2 * len(rows):
         size *= 2
-    item_table, category_table = np.full(size, NO_CODE), np.full(size, NO_CODE)
+    item_table, category_table, told = np.full(size, NO_CODE), np.full(size, NO_CODE), np.empty(_N_TOLD, np.int64)
     if text[0] != _OPEN_LIST:
         return cannot
     at = ZERO + 1
@@ -235,65 +290,10 @@ def _read(
             continue
         if text[at] != _OPEN or n == len(rows):
             return cannot
-        at += 1
-        kind, at_us, item, item_end, category, category_end = -1, -1, -1, -1, -1, -1
-        numbers[n, _AT : _AT + _N_MEASURES], numbers[n, _WIDTH - 1] = np.nan, 0.0  # the last has bytes that nothing is put into
-        while True:
-            at = _past_space(text, at)
-            if text[at] == _CLOSE:
-                at += 1
-                break
-            if text[at] == _COMMA:
-                at += 1
-                continue
-            if text[at] != _QUOTE:
-                return cannot
-            end = _past_text(text, at + 1)
-            if end < 0:
-                return cannot
-            field = _named(text, at + 1, end, _FIELD_TEXT, _FIELD_AT)
-            at = _past_space(text, _past_space(text, end + 1) + 1)
-            if field == _UNKNOWN:
-                at = _past_value(text, at)
-                if at < 0:
-                    return cannot
-                continue
-            is_text, is_null = text[at] == _QUOTE, text[at] == _N
-            begin = at + 1 if is_text else at
-            end = _past_text(text, begin) if is_text else _past_value(text, at)
-            if end < 0:
-                return cannot
-            at = end + 1 if is_text else end
-            if field >= _FIRST_MEASURE:
-                value = np.nan
-                if not is_null:
-                    while text[end - 1] <= _SPACE:
-                        end -= 1
-                    value = _measured(text, begin, end)
-                    if is_text or not _LOW[field - _FIRST_MEASURE] <= value <= _HIGH[field - _FIRST_MEASURE]:
-                        return cannot
-                numbers[n, _AT + field - _FIRST_MEASURE] = value
-            elif is_null and field == _ITEM:
-                item = -1
-            elif is_null and field == _CATEGORY:
-                category = -1
-            elif not is_text:
-                return cannot
-            elif field == _TYPE:
-                kind = _named(text, begin, end, _TYPE_TEXT, _TYPE_AT)
-                if kind < 0:
-                    return cannot
-            elif field == _TS:
-                at_us = _instant_us(text, begin, end)
-                if at_us < 0:
-                    return cannot
-            elif not 0 < end - begin <= MAX_ID_LENGTH:
-                return cannot
-            elif field == _ITEM:
-                item, item_end = begin, end
-            else:
-                category, category_end = begin, end
-        if kind < 0 or not 0 <= at_us <= latest_us or (item < 0 and _NEEDS_ITEM[kind]):
+        numbers[n, _WIDTH - 1] = 0.0  # it has bytes that nothing is put into
+        at = _read_one(text, at, told, numbers[n, _AT : _AT + _N_MEASURES])
+        kind, at_us, item, item_end, category, category_end = told[0], told[1], told[2], told[3], told[4], told[5]
+        if at < 0 or kind < 0 or not 0 <= at_us <= latest_us or (item < 0 and _NEEDS_ITEM[kind]):
             return cannot
         row = rows[n]
         row.occurred_at_us, row.event_type, row.device, row.referrer, row.utc_offset_min = at_us, kind, device, referrer, 0

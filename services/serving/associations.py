@@ -80,7 +80,8 @@ class LiveChampions:
 
     def __init__(self, home: Path, watcher: ChampionWatcher, poll_s: float = POLL_S, most: Bounds = _MOST) -> None:
         self._home, self._store = home, closed_store(home)  # the store is the thread's
-        self._holder, self._epoch, self._asked_at_s = secrets.token_hex(8), -1, float("-inf")
+        self._holder, self._asked_at_s = secrets.token_hex(8), float("-inf")
+        self._epoch: int | None = None  # of the lease, while this process has it
         self._counting: Store | None = None  # under the lease, while this process counts
         self._run_now: Run | None = None
         self._last = 0  # row that was read last
@@ -183,10 +184,12 @@ class LiveChampions:
             epoch = self._store.lease(LEASE, self._holder, LEASE_S)
         except StoreUnavailable as error:
             log.warning("new events are not counted for now: %s", error.kind)
-        if epoch is None:
-            self._counting, self._epoch = None, -1
-        elif epoch != self._epoch:
-            self._counting, self._epoch = closed_store(self._home), epoch
+        if epoch == self._epoch:
+            return
+        if self._counting is not None:
+            self._counting.close()
+        # Opened by the thread that holds the lease: it writes under it alone.
+        self._counting, self._epoch = None if epoch is None else closed_store(self._home), epoch
 
     # ---- adding what was counted -----------------------------------------------------------------------------------
 

@@ -1,37 +1,27 @@
 """A rehearsal says what the worker then does."""
 
-import random
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 import pytest
 
+from benchmarks import dry_run_replay
 from infra import registry
-from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.statements.signals import PUT_POLICY
-from models.engagement.silence import STEPS_S
-from models.events.encode import encode
-from models.features import users
-from models.features.users import UserState
-from models.known import UserFeatures
 from models.model_set import ModelSet
 from models.simulator.config import ShopConfig
 from models.simulator.simulation import simulate
-from services.serving.features import OnlineSource
 from services.signals import rehearsal
 from services.signals.policies import PolicyBody, Thresholds, WorkflowBody, to_policy
 from services.signals.rehearsal import RehearsalAnswer, rehearse, text
 from services.signals.shelf import NoCatalogs, VisitorShelf
-from services.worker.signals import SignalDuty
-from tests.stores import append_events, connect
+from tests.stores import connect
 
 POLICY = PolicyBody(
     Thresholds(min_score_product=0.02, min_score_content=0.01, min_p_leave=0.05, n_reading_events_content=1),
@@ -42,39 +32,6 @@ POLICY = PolicyBody(
 )
 
 
-class Folding:
-    """Online features as a worker keeps them that folds every event in after it was decided about."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, UserState] = {}
-
-    def user(self, user_id: str, now_us: int) -> UserFeatures | None:
-        state = self.states.get(user_id)
-        return None if state is None else UserFeatures(state.features, state.last_event_at_us)
-
-    def item(self, item_id: str, now_us: int) -> None: ...
-
-    def history(self, user_id: str, now_us: int) -> None: ...
-
-    def recent_items(self, user_id: str, now_us: int) -> None: ...
-
-    def follow(self, row: pd.DataFrame) -> None:
-        user = str(row["user_id"].iloc[0])
-        self.states[user] = users.advance(self.states.get(user, users.new_state()), encode(row))
-
-
-class Champions:
-    """Champions that never change."""
-
-    def __init__(self, models: ModelSet) -> None:
-        self._models = models
-
-    def current(self) -> ModelSet:
-        return self._models
-
-    def stop(self) -> None: ...
-
-
 @pytest.fixture(scope="module")
 def models(crowned: Path) -> ModelSet:
     found = {name: registry.load_model(crowned, name, 1) for name in ("intent", "next_action", "associations")}
@@ -82,24 +39,14 @@ def models(crowned: Path) -> ModelSet:
 
 
 @pytest.fixture(scope="module")
-def lived(models: ModelSet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+def lived(models: ModelSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A home whose worker followed some visitors from event to event and from silence to silence, and its newest instant."""
     tmp_path = tmp_path_factory.mktemp("lived")
     frame = simulate(ShopConfig(n_users=30, n_days=2, n_items=100, n_categories=5, seed=11)).events
-    connect(tmp_path).execute(PUT_POLICY, ("shop", msgspec.json.encode(POLICY).decode(), 1))
-    online, given = Folding(), OnlineSource(Settings(home=tmp_path), Folding())
-    given._online = online  # type: ignore[assignment]
-    worker = SignalDuty(open_store(tmp_path), Champions(models), given, NoCatalogs(), random.Random(0), STEPS_S)
-    connection = connect(tmp_path)
-    for k in range(len(frame)):
-        row, at_us = frame.iloc[k : k + 1], int(frame["occurred_at_us"].iloc[k])
-        while (due := connection.execute("SELECT min(due_at_us) FROM silences").fetchone()[0]) is not None and due < at_us:
-            worker.step(due)
-        append_events(tmp_path, row, "shop", at_us)
-        worker.step(at_us)
-        online.follow(row)
-    yield tmp_path, at_us
-    worker.close()
+    with closing(open_store(tmp_path)) as store:
+        store.write(lambda to: to.execute(PUT_POLICY, ("shop", msgspec.json.encode(POLICY).decode(), 1)))
+        dry_run_replay.lived(tmp_path, store, frame, models)
+    return tmp_path, int(frame["occurred_at_us"].iloc[-1])
 
 
 def test_what_is_rehearsed_is_what_the_worker_does(lived: tuple[Path, int], models: ModelSet) -> None:
