@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import next_item, peers
 from benchmarks.sequences import read_test, read_train
+from tests.strategies import lists_of
 
 METHODS = {"associations", "with_neighbours", "with_ranker", "vmis_knn", "implicit_item_item"}
 
@@ -123,10 +124,7 @@ def slow_vmis(sessions, session, m, k):
     return scores
 
 
-@given(
-    st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=5), min_size=1, max_size=10),
-    st.lists(st.integers(0, 5), min_size=1, max_size=5), st.integers(1, 3),
-)  # fmt: skip
+@given(lists_of(st.integers(0, 5), 5, 10, least=1), st.lists(st.integers(0, 5), min_size=1, max_size=5), st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
 def test_vmis_knn_equals_its_description(sessions, session, k):
     offsets = np.cumsum([0, *map(len, sessions)])

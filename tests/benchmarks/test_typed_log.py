@@ -5,16 +5,15 @@ import pytest
 
 from benchmarks import typed_log
 from flows.simulate import write_shop
-from models.events.encode import EVENT_DTYPE
 from models.schema import EventType
 from models.simulator import ShopConfig
+from tests.builders import event_array
 
 VIEW, BUY = EventType.ITEM_VIEW, EventType.PURCHASE
 
 
 def test_purchase_later_ends_at_the_sessions_last_purchase():
-    events = np.zeros(6, EVENT_DTYPE)
-    events["event_type"] = [VIEW, BUY, VIEW, BUY, VIEW, VIEW]
+    events = event_array(6, event_type=[VIEW, BUY, VIEW, BUY, VIEW, VIEW])
     starts = np.array([True, False, False, False, False, True])
     assert typed_log.purchase_later(events, starts).tolist() == [True, True, True, False, False, False]
 

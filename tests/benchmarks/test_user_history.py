@@ -2,8 +2,8 @@ import numpy as np
 
 from benchmarks import user_history
 from benchmarks.user_history import COLUMNS
-from models.events.encode import EVENT_DTYPE
 from models.schema import EventType
+from tests.builders import NO_EVENTS, event_array
 
 VIEW, CART, BUY = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE
 
@@ -11,8 +11,7 @@ VIEW, CART, BUY = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE
 def folded(rows):
     """Rows of (user, session, second, type, item)."""
     user, session, at_s, kind, item = map(np.array, zip(*rows, strict=True))
-    events = np.zeros(len(rows), EVENT_DTYPE)
-    events["occurred_at_us"], events["event_type"], events["item"] = at_s * 1_000_000, kind, item
+    events = event_array(len(rows), occurred_at_us=at_s * 1_000_000, event_type=kind, item=item)
     table = user_history.fold(events, session, user)
     return {name: table[:, k].tolist() for k, name in enumerate(COLUMNS)}
 
@@ -42,4 +41,4 @@ def test_later_events_change_no_earlier_row():
 
 
 def test_no_events_give_no_rows():
-    assert user_history.fold(np.zeros(0, EVENT_DTYPE), np.zeros(0, int), np.zeros(0, int)).shape == (0, len(COLUMNS))
+    assert user_history.fold(NO_EVENTS, np.zeros(0, int), np.zeros(0, int)).shape == (0, len(COLUMNS))

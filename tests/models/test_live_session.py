@@ -3,30 +3,24 @@
 import numpy as np
 import pytest
 
-from models.events.encode import EVENT_DTYPE
 from models.live_session import EMPTY, CurrentState, LiveSession, last_item, looking_at
-from models.schema import EVENT_TYPES, MEASURES, EventType
+from models.schema import EVENT_TYPES, EventType
+from tests.builders import event_array, same_events
 
 E = EventType
 
 
 def session(*rows: tuple[EventType, int, int], query_length: float = np.nan) -> LiveSession:
     """Events of (type, item, category), a second apart; every item and category that is counted has a name."""
-    events = np.zeros(len(rows), dtype=EVENT_DTYPE)
-    for name in MEASURES:
-        events[name] = np.nan
-    for k, (kind, item, category) in enumerate(rows):
-        events[k]["event_type"], events[k]["item"], events[k]["category"] = kind, item, category
-    events["occurred_at_us"] = np.arange(len(rows)) * 1_000_000
-    events["query_length"] = query_length
-    events["device"] = 2
+    kinds, items, categories = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = {"event_type": kinds, "item": items, "category": categories, "query_length": query_length, "device": 2}
+    events = event_array(len(rows), **columns)
     return LiveSession(events, ["a", "b"], ["shoes", "hats"])
 
 
 def added(before: LiveSession, state: CurrentState, now_us: int = 60_000_000) -> list[tuple[str, str | None, str | None]]:
     after = looking_at(before, state, now_us)
-    for name in EVENT_DTYPE.names or ():
-        assert np.array_equal(after.events[name][: len(before.events)], before.events[name], equal_nan=True)
+    assert same_events(after.events[: len(before.events)], before.events)
     texts = [*after.item_ids, None], [*after.categories, None]
     return [
         (EVENT_TYPES[row["event_type"]], texts[0][row["item"]], texts[1][row["category"]])

@@ -2,16 +2,14 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from models.associations import model as associations
-from models.events.encode import EVENT_DTYPE
 from models.model_set import NO_MODELS, ModelSet
 from models.weight_profile import HEURISTIC, STATIC
+from tests.builders import NO_EVENTS, NO_STARTS, item_ids
 
 
 def store() -> associations.AssociationStore:
-    return associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, np.bool_), np.zeros(0, object))
+    return associations.build(NO_EVENTS, NO_STARTS, item_ids(0))
 
 
 def test_what_is_of_items_is_the_shops_and_all_else_everybodys() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from models import recommend as recommending
 from models.associations import model as associations
-from models.events.encode import EVENT_DTYPE
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
 from models.item_ranking import Asked
 from models.known import NOTHING_KNOWN, Known, RecentItems
@@ -19,7 +18,7 @@ from models.ranker.model import Ranker, SourceParams, build_sources
 from models.recommend import Assignment, Recommendation, Who
 from models.schema import INTENTS, N_EVENT_TYPES
 from models.weight_profile import HEURISTIC, STATIC
-from tests.builders import visit
+from tests.builders import NO_EVENTS, NO_STARTS, event_array, item_ids, visit
 
 NOW_US = 1_700_000_000_000_000
 DYNAMIC_USER = next(f"u-{n}" for n in range(99) if assign(DYNAMIC_VS_STATIC, f"u-{n}") == "dynamic")
@@ -30,9 +29,7 @@ VIEW_OF_A = {"item_id": "a", "source_event": "item_view", "target_event": "item_
 def pairs() -> associations.AssociationStore:
     """Ten sessions in which a is followed by b, then c; d stands alone."""
     rows = [(s * 10**9 + at, item) for s in range(10) for at, item in ((0, 0), (1, 1), (2, 2))] + [(10**10, 3)]
-    events = np.zeros(len(rows), dtype=EVENT_DTYPE)
-    events["occurred_at_us"] = [at for at, _ in rows]
-    events["item"] = [item for _, item in rows]
+    events = event_array(len(rows), occurred_at_us=[at for at, _ in rows], item=[item for _, item in rows], category=0)
     starts = np.array([item in (0, 3) for _, item in rows])
     return associations.build(events, starts, np.array(["a", "b", "c", "d"], dtype=object))
 
@@ -45,8 +42,7 @@ def champions() -> ModelSet:
 def ranker_of(*item_ids: str) -> Ranker:
     """A ranker without trees over ten sessions that go through the items in this order."""
     n = len(item_ids)
-    events = np.zeros(10 * n, dtype=EVENT_DTYPE)
-    events["item"] = np.tile(np.arange(n), 10)
+    events = event_array(10 * n, item=np.tile(np.arange(n), 10))
     starts = events["item"] == 0
     params = SourceParams(n_dims=2)
     return Ranker(build_sources(events, starts, np.array(item_ids, dtype=object), params), None, params, "too_few_questions")
@@ -126,7 +122,7 @@ def test_no_model_at_all_is_still_an_answer() -> None:
 @pytest.mark.parametrize("ranker", [False, True])
 def test_a_shop_of_which_nothing_was_learned_yet_gets_no_items_and_is_told_so(champions: ModelSet, ranker: bool) -> None:
     models = replace(champions, ranker=ranker_of("a", "b"))
-    nothing = associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, np.bool_), np.zeros(0, object))
+    nothing = associations.build(NO_EVENTS, NO_STARTS, item_ids(0))
     new = replace(models, associations=nothing, ranker=ranker_of())
     answer = recommend(visit(("item_view", "a")), new, ranker=ranker)
     assert answer.ranking.item_ids == []

@@ -9,7 +9,6 @@ import pytest
 
 from models import weight_profile as weights
 from models.associations import model as associations
-from models.events.encode import EVENT_DTYPE
 from models.item_ranking import Asked
 from models.known import NOTHING_KNOWN
 from models.model_set import ModelSet
@@ -19,6 +18,7 @@ from models.schema import EVENT_TYPES, N_INTENTS
 from services.api import wire
 from services.api.session_data import live_session
 from services.http.problems import Refusal
+from tests.builders import event_array
 
 NOW_US = 1_700_000_000_000_000
 CATALOGUE = [*"abcd", str(2**70), "späte Größe 42"]
@@ -28,9 +28,8 @@ Event = dict[str, Any]
 def champions(item_ids: list[str]) -> ModelSet:
     """Associations and a ranker of ten sessions through all items, with relations that count."""
     n = len(item_ids)
-    events = np.zeros(10 * n, EVENT_DTYPE)
-    events["item"] = np.tile(np.arange(n), 10)
-    events["category"] = events["item"] % 2
+    items = np.tile(np.arange(n), 10)
+    events = event_array(10 * n, item=items, category=items % 2)
     starts = events["item"] == 0
     ids = np.array(item_ids, dtype=object)
     params = SourceParams(n_dims=2)

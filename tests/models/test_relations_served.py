@@ -11,14 +11,13 @@ from models import weight_profile as weights
 from models.assess import assess
 from models.associations import model as associations
 from models.associations.model import AssociationParams
-from models.events.encode import EVENT_DTYPE
 from models.item_ranking import Asked, ItemRanking
 from models.known import NOTHING_KNOWN
 from models.model_set import ModelSet
 from models.ranker.model import Ranker, SourceParams, build_sources
 from models.recommend import Who, recommend
 from models.schema import N_INTENTS
-from tests.builders import visit
+from tests.builders import event_array, visit
 
 NOW_US = 1_700_000_000_000_000
 DAY_US = 86_400_000_000
@@ -29,10 +28,8 @@ SHOES, BAGS = 0, 1
 
 def store() -> associations.AssociationStore:
     """Boot goes with sandal, both shoes, as often as with bag."""
-    events = np.zeros(40, EVENT_DTYPE)
-    events["item"] = [0, 1, 0, 2] * 10
-    events["category"] = [SHOES, SHOES, SHOES, BAGS] * 10
-    events["occurred_at_us"] = NOW_US - DAY_US
+    categories = [SHOES, SHOES, SHOES, BAGS] * 10
+    events = event_array(40, item=[0, 1, 0, 2] * 10, category=categories, occurred_at_us=NOW_US - DAY_US)
     ids = np.array(["boot", "sandal", "bag"], dtype=object)
     return associations.build(events, np.arange(40) % 2 == 0, ids, AssociationParams(min_llr=0.0))
 
@@ -80,8 +77,7 @@ class Listening(Ranker):
 
 
 def test_the_ranker_is_told_the_intent_that_the_answer_shows() -> None:
-    events = np.zeros(4, EVENT_DTYPE)
-    events["item"] = [0, 1, 0, 1]
+    events = event_array(4, item=[0, 1, 0, 1])
     params = SourceParams(n_dims=2)
     sources = build_sources(events, np.arange(4) % 2 == 0, np.array(["boot", "bag"], dtype=object), params)
     models = replace(champions(1.0, 1.0), ranker=Listening(sources, None, params))

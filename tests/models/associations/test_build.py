@@ -10,20 +10,15 @@ from models.associations import kernels
 from models.associations import survey as association_survey
 from models.associations.arrays import Totals
 from models.associations.model import AssociationParams, AssociationStore, build
-from models.events.encode import EVENT_DTYPE, NO_CODE
+from models.events.encode import NO_CODE
+from tests.builders import event_array, item_ids
 
 ALL = AssociationParams(min_llr=0.0, max_targets=1000)
 
 
-def ids(n_items):
-    return np.array([f"sku-{i}" for i in range(n_items)], dtype=object)
-
-
 def rows(items, seconds=None):
-    events = np.zeros(len(items), dtype=EVENT_DTYPE)
-    events["item"], events["event_type"] = items, np.arange(len(items)) % 3
-    events["occurred_at_us"] = (np.arange(len(items)) if seconds is None else np.asarray(seconds)) * 1_000_000
-    return events
+    at_us = (np.arange(len(items)) if seconds is None else np.asarray(seconds)) * 1_000_000
+    return event_array(len(items), item=items, event_type=np.arange(len(items)) % 3, occurred_at_us=at_us)
 
 
 def log(seed, n_events, n_items):
@@ -45,8 +40,8 @@ def test_rows_without_an_item_change_no_bit(items, seed, window):
     session, kept = np.cumsum(starts), events["item"] >= 0
     without = np.diff(session[kept], prepend=0) != 0
     params = replace(ALL, window=window)
-    built = build(events, starts, ids(5), params)
-    alone = build(events[kept], without, ids(5), params)
+    built = build(events, starts, item_ids(5), params)
+    alone = build(events[kept], without, item_ids(5), params)
     if kept.any() and events["occurred_at_us"][kept].max() == events["occurred_at_us"].max():  # ages count from the newest row
         assert_same(built, alone)
     assert built.ledger.n_sessions[0] == len(np.unique(session[kept]))
@@ -69,7 +64,7 @@ def test_looking_touches_up_for_few_anchors_at_a_time_changes_no_bit():
 def test_a_row_that_grows_within_a_session_still_counts_the_session_once():
     others = np.arange(1, 900)
     items = np.stack((np.zeros_like(others), others), axis=1).ravel()  # 0 between all others
-    built = build(rows(items), np.arange(len(items)) == 0, ids(900), ALL)
+    built = build(rows(items), np.arange(len(items)) == 0, item_ids(900), ALL)
     row = slice(*built.index.offsets[:2])
     assert row.stop > 1000  # more than there was room for at first
     assert (built.ledger.support[row] == 1).all()
@@ -86,14 +81,14 @@ def test_touches_tell_sessions_apart():
 @pytest.mark.parametrize("every", [1, 2])
 def test_strided_and_read_only_rows_are_taken_and_left_as_they_were(every):
     events, starts = log(2, 400, 10)
-    plain = build(events[::every].copy(), starts[::every].copy(), ids(10), ALL)
+    plain = build(events[::every].copy(), starts[::every].copy(), item_ids(10), ALL)
     before = events.tobytes()
     events.flags.writeable = starts.flags.writeable = False
-    assert_same(build(events[::every], starts[::every], ids(10), ALL), plain)
+    assert_same(build(events[::every], starts[::every], item_ids(10), ALL), plain)
     assert events.tobytes() == before
 
 
 def test_category_is_that_of_the_last_row_that_has_one():
     events = rows([0, 0, 0, 1, NO_CODE])
     events["category"] = [3, 4, NO_CODE, NO_CODE, 7]
-    assert build(events, np.ones(5, bool), ids(3)).index.category.tolist() == [4, NO_CODE, NO_CODE]
+    assert build(events, np.ones(5, bool), item_ids(3)).index.category.tolist() == [4, NO_CODE, NO_CODE]

@@ -14,10 +14,11 @@ from models.associations.goal_query import MOST_GUESTS
 from models.associations.live import LiveAssociations
 from models.associations.model import AssociationParams, AssociationStore, build
 from models.associations.overlay import Rows
-from models.events.encode import EVENT_DTYPE, NO_CODE, TYPE_CODE
+from models.events.encode import NO_CODE, TYPE_CODE
 from models.features.sessions import sessionize, starts
-from models.schema import N_EVENT_TYPES, EventType
+from models.schema import DAY_US, N_EVENT_TYPES, EventType
 from models.weight_profile import STATIC
+from tests.builders import event_array
 
 NOTHING_DROPPED = AssociationParams(min_llr=0.0, max_targets=10_000, n_popular=10_000)
 # No decay by time and no gate: what is left can be computed in the head.
@@ -26,7 +27,6 @@ PLAIN = AssociationParams(
     self_factor=0.0, rank_decay=0.5, unmatched=0.0, age_scale_s=1e15,
 )  # fmt: skip
 UNBOUNDED = Bounds()
-DAY_US = 86_400_000_000
 
 
 def log_of(*rows) -> pd.DataFrame:
@@ -40,10 +40,10 @@ def log_of(*rows) -> pd.DataFrame:
 
 def built(log: pd.DataFrame, params: AssociationParams = NOTHING_DROPPED) -> AssociationStore:
     log = sessionize(log)
-    events = np.zeros(len(log), dtype=EVENT_DTYPE)
-    events["item"], ids = pd.factorize(log["item_id"])
-    events["category"], categories = pd.factorize(log["category"])
-    events["event_type"], events["occurred_at_us"] = log["event_type"].map(TYPE_CODE), log["occurred_at_us"]
+    item, ids = pd.factorize(log["item_id"])
+    category, categories = pd.factorize(log["category"])
+    columns = {"item": item, "category": category, "event_type": log["event_type"].map(TYPE_CODE)}
+    events = event_array(len(log), **columns, occurred_at_us=log["occurred_at_us"])
     events, names = indirect.with_categories(events, list(ids), list(categories))
     return build(*indirect.touched(events, starts(log)), np.array(names, dtype=object), params, list(categories))
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from models.artifact import Parts
 from models.associations import kernels
 from models.associations.model import AssociationParams, AssociationStore, Ranked, build, from_parts, to_parts
-from models.events.encode import EVENT_DTYPE, NO_CODE
+from models.events.encode import NO_CODE
 from models.schema import N_EVENT_TYPES, EventType
 from models.weight_profile import STATIC
+from tests.builders import event_array, item_ids, sessions_of
+from tests.strategies import lists_of, typed
 
 VIEW, CART, BUY, SEARCH = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE, EventType.SEARCH
 # No decay by time and no gate: what is left can be computed in the head.
@@ -25,13 +27,8 @@ PLAIN = AssociationParams(
 
 def store_of(sessions, params=PLAIN, n_items=None) -> AssociationStore:
     """Sessions of (item, type); one second between events."""
-    flat = [event for session in sessions for event in session]
-    events, starts = np.zeros(len(flat), dtype=EVENT_DTYPE), np.zeros(len(flat), dtype=bool)
-    events["item"], events["event_type"] = [i for i, _ in flat], [t for _, t in flat]
-    events["occurred_at_us"] = np.arange(len(flat)) * 1_000_000
-    starts[np.cumsum([0, *map(len, sessions)])[:-1][[len(s) > 0 for s in sessions]]] = True
-    n_items = n_items or max((i for i, _ in flat), default=-1) + 1
-    return build(events, starts, np.array([f"sku-{i}" for i in range(n_items)], dtype=object), params)
+    events, starts = sessions_of(*([(kind, item) for item, kind in session] for session in sessions))
+    return build(events, starts, item_ids(n_items or events["item"].max(initial=-1) + 1, "sku-"), params)
 
 
 def entries(store) -> dict:
@@ -85,8 +82,7 @@ def test_pairs_end_with_the_session_and_events_without_item_are_passed_over():
 
 
 def test_time_halves_the_old_and_the_far():
-    events = np.zeros(4, dtype=EVENT_DTYPE)
-    events["item"], events["occurred_at_us"] = [0, 1, 2, 3], np.array([0, 10, 100, 100]) * 1_000_000
+    events = event_array(4, item=[0, 1, 2, 3], occurred_at_us=np.array([0, 10, 100, 100]) * 1_000_000)
     params = AssociationParams(**{**PLAIN.__dict__, "gap_scale_s": 10.0, "half_life_s": 100.0})
     found = entries(build(events, np.array([True, False, True, False]), np.array(list("abcd"), dtype=object), params))
     assert found[(0, VIEW, 1, VIEW)] == pytest.approx(0.5 * 0.5)  # ten seconds apart, a half-life ago
@@ -141,7 +137,7 @@ def reference(sessions, p) -> dict:
     return found
 
 
-logs = st.lists(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([VIEW, CART, BUY])), max_size=12), max_size=5)
+logs = lists_of(typed([VIEW, CART, BUY], st.integers(0, 5)).map(lambda event: event[::-1]), most=12, most_sessions=5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -263,7 +259,7 @@ def test_impossible_weights_and_limits_are_refused(bad):
 
 
 def test_build_refuses_what_does_not_fit_together():
-    events = np.zeros(2, dtype=EVENT_DTYPE)
+    events = event_array(2, item=0)
     with pytest.raises(ValueError, match="starts"):
         build(events, np.ones(1, dtype=bool), np.array(["a"], dtype=object))
     with pytest.raises(ValueError, match="no text"):
@@ -335,13 +331,9 @@ def test_threads_share_a_store():
 
 def categorised(sessions, categories):
     """A store whose items are of the given categories, -1 for none."""
-    flat = [event for session in sessions for event in session]
-    events = np.zeros(len(flat), dtype=EVENT_DTYPE)
-    events["item"], events["event_type"] = [i for i, _ in flat], [t for _, t in flat]
+    events, starts = sessions_of(*([(kind, item) for item, kind in session] for session in sessions))
     events["category"] = np.array(categories)[events["item"]]
-    events["occurred_at_us"] = np.arange(len(flat)) * 1_000_000
-    starts = np.isin(np.arange(len(flat)), np.cumsum([0, *map(len, sessions)]))
-    return build(events, starts, np.array([f"sku-{i}" for i in range(len(categories))], dtype=object), PLAIN)
+    return build(events, starts, item_ids(len(categories), "sku-"), PLAIN)
 
 
 def test_relation_scales_associations_within_the_category_and_out_of_it_and_leaves_unknown_ones():
@@ -360,8 +352,7 @@ def test_relation_of_one_changes_nothing():
 
 
 def test_item_met_again_has_no_relation():
-    events, starts = np.zeros(6, dtype=EVENT_DTYPE), np.tile([True, False], 3)
-    events["occurred_at_us"] = np.arange(6)
+    events, starts = event_array(6, item=0, occurred_at_us=np.arange(6)), np.tile([True, False], 3)
     store = build(events, starts, np.array(["sku-0"], dtype=object), replace(PLAIN, self_factor=1.0))
     plain = ask(store, [(0, VIEW)])
     assert plain.n_associated == 1

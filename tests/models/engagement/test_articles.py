@@ -4,10 +4,10 @@ import numpy as np
 
 from models.associations.from_log import built
 from models.engagement.articles import Reader, ranked, words
-from models.events.encode import EVENT_DTYPE
 from models.inference.examples import Log
 from models.live_session import EMPTY, LiveSession
-from models.schema import MEASURES, EventType
+from models.schema import EventType
+from tests.builders import event_array
 
 IDS = ["on-hats", "on-shoes", "hat", "shoe", "sock"]
 
@@ -15,22 +15,16 @@ IDS = ["on-hats", "on-shoes", "hat", "shoe", "sock"]
 def log(n: int) -> Log:
     """Sessions in which who read about hats looked at a hat, and who read about shoes at a shoe; and socks, with either."""
     told = [(("on-hats", "hat"), ("on-shoes", "shoe"))[k % 2] for k in range(n)]
-    events = np.zeros(3 * n, dtype=EVENT_DTYPE)
-    for name in MEASURES:
-        events[name] = np.nan
-    events["category"] = -1
-    events["occurred_at_us"] = np.arange(3 * n) * 10_000_000
-    events["item"] = [IDS.index(one) for article, item in told for one in (article, item, "sock")]
-    events["event_type"] = [EventType.CONTENT_VIEW, EventType.ITEM_VIEW, EventType.ITEM_VIEW] * n
+    items = [IDS.index(one) for article, item in told for one in (article, item, "sock")]
+    kinds = [EventType.CONTENT_VIEW, EventType.ITEM_VIEW, EventType.ITEM_VIEW] * n
+    events = event_array(3 * n, event_type=kinds, item=items, occurred_at_us=np.arange(3 * n) * 10_000_000)
     starts = np.tile([True, False, False], n)
     session = np.repeat(np.arange(n), 3)
     return Log(events, starts, events["occurred_at_us"][session * 3], session.astype(np.int64), IDS)
 
 
 def at_hand(*items: str) -> LiveSession:
-    events = np.zeros(len(items), dtype=EVENT_DTYPE)
-    events["item"], events["category"], events["event_type"] = np.arange(len(items)), -1, EventType.ITEM_VIEW
-    return LiveSession(events, list(items), [])
+    return LiveSession(event_array(len(items), item=np.arange(len(items))), list(items), [])
 
 
 def test_an_article_fits_as_far_as_its_readers_went_on_to_the_sessions_items() -> None:

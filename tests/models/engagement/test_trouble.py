@@ -7,25 +7,20 @@ from models.assess import assess
 from models.engagement.policy import NEWCOMER, Moment, SignalPolicy, Standing, nudge
 from models.engagement.signals import Shelf, SignalThresholds, choose
 from models.engagement.trouble import CALM, Trouble, trouble_of
-from models.events.encode import EVENT_DTYPE
 from models.known import NOTHING_KNOWN
 from models.live_session import LiveSession
 from models.model_set import NO_MODELS
-from models.schema import MEASURES, SESSION_FEATURES, EventType
+from models.schema import SESSION_FEATURES, EventType
+from tests.builders import event_array
 
 QUIET = np.zeros(len(SESSION_FEATURES), dtype=np.float32)
 
 
 def session(*told, pace_s=10):
     """Events of (type, item, errors), so many seconds apart."""
-    events = np.zeros(len(told), dtype=EVENT_DTYPE)
-    for name in MEASURES:
-        events[name] = np.nan
-    events["category"] = -1
-    for k, (kind, item, errors) in enumerate(told):
-        events[k]["event_type"], events[k]["item"] = EventType[kind.upper()], item
-        events[k]["n_errors"], events[k]["occurred_at_us"] = errors, 1_790_000_000_000_000 + k * pace_s * 1_000_000
-    return events
+    kinds, items, errors = [EventType[kind.upper()] for kind, *_ in told], [item for _, item, _ in told], [n for *_, n in told]
+    at_us = 1_790_000_000_000_000 + np.arange(len(told)) * pace_s * 1_000_000
+    return event_array(len(told), event_type=kinds, item=items, n_errors=errors, occurred_at_us=at_us)
 
 
 def p(*told, **pace):

@@ -9,7 +9,6 @@ from models.associations.model import AssociationParams
 from models.associations.query import Session
 from models.evaluation import ablation
 from models.evaluation.ablation import AblationParams
-from models.events.encode import EVENT_DTYPE
 from models.inference.examples import Log
 from models.model_set import ModelSet
 from models.questions.answers import LIMIT
@@ -20,6 +19,7 @@ from models.tuning import learning as weight_learning
 from models.weight_profile import HEURISTIC, STATIC, profile
 from models.weights import fit as weight_fit
 from models.weights import fit_kernels as weight_kernels
+from tests.builders import NO_EVENTS, NO_STARTS, item_ids, sessions_of
 
 VIEW, CART, BUY = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE
 EVEN = np.full(N_INTENTS, 1 / N_INTENTS)
@@ -27,13 +27,9 @@ MINUTE_US = 60_000_000
 
 
 def log(sessions, n_items):
-    rows = [event for session in sessions for event in session]
-    events = np.zeros(len(rows), EVENT_DTYPE)
-    events["event_type"], events["item"] = [r[0] for r in rows], [r[1] for r in rows]
-    starts = np.zeros(len(rows), dtype=bool)
-    starts[np.cumsum([0, *map(len, sessions)])[:-1]] = True
+    events, starts = sessions_of(*sessions)
     session = np.cumsum(starts) - 1
-    events["occurred_at_us"] = session * 100 * MINUTE_US + np.arange(len(rows)) * MINUTE_US
+    events["occurred_at_us"] = session * 100 * MINUTE_US + np.arange(len(events)) * MINUTE_US
     return Log(events, starts, session * 100 * MINUTE_US, session, [f"i{k}" for k in range(n_items)])
 
 
@@ -71,7 +67,7 @@ def test_a_difference_of_the_smallest_size_is_seen_and_items_met_are_told_apart(
     visits = [rng.permutation(9)[:3].tolist() for _ in range(60)]
     sessions = [[(VIEW, a), (VIEW, b), (VIEW, a if k % 3 else c)] for k, (a, b, c) in enumerate(visits)]
     later = Later(log(sessions, 9), np.tile(EVEN, (180, 1)))
-    store = associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, bool), np.array([f"i{k}" for k in range(9)], dtype=object))
+    store = associations.build(NO_EVENTS, NO_STARTS, item_ids(9))
     table = ablation.compare(ModelSet(associations=store), later, ablation.arms(), np.ones(9, np.int64), rng)
     back = table["by_history"]["met this session"]["view"]
     assert back["own_behind"]["mrr_20"] == 1.0

@@ -8,8 +8,9 @@ from numpy.testing import assert_array_equal
 
 from models.events.encode import NO_CODE
 from models.features import items
-from models.schema import EVENT_TYPES, ITEM_FEATURES
+from models.schema import ITEM_FEATURES
 from tests.models.features.rows import events_of
+from tests.strategies import priced_rows
 
 HOUR_US = items.HOUR_US
 DAY_US = 24 * HOUR_US
@@ -84,12 +85,7 @@ def test_no_events_no_rows() -> None:
     assert items.fold(events_of(("search", 0, NO_CODE, np.nan))).items.tolist() == []
 
 
-ROW = st.tuples(
-    st.sampled_from(EVENT_TYPES),
-    st.integers(0, 3 * DAY_US),
-    st.integers(-1, 6),
-    st.one_of(st.just(np.nan), st.floats(0, 1e6)),
-)
+ROW = priced_rows(7, 3 * DAY_US)
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,20 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from models.events.encode import EVENT_DTYPE, NO_CODE, TYPE_CODE, EventArray
+from models.events.encode import TYPE_CODE, EventArray
 from models.features import sessions
 from models.features.kernel import N_CATEGORIES_KEPT, N_ITEMS_KEPT
-from models.schema import EVENT_TYPES, MEASURES, SESSION_FEATURES
+from models.schema import EVENT_TYPES, SESSION_FEATURES
+from tests.builders import event_array, same_events
+from tests.strategies import visits
 
 SATURDAY_18_UTC_S = 1_700_330_400 - 1_700_330_400 % 86_400 + 18 * 3600  # 2023-11-18 was a Saturday
 
 
 def session(*events: Mapping[str, object]) -> EventArray:
     """An event array of dicts; `type` by name, `at_s` in seconds, measures NaN unless given."""
-    array = np.zeros(len(events), dtype=EVENT_DTYPE)
-    array["item"] = array["category"] = NO_CODE
-    for name in MEASURES:
-        array[name] = np.nan
+    array = event_array(len(events))
     for row, event in enumerate(events):
         array["event_type"][row] = TYPE_CODE[str(event["type"])]
         array["occurred_at_us"][row] = round(float(str(event["at_s"])) * 1e6)
@@ -221,33 +220,6 @@ def test_start_flags_of_another_length_are_refused() -> None:
         sessions.fold(session(*VISIT), np.array([True, False]))
 
 
-def numbers(low: float, high: float) -> st.SearchStrategy[float]:
-    return st.one_of(st.just(math.nan), st.floats(low, high, width=32))
-
-
-EVENT = st.fixed_dictionaries(
-    {
-        "type": st.sampled_from(EVENT_TYPES),
-        "gap_us": st.one_of(st.just(0), st.integers(-(10**7), 10**10)),
-        "item": st.integers(-1, 5),
-        "category": st.integers(-1, 3),
-        **{name: numbers(*limits) for name, limits in MEASURES.items()},
-        "utc_offset_min": st.integers(-720, 840),
-        "device": st.integers(0, 4),
-        "referrer": st.integers(0, 6),
-    }
-)
-
-
-@st.composite
-def visits(draw: st.DrawFn) -> EventArray:
-    events = draw(st.lists(EVENT, min_size=1, max_size=12))
-    at_us = np.maximum(1_700_000_000_000_000 + np.cumsum([e.pop("gap_us") for e in events]), 0)
-    array = session(*({**event, "at_s": 0} for event in events))
-    array["occurred_at_us"] = at_us
-    return array
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.lists(visits(), min_size=1, max_size=4))
 def test_batch_request_and_worker_agree_bit_for_bit_on_every_prefix(many: list[EventArray]) -> None:
@@ -256,8 +228,7 @@ def test_batch_request_and_worker_agree_bit_for_bit_on_every_prefix(many: list[E
     before = events.copy()
     batch = sessions.fold(events, starts)
     assert np.isfinite(batch).all()
-    for name in EVENT_DTYPE.names or ():  # field by field: the bytes between fields are anything
-        assert_array_equal(events[name], before[name])
+    assert same_events(events, before)
     row = 0
     for visit in many:
         state = sessions.new_state()
@@ -360,11 +331,8 @@ def test_an_empty_frame_has_no_sessions() -> None:
 
 
 def test_features_in_silence_are_those_that_an_event_then_would_find() -> None:
-    events = np.zeros(4, dtype=EVENT_DTYPE)
-    events["event_type"] = [TYPE_CODE[kind] for kind in ("search", "add_to_cart", "item_view", "review_read")]
-    events["occurred_at_us"], events["category"] = [0, 20_000_000, 50_000_000, 350_000_000], NO_CODE
-    for name in MEASURES:
-        events[name] = np.nan
+    kinds = [TYPE_CODE[kind] for kind in ("search", "add_to_cart", "item_view", "review_read")]
+    events = event_array(4, event_type=kinds, item=0, occurred_at_us=[0, 20_000_000, 50_000_000, 350_000_000])
     silent, then = sessions.as_of(sessions.features_of(events[:3]), 300.0), sessions.features_of(events)
     fading = [
         name for name in SESSION_FEATURES if name.startswith("recent_") and name not in ("recent_gap_s", "recent_review_read")

@@ -8,8 +8,9 @@ from numpy.testing import assert_array_equal
 
 from models.events.encode import NO_CODE, EncodedEvents
 from models.features import users
-from models.schema import EVENT_TYPES, N_RECENT_ITEMS, USER_FEATURES
+from models.schema import N_RECENT_ITEMS, USER_FEATURES
 from tests.models.features.rows import events_of
+from tests.strategies import priced_rows
 
 DAY_US = 86_400_000_000
 
@@ -117,12 +118,7 @@ def test_no_events_change_nothing() -> None:
     assert users.fold(events_of(), np.zeros(0, dtype=np.int64)).features.shape == (0, len(USER_FEATURES))
 
 
-ROW = st.tuples(
-    st.sampled_from(EVENT_TYPES),
-    st.integers(0, 10 * DAY_US),
-    st.integers(-1, 14),
-    st.one_of(st.just(np.nan), st.floats(0, 1e6)),
-)
+ROW = priced_rows(15, 10 * DAY_US)
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.events.encode import EVENT_DTYPE, NO_CODE
+from models.events.encode import NO_CODE
 from models.inference import labels
 from models.schema import NEXT_ACTIONS, EventType, Intent
+from tests.builders import event_array, same_events
 
 E = EventType
 NAN = float("nan")
@@ -15,14 +16,9 @@ NAN = float("nan")
 
 def session(*rows, gap_s=20):
     """Events of one session from (type, item, category) rows, `gap_s` apart, nothing measured."""
-    events = np.zeros(len(rows), EVENT_DTYPE)
-    for name in ("price", "dwell_ms", "scroll_depth", "zoom_level", "cursor_distance_px", "query_length"):
-        events[name] = NAN
-    events["event_type"] = [row[0] for row in rows]
-    events["item"] = [row[1] if len(row) > 1 else NO_CODE for row in rows]
-    events["category"] = [row[2] if len(row) > 2 else NO_CODE for row in rows]
-    events["occurred_at_us"] = np.arange(len(rows)) * gap_s * 1_000_000
-    return events
+    kinds, items, categories = np.array([(*row, NO_CODE, NO_CODE)[:3] for row in rows], dtype=np.int64).reshape(-1, 3).T
+    at_us = np.arange(len(rows)) * gap_s * 1_000_000
+    return event_array(len(rows), event_type=kinds, item=items, category=categories, occurred_at_us=at_us)
 
 
 def starts_of(*lengths):
@@ -101,7 +97,7 @@ def test_any_log_gives_probabilities_and_stays_unchanged(rows):
     p = labels.intent_probabilities(events, starts)
     assert p.sum(axis=1) == pytest.approx(1.0)
     assert (p >= 0).all()
-    assert all(np.array_equal(events[name], before[name], equal_nan=True) for name in EVENT_DTYPE.fields or ())
+    assert same_events(events, before)
 
 
 def named(codes):

@@ -1,20 +1,17 @@
 import numpy as np
 import pytest
 
-from models.events.encode import EVENT_DTYPE
 from models.inference import second_rules
 from models.inference.second_rules import NO_LABEL
 from models.schema import EventType, Intent
+from tests.builders import NO_EVENTS, NO_STARTS, sessions_of
 
 VIEW, SEARCH = EventType.ITEM_VIEW, EventType.SEARCH
 
 
 def labels(*rows, starts=(0,)):
-    events = np.zeros(len(rows), EVENT_DTYPE)
-    events["event_type"], events["item"] = [r[0] for r in rows], [r[1] for r in rows]
-    first = np.zeros(len(rows), dtype=bool)
-    first[list(starts)] = True
-    return second_rules.label(events, first).tolist()
+    events, _ = sessions_of(rows)
+    return second_rules.label(events, np.isin(np.arange(len(rows)), starts)).tolist()
 
 
 @pytest.mark.parametrize(
@@ -41,4 +38,4 @@ def test_next_session_says_nothing_about_this_one():
 
 
 def test_no_events_no_labels():
-    assert second_rules.label(np.zeros(0, EVENT_DTYPE), np.zeros(0, bool)).tolist() == []
+    assert second_rules.label(NO_EVENTS, NO_STARTS).tolist() == []

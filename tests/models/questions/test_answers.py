@@ -6,6 +6,7 @@ from models.events.encode import NO_CODE
 from models.live_session import cart_and_bought
 from models.questions import answers
 from tests.builders import encoded
+from tests.strategies import typed
 
 KINDS = ("item_view", "add_to_cart", "remove_from_cart", "purchase")
 
@@ -16,7 +17,7 @@ def test_ranks_count_from_one_and_what_is_not_there_has_none() -> None:
     assert answers.ranks(lists, np.array([9, 4, NO_CODE])).tolist() == [2, 0, 0]
 
 
-@given(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3)), min_size=1, max_size=8))
+@given(st.lists(typed(KINDS, st.integers(0, 3)), min_size=1, max_size=8))
 def test_an_item_may_be_answered_where_it_is_neither_in_the_cart_nor_bought(session: list[tuple[str, int]]) -> None:
     events = encoded(*zip(*session, strict=True))
     last = np.arange(len(events))

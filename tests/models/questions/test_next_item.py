@@ -2,20 +2,18 @@
 
 import numpy as np
 
-from models.events.encode import EVENT_DTYPE, EventArray
+from models.events.encode import EventArray
 from models.questions import next_item
 from models.questions.answers import LONGEST
 from models.schema import EventType
+from tests.builders import event_array, in_a_row
 
 RNG = np.random.default_rng(0)
 
 
 def sessions_of(*items: list[int]) -> tuple[EventArray, np.ndarray]:
-    events = np.zeros(sum(map(len, items)), dtype=EVENT_DTYPE)
-    events["item"] = [item for session in items for item in session]
-    events["occurred_at_us"] = np.arange(len(events)) * 10_000_000
-    starts = np.concatenate([[True] + [False] * (len(session) - 1) for session in items])
-    return events, starts
+    flat, starts = in_a_row(items)
+    return event_array(len(flat), item=flat, occurred_at_us=np.arange(len(flat)) * 10_000_000), starts
 
 
 def test_a_question_is_a_change_of_item_within_a_session() -> None:

@@ -2,22 +2,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.events.encode import EVENT_DTYPE, NO_CODE
+from models.events.encode import NO_CODE
 from models.questions import rest_of_session
 from models.questions.rest_of_session import Prefixes
 from models.schema import N_EVENT_TYPES, EventType
+from tests.builders import NO_EVENTS, NO_STARTS, event_array, sessions_of
+from tests.strategies import lists_of, typed
 
 VIEW, CART, BUY, SEARCH = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE, EventType.SEARCH
 REMOVE = EventType.REMOVE_FROM_CART
-
-
-def events_of(*sessions):
-    rows = [event for session in sessions for event in session]
-    events = np.zeros(len(rows), EVENT_DTYPE)
-    events["event_type"], events["item"] = [r[0] for r in rows], [r[1] for r in rows]
-    starts = np.zeros(len(rows), dtype=bool)
-    starts[np.cumsum([0, *map(len, sessions)])[:-1]] = True
-    return events, starts
 
 
 def targets_of(asked):
@@ -25,25 +18,25 @@ def targets_of(asked):
 
 
 def test_targets_are_the_other_items_of_the_rest_of_the_same_session_once_per_kind():
-    events, starts = events_of([(VIEW, 1), (VIEW, 2), (CART, 2), (VIEW, 2), (BUY, 1)], [(VIEW, 3)])
+    events, starts = sessions_of([(VIEW, 1), (VIEW, 2), (CART, 2), (VIEW, 2), (BUY, 1)], [(VIEW, 3)])
     asked = rest_of_session.prefixes(events, starts, 100, np.random.default_rng(0))
     # Item 1 is in hand first; after the views of item 2 only the purchase of item 1 is about another item.
     assert targets_of(asked) == [(0, 0, 2), (0, 1, 2), (1, 2, 1), (2, 2, 1), (3, 2, 1)]
 
 
 def test_search_before_any_item_is_no_question():
-    events, starts = events_of([(SEARCH, NO_CODE), (VIEW, 1), (SEARCH, NO_CODE), (VIEW, 2)])
+    events, starts = sessions_of([(SEARCH, NO_CODE), (VIEW, 1), (SEARCH, NO_CODE), (VIEW, 2)])
     asked = rest_of_session.prefixes(events, starts, 100, np.random.default_rng(0))
     assert (asked.last.tolist(), asked.at_hand.tolist()) == ([1, 2], [1, 1])
 
 
 def test_empty_log_asks_nothing():
-    asked = rest_of_session.prefixes(np.zeros(0, EVENT_DTYPE), np.zeros(0, bool), 5, np.random.default_rng(0))
+    asked = rest_of_session.prefixes(NO_EVENTS, NO_STARTS, 5, np.random.default_rng(0))
     assert len(asked.last) == len(asked.item) == 0
 
 
 def test_met_before_tells_items_of_the_prefix_from_new_ones():
-    events, starts = events_of([(VIEW, 1), (VIEW, 2), (VIEW, 1), (VIEW, 4)])
+    events, starts = sessions_of([(VIEW, 1), (VIEW, 2), (VIEW, 1), (VIEW, 4)])
     asked = rest_of_session.prefixes(events, starts, 100, np.random.default_rng(0))
     met = rest_of_session.met_before(asked, events["item"])
     assert dict(zip(targets_of(asked), met.tolist(), strict=True)) == {
@@ -60,15 +53,9 @@ def test_measures_by_hand():
     np.testing.assert_allclose(values, [[1.0, 1.0, gained / ideal], [0.0, 0.0, 0.0]])
 
 
-@given(
-    st.lists(
-        st.lists(st.tuples(st.integers(0, N_EVENT_TYPES - 1), st.integers(-1, 4)), min_size=1, max_size=6),
-        min_size=1,
-        max_size=4,
-    )
-)
+@given(lists_of(typed(range(N_EVENT_TYPES), st.integers(NO_CODE, 4)), most=6, most_sessions=4, least=1))
 def test_every_target_lies_in_the_rest_and_never_is_the_item_in_hand(sessions):
-    events, starts = events_of(*sessions)
+    events, starts = sessions_of(*sessions)
     asked = rest_of_session.prefixes(events, starts, 1000, np.random.default_rng(0))
     ends = np.append(np.flatnonzero(starts)[1:], len(events))[np.cumsum(starts) - 1]
     for prefix, item in zip(asked.prefix, asked.item, strict=True):
@@ -80,15 +67,14 @@ def test_every_target_lies_in_the_rest_and_never_is_the_item_in_hand(sessions):
 
 
 def test_what_lies_in_the_cart_or_was_bought_is_not_wanted():
-    events, starts = events_of([(CART, 1), (VIEW, 2), (BUY, 1), (VIEW, 1), (REMOVE, 1), (VIEW, 2), (VIEW, 1)])
+    events, starts = sessions_of([(CART, 1), (VIEW, 2), (BUY, 1), (VIEW, 1), (REMOVE, 1), (VIEW, 2), (VIEW, 1)])
     asked = rest_of_session.prefixes(events, starts, 100, np.random.default_rng(0))
     assert targets_of(asked) == [(0, 0, 2), (2, 0, 2), (3, 0, 2), (4, 0, 2)]
 
 
 def test_a_machines_session_of_thousands_wants_a_few_after_each_event():
     """Without a limit the pairs would grow with the square of its length: 12 million here."""
-    events = np.zeros(5000, EVENT_DTYPE)
-    events["item"] = np.arange(5000)
+    events = event_array(5000, item=np.arange(5000))
     asked = rest_of_session.prefixes(events, np.arange(5000) == 0, 10_000, np.random.default_rng(0))
     assert np.bincount(asked.prefix).max() == rest_of_session.LONGEST_REST
     np.testing.assert_array_equal(asked.item[asked.prefix == 7], 8 + np.arange(rest_of_session.LONGEST_REST))

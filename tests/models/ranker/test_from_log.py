@@ -4,25 +4,23 @@ import numpy as np
 import pytest
 
 from models.artifact import Parts
-from models.events.encode import EVENT_DTYPE
 from models.inference.examples import Log
 from models.questions import next_item
 from models.ranker import from_log as log_ranker
 from models.ranker import model as ranker
 from models.ranker import training as ranker_training
 from models.schema import N_EVENT_TYPES
+from tests.builders import event_array, in_a_row
 
 ANY = np.ones(N_EVENT_TYPES)
 
 
 def log_of(sessions: list[tuple[int, list[int]]], n_items: int = 30) -> Log:
     """A log of (start in seconds, items), in the order given."""
-    rows = [(start, k, item) for start, items in sessions for k, item in enumerate(items)]
-    events = np.zeros(len(rows), EVENT_DTYPE)
-    events["occurred_at_us"] = [(start + k) * 1_000_000 for start, k, _ in rows]
-    events["item"] = [item for *_, item in rows]
+    rows, starts = in_a_row([[(start, k, item) for k, item in enumerate(items)] for start, items in sessions])
+    at_us = [(start + k) * 1_000_000 for start, k, _ in rows]
+    events = event_array(len(rows), occurred_at_us=at_us, item=[item for *_, item in rows])
     started = np.array([start * 1_000_000 for start, *_ in rows], dtype=np.int64)
-    starts = np.array([k == 0 for _, k, _ in rows], dtype=np.bool_)
     return Log(events, starts, started, np.zeros(len(rows), np.int64), [f"i{k}" for k in range(n_items)])
 
 

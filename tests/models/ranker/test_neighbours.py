@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from models.artifact import Parts
 from models.ranker import neighbours
 from models.ranker.neighbours import NeighbourParams
+from tests.strategies import lists_of
 
 PLAIN = NeighbourParams(position_decay=0.5, match_decay=0.25, idf_power=0.0, max_length=100)
 
@@ -66,9 +67,7 @@ def test_long_sessions_and_repeats_are_answered():
     assert set(answer(model, [0, 1, 2] * 2000)) == {0, 1, 2}
 
 
-@given(
-    st.lists(st.lists(st.integers(0, 5), max_size=6), max_size=12), st.lists(st.integers(-1, 6), max_size=6), st.integers(1, 4)
-)
+@given(lists_of(st.integers(0, 5), most=6, most_sessions=12), st.lists(st.integers(-1, 6), max_size=6), st.integers(1, 4))
 @settings(max_examples=60, deadline=None)
 def test_scores_equal_the_slow_sum(sessions, session, n_neighbours):
     params = NeighbourParams(

@@ -3,13 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.events.encode import EVENT_DTYPE
 from models.schema import EVENT_TYPES, N_EVENT_TYPES, EventType
 from models.weight_profile import HEURISTIC, base_weights
 from models.weights import action_outcomes, contextual
 from models.weights import action_report as action_weight_report
 from models.weights import actions as aw
 from models.weights.actions import Counts
+from tests.builders import event_array
+from tests.strategies import lists_of
 
 BASE = base_weights()
 VIEW, CART, BUY = EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.PURCHASE
@@ -31,8 +32,8 @@ def observed(rates: dict[str, float], n: float = 5000, code: int = 0, browser: i
 
 def events(*rows: tuple[int, int], user: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Events (instant, type) of one visitor and session."""
-    found = np.zeros(len(rows), EVENT_DTYPE)
-    found["occurred_at_us"], found["event_type"] = np.array(rows).T
+    at_us, kinds = np.array(rows).T
+    found = event_array(len(rows), occurred_at_us=at_us, event_type=kinds)
     starts = np.arange(len(rows)) == 0
     return found, starts, np.full(len(rows), user)
 
@@ -162,10 +163,9 @@ def test_the_rates_of_a_young_log_are_those_of_an_old_one(hours):
     at = rng.integers(0, int(hours * HOUR_US), n)
     bought = np.flatnonzero(rng.random(n) < 0.05)
     bought = bought[at[bought] + HOUR_US // 6 <= hours * HOUR_US]  # ten minutes later, if that is in the log yet
-    visits = np.zeros(n + len(bought), EVENT_DTYPE)
     user = np.append(np.arange(n), bought)
-    visits["event_type"] = np.where(np.arange(len(user)) < n, VIEW, BUY)
-    visits["occurred_at_us"] = np.append(at, at[bought] + HOUR_US // 6)
+    kinds = np.where(np.arange(len(user)) < n, VIEW, BUY)
+    visits = event_array(len(user), event_type=kinds, occurred_at_us=np.append(at, at[bought] + HOUR_US // 6))
     order = np.lexsort((visits["occurred_at_us"], user))
     starts = np.diff(user[order], prepend=-1) > 0
     found = action_outcomes.fold(visits[order], starts, user[order], clock_us=int(hours * HOUR_US))
@@ -173,11 +173,7 @@ def test_the_rates_of_a_young_log_are_those_of_an_old_one(hours):
     assert abs(rate - 0.05) < 4 * np.sqrt(0.05 * 0.95 * aw.SCALE / found.trials.sum())
 
 
-HISTORIES = st.lists(
-    st.lists(st.tuples(st.integers(0, 3 * DAY), st.integers(0, N_EVENT_TYPES - 1)), min_size=1, max_size=12),
-    min_size=1,
-    max_size=5,
-)
+HISTORIES = lists_of(st.tuples(st.integers(0, 3 * DAY), st.integers(0, N_EVENT_TYPES - 1)), most=12, most_sessions=5, least=1)
 
 
 @given(HISTORIES, st.integers(0, 4 * DAY))

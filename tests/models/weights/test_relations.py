@@ -3,16 +3,16 @@ import numpy as np
 from models import weight_profile as weights
 from models.associations import model as associations
 from models.associations.model import AssociationParams
-from models.events.encode import EVENT_DTYPE
 from models.inference.examples import Log
 from models.model_set import ModelSet
 from models.questions import rest_of_session
 from models.questions.answers import ranks
 from models.questions.later import Later
 from models.replay import replay
-from models.schema import N_INTENTS, EventType
+from models.schema import N_INTENTS
 from models.tuning import learning as weight_learning
 from models.weights import relations
+from tests.builders import NO_EVENTS, NO_STARTS, event_array
 
 # Items 0-4 are of category 0, items 5-9 of category 1.
 N_ITEMS = 10
@@ -21,12 +21,8 @@ COMPARES, BUYS = 1, 2  # intents
 
 def log(pairs):
     """Sessions of two views."""
-    events = np.zeros(2 * len(pairs), EVENT_DTYPE)
-    events["item"] = np.array(pairs).ravel()
-    events["category"] = events["item"] // 5
-    events["event_type"] = EventType.ITEM_VIEW
-    events["occurred_at_us"] = np.arange(len(events)) * 1_000_000
-    return events, np.arange(len(events)) % 2 == 0
+    items = np.array(pairs).ravel()
+    return event_array(len(items), item=items, category=items // 5), np.arange(len(items)) % 2 == 0
 
 
 def visits(n, influence, seed):
@@ -71,7 +67,7 @@ def test_intent_that_decides_nothing_leaves_all_at_one():
 
 def test_log_without_categories_leaves_all_at_one():
     store, later = shop(influence=True)
-    unknown = associations.build(np.zeros(0, EVENT_DTYPE), np.zeros(0, bool), np.array(store.item_ids, dtype=object))
+    unknown = associations.build(NO_EVENTS, NO_STARTS, np.array(store.item_ids, dtype=object))
     np.testing.assert_array_equal(relations.learn(unknown, later, asked_of(later), np.random.default_rng(0)), relations.NEUTRAL)
 
 
