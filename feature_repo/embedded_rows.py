@@ -22,7 +22,7 @@ from models.schema import VIEW_KEY
 
 PROJECT: Final = "attune"  # in `feature_store.yaml`; the tables are named by it
 FILE: Final = "online.db"
-OPENED_WITHIN_S: Final = 2.0  # when nobody waits for an answer yet
+OPENED_WITHIN_S: Final = 2.0
 _TEXT: Final = 2  # Feast's number of the type of a key
 _READ: Final = 'SELECT feature_name, value, event_ts + 0 FROM "{table}" WHERE entity_key = ?'
 _FLOAT: Final = struct.Struct("<Bf")  # such a message: the number of its field, and the value
@@ -38,6 +38,8 @@ class EmbeddedRows:
         ``ATTUNE_HOME``.
     wait_ms
         How long a statement waits for another connection's lock, milliseconds.
+    opened_within_s
+        How long the opening does, when nobody waits for an answer yet.
 
     Raises
     ------
@@ -45,8 +47,8 @@ class EmbeddedRows:
         If there is no store yet, or all of it stays locked.
     """
 
-    def __init__(self, home: Path, wait_ms: int) -> None:
-        self._connection = _open(home.expanduser().absolute() / FEAST / FILE, wait_ms)
+    def __init__(self, home: Path, wait_ms: int, opened_within_s: float = OPENED_WITHIN_S) -> None:
+        self._connection = _open(home.expanduser().absolute() / FEAST / FILE, wait_ms, opened_within_s)
         message = _value_message()
         self._parse, self._float_tag = message.FromString, message(float_val=1.0).SerializeToString()[0]
         self._statements = {view: _READ.format(table=f"{PROJECT}_{view}") for view in VIEW_KEY}
@@ -121,11 +123,11 @@ def _value_message() -> Any:
     return module.Value
 
 
-def _open(path: Path, wait_ms: int) -> sqlite3.Connection:
+def _open(path: Path, wait_ms: int, opened_within_s: float) -> sqlite3.Connection:
     """Open the file for reading; where its folder may not be written there is no room for an index of a write-ahead log."""
     is_fixed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
     address = f"{path.as_uri()}?{'immutable=1' if is_fixed else 'mode=ro'}"
-    connection = sqlite3.connect(address, uri=True, timeout=OPENED_WITHIN_S, check_same_thread=False)
+    connection = sqlite3.connect(address, uri=True, timeout=opened_within_s, check_same_thread=False)
     # Its first statement really opens the file: while a worker begins to write it, that takes longer than a request may wait.
     connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {wait_ms}")

@@ -56,7 +56,7 @@ def run(home: Path) -> Release:
             server.stop()
 
 
-def require_checkout() -> None:
+def require_checkout(root: Path = ROOT) -> None:
     """Refuse to go on where the list of what a Bento holds is not beside the packages.
 
     Raises
@@ -64,9 +64,9 @@ def require_checkout() -> None:
     ValueError
         If it is not: in an installation from a wheel.
     """
-    missing = [name for name in (BENTOFILE, REQUIREMENTS) if not (ROOT / name).exists()]
+    missing = [name for name in (BENTOFILE, REQUIREMENTS) if not (root / name).exists()]
     if missing:
-        raise ValueError(f"there is no {missing[0]} in {ROOT}: deploy from a checkout of the repository")
+        raise ValueError(f"there is no {missing[0]} in {root}: deploy from a checkout of the repository")
 
 
 @flow(name="deploy")

@@ -57,15 +57,16 @@ class SignalBuffer:
         Set when there is something new; replaced then.
     """
 
-    def __init__(self, since: int) -> None:
+    def __init__(self, since: int, kept: int = KEPT) -> None:
         self.since = since
         self.newest: deque[tuple[int, bytes]] = deque()
+        self._kept = kept
         self.woken = asyncio.Event()
 
     def add(self, seq: int, message: bytes) -> None:
         """Take in one more."""
         self.newest.append((seq, message))
-        if len(self.newest) > KEPT:
+        if len(self.newest) > self._kept:
             self.since = self.newest.popleft()[0]
 
     def behind(self, position: int) -> list[tuple[int, bytes]]:
@@ -85,13 +86,18 @@ class StreamHandler:
     ----------
     keys
         Asked again with every heartbeat, so that a revoked key ends its streams.
+    kept
+        Newest signals of a partner in memory.
     """
 
-    def __init__(self, reader: Reader, keys: KeyCheck, heartbeat_s: float = HEARTBEAT_S, poll_s: float = POLL_S) -> None:
+    def __init__(
+        self, reader: Reader, keys: KeyCheck, heartbeat_s: float = HEARTBEAT_S, poll_s: float = POLL_S, kept: int = KEPT
+    ) -> None:
         self._reader = reader
         self._keys = keys
         self._heartbeat_s = heartbeat_s
         self._poll_s = poll_s
+        self._kept = kept
         self._listeners: Counter[str] = Counter()
         self._buffers: dict[str, SignalBuffer] = {}
         self._task: asyncio.Task[None] | None = None
@@ -107,7 +113,7 @@ class StreamHandler:
             self._position = self._end()
             self._buffers.clear()
             self._task = asyncio.create_task(self._follow())
-        buffer = self._buffers.setdefault(call.partner, SignalBuffer(self._position))
+        buffer = self._buffers.setdefault(call.partner, SignalBuffer(self._position, self._kept))
         start = self._position if asked is None else cursor(asked)
         return Stream(self._messages(call, buffer, start))
 

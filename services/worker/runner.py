@@ -95,19 +95,25 @@ def open_and_follow(
             follow(duty, stopped, failures, lambda: time.time_ns() // 1_000)
 
 
-def follow(duty: Duty, stopped: threading.Event, failures: tuple[type[Exception], ...], now_us: Callable[[], int]) -> None:
+def follow(
+    duty: Duty,
+    stopped: threading.Event,
+    failures: tuple[type[Exception], ...],
+    now_us: Callable[[], int],
+    least_rest_s: float = REST_S,
+) -> None:
     """Do a duty until `stopped`, resting after failures.
 
-    A store that cannot be reached is asked again after `REST_S`. An error that nobody foresaw must not take the other duties
-    with it: it is logged, and the duty rests twice as long each time.
+    A store that cannot be reached is asked again after the least rest. An error that nobody foresaw must not take the other
+    duties with it: it is logged, and the duty rests twice as long each time.
     """
-    rest_s = REST_S
+    rest_s = least_rest_s
     while not stopped.is_set():
         try:
             done = duty.step(now_us())
         except failures as error:
-            log.warning("%s is tried again in %g s: %s", duty.name, REST_S, type(error).__name__)
-            stopped.wait(REST_S)
+            log.warning("%s is tried again in %g s: %s", duty.name, least_rest_s, type(error).__name__)
+            stopped.wait(least_rest_s)
             continue
         except Exception as error:
             # Without its message, which may hold a value of a partner's.
@@ -118,7 +124,7 @@ def follow(duty: Duty, stopped: threading.Event, failures: tuple[type[Exception]
             stopped.wait(rest_s)
             rest_s = min(2 * rest_s, LONGEST_REST_S)
             continue
-        rest_s = REST_S
+        rest_s = least_rest_s
         if not done:
             stopped.wait(duty.poll_s)
         elif done < LITTLE and isinstance(duty, Gathering):
@@ -138,10 +144,11 @@ def follow_all(
     stopped: threading.Event,
     failures: tuple[type[Exception], ...],
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    least_rest_s: float = REST_S,
 ) -> None:
     """Do all duties, each in its thread, until `stopped`; steps under way get `PATIENCE_S` to end."""
     threads = [
-        threading.Thread(target=follow, args=(duty, stopped, failures, now_us), name=duty.name, daemon=True)
+        threading.Thread(target=follow, args=(duty, stopped, failures, now_us, least_rest_s), name=duty.name, daemon=True)
         for duty in all_duties
     ]
     for thread in threads:

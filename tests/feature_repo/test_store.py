@@ -15,7 +15,6 @@ import pytest
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import StringList, Value
 
-from feature_repo import embedded_rows
 from feature_repo.embedded_rows import EmbeddedRows
 from feature_repo.features import declare
 from feature_repo.forget import forget_offline, forget_online
@@ -229,16 +228,14 @@ def test_a_reader_waits_for_nobody_and_holds_nobody_up(tmp_path):
     assert reads.read("user_features", "u", NAMES["user_features"]) == ({}, 0)
 
 
-def test_a_lock_on_everything_is_waited_for_where_it_is_opened_and_not_for_ever(tmp_path, monkeypatch):
+def test_a_lock_on_everything_is_waited_for_where_it_is_opened_and_not_for_ever(tmp_path):
     store = filled(open_store(tmp_path), tmp_path)
     connection_of(store).close()
     holder = sqlite3.connect(tmp_path / "feast" / "online.db", isolation_level=None, check_same_thread=False)
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")
     holder.execute("BEGIN EXCLUSIVE")
-    with monkeypatch.context() as patch:
-        patch.setattr(embedded_rows, "OPENED_WITHIN_S", 0.0)
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            EmbeddedRows(tmp_path, 0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        EmbeddedRows(tmp_path, 0, opened_within_s=0.0)
     letting_go = threading.Timer(0.1, holder.close)
     letting_go.start()
     assert EmbeddedRows(tmp_path, 0).read("user_features", "u", NAMES["user_features"])[0]

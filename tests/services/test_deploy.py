@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from flows import deploy
 from infra import layout, registry, release
 from models import degraded
-from services import cli
 from tests.stores import copied
 
 
@@ -48,16 +48,7 @@ def test_a_bento_that_does_not_start_fails_the_smoke_test_with_its_last_words(ho
         deploy.smoke_test.fn(home, "attune:nothing", {"intent": 1}, scratch)
 
 
-def test_nothing_to_deploy_and_no_checkout_are_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(deploy, "ROOT", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["attune", "deploy"])
-    monkeypatch.setenv("ATTUNE_HOME", str(tmp_path / "home"))
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert stopped.value.code == 2
-    assert (
-        capsys.readouterr().err
-        == f"attune: there is no bentofile.yaml in {tmp_path}: deploy from a checkout of the repository\n"
-    )
+def test_no_checkout_is_one_line(tmp_path: Path) -> None:
+    said = f"there is no bentofile.yaml in {tmp_path}: deploy from a checkout of the repository"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        deploy.require_checkout(tmp_path)

@@ -104,9 +104,7 @@ def test_who_comes_back_misses_nothing_and_gets_nothing_twice(tmp_path: Path, n:
     run(tmp_path, story)
 
 
-def test_a_slow_listener_whom_the_memory_outran_reads_the_outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signal_stream, "KEPT", 3)
-
+def test_a_slow_listener_whom_the_memory_outran_reads_the_outbox(tmp_path: Path) -> None:
     async def story(streams: StreamHandler, keys: Keys) -> None:
         chunks = await begun(streams, call())
         await asyncio.to_thread(emit, tmp_path, 20)
@@ -114,7 +112,7 @@ def test_a_slow_listener_whom_the_memory_outran_reads_the_outbox(tmp_path: Path,
         await asyncio.sleep(0.05)
         assert await ids(chunks, 19) == list(range(2, 21))
 
-    run(tmp_path, story)
+    run(tmp_path, story, kept=3)
 
 
 def test_a_quiet_stream_beats_and_ends_when_its_key_is_revoked(tmp_path: Path) -> None:

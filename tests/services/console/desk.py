@@ -23,10 +23,10 @@ def now_us() -> int:
 class Desk:
     """Console of a home."""
 
-    def __init__(self, home: Path, user_header: str | None = None) -> None:
+    def __init__(self, home: Path, user_header: str | None = None, sources: Sources | None = None) -> None:
         self.home = home
         open_store(home).close()
-        self.sources = Sources(home)
+        self.sources = sources or Sources(home)
         self.keeper = Doorkeeper(closed_store(home), now_us)
         app, self.console = build(self.sources, self.keeper, Door(COOKIE, False, user_header))
         self.app = Guard(app, names_of("127.0.0.1", 3001))

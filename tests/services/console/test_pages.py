@@ -15,9 +15,11 @@ import pytest
 from infra import registry
 from infra.store.engines import open_store
 from infra.store.errors import StoreUnavailable
+from infra.store.protocol import Bindings, Row
 from services.console import access
 from services.console.live import Streams
 from services.console.pages.all import ENTRIES
+from services.console.sources import Sources
 from services.http import partners
 from tests.services.console.desk import Desk, now_us
 from tests.services.console.test_doors import TWINS
@@ -211,14 +213,23 @@ def test_weights_are_held_and_let_go(desk: Desk) -> None:
     assert desk.post("ml", "/weights/do/thaw").status_code == 200
 
 
-def test_what_was_seen_stays_while_the_store_cannot_be_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = desk.client("viewer")
+class OnADisk(Sources):
+    """Sources of a store on a disk that may be gone."""
+
+    is_gone = False
+
+    def read(self, statement: str, bindings: Bindings = ()) -> list[Row]:
+        if self.is_gone:
+            raise StoreUnavailable("the disk is gone")
+        return super().read(statement, bindings)
+
+
+def test_what_was_seen_stays_while_the_store_cannot_be_read(desk: Desk) -> None:
+    sources = OnADisk(desk.home)
+    client = Desk(desk.home, sources=sources).client("viewer")
     lead = re.findall(r'id="lead".*?</p>', client.get("/data").text, re.DOTALL)[0]
 
-    def broken(*_: Any) -> Any:
-        raise StoreUnavailable("the disk is gone")
-
-    monkeypatch.setattr(desk.sources, "read", broken)
+    sources.is_gone = True
     kept = client.get("/data")
     assert kept.status_code == 200
     assert lead in kept.text

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from services.worker import runner as duties
 from services.worker.runner import follow, follow_all
 from tests.waiting import PATIENCE_S, until
 
@@ -35,17 +34,12 @@ def failing(error: Exception) -> Callable[[], int]:
     return step
 
 
-@pytest.fixture(autouse=True)
-def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duties, "REST_S", 0.001)
-
-
 def test_a_store_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     stopped = threading.Event()
     done: list[int] = []
     chore = Chore("chore", failing(OSError("secret")), lambda: 1, lambda: done.append(1) or stopped.set() or 0)  # type: ignore[func-returns-value]
     with caplog.at_level(logging.WARNING):
-        follow(chore, stopped, (OSError,), lambda: 7)
+        follow(chore, stopped, (OSError,), lambda: 7, least_rest_s=0.001)
     assert done == [1]
     assert "chore is tried again" in caplog.text
     assert "secret" not in caplog.text
@@ -55,7 +49,7 @@ def test_an_unforeseen_error_stops_neither_its_duty_nor_the_others(caplog: pytes
     stopped = threading.Event()
     bad = Chore("bad", failing(KeyError("u-1")), failing(KeyError("u-1")))
     good = Chore("good")
-    runner = threading.Thread(target=follow_all, args=([bad, good], stopped, (OSError,)))
+    runner = threading.Thread(target=follow_all, args=([bad, good], stopped, (OSError,)), kwargs={"least_rest_s": 0.001})
     with caplog.at_level(logging.ERROR):
         runner.start()
         until(lambda: bad.n_steps > 4 and good.n_steps > 4)
