@@ -3,9 +3,10 @@
     python -m benchmarks.regret [--seeds 401 … 440] [--decisions N]
 
 Per seed one shop (`models.simulator`) and the associations of its first 60 % of time. For moments of later sessions each
-profile recommends ten items; the shop's truth (`models.simulator.p_click`: latent intent, favourites, related items) says how
-likely one of them is clicked. These chances are the environment: a decision meets a moment at random, the dealt profile's click
-is drawn, the profile with the highest mean chance is the best one and regret is counted in means.
+profile recommends ten items, through the functions that answer a request (`models.replay`). The shop's truth
+(`models.simulator.p_click`: latent intent, favourites, related items) says how likely one of them is clicked. These chances are
+the environment: a decision meets a moment at random, the dealt profile's click is drawn, the profile with the highest mean
+chance is the best one and regret is counted in means.
 
 The profiles are the service's static and heuristic weights and three that look at one kind of event only. Thompson sampling is
 `models.bandit.thompson` as the service runs it: snapshots, floor, fading and restart included, a snapshot every `REFRESH`
@@ -16,7 +17,8 @@ clear (144 against 161, interval of the difference -40 to +6); the bandit was th
 400. Then its prior moved from one half to the mean of all profiles, for the sake of profiles that join later; here all begin
 together, and it matters little (1 to 12: 108 with the old prior, 109 with the new). On 401 to 440: 120 against 163, interval
 of the difference -80 to -8; with posteriors of log odds and forgetting by the likelihood ratio, for which these seeds were not
-looked at, 101 against 163, -94 to -35. Prints one JSON object.
+looked at, 101 against 163, -94 to -35. All these figures are of lists that were ranked here by hand, without the visitor's
+history. Prints one JSON object.
 """
 
 import argparse
@@ -32,9 +34,14 @@ from models.arrays import Floats, Ints
 from models.associations import model as associations
 from models.bandit import thompson as profile_bandit
 from models.bandit.thompson import BanditParams, Outcomes
-from models.events.encode import encode
+from models.events.encode import NO_CODE
 from models.features import sessions
 from models.inference import intent
+from models.inference.examples import read_log
+from models.item_ranking import Asked
+from models.model_set import ModelSet
+from models.questions.later import Later
+from models.replay import replay
 from models.schema import EVENT_TYPES, INTENTS, N_EVENT_TYPES, N_INTENTS
 from models.simulator import ShopConfig, open_shop, p_click, p_next_item, simulate
 from models.simulator.catalogue import item_ids
@@ -69,29 +76,24 @@ NAMES: Final = tuple(PROFILES)
 def click_chances(config: ShopConfig, rng: np.random.Generator) -> Floats:
     """How likely one of the recommended items is clicked, by moment and profile, shape (n_moments, n_profiles)."""
     simulated, shop = simulate(config), open_shop(config, np.random.default_rng([config.seed, 2]))
-    frame = sessions.sessionize(simulated.events)
-    starts, encoded = sessions.starts(frame), encode(frame)
-    rows, features = encoded.events, sessions.fold(encoded.events, starts)
-    began = np.flatnonzero(starts)[np.cumsum(starts) - 1]
-    early = rows["occurred_at_us"][began] < np.quantile(rows["occurred_at_us"], 0.6)
-    store = associations.build(rows[early], starts[early], encoded.item_ids)
+    log, frame = read_log(simulated.events)
+    rows, began = log.events, np.flatnonzero(log.starts)[np.cumsum(log.starts) - 1]
+    early = log.started_us < np.quantile(rows["occurred_at_us"], 0.6)
+    store = associations.build(rows[early], log.starts[early], np.array(log.item_ids, dtype=object))
     truth = simulated.truth.set_index("event_id").loc[frame["event_id"], "intent"].map(INTENTS.index).to_numpy()
     visitor = frame["user_id"].str.rpartition("-")[2].astype(int).to_numpy()
     place = {str(name): k for k, name in enumerate(item_ids(config.n_items))}
-    known = np.array([store.code(str(i)) for i in encoded.item_ids] + [-1])
-    true_of_log = np.array([place[str(i)] for i in encoded.item_ids])
-    true_of_store = np.array([place[str(i)] for i in store.item_ids])
+    true_of = np.array([place[str(i)] for i in log.item_ids])
     later = np.flatnonzero(~early & (rows["item"] >= 0) & (np.arange(len(rows)) - began >= 2))
+    asked = rng.choice(later, MOMENTS, replace=False)
+    p_intent = intent.by_rules(sessions.fold(rows, log.starts))
+    asks = replay(ModelSet(associations=store), Later(log, p_intent), began[asked], asked, Asked(limit=SHOWN))
+    shown = np.stack([asks.answers(weights) for weights in PROFILES.values()], axis=1)
     chances = np.empty((MOMENTS, len(PROFILES)))
-    for k, at in enumerate(rng.choice(later, MOMENTS, replace=False)):
-        session, here = rows[began[at] : at + 1], int(rows["item"][at])
-        codes, ages_s = known[session["item"]], (session["occurred_at_us"][-1] - session["occurred_at_us"]) / 1e6
+    for k, at in enumerate(asked):
         favourites = shop.visitors.favourites[visitor[at]]
-        p_next = p_next_item(config, shop.catalogue, int(true_of_log[here]), int(truth[at]), favourites)
-        p_intent = intent.by_rules(features[at : at + 1])[0]
-        for arm, weights in enumerate(PROFILES.values()):
-            ranked = store.recommend(codes, session["event_type"], ages_s, weights.scaled(p_intent), SHOWN, known[[here]])
-            chances[k, arm] = p_click(p_next, true_of_store[ranked.items]).sum()
+        p_next = p_next_item(config, shop.catalogue, int(true_of[rows["item"][at]]), int(truth[at]), favourites)
+        chances[k] = [p_click(p_next, true_of[items[items != NO_CODE]]).sum() for items in shown[k]]
     return chances
 
 
