@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.later_rows import later_rows
 from benchmarks.live_views import followed
 from benchmarks.typed_log import Log, read
 from models.arrays import Flags, Floats, Ints
@@ -35,7 +36,6 @@ from models.features import sessions
 from models.inference import examples, intent, labels
 from models.inference.intent import IntentModel
 from models.item_ranking import AUTO, Asked
-from models.learners import boosting
 from models.model_set import ModelSet, required
 from models.questions import rest_of_session
 from models.questions.answers import LIMIT, ranks
@@ -90,7 +90,7 @@ def inferred(log: Log) -> IntentModel:
     fit = log.started_us < np.quantile(log.started_us, EARLY)
     weak = labels.intent_probabilities(log.events[fit], log.starts[fit])
     features = sessions.fold(log.events[fit], log.starts[fit])
-    return intent.fit(features, weak, valid=boosting.later_rows(log.started_us[fit], 0.2))
+    return intent.fit(features, weak, valid=later_rows(log.started_us[fit], 0.2))
 
 
 def measure(

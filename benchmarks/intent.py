@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.later_rows import later_rows
 from models.evaluation import classification as report
 from models.events.encode import encode
 from models.features import sessions
 from models.inference import intent, labels
-from models.learners import boosting
 from models.schema import INTENTS
 from models.simulator import ShopConfig, simulate
 
@@ -39,9 +39,9 @@ def measure(n_users: int, n_days: int, seed: int) -> dict[str, Any]:
     features = sessions.fold(rows, starts)
     weak = labels.intent_probabilities(rows, starts)
     started_us = rows["occurred_at_us"][np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))]
-    test = boosting.later_rows(started_us, 0.4)
+    test = later_rows(started_us, 0.4)
     learn = ~test
-    valid = boosting.later_rows(started_us[learn], 0.2)
+    valid = later_rows(started_us[learn], 0.2)
     prepared = time.perf_counter()
     model = intent.fit(features[learn], weak[learn], valid=valid)
     fitted = time.perf_counter()

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.later_rows import later_rows
 from models.associations import model as associations
 from models.evaluation import ablation
 from models.evaluation.ablation import AblationParams
@@ -32,7 +33,6 @@ from models.events.encode import encode
 from models.features import sessions
 from models.inference import intent, labels
 from models.inference.examples import Log
-from models.learners import boosting
 from models.model_set import ModelSet
 from models.questions.later import Later
 from models.questions.rest_of_session import TARGETS
@@ -74,7 +74,7 @@ def measure(config: ShopConfig, at_most: int) -> dict[str, Any]:
     features = sessions.fold(rows, starts)
     fit = started_us < early
     weak = labels.intent_probabilities(rows[fit], starts[fit])
-    model = intent.fit(features[fit], weak, valid=boosting.later_rows(started_us[fit], 0.2))
+    model = intent.fit(features[fit], weak, valid=later_rows(started_us[fit], 0.2))
     p_intent = model.predict(features)
     users = np.unique(frame["user_id"].to_numpy(dtype=str), return_inverse=True)[1]
 

@@ -206,7 +206,8 @@ def errors(behaviour: str, n_runs: int) -> dict[str, Any]:
         log = draw(of, N_ROUNDS, behaviour, rng)
         p = policy.probabilities(log.context)
         truth = float((p * log.mean_reward).sum(axis=1).mean())
-        values = off_policy.estimates(weighed(log, p, rng))
+        sums = off_policy.quotients(weighed(log, p, rng))
+        values = {name: above.sum() / below.sum() for name, (above, below) in sums.items()}
         found.append([abs(values[name] - truth) / truth for name in ESTIMATORS])
     table = np.array(found)
     return {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.later_rows import later_rows
 from infra import registry
 from infra.secret import secret
 from infra.store.engines import open_store
@@ -26,7 +27,7 @@ from models.inference import intent, labels, next_action
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
 from models.inference.next_action import NextActionModel, NextActionParams, Waits
-from models.learners import boosting, trees
+from models.learners import trees
 from models.model_specs import MODEL_NAMES
 from models.ranker import from_log as log_ranker
 from models.ranker import model as ranker
@@ -53,7 +54,7 @@ def make_champions(home: Path, config: ShopConfig, n_rounds: int = 60, built_to_
     starts = sessions.starts(frame)
     features = sessions.fold(events, starts)
     began_us = events["occurred_at_us"][np.flatnonzero(starts)[np.cumsum(starts) - 1]]
-    valid = boosting.later_rows(began_us, 0.2)
+    valid = later_rows(began_us, 0.2)
     probabilities = labels.intent_probabilities(events, starts)
     user_codes = np.unique(frame["user_id"].to_numpy(str), return_inverse=True)[1].astype(np.int64)
     unknown = np.tile(np.concatenate((users.NOTHING_YET, items.NOTHING_YET)), (len(events), 1))

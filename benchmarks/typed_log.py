@@ -29,6 +29,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks import user_history
+from benchmarks.later_rows import later_rows
 from flows.read import batches
 from models.arrays import Flags, Floats, Ints
 from models.associations import model as associations
@@ -39,7 +40,6 @@ from models.events.encode import NO_CODE, EventArray, encode
 from models.events.sources import protect, source
 from models.features import items, sessions, users
 from models.inference import examples, intent, labels
-from models.learners import boosting
 from models.model_set import ModelSet
 from models.questions.later import Later
 from models.schema import ITEM_FEATURES, N_EVENT_TYPES, EventType
@@ -201,7 +201,7 @@ def weighting(log: Log, rng: np.random.Generator) -> dict[str, Any]:
     fit = log.started_us < early
     weak = labels.intent_probabilities(log.events[fit], log.starts[fit])
     features = sessions.fold(log.events, log.starts)
-    model = intent.fit(features[fit], weak, valid=boosting.later_rows(log.started_us[fit], 0.2))
+    model = intent.fit(features[fit], weak, valid=later_rows(log.started_us[fit], 0.2))
     p_intent = model.predict(features)
     texts = [str(item) for item in log.item_ids]
 

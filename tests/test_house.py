@@ -14,7 +14,22 @@ from pathlib import Path
 import pytest
 
 from models import schema
-from tests.tree import OURS, PACKAGES, ROOT, circle, edges, folder_of, imports, modules, nothing, place, sources, texts, tree
+from tests.tree import (
+    OURS,
+    PACKAGES,
+    ROOT,
+    circle,
+    edges,
+    folder_of,
+    imports,
+    modules,
+    nothing,
+    place,
+    sources,
+    texts,
+    tree,
+    unreached,
+)
 
 FORBIDDEN = {
     "models": {
@@ -155,6 +170,14 @@ def test_nothing_in_the_core_is_there_for_benchmarks_only() -> None:
     assert [
         place(p) for name, p in modules().items() if name.startswith("models.") and name not in reached and p.stem != "__init__"
     ] == []
+
+
+AT_HAND = {"Shelf"}  # a value for whoever has no catalogue: tests and simulated shops
+
+
+def test_every_name_of_the_core_is_there_for_the_product() -> None:
+    others = [top for top in PACKAGES if top != "models"]
+    assert nothing(one for one in unreached("models", *others) if one.rpartition(" ")[2] not in AT_HAND)
 
 
 # ---- names and sizes -----------------------------------------------------------------------------------------------------

@@ -95,6 +95,35 @@ def circle(found: Iterable[Edge], node_of: Callable[[str], str]) -> list[str]:
     return next((hit for node in list(graph) if (hit := walk(node, []))), [])
 
 
+def named(node: ast.AST) -> set[str]:
+    """Names, attributes and texts like names that a piece of code mentions; what it imports is mentioned where it is used."""
+    kinds = {ast.Name: "id", ast.Attribute: "attr", ast.Constant: "value"}
+    found = (getattr(inner, kinds[type(inner)]) for inner in ast.walk(node) if type(inner) in kinds)
+    return {name for name in found if isinstance(name, str) and name.isidentifier()}
+
+
+def unreached(top: str, *others: str) -> list[str]:
+    """Functions, classes and constants of a package that neither the others nor its own statements come to, by their names."""
+    inside: list[tuple[str, str, set[str]]] = []
+    live: set[str] = set()
+    for path in sources(top, *others):
+        for node in tree(path).body:
+            names = _defined(node) if path.is_relative_to(ROOT / top) and path.stem != "__init__" else []
+            inside += [(place(path, node), name, named(node) - {name}) for name in names]
+            live |= set() if names else named(node)
+    while new := [one for one in inside if one[1] in live]:
+        inside = [one for one in inside if one[1] not in live]
+        live = live.union(*(mentioned for *_, mentioned in new))
+    return [f"{where} {name}" for where, name, _ in inside]
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
 def texts(path: Path) -> Iterator[tuple[str, ast.AST]]:
     """Texts of a file that are no docstrings; of an f-string its beginning."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

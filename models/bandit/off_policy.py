@@ -159,17 +159,6 @@ def quotients(seen: Logged) -> dict[str, tuple[Floats, Floats]]:
     }
 
 
-def estimates(seen: Logged) -> dict[str, float]:
-    """The value of the target policy by each estimator; NaN where no logged action has weight.
-
-    Examples
-    --------
-    >>> estimates(logged(np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.array([0.25, 0.75])))
-    {'ips': 1.0, 'snips': 0.75, 'dr': 1.0}
-    """
-    return {name: _quotient(above.sum(), below.sum()) for name, (above, below) in quotients(seen).items()}
-
-
 def _quotient(above: Any, below: Any) -> Any:
     with np.errstate(invalid="ignore", divide="ignore"):
         found = np.divide(above, below)

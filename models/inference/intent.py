@@ -23,7 +23,6 @@ from models.learners.trees import BoostParams, Progress
 from models.schema import EVENT_TYPES, INTENT_FEATURES, INTENTS, N_INTENTS
 from models.statistics.calibration import softmax
 
-IntentParams = BoostParams
 DEFAULT_PARAMS: Final = BoostParams(n_rounds=80)
 SHORT_LOOK_MS: Final = 8_000.0  # the rules on a prefix have no shop to compare with
 LONG_LOOK_MS: Final = 30_000.0
@@ -75,7 +74,7 @@ def fit(
         `labels.intent_probabilities` of the same events, shape (n_events, n_intents), which keeps the labels' own doubt and
         calibrates better; or `labels.intents`, shape (n_events,).
     valid
-        Held-out rows, later than the others (`boosting.later_rows`), for the number of rounds and the calibration; None: the
+        Held-out rows, later than the others, for the number of rounds and the calibration; None: the
         last `params.valid_share` of the rows, which must then be in time order.
 
     Raises

@@ -14,7 +14,6 @@ from models.schema import EventType
 
 LOOKBACK: Final = 64  # item visits in which "met before" is looked for; bounds the work in very long sessions
 
-NO_RELATION: Final = 0
 OTHER_CATEGORY: Final = 1
 SAME_CATEGORY: Final = 2
 BACK_TO_ITEM: Final = 3

@@ -274,7 +274,7 @@ def fit(
     waits
         What to learn, of n_rows.
     valid
-        Held-out rows, later than the others (`boosting.later_rows`); None: the last share of the rows.
+        Held-out rows, later than the others; None: the last share of the rows.
     progress
         Called with (classifiers done, classifiers in all).
     groups

@@ -186,30 +186,6 @@ def two_columns(raw: Floats) -> Floats:
     return np.column_stack((np.zeros(len(raw)), raw)) if raw.ndim == 1 else raw
 
 
-def later_rows(at_us: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.bool_]:
-    """Mark the latest rows for holding out: those after the (1 - share) quantile of their instants.
-
-    Give every row the start of its session as instant, and no session stands on both sides.
-
-    Parameters
-    ----------
-    at_us
-        Instant of each row, microseconds, shape (n_rows,).
-    share
-        Share to hold out, in (0, 1).
-
-    Examples
-    --------
-    >>> later_rows(np.array([5, 1, 4, 2, 3]), 0.4)
-    array([ True, False,  True, False, False])
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie between 0 and 1, got {share}")
-    if len(at_us) == 0:
-        return np.zeros(0, dtype=bool)
-    return np.asarray(at_us > np.quantile(at_us, 1 - share, method="lower"))
-
-
 def fit(
     features: Features,
     targets: npt.NDArray[np.generic],

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 GOOD, FAIR, BAD, NONE = "good", "fair", "bad", "none"  # states, each with a mark of its own beside its colour
 
@@ -207,9 +207,6 @@ class Page:
     is_live: bool = False
     made_at_us: int = 0
     links: Sequence[Link] = field(default_factory=tuple)
-
-
-COUNTED: Final = (int, float)
 
 
 def plain(cell: Cell) -> Any:

@@ -12,7 +12,6 @@ from models.recommend import situate
 from services.console.sources import Sources
 from services.signals.sessions import sessions_at
 
-PAST_US: Final = 2 * 3600 * 1_000_000  # before the event that is asked for
 MOST_EVENTS: Final = 120
 
 

@@ -110,7 +110,6 @@ BUSY_USERS: Final = f"SELECT user_id FROM events WHERE user_id {one_of()} GROUP 
 BUSY_BELIEVED: Final = (
     f"SELECT user_id FROM events WHERE user_id {one_of()} AND believed = 1 GROUP BY user_id HAVING count(*) > ?"
 )
-NOT_BELIEVED: Final = "SELECT seq FROM events WHERE believed = 0"
 # Events of browser keys that came since an instant and are not believed: (since_us).
 COUNT_NOT_BELIEVED: Final = "SELECT count(*) FROM events WHERE believed = 0 AND received_at_us >= ?"
 # What associations need of all events of some users: (users, until_seq).

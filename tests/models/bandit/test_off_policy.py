@@ -5,9 +5,13 @@ import pytest
 
 from models.arrays import Floats
 from models.bandit import off_policy, reward_model
-from models.bandit.off_policy import BETTER, SAME, WORSE, Estimate, OffPolicyParams, estimate, estimates, logged, verdict
+from models.bandit.off_policy import BETTER, SAME, WORSE, Estimate, Logged, OffPolicyParams, estimate, logged, verdict
 from models.statistics.metrics import Interval
 from models.statistics.verdict import NOT_ENOUGH
+
+
+def estimates(seen: Logged) -> dict[str, float]:
+    return {name: above.sum() / below.sum() for name, (above, below) in off_policy.quotients(seen).items()}
 
 
 def array(*values: float) -> Floats:

@@ -7,10 +7,9 @@ from models.evaluation import classification as report
 from models.events.encode import encode
 from models.features import sessions
 from models.inference import intent, labels
-from models.learners import boosting
 from models.schema import INTENTS
 from models.simulator import ShopConfig, simulate
-from models.statistics import metrics
+from models.statistics import metrics, split
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,9 @@ def judged():
     rows, starts = encode(frame).events, sessions.starts(frame)
     features, weak = sessions.fold(rows, starts), labels.intent_probabilities(rows, starts)
     began_us = rows["occurred_at_us"][np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))]
-    test = boosting.later_rows(began_us, 0.4)
-    model = intent.fit(features[~test], weak[~test], valid=boosting.later_rows(began_us[~test], 0.2))
+    cut = split.by_time(began_us, valid_share=0.12, test_share=0.4)
+    test = cut.test
+    model = intent.fit(features[~test], weak[~test], valid=cut.valid[~test])
     predictions = {
         "model": model.predict(features[test]),
         "rules": intent.by_rules(features[test]),

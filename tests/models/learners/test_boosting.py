@@ -39,19 +39,6 @@ def test_held_out_rows_are_not_learned_from():
     assert model.classes.tolist() == [0, 1]
 
 
-def test_later_rows_keep_a_session_on_one_side():
-    started_us = np.array([1, 1, 1, 2, 2, 3, 3, 3, 3, 4])
-    later = boosting.later_rows(started_us, 0.5)
-    assert all(len(set(later[started_us == s])) == 1 for s in (1, 2, 3, 4))
-    assert later[-1]
-    assert not later[0]
-
-
-def test_a_share_outside_zero_and_one_is_refused():
-    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
-        boosting.later_rows(np.arange(3), 1)
-
-
 def test_calibration_recovers_known_scale_and_shift():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(20_000, 3)) * 2

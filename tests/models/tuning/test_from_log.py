@@ -8,7 +8,6 @@ from models.events.encode import encode
 from models.features import sessions
 from models.inference import examples, intent, labels
 from models.inference.intent import IntentModel
-from models.learners import boosting
 from models.schema import N_INTENTS
 from models.simulator import ShopConfig, simulate
 from models.statistics import split
@@ -30,7 +29,7 @@ def shop() -> tuple[examples.Log, IntentModel, Cuts]:
     first, second = (int(us) for us in np.quantile(started_us, [0.4, 0.9]))
     past = log.before(first)
     weak = labels.intent_probabilities(past.events, past.starts)
-    model = intent.fit(sessions.fold(past.events, past.starts), weak, valid=boosting.later_rows(past.started_us, 0.2))
+    model = intent.fit(sessions.fold(past.events, past.starts), weak, valid=past.started_us > np.quantile(past.started_us, 0.8))
     return log, model, (first, second)
 
 
