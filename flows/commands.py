@@ -72,7 +72,7 @@ def simulate(
 @app.command()
 def retrain(
     as_of: Annotated[str | None, typer.Option(help="Train as if it were this date or instant.")] = None,
-    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler for the heavy steps.")] = None,
+    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers fold visitors.")] = None,
     events: Annotated[Path | None, typer.Option(help="A file to ingest first.")] = None,
     format: Annotated[str | None, typer.Option(help="The format of --events; attune if not given.")] = None,
     map_file: Annotated[str | None, typer.Option("--map", help="Map of the columns of --events.")] = None,

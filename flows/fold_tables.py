@@ -1,9 +1,10 @@
 """Fold tables: the log into parts of the offline tables, all of it or what has changed since the fold before.
 
-Everything is folded a range of visitors at a time, so that memory does not grow with the log. Later only visitors of whom
-something is new are folded again, over their whole history. Where what is new is later than what was known, which is the rule,
-their new rows are added and the old ones stand; else (a late event, an event held back or released) their rows are taken out of
-the parts before and written anew. Item features are told hour by hour over all visitors (`flows/fold_items.py`).
+Everything is folded a range of visitors at a time (`flows/shuffle.py`), here or on a cluster (`flows/spread.py`), so that
+memory does not grow with the log. Later only visitors of whom something is new are folded again, over their whole history.
+Where what is new is later than what was known, which is the rule, their new rows are added and the old ones stand; else (a
+late event, an event held back or released) their rows are taken out of the parts before and written anew. Item features are
+told hour by hour over all visitors (`flows/fold_items.py`).
 
 All is folded again when other code folds, when the tables reach further than asked, when a third of the log is new, and when
 retention has let go of events, a week after the last time.
@@ -12,6 +13,7 @@ retention has let go of events, a week after the last time.
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,9 +21,10 @@ import msgspec
 import pandas as pd
 
 from feature_repo.parts import Tables, read, written
-from flows import fold_items
-from flows.fold_items import ItemEvents, ItemsOf
-from infra.store.events import READ_COLUMNS, collector_off, frame_of, visitor_ranges
+from flows import fold_items, shuffle
+from flows.fold_items import SPILLED, ItemsOf
+from flows.spread import Spread, here
+from infra.store.events import collector_off, frame_of
 from infra.store.protocol import Store
 from infra.store.statements import materialization as sql
 from infra.store.statements import offline
@@ -32,7 +35,6 @@ from models.features.sessions import owner_key, sessionize
 from models.kernels import fingerprint
 from models.schema import (
     DAY_US,
-    EVENT_COLUMNS,
     INSTANT,
     ITEMS_VIEW,
     RECENT_ITEMS_VIEW,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 EVENTS_A_RANGE: Final = 200_000
 USERS_A_READ: Final = 2_000
 ROWS_A_PART: Final = 50_000  # what is written anew where a visitor's rows have to go
+RANGES: Final = "ranges"  # folder of drafts: files of whole visitors
 SMALL_PARTS: Final = 24  # of later folds, before they are joined into one
 MOST_NEW: Final = 0.3  # share of the log; beyond it, folding everything is quicker
 FULL_AGAIN_US: Final = 7 * DAY_US  # after retention has let go of events
@@ -62,6 +65,24 @@ class Folds(NamedTuple):
 
     users: UsersOf
     items: ItemsOf
+
+
+class How(NamedTuple):
+    """A way to fold everything.
+
+    Attributes
+    ----------
+    folds
+        The folds.
+    events_a_range
+        About so many events are in memory at a time.
+    spread
+        Where visitors are folded.
+    """
+
+    folds: Folds
+    events_a_range: int
+    spread: Spread
 
 
 class Draft(NamedTuple):
@@ -97,7 +118,7 @@ def user_tables(frame: pd.DataFrame, since_us: Mapping[str, int] | None) -> Iter
     since_us
         Only rows after an instant, by visitor; all rows of a visitor without one.
     """
-    frame = sessionize(frame)[["seq", "partner", *EVENT_COLUMNS]]
+    frame = sessionize(frame)
     encoded = encode(frame)
     since = None if since_us is None else feature_tables.since(frame["user_id"], since_us)
     frame = frame[["session_id", "user_id"]]
@@ -119,11 +140,13 @@ class Parts:
         Where they go: a folder per table.
     generation
         Number of the fold.
+    prefix
+        Of the names of the parts, behind that number: no other writer of the fold has it.
     """
 
-    def __init__(self, drafts: Path, generation: int) -> None:
+    def __init__(self, drafts: Path, generation: int, prefix: str = "") -> None:
         self._drafts = drafts
-        self.generation = generation
+        self._named = f"{generation:06d}-{prefix}"
         self.rows: dict[str, dict[str, int]] = {view: {} for view in VIEW_KEY}
 
     def write(self, view: str, table: pd.DataFrame, at_least: int = 0) -> list[str]:
@@ -141,7 +164,7 @@ class Parts:
 
         folder = self._drafts / f"{view}.parquet"
         folder.mkdir(exist_ok=True)
-        name = f"{self.generation:06d}-{len(self.rows[view]):05d}.parquet"
+        name = f"{self._named}{len(self.rows[view]):05d}.parquet"
         pq.write_table(rows, folder / name, **written(rows.schema))
         self.rows[view][name] = rows.num_rows
         return name
@@ -171,7 +194,13 @@ def code() -> str:
 
 
 def fold_tables(
-    log: Store, folder: Path, drafts: Path, as_of_us: int, folds: Folds = FOLDS, events_a_range: int = EVENTS_A_RANGE
+    log: Store,
+    folder: Path,
+    drafts: Path,
+    as_of_us: int,
+    folds: Folds = FOLDS,
+    events_a_range: int = EVENTS_A_RANGE,
+    spread: Spread = here,
 ) -> Draft:
     """Write parts of the offline tables as of an instant into a folder of drafts.
 
@@ -181,6 +210,8 @@ def fold_tables(
         The tables as they stand, if there are any.
     events_a_range
         About so many events are in memory at a time.
+    spread
+        Where visitors are folded, if all are.
 
     Raises
     ------
@@ -190,8 +221,8 @@ def fold_tables(
     now_us, span, before = time.time_ns() // 1_000, (log.tail("").end(), as_of_us), read(folder)
     first_seq = log.read(sql.FIRST_SEQ)[0][0]
     if before is None or _starts_anew(log, before, span, first_seq, now_us):
-        parts = Parts(drafts, before.generation + 1 if before else 1)
-        return _everything(log, drafts, parts, span, (now_us, first_seq), folds, events_a_range)
+        generation = before.generation + 1 if before else 1
+        return _everything(log, drafts, span, (now_us, first_seq), generation, How(folds, events_a_range, spread))
     return _changes(log, folder, drafts, before, span, now_us, folds)
 
 
@@ -206,38 +237,35 @@ def _unseen_after(before: Tables) -> int:
     return before.last_seq if before.ahead_seq is None else min(before.last_seq, before.ahead_seq - 1)
 
 
-def _everything(
-    log: Store, drafts: Path, parts: Parts, span: tuple[int, int], begun: tuple[int, int], folds: Folds, events_a_range: int
-) -> Draft:
-    items, firsts = ItemEvents(), list[int]()
-    for frame in _ranges(log, span, events_a_range):
-        firsts.append(int(frame["occurred_at_us"].min()))
-        items.add(frame[frame["believed"] == 1])
-        for view, table in folds.users(frame, None):
-            parts.write(view, table)
-        del frame
-    if not firsts:
+def _everything(log: Store, drafts: Path, span: tuple[int, int], begun: tuple[int, int], generation: int, how: How) -> Draft:
+    spilled = shuffle.spill(log.stream(sql.EVENTS_UNTIL, span), sql.FOLDED_COLUMNS, drafts / SPILLED)
+    if not spilled:
         raise ValueError(
             "the event log holds no valid event until then: bring events with attune ingest FILE --format F, "
             "or see what is held back with attune quarantine list"
         )
-    item_parts = fold_items.everything(items, drafts, parts.write, parts.generation, span[1], folds.items)
-    found = log.read(sql.FIRST_AHEAD, (0, *span))[0][0]
+    parts, ranges = Parts(drafts, generation), shuffle.visitors(spilled, drafts / RANGES, how.events_a_range)
+    for file, found in zip(ranges, how.spread(partial(fold_range, how.folds.users, drafts, generation), ranges), strict=True):
+        file.unlink()
+        parts.rows = {view: rows | found[view] for view, rows in parts.rows.items()}
+    touches = shuffle.in_time(spilled, drafts / SPILLED)
+    item_parts = fold_items.everything(touches, drafts, parts.write, generation, span[1], how.folds.items)
     tables = Tables(
-        made_by=code(), as_of_us=span[1], last_seq=span[0], ahead_seq=found, folded_at_us=begun[0], full_at_us=begun[0],
-        full_first_seq=begun[1], first_us=min(firsts), generation=parts.generation, parts=parts.rows, item_parts_us=item_parts,
+        made_by=code(), as_of_us=span[1], last_seq=span[0], ahead_seq=log.read(sql.FIRST_AHEAD, (0, *span))[0][0],
+        folded_at_us=begun[0], full_at_us=begun[0], full_first_seq=begun[1], first_us=shuffle.first_us(spilled),
+        generation=generation, parts=parts.rows, item_parts_us=item_parts,
     )  # fmt: skip
     return Draft(tables, parts.files())
 
 
-def _ranges(log: Store, span: tuple[int, int], n_events: int) -> Iterator[pd.DataFrame]:
-    """All valid events with whether they are believed, a range of visitors at a time."""
-    for visitors in visitor_ranges(log, n_events):
-        with collector_off():
-            rows = log.read(sql.EVENTS_OF_RANGE, (*visitors, *span))
-            shared: dict[Any, Any] = {}
-            if rows:
-                yield frame_of(rows, (*READ_COLUMNS, "believed"), share=shared.setdefault)
+def fold_range(fold: UsersOf, drafts: Path, generation: int, file: Path) -> dict[str, dict[str, int]]:
+    """Fold the visitors of a file into parts of their own; names and rows of these, by table. May be done again."""
+    parts = Parts(drafts, generation, f"{file.stem}-")
+    with collector_off():
+        frame = shuffle.frame_of(file)
+    for view, table in fold(frame, None):
+        parts.write(view, table)
+    return parts.rows
 
 
 def _changes(log: Store, folder: Path, drafts: Path, before: Tables, span: tuple[int, int], now_us: int, folds: Folds) -> Draft:

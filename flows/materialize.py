@@ -21,19 +21,21 @@ from prefect import flow, task
 from feature_repo import parts
 from feature_repo.parts import Tables
 from feature_repo.store import Profile, open_store
+from flows import shuffle
 from flows.check import REPORT, Fault, check_tables
 from flows.expect import NOT_EMPTY, ValidationStopped
-from flows.fold_tables import FOLDS, Folds, fold_tables
+from flows.fold_tables import EVENTS_A_RANGE, FOLDS, RANGES, Folds, fold_tables
 from flows.join import training_set
+from flows.spread import spread
 from flows.validate import RETRIES
 from infra.layout import OFFLINE, OFFLINE_LOCK, REPORTS, RETRAIN_LOCK
 from infra.lock import exclusive, held
 from infra.settings import Settings
 from infra.store.engines import open_store as open_log
-from infra.store.events import quarantine_events, read_events
+from infra.store.events import quarantine_events
 from infra.store.protocol import Store
 from infra.store.statements.events import ANY_ITEM
-from infra.store.statements.materialization import EARLIEST_JOINED, EARLIEST_OF, EARLIEST_SINCE
+from infra.store.statements.materialization import EARLIEST_JOINED, EARLIEST_OF, EARLIEST_SINCE, EVENTS_UNTIL, FOLDED_COLUMNS
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import CLOCK_SKEW_S, ITEMS_VIEW, VIEW_KEY
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 CURSOR: Final = "materialize"
 DRAFTS: Final = ".drafts"  # parts that are not checked yet, below the offline folder
+FAULTY: Final = "faulty"  # in it: where the events behind faults are looked for
 TRIES: Final = 3  # at tables that pass, each without the events behind what failed before; then a person is asked
 
 
@@ -120,10 +123,15 @@ def materialize(
     return Materialized(offline, online_from_us, time.monotonic() - started)
 
 
-def write_tables(home: Path, as_of_us: int | None = None, folds: Folds = FOLDS) -> Offline:
+def write_tables(home: Path, as_of_us: int | None = None, folds: Folds = FOLDS, dask: str | None = None) -> Offline:
     """Fold what is new in the log into the offline tables; they change only if what is new passes its checks.
 
     Events behind a row that fails are held back in quarantine under the name of the check, and the log is folded again.
+
+    Parameters
+    ----------
+    dask
+        As for `flows.spread.spread`.
 
     Raises
     ------
@@ -136,8 +144,8 @@ def write_tables(home: Path, as_of_us: int | None = None, folds: Folds = FOLDS) 
         raise ValueError("the instant lies in the future: later runs would bring nothing online; leave it out for now")
     folder = home / OFFLINE
     for left in reversed(range(TRIES)):
-        with closing(open_log(home)) as log, _drafts(folder) as drafts:
-            draft = fold_tables(log, folder, drafts, as_of_us, folds)
+        with closing(open_log(home)) as log, _drafts(folder) as drafts, spread(dask) as over:
+            draft = fold_tables(log, folder, drafts, as_of_us, folds, spread=over)
             faults = check_tables(home, draft.new, as_of_us, draft.standing(folder))
             if not log.read(ANY_ITEM):  # then there is nothing that the item table could hold
                 faults = [one for one in faults if (one.check, one.view) != (NOT_EMPTY, ITEMS_VIEW)]
@@ -145,7 +153,7 @@ def write_tables(home: Path, as_of_us: int | None = None, folds: Folds = FOLDS) 
                 with exclusive(home / OFFLINE_LOCK):
                     parts.take(folder, drafts, draft.tables)
                 return _offline(log, folder, draft.tables)
-            if not left or not _hold_back(log, as_of_us, faults, whole=left == 1):
+            if not left or not _hold_back(log, drafts, as_of_us, faults, whole=left == 1):
                 break
     raise ValidationStopped(
         f"the new feature tables were not taken into use: {'; '.join(map(str, faults))}; see {home / REPORTS / REPORT}; "
@@ -162,13 +170,16 @@ def _offline(log: Store, folder: Path, tables: Tables) -> Offline:
     return Offline(str(folder), tables.n_rows(), tables.as_of_us, tables.first_us, new_from_us, tables.last_seq)
 
 
-def _hold_back(log: Store, as_of_us: int, faults: Sequence[Fault], *, whole: bool) -> int:
-    """Hold back the events behind faults; how many are newly held back."""
-    frame = sessionize(read_events(log, until_us=as_of_us))
+def _hold_back(log: Store, drafts: Path, as_of_us: int, faults: Sequence[Fault], *, whole: bool) -> int:
+    """Hold back the events behind faults; how many are newly held back. Visitors are looked at range by range."""
+    rows = log.stream(EVENTS_UNTIL, (log.tail("").end(), as_of_us))
+    spilled = shuffle.spill(rows, FOLDED_COLUMNS, drafts / FAULTY)
     reasons: dict[int, str] = {}
-    for fault in faults:
-        found = feature_tables.behind(frame, VIEW_KEY[fault.view], fault.first_us, whole=whole)
-        reasons = {**dict.fromkeys(found, str(fault)), **reasons}
+    for file in shuffle.visitors(spilled, drafts / FAULTY / RANGES, EVENTS_A_RANGE):
+        frame = sessionize(shuffle.frame_of(file))
+        for fault in faults:
+            found = feature_tables.behind(frame, VIEW_KEY[fault.view], fault.first_us, whole=whole)
+            reasons = dict.fromkeys(found, str(fault)) | reasons
     return log.write(lambda transaction: quarantine_events(transaction, reasons.items(), anyway=True))
 
 
@@ -220,9 +231,9 @@ def _instant(us: int) -> datetime:
 
 
 @task(name="write offline tables", **RETRIES)
-def write_offline(home: str, as_of_us: int | None) -> Offline:
-    """Task around `write_tables`."""
-    return write_tables(Path(home), as_of_us)
+def write_offline(home: str, as_of_us: int | None, dask: str | None = None) -> Offline:
+    """Task around `write_tables`; the one that drives a cluster, if there is one."""
+    return write_tables(Path(home), as_of_us, dask=dask)
 
 
 @task(name="bring features online", **RETRIES)
@@ -234,10 +245,10 @@ def write_online(home: str, offline: Offline) -> int | None:
 
 
 @flow(name="materialize")
-def materialize_features(home: str, as_of_us: int | None = None) -> dict[str, Any]:
+def materialize_features(home: str, as_of_us: int | None = None, dask: str | None = None) -> dict[str, Any]:
     """Build the offline tables of a home and bring them online; rows per table, JSON-able."""
     with held(Path(home) / RETRAIN_LOCK, "retrain"):
-        offline = write_offline(home, as_of_us)
+        offline = write_offline(home, as_of_us, dask)
         online_from_us = write_online(home, offline)
     return {"rows": offline.rows, "as_of_us": offline.as_of_us, "online_from_us": online_from_us}
 

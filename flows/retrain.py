@@ -49,7 +49,7 @@ def run(
     as_of_us
         Leave out what happened later.
     dask
-        Address of a Dask scheduler that runs the fits.
+        Address of a Dask scheduler whose workers fold, and see the same home; models are fitted here.
     approve_within_s
         How long a candidate that the gate lets through waits for a person (`flows.approve`); 0 asks nobody.
     partner, map_file
@@ -150,6 +150,7 @@ def retrain(
     from flows.keep_reports import keep_reports
     from flows.materialize import materialize_features
     from flows.promote import promote
+    from flows.train import train
     from flows.validate import validate_events
 
     steps = Steps(*STEPS, *([DEPLOY] if and_deploy else []), told=get_run_logger().info)
@@ -163,10 +164,10 @@ def retrain(
             validation = validate_events(home, as_of_us)
             said.update(events=validation["n_rows"], quarantined=validation["n_quarantined"])
         with steps.step("materialize") as said:
-            features = materialize_features(home, as_of_us)
+            features = materialize_features(home, as_of_us, dask)
             said.update({**features["rows"], **fold_actions(home, as_of_us)})
         with steps.step("train") as said:
-            trained = _trainer(dask)(home, as_of_us, validation=validation, settings=settings)
+            trained = train(home, as_of_us, validation=validation, settings=settings)
             said.update({name: f"v{version}" for name, version in trained["versions"].items()})
         with steps.step("evaluate") as said:
             report = evaluate(home, trained["versions"], trained["folder"])
@@ -204,17 +205,3 @@ def _clean(home: Path) -> None:
     """Remove what a killed run left: working folders, artifacts without a row. The lock says that nobody uses them."""
     shutil.rmtree(home / layout.RUNS, ignore_errors=True)
     registry.sweep(home)
-
-
-def _trainer(dask: str | None) -> Any:
-    """The training flow, its fits on this machine or on a Dask cluster that sees the same home."""
-    from flows.train import train
-
-    if dask is None:
-        return train
-    try:
-        from prefect_dask.task_runners import DaskTaskRunner
-    except ImportError:
-        raise ValueError("--dask needs the packages prefect-dask and distributed, which are not installed") from None
-    runner: Any = DaskTaskRunner(address=dask)
-    return train.with_options(task_runner=runner)

@@ -241,19 +241,18 @@ def item_touches(frame: pd.DataFrame, codes: dict[str, int]) -> pd.DataFrame:
     Parameters
     ----------
     frame
-        Columns `seq`, `occurred_at_us`, `event_type`, `item_id`, `price`; every row names an item.
+        Columns `occurred_at_us`, `event_type`, `item_id`, `price`; every row names an item.
     codes
         Code of each item; written: new items get the next ones.
 
     Returns
     -------
-    Columns `seq`, `occurred_at_us`, `price`, ``item`` and ``kind`` (codes).
+    Columns `occurred_at_us`, `price`, ``item`` and ``kind`` (codes).
     """
     place, ids = pd.factorize(frame["item_id"].to_numpy(dtype=object))
     code = np.array([codes.setdefault(item_id, len(codes)) for item_id in ids], dtype=np.int64)
     return pd.DataFrame(
         {
-            "seq": frame["seq"].to_numpy(np.int64),
             "occurred_at_us": frame["occurred_at_us"].to_numpy(np.int64),
             "price": frame["price"].to_numpy(np.float64),
             "item": code[place],
@@ -262,13 +261,11 @@ def item_touches(frame: pd.DataFrame, codes: dict[str, int]) -> pd.DataFrame:
     )
 
 
-def item_events(touches: pd.DataFrame, from_us: int, before_us: int) -> EventArray:
-    """Events of a span, from `item_touches` sorted by time, as the item fold reads them."""
-    first, last = np.searchsorted(touches["occurred_at_us"].to_numpy(), [from_us, before_us])
-    rows = touches.iloc[first:last]
-    events = np.zeros(len(rows), dtype=EVENT_DTYPE)
+def item_events(touches: pd.DataFrame) -> EventArray:
+    """Events from `item_touches` as the item fold reads them."""
+    events = np.zeros(len(touches), dtype=EVENT_DTYPE)
     for name, column in (("occurred_at_us", "occurred_at_us"), ("price", "price"), ("item", "item"), ("event_type", "kind")):
-        events[name] = rows[column]
+        events[name] = touches[column]
     return events
 
 

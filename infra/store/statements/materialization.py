@@ -10,10 +10,9 @@ _VALID: Final = f"seq <= ? AND occurred_at_us <= ? AND seq NOT IN ({_HELD_BACK})
 FIRST_SEQ: Final = "SELECT coalesce(min(seq), 0) FROM events"
 # The visitor so many events behind another, in the order of visitors: (after_user, n_events).
 NEXT_VISITOR: Final = "SELECT user_id FROM events WHERE user_id > ? ORDER BY user_id LIMIT 1 OFFSET ?"
-# Valid events of the visitors between two, the second included: (after_user, until_user, until_seq, until_us).
-EVENTS_OF_RANGE: Final = (
-    f"SELECT seq, {', '.join(LOG_COLUMNS)}, believed FROM events WHERE user_id > ? AND user_id <= ? AND {_VALID}"
-)
+# Valid events, each with whether it is believed, in no order: (until_seq, until_us).
+FOLDED_COLUMNS: Final = ("seq", *(name for name in LOG_COLUMNS if name not in ("event_id", "received_at_us")), "believed")
+EVENTS_UNTIL: Final = f"SELECT {', '.join(FOLDED_COLUMNS)} FROM events WHERE {_VALID}"
 # The first of the events that had not happened yet: (after_seq, until_seq, as_of_us).
 FIRST_AHEAD: Final = "SELECT min(+seq) FROM events WHERE +seq > ? AND +seq <= ? AND occurred_at_us > ?"  # by age, not by number
 # Instant of the earliest valid event behind a position: (after_seq, until_seq, until_us).
@@ -37,9 +36,10 @@ ERASED: Final = (
 EARLIEST_JOINED: Final = (
     "SELECT min(first_us) FROM identities WHERE joined_at_us >= (SELECT moved_at_us FROM cursors WHERE name = ?)"
 )
-# What the item fold needs of believed events from an instant on: (from_us, until_seq, until_us).
+# What the item fold needs; of believed events from an instant on: (from_us, until_seq, until_us).
 ITEM_COLUMNS: Final = ("seq", "occurred_at_us", "event_type", "item_id", "price")
+TOUCHED_COLUMNS: Final = (*ITEM_COLUMNS, "believed")
 ITEM_EVENTS: Final = (
-    f"SELECT {', '.join(ITEM_COLUMNS)} FROM events "
+    f"SELECT {', '.join(TOUCHED_COLUMNS)} FROM events "
     f"WHERE occurred_at_us >= ? AND {_VALID} AND believed = 1 AND item_id IS NOT NULL"
 )

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from infra.store.statements.materialization import ITEM_COLUMNS
 from models.schema import INSTANT, SESSIONS_VIEW, VIEW_FEATURES, VIEW_KEY
 
 _TABLE: Final = "FROM read_parquet(?)"
@@ -40,3 +41,9 @@ FILES_WITH: Final = {
     view: f"SELECT DISTINCT filename FROM read_parquet(?, filename = true) WHERE {owner} IN (SELECT unnest(?::VARCHAR[]))"
     for view, owner in _OWNER.items()
 }
+# Events of the log as `flows.shuffle` spills them, visitor by visitor, and those about items in the order of time: (files).
+BY_VISITOR: Final = "SELECT * EXCLUDE (believed) FROM read_parquet(?) ORDER BY user_id, seq"
+BY_INSTANT: Final = (
+    f"SELECT {', '.join(ITEM_COLUMNS)} FROM read_parquet(?) WHERE believed = 1 AND item_id IS NOT NULL "
+    "ORDER BY occurred_at_us, seq"
+)

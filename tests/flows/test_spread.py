@@ -1,0 +1,76 @@
+"""Work on a Dask cluster: results as in this process, a worker that dies costs nothing, what is wrong is one line."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from distributed import LocalCluster
+
+from feature_repo import parts
+from flows.fold_tables import fold_tables
+from flows.spread import here, spread
+from infra.store.engines import open_store
+from models.schema import VIEW_KEY
+from tests.flows.test_fold_tables import DAY_US, T0_US, events, table
+from tests.stores import append_events
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[str]:
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+def die_once(mark: Path) -> int:
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def half(n: int) -> float:
+    if n == 3:
+        raise ValueError("3 is odd")
+    return n / 2
+
+
+def test_results_come_in_the_order_of_the_arguments(dask: str) -> None:
+    with spread(dask) as over:
+        assert list(over(half, [8, 2, 6, 4])) == list(here(half, [8, 2, 6, 4])) == [4.0, 1.0, 3.0, 2.0]
+
+
+def test_what_a_call_raises_is_raised(dask: str) -> None:
+    with spread(dask) as over, pytest.raises(ValueError, match="3 is odd"):
+        list(over(half, [2, 3]))
+
+
+def test_the_work_of_a_worker_that_dies_is_done_by_another(dask: str, tmp_path: Path) -> None:
+    with spread(dask) as over:
+        (found,) = over(die_once, [tmp_path / "died"])
+    assert found != os.getpid()
+
+
+def test_where_no_scheduler_answers_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.spread.CONNECT_S", 0.5)
+    with pytest.raises(ValueError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"), spread("tcp://127.0.0.1:9"):
+        pass
+
+
+def test_tables_folded_on_a_cluster_are_the_tables(dask: str, tmp_path: Path) -> None:
+    append_events(tmp_path, events(np.random.default_rng(0), 400, T0_US, T0_US + 12 * DAY_US, "e"), received_at_us=T0_US)
+    folders = {}
+    for name, address in (("here", None), ("there", dask)):
+        folder = folders[name] = tmp_path / name
+        (folder / ".drafts").mkdir(parents=True)
+        with closing(open_store(tmp_path)) as log, spread(address) as over:
+            draft = fold_tables(log, folder, folder / ".drafts", T0_US + 13 * DAY_US, events_a_range=60, spread=over)
+        parts.take(folder, folder / ".drafts", draft.tables)
+    assert parts.read(folders["here"]).parts == parts.read(folders["there"]).parts
+    assert len(parts.read(folders["there"]).parts["session_features"]) > 3
+    for view in VIEW_KEY:
+        found, expected = table(folders["there"], view), table(folders["here"], view)
+        assert found.equals(expected), view
