@@ -4,6 +4,9 @@
 all the same with the small probability `EXPLORED`, so that a verdict can be seen to be wrong one day, unless the signal surely
 costs more than it earns whoever gets it. Each of these decisions is a `Deal`, kept with its probabilities: the next verdict is
 learned from them. While nothing is sure, the rules alone decide.
+
+Where a day's budget binds, a discount has to earn more than its cents cost at the budget's price (`models.engagement.pacing`).
+Fewer are then sent it, and as much fewer all the same: `EXPLORED` stays the share of them among all discounts.
 """
 
 from collections.abc import Mapping
@@ -13,7 +16,7 @@ import numpy as np
 
 from models.arrays import Floats, Floats32
 from models.experiments.assignment import Experiment, position
-from models.experiments.targeting import NOBODY, TARGETED, Targeting
+from models.experiments.targeting import EVERYBODY, NOBODY, TARGETED, Targeting
 from models.schema import AIM_FEATURES, CODES, N_INTENTS
 from models.visitor_groups import NO_GROUPS, Groups
 
@@ -54,6 +57,42 @@ class Dealt(NamedTuple):
     goes: bool
 
 
+class Stake(NamedTuple):
+    """Stake of a signal with one visitor.
+
+    Attributes
+    ----------
+    effect
+        What the signal is estimated to earn, in the shop's currency; None while that is not learned.
+    least
+        That it has to earn.
+    reach
+        Share of such visitors for whom there is budget, in [0, 1].
+    """
+
+    effect: float | None
+    least: float = 0.0
+    reach: float = 1.0
+
+
+UNKNOWN_STAKE: Final = Stake(None)
+
+
+def effect_of(aim: Targeting | None, row: Floats32, groups: Groups = NO_GROUPS) -> float | None:
+    """Estimated effect of a signal on what a visitor brings, in the shop's currency; None while that is not learned.
+
+    Parameters
+    ----------
+    aim
+        What was learned about the kind.
+    row
+        From `aim_row`.
+    """
+    if aim is None or aim.effects is None or aim.verdict not in (TARGETED, EVERYBODY):
+        return None
+    return float(aim.effects.of(np.append(row, aim.groups.row(groups))[None, :])[0])
+
+
 def aim_row(features: Floats32, p_intent: Floats | None, score: float, cart_cents: int | None, silent_s: float) -> Floats32:
     """Features of a moment, in the order of `AIM_FEATURES`.
 
@@ -75,7 +114,7 @@ def aim_row(features: Floats32, p_intent: Floats | None, score: float, cart_cent
 
 def deal(
     kind: str, aim: Targeting | None, row: Floats32, holdout_share: float, is_held: bool, place: float,
-    groups: Groups = NO_GROUPS,
+    groups: Groups = NO_GROUPS, stake: Stake = UNKNOWN_STAKE,
 ) -> Dealt:  # fmt: skip
     """Decide about one visitor.
 
@@ -89,6 +128,8 @@ def deal(
         Where the visitor stands in [0, 1), by chance, for this kind of signal: `place_of`.
     groups
         Whom the shop takes the visitor for.
+    stake
+        Its effect is that of `effect_of`.
 
     Examples
     --------
@@ -96,17 +137,18 @@ def deal(
     >>> found.goes, found.deal.arm, found.deal.p_sent, found.deal.p_held
     (True, 'sent', 0.95, 0.05)
     """
-    share = _share(aim, row, groups)
+    share = _share(aim, stake)
     goes = place < share
     arm: Arm = "held" if is_held else "sent" if goes else "passed"
     return Dealt(Deal(kind, arm, (1.0 - holdout_share) * share, holdout_share, row, groups), goes)
 
 
-def _share(aim: Targeting | None, row: Floats32, groups: Groups) -> float:
+def _share(aim: Targeting | None, stake: Stake) -> float:
     """Share of visitors like this one to whom the signal goes."""
-    if aim is None or aim.verdict not in (TARGETED, NOBODY) or aim.wants(np.append(row, aim.groups.row(groups))[None, :])[0]:
-        return 1.0
-    return EXPLORED if aim.verdict == TARGETED else 0.0
+    if aim is None or stake.effect is None:
+        return 0.0 if aim is not None and aim.verdict == NOBODY else 1.0
+    is_asked = aim.verdict == TARGETED or stake.least > 0.0
+    return EXPLORED * stake.reach if is_asked and stake.effect <= stake.least else 1.0
 
 
 def place_of(partner: str, user_id: str, kind: str, salt: str) -> float:

@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from models.arrays import Floats, Floats32
-from models.engagement.aims import NO_AIMS, Deal, aim_row, deal, place_of
+from models.engagement.aims import NO_AIMS, Deal, Stake, aim_row, deal, effect_of, place_of
+from models.engagement.pacing import Bid, Pace
 from models.engagement.signals import OnShelf, Signal, SignalThresholds, choose
 from models.engagement.silence import PRESENT, Silence
 from models.engagement.trouble import CALM, Trouble
@@ -162,17 +163,21 @@ class Nudge(NamedTuple):
     ----------
     deals
         Decisions that were taken on the way: of the signal, and before it of those that the visitor was passed over for.
+    bid
+        Of the visitor for a day's budget, where there is one and it is known what a discount earns; whoever sends keeps it.
+        Who is held out makes none.
     """
 
     signal: Signal
     withheld: Reason | None
     deals: tuple[Deal, ...] = ()
+    bid: Bid | None = None
 
 
 def nudge(
     score: float, p_next: Floats | None, features: Floats32, shelf: OnShelf, policy: SignalPolicy, standing: Standing,
     moment: Moment, silence: Silence = PRESENT, aims: Mapping[str, Targeting] = NO_AIMS, p_intent: Floats | None = None,
-    trouble: Trouble = CALM,
+    trouble: Trouble = CALM, pace: Pace | None = None,
 ) -> Nudge:  # fmt: skip
     """Choose the signal of a moment and say whether it may be sent: the one decision of the worker and of the API.
 
@@ -186,23 +191,31 @@ def nudge(
         What was learned of the effect of signals, by kind.
     p_intent
         Probability of each intent, shape (n_intents,); None where nobody asked.
+    pace
+        Of the day's budget for discounts; None: there is none.
     """
     thresholds = eased(policy.thresholds, standing, moment.now_us)
     band = thresholds.dead_band if thresholds is not policy.thresholds and standing.chosen == "start_workflow" else 0.0
     withheld = withheld_because(policy, standing, moment)
-    row, allowed, deals = None, policy.signal_types, list[Deal]()
+    row, allowed, deals, bid = None, policy.signal_types, list[Deal](), None
     while True:
         chosen = choose(score, p_next, features, thresholds, shelf, allowed, silence, policy.workflows, band, trouble)
         kind = chosen["type"]
         if kind == "no_action" or withheld not in (None, "held_out"):
-            return Nudge(chosen, withheld if kind != "no_action" else None, tuple(deals))
+            return Nudge(chosen, withheld if kind != "no_action" else None, tuple(deals), bid)
         if row is None:
             row = aim_row(features, p_intent, score, shelf.cart_cents, silence.seconds)
         place = place_of(moment.partner, moment.user_id, kind, policy.holdout_salt)
-        dealt = deal(kind, aims.get(kind), row, policy.holdout_share, withheld is not None, place, moment.groups)
+        aim = aims.get(kind)
+        stake = Stake(effect_of(aim, row, moment.groups))
+        if kind == "offer_discount" and pace is not None and stake.effect is not None:
+            cents, price = round(100 * chosen["payload"]["amount"]), pace.price()
+            bid = Bid(moment.now_us, stake.effect / cents, cents) if withheld is None else None
+            stake = Stake(stake.effect, price.of_a_cent * cents, price.reach)
+        dealt = deal(kind, aim, row, policy.holdout_share, withheld is not None, place, moment.groups, stake)
         deals.append(dealt.deal)
         if dealt.goes:
-            return Nudge(chosen, withheld, tuple(deals))
+            return Nudge(chosen, withheld, tuple(deals), bid)
         allowed = tuple(name for name in allowed if name != kind)
 
 

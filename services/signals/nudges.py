@@ -7,9 +7,10 @@ from typing import Final
 
 from infra.aims import AimBook
 from infra.store.protocol import Read
-from infra.store.statements.signals import READ_SPENT, READ_STANDING
+from infra.store.statements.signals import READ_BIDS, READ_SPENT, READ_STANDING
 from models.assess import Assessment
 from models.engagement import policy as signal_policy
+from models.engagement.pacing import MOST_BIDS, Bid, Pace
 from models.engagement.policy import NEWCOMER, Moment, Nudge, SignalPolicy, Standing
 from models.live_session import LiveSession
 from models.schema import DAY_US
@@ -55,7 +56,7 @@ class Nudges:
         standing = standing_of(moment, read)
         return signal_policy.nudge(
             found.score, found.p_next, found.features, shelf, policy, standing, moment, found.silence,
-            self._aims.of(moment.partner, read), found.p_intent, found.trouble,
+            self._aims.of(moment.partner, read), found.p_intent, found.trouble, _pace(policy, spent, moment, read),
         )  # fmt: skip
 
     def policy_of(self, partner: str, read: Read) -> SignalPolicy:
@@ -67,6 +68,14 @@ def standing_of(moment: Moment, read: Read) -> Standing:
     """Where a user stands."""
     kept = read(READ_STANDING, (moment.partner, moment.user_id))
     return Standing(*kept[0]) if kept else NEWCOMER
+
+
+def _pace(policy: SignalPolicy, spent: Spent, moment: Moment, read: Read) -> Pace | None:
+    """The day's budget as it stands."""
+    budget, newest = policy.max_discount_cents_per_day, (moment.partner, moment.now_us, MOST_BIDS)
+    if budget is None:
+        return None
+    return Pace(lambda: [Bid(*row) for row in read(READ_BIDS, newest)], budget, spent.today, moment.now_us)
 
 
 def _spent(partner: str, now_us: int, read: Read) -> tuple[Spent, Spent]:

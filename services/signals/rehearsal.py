@@ -7,7 +7,7 @@ there are more visitors than time, a sample stands for all: whole visitors, by t
 """
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,6 +21,7 @@ from infra.store.statements import rehearsals as sql
 from models.arrays import Ints
 from models.assess import N_CANDIDATES
 from models.engagement import policy as signal_policy
+from models.engagement.pacing import MOST_BIDS, Bid, Pace
 from models.engagement.policy import NEWCOMER, SENDABLE, Moment, SignalPolicy, Standing, after_signal
 from models.engagement.silence import SECOND_US, STEPS_S
 from models.engagement.threshold_value import SuggestedThreshold
@@ -189,7 +190,8 @@ def _decided(
     """Decide the moments in their order; what a sample spends counts for all whom it stands for."""
     tally, standing = _Tally(), dict[str, Standing]()
     spoken: set[tuple[int, int]] = set()
-    by_offer, by_day = Counter[str](), Counter[int]()
+    by_offer, by_day, bids = Counter[str](), Counter[int](), deque[Bid](maxlen=MOST_BIDS)
+    budget = policy.max_discount_cents_per_day
     n_sure = _n_sure(lived[0].found.models, catalogs, partner) if lived else 0
     is_cart_asked = bool(aims or policy.workflows)
     for of, row in _in_time(lived):
@@ -202,9 +204,14 @@ def _decided(
         spent = Spent(by_offer, by_day[at_us // DAY_US], sum(by_day.values()))
         shelf = _Assured(one, n_sure, is_cart_asked, catalogs, policy, spent, partner, at_us)
         moment = Moment(partner, user_id, at_us, one.utc_offset_min, one.groups)
+        # The sample's share of the budget, since its bids are its own.
+        pace = None if budget is None else Pace(lambda: bids, round(budget * share), round(spent.today * share), at_us)
         nudge = signal_policy.nudge(
-            one.score, one.p_next, one.features, shelf, policy, stands, moment, one.silence, aims, one.p_intent, one.trouble
+            one.score, one.p_next, one.features, shelf, policy, stands, moment, one.silence, aims, one.p_intent, one.trouble,
+            pace,
         )  # fmt: skip
+        if nudge.bid is not None:
+            bids.append(nudge.bid)
         kind = nudge.signal["type"]
         if kind != "no_action":
             if nudge.withheld not in (None, "held_out"):

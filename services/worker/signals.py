@@ -256,6 +256,8 @@ class SignalDuty:
             for one in nudge.deals:
                 told_deal = (one.kind, now_us, one.arm, one.p_sent, one.p_held, one.features.tobytes(), packed(one.groups))
                 transaction.execute(ADD_DEAL, (cause.partner, cause.user_id, *told_deal))
+        if nudge.bid is not None:
+            transaction.execute(sql.ADD_BID, (cause.partner, *nudge.bid))
         told = standing._replace(chosen=nudge.signal["type"], chosen_at_us=now_us)
         transaction.execute(sql.PUT_USER, (cause.partner, cause.user_id, found.score, predicted_action(found), *told))
         return follows

@@ -116,4 +116,5 @@ RETENTION: Final = (
     _retention("quarantine", "id", "quarantined_at_us"),
     _retention("signal_users", "user_id", "scored_at_us"),  # a pseudonym is of one partner
     _retention("signal_deals", ROW, "dealt_at_us"),  # written once
+    _retention("discount_bids", ROW, "at_us"),  # likewise
 )

@@ -91,6 +91,12 @@ SPEND: Final = (
     "spent_cents = offer_spend.spent_cents + excluded.spent_cents, "
     "strangers_cents = offer_spend.strangers_cents + excluded.strangers_cents, n_signals = offer_spend.n_signals + 1"
 )
+# What visitors were worth to a day's budget for discounts, newest first: (partner, until_us, limit).
+READ_BIDS: Final = (
+    "SELECT at_us, worth, cents FROM discount_bids WHERE partner = ? AND at_us <= ? ORDER BY at_us DESC, worth LIMIT ?"
+)
+# (partner, at_us, worth, cents)
+ADD_BID: Final = "INSERT INTO discount_bids (partner, at_us, worth, cents) VALUES (?, ?, ?, ?)"
 # Whether an event is there and has caused nothing yet, or the step of the silence after it has not: (seq, silence_s).
 IS_OPEN: Final = (
     "SELECT 1 FROM events WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM signals WHERE cause_seq = ?1 AND silence_s = ?2) "
