@@ -15,7 +15,8 @@ With ``--live N`` the same is asked of associations that follow the log, as in a
 weights learned from such answers as well (``live``). There the visitor's own session is among what the associations know, so
 that static weights bring back its items too. Without it (``by_goal``) they are those of the build.
 
-``reachable`` is the share of targets for which anything speaks: no weights can find the others.
+``reachable`` is the share of targets for which anything speaks: no weights can find the others. ``ceiling`` is the NDCG@20 of
+lists that begin with all that can be reached of what is wanted: what no weights can exceed.
 """
 
 import argparse
@@ -78,6 +79,29 @@ class Case(NamedTuple):
         lists[wants] = self.asks.answers(weights, variant, wants, wanted)
         rows, found = rest_of_session.measures(ranks(lists[self.asked.prefix], self.asked.item), self.asked, goal)
         return rows, found[:, -1]
+
+
+def ceiling(asked: Prefixes, reachable: Flags, kind: int) -> float:
+    """NDCG@20 on one kind of target where every list begins with those of its targets that can be reached.
+
+    Parameters
+    ----------
+    reachable
+        Of each target, shape (n_targets,).
+
+    Examples
+    --------
+    >>> one = np.zeros(2, dtype=np.int64)
+    >>> asked = Prefixes(one, one, one, np.array([0, 0, 1]), np.zeros(3, np.int64), np.array([5, 6, 7]))
+    >>> ceiling(asked, np.array([True, False, True]), 0)  # of the first prefix one of two: 1 / (1 + 1 / log2(3))
+    0.8066
+    """
+    found, rank = reachable & (asked.kind == kind), np.zeros(len(asked.item), np.int64)
+    nth = np.cumsum(found)
+    before = np.concatenate(([0], nth))[np.searchsorted(asked.prefix, asked.prefix)]
+    place = (nth - before)[found]
+    rank[found] = np.where(place <= LIMIT, place, 0)
+    return mean(rest_of_session.measures(rank, asked, kind)[1][:, -1])
 
 
 def mean(values: Floats) -> float:
@@ -159,6 +183,7 @@ def judge(
             "intent_adds": case.gain(kind, ours, (plain, goal)),
             "exclude_seen": unseen.gain(kind, ours, static),
             "reachable": round(float(wants.mean()), 4) if len(wants) else None,
+            "ceiling": ceiling(asked, reachable, kind) if len(wants) else None,
         }
     return {
         "n_prefixes": len(asked.last),
