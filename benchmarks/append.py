@@ -1,7 +1,8 @@
 """How fast the log takes events on a PostgreSQL server, against the embedded store of the same machine: durable, deduplicated.
 
 One writer and two, each a process that appends groups of 1,000 with a verdict per row, one event in fifty twice. Both engines
-take turns, and the medians of their rates are compared. The server is that of ``ATTUNE_TEST_POSTGRES_URL``, else the local one.
+take turns, and the medians of their rates are compared; what an append costs at the least, tells `benchmarks.append_floor`. The
+server is that of ``ATTUNE_TEST_POSTGRES_URL``, else the local one.
 
     python -m benchmarks.append [ROUNDS]
 """
@@ -14,7 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Final
@@ -33,10 +35,11 @@ SERVER: Final = os.environ.get("ATTUNE_TEST_POSTGRES_URL", "postgresql://postgre
 
 
 def group(writer: int, number: int) -> list[Row]:
-    """A group of events of twenty visitors; the last fiftieth are those of the group before."""
+    """A group of events of twenty visitors; the last fiftieth are the first ones of the group before."""
     rows: list[Row] = []
+    n_new = GROUP - GROUP // 50
     for k in range(GROUP):
-        named = f"{writer}-{number - (k >= GROUP - GROUP // 50)}-{k}"
+        named = f"{writer}-{number}-{k}" if k < n_new else f"{writer}-{number - 1}-{k - n_new}"
         event = {"event_id": named, "type": "item_view", "item_id": f"sku-{k % 97}", "ts": "2026-11-21T10:00:00Z", "price": 9.5}
         rows.append(("shop", *to_row(event, f"visitor-{writer}-{number}-{k % 20}"), 7, 0, 1, *NOTHING_SAID))
     return rows
@@ -76,18 +79,25 @@ def on_file(n_writers: int) -> float:
         return rate(Path(folder), n_writers)
 
 
-def on_server(n_writers: int) -> float:
-    """The rate of a server, in a new database."""
+@contextmanager
+def database() -> Iterator[str]:
+    """A new database on the server, and the store of every home while it is there; its address."""
     name = f"attune_append_{secrets.token_hex(4)}"
     os.environ[URL] = f"{SERVER.rpartition('/')[0]}/{name}"
     try:
         with tempfile.TemporaryDirectory() as folder:
             open_store(Path(folder)).close()
-            return rate(Path(folder), n_writers)
+        yield os.environ[URL]
     finally:
         del os.environ[URL]
         with closing(psycopg.connect(SERVER, autocommit=True)) as server:
             server.execute(psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(psycopg.sql.Identifier(name)))
+
+
+def on_server(n_writers: int) -> float:
+    """The rate of a server, in a new database."""
+    with database(), tempfile.TemporaryDirectory() as folder:
+        return rate(Path(folder), n_writers)
 
 
 def main(rounds: int = 5) -> dict[str, dict[str, float]]:

@@ -25,7 +25,7 @@ _LEFT_BEHIND: Final = (
     "AND seq >= log_position() AND NOT EXISTS (SELECT 1 FROM events WHERE events.seq = event_ids.seq)"
 )
 _PARTNER, _ID, _ORDER = (APPEND_COLUMNS.index(name) for name in ("partner", "event_id", "order_id"))
-_SENT: Final = dict(zip(APPEND_COLUMNS, _TYPES, strict=True))
+SENT: Final = dict(zip(APPEND_COLUMNS, _TYPES, strict=True))
 Shape = tuple[str, ...]  # of rows, per column: `ABSENT`, `ONE` or `MANY`
 ABSENT, ONE, MANY = "none", "one value", "values"
 
@@ -41,8 +41,8 @@ def statement(shape: Shape) -> str:
     numbered = count(3)
     number = {name: next(numbered) for name, kind in zip(APPEND_COLUMNS, shape, strict=True) if kind != ABSENT}
     many = [name for name, kind in zip(APPEND_COLUMNS, shape, strict=True) if kind == MANY]
-    sent = {name: f"row.{name}" if name in many else f"${number[name]}::{_SENT[name]}" for name in number}
-    arrays = ", ".join(f"${number[name]}::{_SENT[name]}[]" for name in many)
+    sent = {name: f"row.{name}" if name in many else f"${number[name]}::{SENT[name]}" for name in number}
+    arrays = ", ".join(f"${number[name]}::{SENT[name]}[]" for name in many)
     has_orders = {"order_id", "item_id"} <= number.keys()
     return (
         f"WITH row AS MATERIALIZED (SELECT own.before + nth AS seq, {', '.join(many)} FROM "
