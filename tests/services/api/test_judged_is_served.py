@@ -44,7 +44,7 @@ from services.serving.reads import engagement_features
 from services.signals.catalog import Catalog
 from services.signals.sessions import sessions_at
 from services.worker.rewards import RewardDuty
-from tests.stores import copied
+from tests.stores import copied, settled
 
 NOW_US = 1_763_719_200_000_000  # 2025-11-21T10:00:00Z
 DAY_US = 86_400_000_000
@@ -132,6 +132,7 @@ class Shop:
         if events:
             sent = [{**event, **whole, "event_id": f"e-{nth}-{k}"} for k, event in enumerate(events)]
             assert client.post("/v1/events", json={"events": sent}).json()["accepted"] == len(sent)
+            settled(self.home)
         ((until,),) = self.store.read("SELECT max(seq) FROM events")
         session = {"session_id": f"s-{nth}", "context": context, "events": events}
         asked = {"user_id": user, "session_data": session, **options(rng)}

@@ -15,6 +15,7 @@ from models.visitor_groups import groups_at
 from services.api.session_data import live_session
 from services.api.wire import SessionData
 from services.signals.sessions import sessions_at
+from tests.stores import settled
 
 NOW_US = 1_800_000_000_000_000
 
@@ -32,6 +33,7 @@ def test_a_request_the_worker_and_a_training_read_the_same_groups(tmp_path: Path
     frame, context = visits(), ("segment", "region")
     with closing(open_store(tmp_path)) as store:
         store.write(partial(append_events, frame=frame, partner="shop", received_at_us=NOW_US))
+        settled(tmp_path)
         log, rows = read_log(newest_believed(store, 10_000))
         newest = rows.groupby("user_id")["seq"].max().to_dict()
         worked = sessions_at(store.read, newest, 2**62, 0)
