@@ -17,13 +17,15 @@ from models.events.rules import to_row
 from models.experiments.targeting import Targeting, dealt, targeting
 from models.schema import AIM_FEATURES, DAY_US
 from services.serving.features import NoFeatures, OnlineSource
-from services.signals.policies import DiscountBudget, PolicyBody, Thresholds
+from services.signals.policies import DiscountBudget, PolicyBody, Thresholds, to_policy
+from services.signals.rehearsal import rehearse
 from services.worker.signals import SignalDuty
 from tests.services.worker.test_signal_aims import Champions, Shop, TenOff
 from tests.stores import connect
 from tests.waiting import PATIENCE_S
 
 MIDNIGHT_US = 1_790_000_000_000_000 // DAY_US * DAY_US
+HOUR_US = DAY_US // 24
 BUDGET_CENTS = 80_000
 N_VISITORS = 400  # a discount of ten for each would be five times the budget
 POLICY = PolicyBody(
@@ -86,3 +88,9 @@ def test_a_budget_that_binds_goes_to_whom_it_is_worth_more(tmp_path: Path) -> No
     assert np.mean([k % 2 == 0 for k in by_day[1]]) > 0.8  # the price is learned on the first
     told = "SELECT count(DISTINCT worth), min(cents), max(cents) FROM discount_bids"
     assert connect(tmp_path).execute(told).fetchall() == [(2, 1_000, 1_000)]
+    said = rehearse(
+        open_store(tmp_path).read, to_policy(policy), "shop", Champions().current(), lambda _: None, TenOff(),
+        shop.at_us + HOUR_US, days=2, steps_s=(),
+    ).signals["offer_discount"]  # fmt: skip
+    assert abs(said.count - len(sent)) <= 2  # it decides at each event, the worker two minutes later
+    assert said.cost == 10.0 * said.count <= 2 * budget_cents / 100
