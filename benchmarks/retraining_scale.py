@@ -74,7 +74,7 @@ def on_workers(home: Path) -> dict[str, Any]:
 def cluster(n_workers: int) -> Iterator[Any]:
     """Workers on this machine that end, and are begun anew, where they take too much."""
     make: Any = LocalCluster
-    quiet = {"host": "127.0.0.1", "dashboard_address": None}
+    quiet = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with make(n_workers=n_workers, threads_per_worker=1, memory_limit=WORKER_BYTES, **quiet) as found:
         yield found
 

@@ -2,26 +2,34 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster, get_task_stream
 
 from feature_repo import parts
 from flows.fold_tables import fold_tables
+from flows.materialize import write_offline
+from flows.simulate import write_shop
 from flows.spread import here, spread
+from infra import registry
 from infra.store.engines import open_store
+from models.model_specs import MODEL_NAMES
 from models.schema import VIEW_KEY
+from models.simulator import ShopConfig
 from tests.flows.test_fold_tables import DAY_US, T0_US, events, table
 from tests.stores import append_events
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
 def dask() -> Iterator[str]:
-    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 
 
@@ -74,3 +82,22 @@ def test_tables_folded_on_a_cluster_are_the_tables(dask: str, tmp_path: Path) ->
     for view in VIEW_KEY:
         found, expected = table(folders["there"], view), table(folders["here"], view)
         assert found.equals(expected), view
+
+
+def test_the_task_that_writes_the_tables_drives_the_cluster(dask: str, tmp_path: Path) -> None:
+    append_events(tmp_path, events(np.random.default_rng(0), 40, T0_US, T0_US + DAY_US, "e"), received_at_us=T0_US)
+    with Client(dask) as watching, get_task_stream(watching) as done:
+        found = write_offline.fn(str(tmp_path), T0_US + 2 * DAY_US, dask)
+    assert [one["key"].partition("-")[0] for one in done.data] == ["fold_range"]
+    assert 0 < found.rows["session_features"] <= 40
+
+
+@pytest.mark.slow
+def test_a_retraining_folds_on_the_cluster_and_promotes(dask: str, tmp_path: Path) -> None:
+    write_shop(ShopConfig(n_users=120, n_days=7, seed=3), tmp_path / "shop.jsonl", progress=False)
+    words = ["retrain", "--events", str(tmp_path / "shop.jsonl"), "--dask", dask]
+    command = [sys.executable, "-m", "services.cli", *words]
+    with Client(dask) as watching, get_task_stream(watching) as done:
+        subprocess.run(command, env={**os.environ, "ATTUNE_HOME": str(tmp_path / "home")}, check=True, timeout=PATIENCE_S)
+    assert len(done.data) == 1
+    assert set(registry.champions(tmp_path / "home")) == set(MODEL_NAMES)
