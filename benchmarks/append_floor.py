@@ -70,7 +70,8 @@ def statements(connection: Connection) -> Iterator[tuple[str, Do]]:
         for index in indices:
             connection.execute(index.format(table))
         insert = f"INSERT INTO {table} (seq, {', '.join(names)}) SELECT own.before + nth, {', '.join(values.values())}"
-        yield name, run(f"{insert} FROM {begin}, {source} ON CONFLICT DO NOTHING")
+        known = "ON CONFLICT DO NOTHING" if any("event_id" in index for index in indices) else ""
+        yield name, run(f"{insert} FROM {begin}, {source} {known}")
     connection.execute(f"CREATE TABLE floor_ids ({IDS}, PRIMARY KEY (partner, event_id))")
     ids = "INSERT INTO floor_ids SELECT $1::text, row.event_id, own.before + nth"
     ids_of = f"{ids} FROM {begin}, unnest($2::text[]) WITH ORDINALITY AS row (event_id, nth) ON CONFLICT DO NOTHING"
