@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -23,7 +23,7 @@ class Streams:
         self.closed = False
         self._made: dict[str, tuple[int, asyncio.Task[Blocks]]] = {}
 
-    async def follow(self, key: str, make: Callable[[], Blocks], may_go_on: Callable[[], bool]) -> AsyncIterator[str]:
+    async def follow(self, key: str, make: Callable[[], Blocks], may_go_on: Callable[[], bool]) -> AsyncGenerator[str]:
         """Server-sent events of a page.
 
         Parameters

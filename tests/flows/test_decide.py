@@ -39,8 +39,8 @@ def seqs(home: Path) -> list[int]:
 
 def ids(home: Path) -> dict[int | None, int]:
     """Id of each row that waits, by the place of its event."""
-    places = {None: None, **{seq: place for place, seq in enumerate(numbers(home), 1)}}
-    return {places[row["seq"]]: row["id"] for row in list_rows(home)}
+    places = {seq: place for place, seq in enumerate(numbers(home), 1)}
+    return {places.get(row["seq"]): row["id"] for row in list_rows(home)}
 
 
 def test_what_waits_is_told_by_reason_and_visitor(home: Path) -> None:

@@ -1,7 +1,6 @@
 """Drift from a store: the same shop a week later has none, a shop whose visitors changed has, and who is told what."""
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
@@ -50,7 +49,7 @@ def trained() -> Any:
 
 
 @pytest.fixture
-def home(trained: Any, tmp_path: Path) -> Iterator[Path]:
+def home(trained: Any, tmp_path: Path) -> Path:
     frame, parts = trained
     append_events(tmp_path, frame, received_at_us=BEFORE.end_us)
     window = {"first_event_us": BEFORE.start_us, "last_event_us": int(frame["occurred_at_us"].max())}

@@ -191,8 +191,9 @@ def test_a_typed_table_gives_the_events_of_the_same_table_as_text(tmp_path, name
     text, types = TYPED[name]
     assert counted(tmp_path, text, name) == (2, 0, 0)
     frame = pd.read_csv(io.StringIO(text))
-    frame = frame.assign(**{column: frame[column].astype("str").str.replace(" UTC", "").astype(type) if "datetime" in type
-                            else frame[column].astype(type) for column, type in types.items()})  # fmt: skip
+    for column, dtype in types.items():
+        texts = frame[column].astype("str").str.replace(" UTC", "") if "datetime" in dtype else frame[column]
+        frame[column] = texts.astype(pd.api.types.pandas_dtype(dtype))
     getattr(frame, f"to_{kind}")(tmp_path / "typed")
     assert ingest_file(tmp_path / "typed", name, tmp_path / "home", progress=False) == (0, 2, 0)
 
@@ -263,6 +264,7 @@ def test_a_log_that_an_earlier_version_made_does_not_double(tmp_path):
     page = {"event_name": "page_view", "event_timestamp": "1795000000000000", "user_pseudo_id": "7.0"}
     path = written(tmp_path, "\n".join(json.dumps(page | {"batch_event_index": i}) for i in (1, 2)))
     source = SOURCES["ga4"]
+    assert source.flatten is not None
     columns = source.flatten([page]).columns
     raw = pd.DataFrame(dict(zip(source.columns, columns, strict=True)), dtype=object).drop(columns="digest")
     earlier = raw.assign(user_pseudo_id=pseudonym(key, "7.0"))

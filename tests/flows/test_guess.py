@@ -49,7 +49,8 @@ MATOMO = {
     "visitorId": "v",
     "actionDetails": [{"type": "action", "timestamp": 1698832800, "productViewSku": "a"}, ORDER],
 }
-PIXEL = {"event": "Product Viewed", "properties": {"distinct_id": "d", "time": 1698832800, "$insert_id": "i1", "product_id": 7}}
+PROPERTIES = {"distinct_id": "d", "time": 1698832800, "$insert_id": "i1", "product_id": 7}
+PIXEL = {"event": "Product Viewed", "properties": PROPERTIES}
 
 KNOWN = {
     "retailrocket": table(
@@ -167,7 +168,7 @@ SHAPES: dict[str, tuple[str, dict[str, int]]] = {
         VIEW_AND_PURCHASE,
     ),
     "mixpanel": (
-        lines(PIXEL, PIXEL | {"event": "Purchase", "properties": {**PIXEL["properties"], "$insert_id": "i2"}}),
+        lines(PIXEL, PIXEL | {"event": "Purchase", "properties": {**PROPERTIES, "$insert_id": "i2"}}),
         VIEW_AND_PURCHASE,
     ),
     "german shop": (

@@ -129,7 +129,7 @@ def test_lists_and_objects_of_ga4_may_be_texts(tmp_path: Path, form: str) -> Non
     assert read(tmp_path, json.dumps(GA4), "ga4") == (2, 0, 0)
     if form == "parquet":
         pd.DataFrame([with_texts(GA4)]).to_parquet(tmp_path / "file")
-        again = ingest_file(tmp_path / "file", "ga4", tmp_path / "home", progress=False)
+        again = tuple(ingest_file(tmp_path / "file", "ga4", tmp_path / "home", progress=False))
     else:
         table = pd.DataFrame([GA4 if form == "python" else with_texts(GA4)])
         again = read(tmp_path, json.dumps(with_texts(GA4)) if form == "lines" else table.to_csv(index=False), "ga4")

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from models.simulator import ShopConfig, simulate, to_public
 CONFIG = ShopConfig(n_users=60, n_days=2, seed=21)
 
 
-def lines(path: Path) -> list[dict[str, object]]:
+def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -42,7 +43,7 @@ def test_sidecar_has_the_causes_and_one_line_per_event(tmp_path: Path) -> None:
     out = tmp_path / "shop.jsonl"
     write_shop(CONFIG, out, progress=False)
     header, *rows = lines(tmp_path / "shop.truth.jsonl")
-    assert set(header["parameters"]) == {"config", "intent_effects", "event_effects", "signal_effects"}
+    assert header["parameters"].keys() == {"config", "intent_effects", "event_effects", "signal_effects"}
     assert [row["event_id"] for row in rows] == [event["event_id"] for event in lines(out)]
     assert {"intent", "p_purchase", "signal"} <= set(rows[0])
 

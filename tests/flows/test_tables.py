@@ -66,7 +66,7 @@ def test_a_look_counts_what_would_be_refused_and_keeps_nothing(tmp_path):
 
 
 def test_reasons_are_counted(tmp_path):
-    reasons = Counter()
+    reasons: Counter[str] = Counter()
     data = TABLE + ROW.replace("view", "steal") + "\n" + OTHER.replace("view", "steal")
     ingest_file(written(tmp_path, data), "rees46", tmp_path / "home", progress=False, reasons=reasons)
     assert list(reasons.values()) == [2]
@@ -151,6 +151,7 @@ def test_a_wrong_map_is_one_line(tmp_path, text, says):
 
 def test_a_guessed_map_reads_back_as_it_was(tmp_path):
     found = guess(sample(written(tmp_path, SHOP))).table
+    assert found is not None
     assert read_map(written(tmp_path, map_text(found), "shop.toml")) == found
 
 

@@ -9,7 +9,8 @@ import pytest
 from flows import decide, quarantine
 from flows.check import Fault, check_tables
 from flows.decide import Choice
-from flows.validate import ValidationStopped, check_events, validate
+from flows.expect import ValidationStopped
+from flows.validate import check_events, validate
 from models.events.encode import encode
 from models.features import tables as feature_tables
 from models.features.items import new_carry

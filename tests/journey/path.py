@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from models.evaluation.gate import OPTIONAL
+from models.evaluation.comparison import OPTIONAL
 from models.model_specs import MODEL_NAMES
 from models.schema import EVENT_TYPES, INTENTS
 from tests.stores import connect

@@ -13,8 +13,7 @@ E = EventType
 def session(*rows: tuple[EventType, int, int], query_length: float = np.nan) -> LiveSession:
     """Events of (type, item, category), a second apart; every item and category that is counted has a name."""
     kinds, items, categories = zip(*rows, strict=True) if rows else ((), (), ())
-    columns = {"event_type": kinds, "item": items, "category": categories, "query_length": query_length, "device": 2}
-    events = event_array(len(rows), **columns)
+    events = event_array(len(rows), event_type=kinds, item=items, category=categories, query_length=query_length, device=2)
     return LiveSession(events, ["a", "b"], ["shoes", "hats"])
 
 

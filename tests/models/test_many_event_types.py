@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,9 +64,8 @@ def copy(folder, n_types):
         ("weight_profile.py", r'    "purchase": 1\.0,.*\n', '    "more_{0}": 0.5,\n'),
     ):
         path = folder / "models" / file
-        source, n = re.subn(
-            line, lambda found, another=another: found[0] + "".join(another.format(k) for k in more), path.read_text()
-        )
+        added = "".join(another.format(k) for k in more)
+        source, n = re.subn(f"(?:{line})", rf"\g<0>{added}", path.read_text())
         assert n == 1, file
         path.write_text(source)
 
@@ -84,7 +84,7 @@ def test_sixty_four_event_types_fit_and_a_file_of_fifteen_still_opens(tmp_path):
     store = associations.build(events, starts, np.array(["one", "other"], object), params)
     parts = associations.to_parts(store)
     unsaid = {name: value for name, value in parts.meta.items() if name != "type_bits"}  # as files of before have it
-    np.savez(tmp_path / "kept.npz", meta=np.array(unsaid, object), **parts.arrays)
+    np.savez(tmp_path / "kept.npz", meta=np.array(unsaid, object), **dict[str, Any](parts.arrays))
     copy(tmp_path, 64)
     ran = run(tmp_path, "-c", PROBE, str(tmp_path / "kept.npz"))
     assert ran.returncode == 0, ran.stderr

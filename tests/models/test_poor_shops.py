@@ -90,7 +90,7 @@ def test_what_had_to_be_done_about_a_history_or_a_clock_is_named(served: tuple[M
         return set(answered(served, known, is_moved).degraded) - always
 
     assert named(Known(history=some)) == set()
-    most = History(*([one[0]] * N_RECENT_EVENTS for one in some))
+    most = History(some.item_ids * N_RECENT_EVENTS, some.types * N_RECENT_EVENTS, some.at_us * N_RECENT_EVENTS)
     assert named(Known(history=most)) == {"history_cut"}
     assert named(Known(history=some), is_moved=True) == {"clock_ahead"}
     gone = np.array([other != item for other in log.item_ids])

@@ -1,6 +1,7 @@
 """The simulated shop: same seed same shop, events that any partner could have sent, and causes that can be found again."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -241,7 +242,7 @@ def test_the_period_can_end_now() -> None:
         ({"seed": -1}, "seed must be at least 0, got -1"),
     ],
 )
-def test_impossible_shops_are_refused(wrong: dict[str, int], message: str) -> None:
+def test_impossible_shops_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ShopConfig(**wrong)
 

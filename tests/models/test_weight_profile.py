@@ -61,7 +61,7 @@ def test_parts_bring_the_profile_back_and_know_an_older_schema():
     np.testing.assert_array_equal(back.factors, weights.HEURISTIC.factors)
     older = Parts(
         {**parts.meta, "event_types": list(EVENT_TYPES[:10])},
-        {"base": parts.arrays["base"][:10] * 0.5, "factors": parts.arrays["factors"][:, :10]},
+        {"base": np.multiply(parts.arrays["base"][:10], 0.5), "factors": parts.arrays["factors"][:, :10]},
     )
     assert weights.from_parts(older).base[EventType.PURCHASE] == 1.0
     assert weights.from_parts(older).base[EventType.ITEM_VIEW] == 0.1

@@ -19,7 +19,9 @@ from services.event_queue import EventQueue
 from tests.services.receivers import OLD_SECRET, SECRET
 from tests.waiting import PATIENCE_S, until
 
-GOOD = (200, {}, b'{"fine":true}')
+Answer = tuple[int, dict[str, str], bytes]
+
+GOOD: Answer = (200, {}, b'{"fine":true}')
 
 
 class Asked(NamedTuple):
@@ -148,7 +150,7 @@ def test_events_get_what_they_need_and_go_in_batches(service: Stumbling) -> None
 
 
 def test_many_pages_need_no_recursion(service: Stumbling) -> None:
-    more = [(200, {}, b'{"deliveries":[{"n":1}],"next":7}')] * 1_499
+    more: list[Answer] = [(200, {}, b'{"deliveries":[{"n":1}],"next":7}')] * 1_499
     service.answers = [*more, (200, {}, b'{"deliveries":[{"n":2}],"next":null}')]
     assert len(list(Attune("sk_x", service.url).deliveries("s", limit=1))) == 1_500
 
@@ -276,6 +278,6 @@ def test_what_the_reference_library_signs_is_taken_and_ours_is_taken_by_it(data:
     now = datetime.now(UTC).replace(microsecond=0)
     theirs = Webhook(SECRET).sign(message, now, body)
     headers = {"webhook-id": message, "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": theirs}
-    assert verify_webhook(SECRET, headers, body.encode())["data"] == data
+    assert dict(verify_webhook(SECRET, headers, body.encode())["data"]) == data
     ours = webhooks.headers(message, int(now.timestamp()) * 1_000_000, body.encode(), (SECRET,))
     assert Webhook(SECRET).verify(body, ours)["data"] == data

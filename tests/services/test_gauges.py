@@ -1,15 +1,18 @@
 """What a monitoring system learns of worker and retraining."""
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.registry import champions
 from infra.store.engines import open_store
+from infra.store.protocol import Transaction
+from infra.store.statements.action_weights import CURSOR
 from models.simulator import ShopConfig, simulate
 from services.gauges import ABOUT, FOLLOW, PREFIX, Gauges
-from services.worker import action_weights, features, rewards, signals
+from services.worker import features, rewards, signals
 from tests.stores import append_events, nth
 
 
@@ -33,22 +36,24 @@ def test_gauges_tell_how_far_worker_and_models_are(crowned: Path) -> None:
     assert found.keys() == ABOUT.keys() - {"log_received_timestamp_seconds", "delivery_oldest_timestamp_seconds"}
 
 
+def put_delivery(row: tuple[object, ...], transaction: Transaction) -> None:
+    transaction.execute(
+        "INSERT INTO deliveries (subscription_id, partner, signal_id, cause, run, state, due_at_us, created_at_us) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        row,
+    )
+
+
 def test_gauges_tell_since_when_nothing_comes_and_what_waits_longest(tmp_path: Path) -> None:
     for at_s, ids in ((5, "ab"), (9, "cd")):
         frame = simulate(ShopConfig(n_users=2, n_days=1)).events.head(2).assign(event_id=list(ids))
         append_events(tmp_path, frame, received_at_us=at_s * 1_000_000)
     with closing(open_store(tmp_path)) as store:
         for name in ("signals", "materialize", "delivery"):
-            store.write(lambda transaction, name=name: store.tail(name).move(transaction, nth(tmp_path, 1), 1))
+            store.write(partial(store.tail(name).move, until=nth(tmp_path, 1), now_us=1))
         for signal, state, at_s in (("x", "delivered", 2), ("y", "pending", 3), ("z", "pending", 4)):
             waits = ("s", "shop", signal, "signal", "", state, at_s * 1_000_000, at_s * 1_000_000)
-            store.write(
-                lambda transaction, waits=waits: transaction.execute(
-                    "INSERT INTO deliveries (subscription_id, partner, signal_id, cause, run, state, due_at_us, created_at_us) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    waits,
-                )
-            )
+            store.write(partial(put_delivery, waits))
     found = read(tmp_path)
     assert found["log_received_timestamp_seconds"] == {"": 9.0}
     assert found["delivery_oldest_timestamp_seconds"] == {"": 3.0}
@@ -57,7 +62,7 @@ def test_gauges_tell_since_when_nothing_comes_and_what_waits_longest(tmp_path: P
 
 
 def test_duties_that_follow_the_log_are_those_that_have_a_cursor_there() -> None:
-    assert {features.CURSOR, action_weights.CURSOR, signals.CURSOR, rewards.CURSOR} == FOLLOW
+    assert {features.CURSOR, CURSOR, signals.CURSOR, rewards.CURSOR} == FOLLOW
 
 
 def test_a_home_without_anything_has_gauges_without_a_label_only(tmp_path: Path) -> None:

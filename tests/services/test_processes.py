@@ -92,8 +92,8 @@ def _runs(pid: int) -> bool:
 
 def test_a_process_that_was_put_behind_and_what_it_starts_yield_to_others() -> None:
     words = [sys.executable, "-c", "import os, threading; input(); threading.Thread(target=lambda: print(os.nice(0))).start()"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         own = os.getpriority(os.PRIO_PROCESS, 0)
         put_behind(child, min(own + 3, 19))
-        told, _ = child.communicate("\n", timeout=60)
+        told, _ = child.communicate(b"\n", timeout=60)
     assert int(told) == min(own + 3, 19)

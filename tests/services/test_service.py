@@ -165,7 +165,7 @@ def test_a_full_disk_stops_writes_and_nothing_else(served: Served, small_disk: P
 
     until(lambda: send(-1) == 202, "the key is not known")
     fill(filler, (LEAST_MIB + 2) << 20)
-    statuses = []
+    statuses: list[int] = []
     while not statuses or statuses[-1] == 202:
         statuses.append(send(len(statuses)))
         answers()

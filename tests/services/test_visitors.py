@@ -27,7 +27,7 @@ class Through(Attune):
         super().__init__("sk_x")
         self.app = app
 
-    def call(self, method: str, path: str, body: Any = None, **_: Any) -> Any:
+    def call(self, method: str, path: str, body: Any = None, query: Any = None) -> Any:
         reply = self.app.request(method, path, json=body)
         if reply.status_code >= 400:
             raise AttuneError(reply.status_code, reply.text)
@@ -81,7 +81,7 @@ def test_the_same_seed_is_the_same_visitors(app: TestClient) -> None:
 
 def test_a_service_that_refuses_is_counted_and_they_go_on(app: TestClient) -> None:
     class Closed(Through):
-        def call(self, method: str, path: str, body: Any = None, **_: Any) -> Any:
+        def call(self, method: str, path: str, body: Any = None, query: Any = None) -> Any:
             raise AttuneError(503, "not now")
 
     clock = Clock()
@@ -91,7 +91,7 @@ def test_a_service_that_refuses_is_counted_and_they_go_on(app: TestClient) -> No
 
 def test_a_key_that_is_not_taken_is_said_at_once(app: TestClient) -> None:
     class Locked(Through):
-        def call(self, method: str, path: str, body: Any = None, **_: Any) -> Any:
+        def call(self, method: str, path: str, body: Any = None, query: Any = None) -> Any:
             raise AttuneError(401, "the key is missing or not valid")
 
     clock = Clock()

@@ -28,7 +28,8 @@ def of(*events: tuple[str, int]) -> EventArray:
 
 def about(*events: tuple[str, int]) -> list[int]:
     starts = np.arange(len(events)) == 0
-    return indirect.touched(of(*events), starts).events["item"].tolist()
+    items: list[int] = indirect.touched(of(*events), starts).events["item"].tolist()
+    return items
 
 
 def test_no_item_can_go_by_the_name_of_a_category() -> None:

@@ -42,8 +42,8 @@ def built(log: pd.DataFrame, params: AssociationParams = NOTHING_DROPPED) -> Ass
     log = sessionize(log)
     item, ids = pd.factorize(log["item_id"])
     category, categories = pd.factorize(log["category"])
-    columns = {"item": item, "category": category, "event_type": log["event_type"].map(TYPE_CODE)}
-    events = event_array(len(log), **columns, occurred_at_us=log["occurred_at_us"])
+    kinds, at_us = log["event_type"].map(TYPE_CODE), log["occurred_at_us"]
+    events = event_array(len(log), item=item, category=category, event_type=kinds, occurred_at_us=at_us)
     events, names = indirect.with_categories(events, list(ids), list(categories))
     return build(*indirect.touched(events, starts(log)), np.array(names, dtype=object), params, list(categories))
 
@@ -59,7 +59,7 @@ def followed(store: AssociationStore, log: pd.DataFrame, after: int, step: int, 
     return live
 
 
-def entries(store: AssociationStore) -> dict:
+def entries(store: AssociationStore) -> dict[tuple[str, int, str, int], float]:
     """Strength by anchor, source, target and target type, wherever it stands."""
     found, x, o = {}, store.index, store.overlay
     for anchor in range(store.n_items):
@@ -74,25 +74,23 @@ def entries(store: AssociationStore) -> dict:
     return found
 
 
-def scores(store: AssociationStore, *items: str) -> dict:
+def scores(store: AssociationStore, *items: str) -> dict[str, float]:
     codes = np.array([store.code(item) for item in items], np.int64)
     ranked = store.recommend(codes, np.zeros(len(items), np.int8), np.zeros(len(items)), STATIC.base, 1000)
-    pairs = zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)
-    return {store.item_ids[code]: score for code, score in list(pairs)[: ranked.n_associated]}
+    pairs = list(zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True))[: ranked.n_associated]
+    return {store.item_ids[code]: score for code, score in pairs}
 
 
-def popular(store: AssociationStore) -> dict:
+def popular(store: AssociationStore) -> dict[str, float]:
     ranked = store.popular(1000)
     return {store.item_ids[code]: score for code, score in zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)}
 
 
-def in_categories(store: AssociationStore) -> dict:
+def in_categories(store: AssociationStore) -> dict[tuple[str, str], float]:
     """Share of each listed item, by the name of its category."""
-    found, names = {}, store.category_names
-    for name, (first, last) in zip(names, store.categories.span.tolist(), strict=False):
-        items, shares = store.categories.item[first:last].tolist(), store.categories.share[first:last].tolist()
-        found |= {(name, store.item_ids[item]): share for item, share in zip(items, shares, strict=True)}
-    return found
+    span, item, share = (column.tolist() for column in store.categories[:3])
+    rows = [(name, k) for name, bounds in zip(store.category_names, span, strict=False) for k in range(*bounds)]
+    return {(name, store.item_ids[item[k]]): share[k] for name, k in rows}
 
 
 def same(one: AssociationStore, two: AssociationStore) -> None:
@@ -312,12 +310,13 @@ def test_a_category_that_is_known_is_not_turned_round_by_an_event():
 
 def test_an_event_of_a_browser_that_does_not_count_names_no_category():
     rows = [("v", "b", "item_view", second) for second in range(3)]
-    log = log_of(("u", "a", "item_view", 0), *rows).assign(browser=[0, 1, 1, 1], category=["hats", None, None, "shoes"])
+    categories = pd.Series(["hats", None, None, "shoes"], dtype=object)
+    log = log_of(("u", "a", "item_view", 0), *rows).assign(browser=[0, 1, 1, 1], category=categories)
     view = followed(built(log[:1], PLAIN), log, 1, 1).view
     assert view.index.category[view.code("b")] == NO_CODE
 
 
-def visits_of(n: int, items, first: int = 0) -> list:
+def visits_of(n: int, items, first: int = 0) -> list[tuple[str, str, str, int]]:
     """Two views by each of n visitors, of the items that a function names for the nth."""
     return [(f"v{k}", item, "item_view", 10 * k + j) for k in range(first, first + n) for j, item in enumerate(items(k))]
 

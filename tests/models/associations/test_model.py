@@ -1,13 +1,16 @@
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.arrays import Bytes, Floats, Ints
 from models.artifact import Parts
 from models.associations import kernels
 from models.associations.model import AssociationParams, AssociationStore, Ranked, build, from_parts, to_parts
@@ -31,7 +34,7 @@ def store_of(sessions, params=PLAIN, n_items=None) -> AssociationStore:
     return build(events, starts, item_ids(n_items or events["item"].max(initial=-1) + 1, "sku-"), params)
 
 
-def entries(store) -> dict:
+def entries(store) -> dict[Any, float]:
     x = store.index
     return {
         (anchor, int(x.types[e]) >> 4, int(x.target[e]), int(x.types[e]) & 15): float(x.strength[e])
@@ -40,11 +43,11 @@ def entries(store) -> dict:
     }
 
 
-def ask(store, session, limit=20, weights=STATIC.base, **more) -> Ranked:
+def ask(store: AssociationStore, session, limit=20, weights=STATIC.base, **more) -> Ranked:
     return store.recommend(*arrays(session), weights, limit, **more)
 
 
-def arrays(session):
+def arrays(session: Sequence[tuple[int, int]]) -> tuple[Ints, Bytes, Floats]:
     items, types = np.array([i for i, _ in session], dtype=np.int64), np.array([t for _, t in session], dtype=np.int8)
     return items, types, np.zeros(len(session))
 
@@ -121,9 +124,9 @@ def test_row_is_pruned_to_its_best_targets():
     assert {target for anchor, _, target, _ in found if anchor == 0} == {1, 3}  # the purchase outweighs its distance
 
 
-def reference(sessions, p) -> dict:
+def reference(sessions, p) -> dict[Any, float]:
     """The docstring's sum, the slow way."""
-    found: dict = {}
+    found: dict[Any, float] = {}
     for session in sessions:
         steps = np.cumsum([0, *(a[0] != b[0] for a, b in pairwise(session))])
         for x, (i, a) in enumerate(session):
@@ -314,7 +317,9 @@ def test_parts_can_be_mapped_read_only_and_answer_the_same(tmp_path):
 
 def test_arguments_are_left_as_they_were_and_other_dtypes_are_taken():
     store = store_of([[(0, VIEW), (1, VIEW)]])
-    items, types, ages = np.array([0], np.int32), np.array([0], np.int64), np.array([np.nan], np.float32)
+    items: Any = np.array([0], np.int32)
+    types: Any = np.array([0], np.int64)
+    ages: Any = np.array([np.nan], np.float32)
     for array in (items, types, ages):
         array.flags.writeable = False
     assert store.recommend(items, types, ages, STATIC.base, 1).items.tolist() == [1]

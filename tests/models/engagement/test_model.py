@@ -37,7 +37,8 @@ def model(log: Log, rows: Rows) -> EngagementModel:
     """Learned from the first half and calibrated on the third quarter; the last one is for testing."""
     cut_us, end_us = (int(np.quantile(log.started_us, at)) for at in (0.5, 0.75))
     kept = log.started_us < end_us
-    found = log_engagement.learn(log.before(cut_us), Rows(*(part[kept] for part in rows[:4])), cut_us)
+    early = Rows(rows.features[kept], rows.bought[kept], rows.later[kept], rows.at_us[kept])
+    found = log_engagement.learn(log.before(cut_us), early, cut_us)
     assert found is not None
     return found
 

@@ -36,7 +36,7 @@ def said(came: Truth, sharpness: float, seed: int = 1) -> Predictions:
 
     def towards(truth: np.ndarray, n: int) -> np.ndarray:
         raw = np.exp(sharpness * np.eye(n)[truth] + rng.normal(0, 0.5, (len(truth), n)))
-        return raw / raw.sum(axis=1, keepdims=True)
+        return np.asarray(raw / raw.sum(axis=1, keepdims=True))
 
     return Predictions(
         towards(came.p_intent.argmax(axis=1), N_INTENTS),
@@ -105,7 +105,9 @@ def test_what_is_better_for_most_and_surely_worse_for_one_partner_is_stopped() -
 def test_every_measure_says_which_models_it_judges() -> None:
     came, rng = shop(), np.random.default_rng(0)
     found = comparison.compare(said(came, 2.0), said(came, 1.0), came, rng)
-    about = {one.name: one.about for one in (*found, *comparison.calibrations(said(came, 2.0), came, rng))}
+    about = {one.name: one.about for one in found} | {
+        one.name: one.about for one in comparison.calibrations(said(came, 2.0), came, rng)
+    }
     assert all(about.values())
     assert about["purchase AUC, medium term"] == about["purchase calibration, medium term"] == ("next_action",)
     assert about["next item MRR@20"] == ("associations", "weights")

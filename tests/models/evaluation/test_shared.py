@@ -14,6 +14,7 @@ from tests.fitted import Fitted
 
 def test_intents_of_some_events_are_those_of_all(fitted: Fitted) -> None:
     model = fitted.models.intent
+    assert model is not None
     at = np.array([7, 3, 3, 20])
     some, everything = later(model, fitted.log, at=at).p_intent, later(model, fitted.log).p_intent
     assert some[at].tobytes() == everything[at].tobytes()

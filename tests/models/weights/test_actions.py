@@ -78,8 +78,8 @@ def test_a_type_that_is_hardly_seen_keeps_its_heuristic_weight_and_says_so():
 
 def test_a_thin_context_leans_on_its_segment_and_a_rich_one_on_itself():
     rates = dict.fromkeys(EVENT_TYPES[:-1], 0.1)
-    counts = observed(rates | {"review_read": 0.2}, 20_000, aw.context(0, 2, 12))
-    counts = observed(rates | {"detail_view": 0.2}, 20_000, aw.context(0, 1, 12), start=counts)
+    counts = observed(rates | {"review_read": 0.2}, 20_000, int(aw.context(0, 2, 12)))
+    counts = observed(rates | {"detail_view": 0.2}, 20_000, int(aw.context(0, 1, 12)), start=counts)
     w = aw.by_context(aw.posterior(counts))
     mobile, desktop, tablet = (w[aw.context(0, device, 12)] for device in (2, 1, 3))
     assert mobile[EventType.REVIEW_READ] > tablet[EventType.REVIEW_READ] > desktop[EventType.REVIEW_READ]
@@ -179,14 +179,16 @@ HISTORIES = lists_of(st.tuples(st.integers(0, 3 * DAY), st.integers(0, N_EVENT_T
 @given(HISTORIES, st.integers(0, 4 * DAY))
 def test_visitors_may_be_folded_together_or_one_by_one(histories, clock_us):
     visits = [events(*sorted(rows), user=user) for user, rows in enumerate(histories)]
-    together = action_outcomes.fold(*(np.concatenate(parts) for parts in zip(*visits, strict=True)), clock_us=clock_us)
+    whole, starts, users = (np.concatenate(parts) for parts in zip(*visits, strict=True))
+    together = action_outcomes.fold(whole, starts, users, clock_us=clock_us)
     alone = [action_outcomes.fold(*visit, clock_us=clock_us, n_users=len(visits)) for visit in visits]
     for name in ("user", "day", "event_type", "context", "trials", "rewards"):
         assert np.array_equal(getattr(together, name), np.concatenate([getattr(one, name) for one in alone]))
     assert together.due_us.tolist() == [int(one.due_us[user]) for user, one in enumerate(alone)]
     order = np.random.default_rng(0).permutation(len(together.day))
     args = (together.day, together.event_type, together.context, 0 * together.day, together.trials, together.rewards)
-    a, b = aw.faded(*args), aw.faded(*(part[order] for part in args))
+    day, kind, context, age, trials, rewards = (part[order] for part in args)
+    a, b = aw.faded(*args), aw.faded(day, kind, context, age, trials, rewards)
     assert np.array_equal(a.trials, b.trials)
     assert np.array_equal(a.rewards, b.rewards)
     assert (a.rewards <= a.trials).all()

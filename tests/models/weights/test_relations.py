@@ -1,8 +1,12 @@
+from collections.abc import Sequence
+
 import numpy as np
 
 from models import weight_profile as weights
+from models.arrays import Flags, Ints
 from models.associations import model as associations
 from models.associations.model import AssociationParams
+from models.events.encode import EventArray
 from models.inference.examples import Log
 from models.model_set import ModelSet
 from models.questions import rest_of_session
@@ -19,7 +23,7 @@ N_ITEMS = 10
 COMPARES, BUYS = 1, 2  # intents
 
 
-def log(pairs):
+def log(pairs: Sequence[Sequence[int]] | Ints) -> tuple[EventArray, Flags]:
     """Sessions of two views."""
     items = np.array(pairs).ravel()
     return event_array(len(items), item=items, category=items // 5), np.arange(len(items)) % 2 == 0

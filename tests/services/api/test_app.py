@@ -29,7 +29,7 @@ ANSWERS = {"/v1/recommendations": wire.Recommendation, "/v1/intent": wire.Intent
 
 def build(home: Path, **parts: Any) -> App:
     given = {"authenticator": AdmitAll(), "online": NoFeatures(), "now_us": lambda: NOW_US} | parts
-    return build_app(Settings(home=home), **given)
+    return build_app(Settings(home=home), **dict[str, Any](given))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_what_is_not_known_is_answered_with_a_named_fallback(client: TestClient,
 def test_what_the_visitor_looks_at_counts_with_a_session_and_alone(client: TestClient, state: dict[str, str]) -> None:
     told = {}
     for session in ({"events": [EVENT]}, None):
-        asked = {"user_id": "u", "session_data": session}
+        asked: dict[str, Any] = {"user_id": "u", "session_data": session}
         without, told = (post(client, asked | more, "/v1/engagement").json() for more in ({}, {"current_state": state}))
         assert told["next_action"] != without["next_action"]
     at_home = {"events": [EVENT], "context": {"device": "mobile"}}
@@ -302,15 +302,17 @@ def test_a_promotion_shows_in_the_next_answers(crowned: Path, tmp_path: Path) ->
 
 def test_what_the_catalogue_has_not_or_has_sold_out_is_not_recommended_to_its_partner(crowned: Path, tmp_path: Path) -> None:
     home = copied(crowned, tmp_path / "home")
-    with TestClient(build(home)) as client:
+    app = build(home)
+    with TestClient(app) as client:
         asked = [{"user_id": "u", "session_data": {"events": [EVENT]}, "limit": 5, "ranker": by} for by in (False, True)]
         before = [[item["item_id"] for item in post(client, each).json()["items"]] for each in asked]
-        known = client.app.shared.champions.current().associations.item_ids
+        associations = app.shared.champions.current().associations
+        assert associations is not None
         absent, sold_out = before[0][0], before[1][1]
-        goods = [{"item_id": item, "stock": 4 * (item != sold_out)} for item in known if item != absent]
+        goods = [{"item_id": item, "stock": 4 * (item != sold_out)} for item in associations.item_ids if item != absent]
         for first in range(0, len(goods), 100):
             assert client.put("/v1/catalog/items", json={"items": goods[first : first + 100]}).status_code == 200
-        client.app.shared.catalog.refresh(0)
+        app.shared.catalog.refresh(0)
         for each, were in zip(asked, before, strict=True):
             after = [item["item_id"] for item in post(client, each).json()["items"]]
             kept = [item for item in were if item not in (absent, sold_out)]

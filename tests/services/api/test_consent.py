@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from infra.settings import Settings
 from infra.store.engines import open_store
 from models.events.identity import partner_key, pseudonym
 from models.events.touches import History
+from models.known import RecentItems, UserFeatures
 from services.api.app import build_app
 from services.http import partners
-from services.serving.features import NoFeatures, OnlineFeatures, OnlineSource, RecentItems, UserFeatures
+from services.serving.features import NoFeatures, OnlineFeatures, OnlineSource
 from services.serving.model_watch import ChampionWatcher
 from services.signals.catalog import Catalog
 from services.worker.signals import SignalDuty
@@ -149,14 +151,15 @@ def test_files_of_our_own_format_are_read_by_the_same_rule(tmp_path: Path) -> No
     assert ingest_file(file, "attune", tmp_path / "home") == (0, 0, 0)
 
 
+def is_known(service: Service, headers: dict[str, str]) -> bool:
+    return bool(service.client.get("/v1/signals", headers=headers).status_code == 200)
+
+
 def test_two_partners_cannot_join_their_users(service: Service) -> None:
     keys = {name: partners.add(service.home, name, time.time_ns() // 1000) for name in ("first", "second")}
     for name, key in keys.items():
         headers = {"Authorization": f"Bearer {key}"}
-        until(
-            lambda headers=headers: service.client.get("/v1/signals", headers=headers).status_code == 200,
-            "the key is not known",
-        )
+        until(partial(is_known, service, headers), "the key is not known")
         policy = service.client.put("/v1/signals/policy", json={"holdout_share": 0.0, "cool_down_s": 0}, headers=headers)
         assert policy.status_code == 200
         kinds = ["search"] + ["search_refine"] * 4  # who searches so long does not find something

@@ -130,7 +130,7 @@ def test_a_replay_by_time_sends_what_was_missed_while_disabled(side: Side, recei
 def test_a_replay_sent_twice_with_one_key_is_one_replay(side: Side, receiver: Receiver) -> None:
     emit(side.store, 1)
     side.settle(10 * S)
-    once = {"body": {"signal_ids": ["sig_1"]}, "headers": {"idempotency-key": "again"}}
+    once: dict[str, Any] = {"body": {"signal_ids": ["sig_1"]}, "headers": {"idempotency-key": "again"}}
     assert side.ask(side.handler.replay, **once) == side.ask(side.handler.replay, **once)
     side.settle(200 * S)
     assert len(receiver.posts) == 2
@@ -228,7 +228,8 @@ def test_a_partner_cannot_hold_more_than_some_tests_under_way(side: Side, receiv
 
     async def all_at_once() -> list[Any]:
         call = Call(Caller("shop", frozenset(SCOPES), "sk"), b"", {"id": "s"}, received_at_us=100 * S)
-        return await asyncio.gather(*(handler.test(call) for _ in range(MAX_TESTS + 1)), return_exceptions=True)
+        found = await asyncio.gather(*(handler.test(call) for _ in range(MAX_TESTS + 1)), return_exceptions=True)
+        return list(found)
 
     found = asyncio.run(all_at_once())
     assert [one.problem.status for one in found if isinstance(one, Refusal)] == [429]

@@ -34,7 +34,7 @@ class Rows:
     """An online store in memory."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.rows: dict[tuple[str, str], dict[Any, Any]] = {}
 
     def write_to_online_store(self, feature_view_name: str, df: pd.DataFrame) -> None:
         for row in df.to_dict("records"):

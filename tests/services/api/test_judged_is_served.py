@@ -78,7 +78,8 @@ class Following:
     """Champions whose associations follow the log whenever they are asked for."""
 
     def __init__(self, home: Path) -> None:
-        self._watcher, self._tail = ChampionWatcher(home), None
+        self._watcher = ChampionWatcher(home)
+        self._tail: Tail | None = None
         self.start, self.stop, self.problems = self._watcher.start, self._watcher.stop, self._watcher.problems
         self._store = open_store(home)
 

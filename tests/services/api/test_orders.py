@@ -24,7 +24,8 @@ def bought(event_id: str, item_id: str = "a", **more: Any) -> dict[str, Any]:
 
 def paid(home: Path) -> list[tuple[str, float | None]]:
     with closing(connect(home)) as store:
-        return store.execute(f"SELECT event_id, {PAID} FROM events ORDER BY seq").fetchall()
+        rows: list[tuple[str, float | None]] = store.execute(f"SELECT event_id, {PAID} FROM events ORDER BY seq").fetchall()
+        return rows
 
 
 def counted(home: Path) -> list[str]:
@@ -119,7 +120,8 @@ def test_foreign_orders_bring_their_money(service: Service) -> None:
         "event_id": "odd",
         "params": {"value": "free", "currency": "gold", "items": [{"item_id": "z", "quantity": 0}]},
     }
-    sent = [{**segment, "properties": {**told, "products": lines}}, {**ga4, "params": unpriced}, retail, odd]
+    order: dict[str, Any] = {**segment, "properties": {**told, "products": lines}}
+    sent = [order, {**ga4, "params": unpriced}, retail, odd]
     assert service.ask(batch(*sent)).json()["rejected"] == 0
     with closing(connect(service.home)) as store:
         rows = store.execute(f"SELECT event_id, order_id, quantity, currency, {PAID} FROM events ORDER BY seq").fetchall()

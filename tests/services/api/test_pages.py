@@ -14,12 +14,13 @@ from infra.secret import secret
 from infra.settings import Settings
 from models.events.identity import partner_key, pseudonym
 from models.events.touches import History
+from models.known import RecentItems, UserFeatures
 from services.api.app import build_app
 from services.api.visitor_token import user_of
 from services.client import Attune
 from services.http import partners
 from services.http.partners import key_hash
-from services.serving.features import NoFeatures, OnlineFeatures, RecentItems, UserFeatures
+from services.serving.features import NoFeatures, OnlineFeatures
 from tests.services.shop_door import NOW_US, SHOP, Service, event, service
 from tests.stores import connect
 
@@ -164,7 +165,9 @@ def test_a_browser_that_opts_out_leaves_nothing(page: Page) -> None:
 
 # ---- items ---------------------------------------------------------------------------------------------------------------
 
-SESSION = {"session_data": {"events": [{"type": "item_view", "item_id": "sku-9", "ts": "2026-11-21T11:59:00Z"}]}}
+SESSION: dict[str, Any] = {
+    "session_data": {"events": [{"type": "item_view", "item_id": "sku-9", "ts": "2026-11-21T11:59:00Z"}]}
+}
 
 
 def test_only_a_page_of_the_key_with_the_scope_may_ask(page: Page) -> None:

@@ -4,6 +4,7 @@ import re
 import struct
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -130,7 +131,7 @@ def test_live_features_are_bit_for_bit_those_of_the_batch() -> None:
     assert n_compared >= 10
 
 
-def public(row: dict[str, object]) -> dict[str, object]:
+def public(row: dict[Any, Any]) -> dict[str, object]:
     ts = str(np.datetime64(row["occurred_at_us"], "us")) + "Z"
     values = {name: row[name] for name in ("item_id", "category", *MEASURES)}
     return {"type": row["event_type"], "ts": ts, **{k: v for k, v in values.items() if v is not None and v == v}}

@@ -47,7 +47,7 @@ def call(partner: str = "shop", **headers: str) -> Call:
     )
 
 
-def run(home: Path, story: Callable[[StreamHandler, Keys], Awaitable[None]], **settings: float) -> None:
+def run(home: Path, story: Callable[[StreamHandler, Keys], Awaitable[None]], **settings: Any) -> None:
     """Let a story happen on an event loop."""
 
     async def tell() -> None:

@@ -50,7 +50,8 @@ class Desk:
 
     def post(self, role: str, path: str, **fields: str) -> "TestClient":
         """Send a form as a role would."""
-        return self.client(role).post(path, data={"form_token": self.form_token(role), **fields})
+        answer: TestClient = self.client(role).post(path, data={"form_token": self.form_token(role), **fields})
+        return answer
 
     def close(self) -> None:
         """Let go of the home."""

@@ -32,6 +32,7 @@ def test_a_link_lets_in_once_and_for_a_quarter_of_an_hour(tmp_path: Path, keeper
     token = access.add(tmp_path, "ada", "ml", clock())
     assert keeper.by_link(token) == ("ada", "ml", "")
     session, person = keeper.enter_by_link(token) or ("", None)
+    assert person is not None
     assert (person.name, person.role) == ("ada", "ml")
     assert keeper.enter_by_link(token) is None
     late = access.add(tmp_path, "ada", "ml", clock())

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
@@ -160,11 +160,11 @@ def listener() -> Iterator[Listener]:
 
 
 async def posted(
-    urls: list[str], answers: list[list[tuple[int, str]]] | None = None, timeout_s: float = PATIENCE_S
+    urls: list[str], answers: Sequence[Sequence[tuple[int, str]]] | None = None, timeout_s: float = PATIENCE_S
 ) -> list[Answer]:
     """POST to each address as delivery does; `answers` is what the name server says, one after the other."""
     said = iter(answers or [])
-    lookup = (lambda host, port: next(said)) if answers else None
+    lookup = (lambda host, port: list(next(said))) if answers else None
     outbound = Outbound(False, timeout_s, lookup) if lookup else Outbound(False, timeout_s)
     try:
         return [await outbound.post(url, b"{}", {}) for url in urls]

@@ -81,7 +81,8 @@ def test_natural_typescript_compiles_strictly(document: Path, tmp_path: Path) ->
 
 def test_a_generated_python_client_asks_and_is_answered(app: App, document: Path, tmp_path: Path) -> None:
     require("openapi-python-client")
-    words = ["openapi-python-client", "generate", "--path", document, "--output-path", tmp_path / "made", "--meta", "none"]
+    paths = ["--path", str(document), "--output-path", str(tmp_path / "made")]
+    words = ["openapi-python-client", "generate", *paths, "--meta", "none"]
     told = subprocess.run([*words, "--fail-on-warning"], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout
     sys.path.insert(0, str(tmp_path))

@@ -57,7 +57,8 @@ async def admitted(send: Callable[[], Awaitable[Reply]]) -> Reply:
 
 
 def n_effects(home: Path) -> int:
-    return connect(home).execute("SELECT count(*) FROM cursors").fetchall()[0][0]
+    ((n,),) = connect(home).execute("SELECT count(*) FROM cursors").fetchall()
+    return int(n)
 
 
 def test_64_parallel_copies_of_a_request_have_one_effect_and_one_answer(tmp_path: Path, writers: list[Writer]) -> None:

@@ -49,7 +49,7 @@ def test_rotation_keeps_scopes_and_limit_of_the_newest_key(tmp_path: Path) -> No
     partners.add(tmp_path, "shop", NOW_US, scopes=["events:write", "catalog:write"], requests_per_minute=7)
     caller = partners.Keys(tmp_path).authenticate(partners.rotate(tmp_path, "shop", NOW_US), NOW_US / 1e6)
     assert caller is not None
-    assert (caller.scopes, caller.requests_per_minute) == ({"events:write", "catalog:write"}, 7)
+    assert (caller.scopes, caller.requests_per_minute) == (frozenset({"events:write", "catalog:write"}), 7)
 
 
 @embedded_only("the driver's trace fails")

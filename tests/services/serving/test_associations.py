@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_an_accepted_event_changes_the_answers_of_every_process(crowned: Path, t
         events = [view("1", "lamp", 1), view("2", "shade", 9, kind="add_to_cart")]
         assert post(one, "/v1/events", {"events": events}).json()["accepted"] == 2
         for client in (one, two):
-            until(lambda client=client: leads_to(client, "lamp", "shade"), "the answers did not change")
+            until(partial(leads_to, client, "lamp", "shade"), "the answers did not change")
         until(lambda: beside(one, "lamp") == beside(two, "lamp"), "the gates did not settle alike")
         scores = beside(one, "lamp")
     with TestClient(app_of(home)) as again:  # snapshot and tail give the same after a new start

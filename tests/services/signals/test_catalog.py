@@ -51,7 +51,9 @@ def test_an_item_is_known_to_its_partner_only_and_the_newest_state_counts(shop: 
     assert shop.view.in_stock("other", "shoe") is None
     assert shop.put("items", {"item_id": "shoe", "stock": 0}).change == 2
     assert shop.view.in_stock("shop", "shoe") is False
-    assert shop.view.item("shop", "shoe").price is None
+    shoe = shop.view.item("shop", "shoe")
+    assert shoe is not None
+    assert shoe.price is None
 
 
 def test_articles_are_content_and_make_no_catalogue_of_goods(shop: Shop) -> None:

@@ -35,7 +35,7 @@ def test_a_request_the_worker_and_a_training_read_the_same_groups(tmp_path: Path
         store.write(partial(append_events, frame=frame, partner="shop", received_at_us=NOW_US))
         settled(tmp_path)
         log, rows = read_log(newest_believed(store, 10_000))
-        newest = rows.groupby("user_id")["seq"].max().to_dict()
+        newest = {str(user): int(seq) for user, seq in rows.groupby("user_id")["seq"].max().items()}
         worked = sessions_at(store.read, newest, 2**62, 0)
     told = {user: groups_at(log.groups, at) for user, at in rows.reset_index().groupby("user_id")["index"].max().items()}
     for user, own in frame.groupby("user_id"):

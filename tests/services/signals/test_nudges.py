@@ -3,9 +3,11 @@
 import asyncio
 import json
 import random
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -20,11 +22,12 @@ from models.engagement.policy import SignalPolicy
 from models.engagement.signals import Offer
 from models.events.identity import partner_key, pseudonym
 from models.events.rules import to_row
+from models.live_session import LiveSession
 from models.model_set import ModelSet
 from models.schema import SESSION_FEATURES
 from services.api.app import build_app
-from services.api.session_data import LiveSession, live_session
-from services.api.wire import SessionData, SessionEvent
+from services.api.session_data import live_session
+from services.api.wire import SessionData
 from services.http.calls import Call
 from services.http.partners import SCOPES, Caller
 from services.serving.features import NoFeatures, OnlineSource
@@ -38,13 +41,17 @@ NOW_US = 1_790_000_000_000_000
 TS = "2026-09-21T14:13:{:02}Z"
 
 
+async def awaited(answer: Awaitable[Any]) -> Any:
+    return await answer
+
+
 def visit(*events: tuple[str, str, float | None, str | None]) -> LiveSession:
     """A session of (type, item, price, category)."""
     told = [
-        SessionEvent(kind, TS.format(n), item_id=item, price=price, category=category)
+        {"type": kind, "ts": TS.format(n), "item_id": item, "price": price, "category": category}
         for n, (kind, item, price, category) in enumerate(events)
     ]
-    return live_session(SessionData(events=told), NOW_US)
+    return live_session(msgspec.convert({"events": told}, SessionData), NOW_US)
 
 
 def assessed(products: tuple[str, ...] = (), cart: tuple[str, ...] = ()) -> Assessment:
@@ -171,7 +178,7 @@ def test_the_worker_sends_what_the_api_says_it_would_send(crowned: Path, tmp_pat
         ]
         body = json.dumps({"user_id": f"u{n}", "session_data": {"events": events}}).encode()
         call = Call(Caller("shop", frozenset(SCOPES), "sk"), body, received_at_us=NOW_US)
-        answer = asyncio.run(app.endpoints["POST", "/v1/engagement"].handler(call))
+        answer = asyncio.run(awaited(app.endpoints["POST", "/v1/engagement"].handler(call)))
         user = pseudonym(partner_key(secret(tmp_path), "shop"), f"u{n}")
         rows = [to_row({"event_id": f"{n}-{second}", "session_id": "s", **event}, user) for second, event in enumerate(events)]
         writer.append("shop", rows).result(PATIENCE_S)

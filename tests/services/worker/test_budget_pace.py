@@ -3,6 +3,7 @@
 import random
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -46,7 +47,7 @@ def test_two_workers_spend_a_days_budget_evenly_and_never_more_than_it(tmp_path:
     with ThreadPoolExecutor(len(duties)) as pool:
         for k, after_us in enumerate(at):
             now_us = MIDNIGHT_US + after_us
-            writer = open_writer(tmp_path, lambda now_us=now_us: now_us)
+            writer = open_writer(tmp_path, partial(int, now_us))
             ts = f"{np.datetime64(now_us, 'us')}Z"
             event = {"event_id": f"e{k}", "type": "add_to_cart", "ts": ts, "item_id": "sku", "price": 40.0}
             writer.append("shop", [to_row(event, f"u{k}")]).result(PATIENCE_S)

@@ -217,6 +217,7 @@ def test_retry_after_may_be_a_date(worker: Worker, receiver: Receiver) -> None:
     now_us = time.time_ns() // 1000
     worker.settle(now_us)
     ((due_at_us,),) = worker.store.execute("SELECT due_at_us FROM deliveries").fetchall()
+    assert isinstance(due_at_us, int)
     assert 6_000 * S < due_at_us - now_us < 2.3 * 3600 * S
 
 

@@ -42,7 +42,8 @@ def make(tmp_path: Path, empty: Path) -> Iterator[Make]:
 
 @pytest.fixture
 def store(make: Make, tmp_path: Path) -> apsw.Connection:
-    return connect(tmp_path)
+    connection: apsw.Connection = connect(tmp_path)
+    return connection
 
 
 def settle(duty: DeliveryDuty, now_us: int) -> None:
@@ -76,7 +77,7 @@ def test_slow_endpoints_leave_their_own_partner_room(make: Make) -> None:
     duty = make()
     slow, well = (Target(name, "shop", "http://x/", False, Secrets("s")) for name in ("slow", "well"))
     duty._slots[slow.key] = Slots(16, SLOW)
-    duty._under_way = dict.fromkeys(range(85))  # type: ignore[arg-type]
+    duty._under_way = dict.fromkeys(range(85))  # type: ignore[assignment]
     held = Counter[object]({"shop": 85, ("shop", SLOW): 85, (None, SLOW): 85})
     assert (duty._room(slow, held), duty._room(well, held)) == (0, 43)
     held = Counter[object]({(None, SLOW): 96})  # of all partners

@@ -1,6 +1,7 @@
 """The worker: a new event is in the online features, as a rebuild would have it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ class Rows:
     """An online store in memory: the newest row of each user and view."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], dict[str, object]] = {}
+        self.rows: dict[tuple[str, str], dict[Any, Any]] = {}
 
     def write_to_online_store(self, feature_view_name: str, df: pd.DataFrame) -> None:
         for row in df.to_dict("records"):

@@ -75,7 +75,8 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
 
 
 def share(store: PostgresStore, worker: "subprocess.Popen[bytes]") -> int:
-    return dict(store.read(HELD)).get(f"here {worker.pid}", 0)
+    held: dict[str, int] = {holder: n for holder, n in store.read(HELD)}
+    return held.get(f"here {worker.pid}", 0)
 
 
 def all_move(store: PostgresStore) -> bool:
@@ -108,7 +109,7 @@ def test_duties_are_shared_and_counted_once_whoever_is_killed_or_stands_still(sh
         os.kill(first.pid, signal.SIGCONT)
         until(lambda: share(shop, first) == share(shop, third) == N_DUTIES // 2, "who comes back gets nothing")
         assert all_move(shop)
-    counted = dict(shop.read("SELECT offer_id, spent_cents FROM offer_spend"))
+    counted = {name: n for name, n in shop.read("SELECT offer_id, spent_cents FROM offer_spend")}
     for k in range(N_DUTIES):
         position = (shop.tail(f"count-{k}").position(),)
         assert shop.read("SELECT count(*) FROM events WHERE seq <= ?", position) == [(counted[f"count-{k}"],)]

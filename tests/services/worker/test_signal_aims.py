@@ -27,6 +27,7 @@ from services.signals.policies import PolicyBody, SignalCosts, Thresholds, to_po
 from services.signals.rehearsal import rehearse
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty
+from tests.fixed_models import FixedModels
 from tests.stores import connect, settled
 from tests.waiting import PATIENCE_S
 
@@ -51,17 +52,11 @@ class Leaving:
         return {name: Outlook(p, np.full(len(rows), 0.1)) for name in ("short_term", "medium_term")}
 
 
-class Champions:
-    """A set of models that never changes."""
+class Champions(FixedModels):
+    """Models by which every visitor leaves."""
 
-    def current(self) -> ModelSet:
-        return ModelSet(next_action=Leaving())  # type: ignore[arg-type]
-
-    def problems(self) -> dict[str, str]:
-        return {}
-
-    def stop(self) -> None:
-        pass
+    def __init__(self) -> None:
+        super().__init__(ModelSet(next_action=Leaving()))  # type: ignore[arg-type]
 
 
 class TenOff(NoCatalogs):

@@ -30,6 +30,7 @@ from services.signals.policies import PolicyBody, QuietHours, Thresholds
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty, open_duty
 from tests.builders import encoded
+from tests.fixed_models import FixedModels
 from tests.stores import connect, copied, embedded_only, nth, place, settled
 from tests.waiting import PATIENCE_S, until
 
@@ -50,17 +51,11 @@ class Leaving:
         return {name: Outlook(p, np.float64(0.1)) for name in ("short_term", "medium_term")}  # type: ignore[arg-type]
 
 
-class Models:
-    """ModelSet that never change."""
+class Models(FixedModels):
+    """Models that never change."""
 
     def __init__(self, **models: Any) -> None:
-        self._champions = ModelSet(**models)
-
-    def current(self) -> ModelSet:
-        return self._champions
-
-    def problems(self) -> dict[str, str]:
-        return {}
+        super().__init__(ModelSet(**models))
 
 
 class Shop(NoCatalogs):
@@ -362,7 +357,12 @@ def test_opened_duty_ranks_with_what_has_happened_since_the_build_until_it_is_cl
     writer.append("shop", [to_row(seen, "u")]).result(PATIENCE_S)
     writer.close()
     settled(home)
-    until(lambda: "lamp" in {*duty.champions().associations.item_ids}, "it was not taken in")
+
+    def item_ids() -> list[str]:
+        associations = duty.champions().associations
+        return [] if associations is None else list(associations.item_ids)
+
+    until(lambda: "lamp" in item_ids(), "it was not taken in")
     duty.close()
     assert not [thread for thread in {*threading.enumerate()} - before if thread.name == "associations"]
 

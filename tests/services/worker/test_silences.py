@@ -27,6 +27,7 @@ from services.serving.features import NoFeatures, OnlineSource
 from services.signals.policies import PolicyBody, QuietHours, Thresholds
 from services.signals.shelf import NoCatalogs
 from services.worker.signals import SignalDuty
+from tests.fixed_models import FixedModels
 from tests.stores import connect, place, settled
 from tests.waiting import PATIENCE_S
 
@@ -34,18 +35,6 @@ NOON_US = 1_790_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_
 PATIENT = PolicyBody(holdout_share=0.0, cool_down_s=0, max_per_day=1000)
 SIGNALS = f"SELECT user_id, type, {place('cause_seq')}, silence_s FROM signals ORDER BY seq"
 TIMERS = f"SELECT user_id, {place('cause_seq')}, (due_at_us - since_us) / 1000000 FROM silences ORDER BY user_id"
-
-
-class Champions:
-    """Champions that never change."""
-
-    def __init__(self, models: ModelSet) -> None:
-        self._models = models
-
-    def current(self) -> ModelSet:
-        return self._models
-
-    def stop(self) -> None: ...
 
 
 class Thinking:
@@ -82,7 +71,7 @@ def put(home: Path, *events: tuple[str, str, float], offset_min: int = 0) -> Non
 
 
 def duty(home: Path, models: ModelSet | None = None, steps_s: Sequence[int] = STEPS_S) -> SignalDuty:
-    online, champions = OnlineSource(Settings(home=home), NoFeatures()), Champions(models or ModelSet())
+    online, champions = OnlineSource(Settings(home=home), NoFeatures()), FixedModels(models or ModelSet())
     return SignalDuty(open_store(home), champions, online, NoCatalogs(), random.Random(0), steps_s)
 
 
@@ -158,7 +147,12 @@ def test_a_visitor_who_comes_back_is_not_reminded_and_may_be_later(home: Path) -
 
 def test_who_comes_back_while_the_worker_thinks_is_not_reminded(home: Path) -> None:
     put(home, ("a", "add_to_cart", 0), ("b", "add_to_cart", 0))
-    thinking = Thinking(lambda: len(table(home, "SELECT 1 FROM events")) < 3 and put(home, ("a", "item_view", 300)))
+
+    def meanwhile() -> None:
+        if len(table(home, "SELECT 1 FROM events")) < 3:
+            put(home, ("a", "item_view", 300))
+
+    thinking = Thinking(meanwhile)
     worker = duty(home, ModelSet(next_action=thinking))  # type: ignore[arg-type]
     worker.step(at(1))
     worker.step(at(300))
@@ -270,7 +264,8 @@ def test_many_silences_are_taken_a_few_at_a_time(home: Path) -> None:
 
 def carts_left(frame: pd.DataFrame, idle_s: float) -> tuple[set[str], set[str]]:
     """Events after which a cart lay for so long, by id; and events after a purchase since which nothing was put in."""
-    left, bought = set(), set()
+    left: set[str] = set()
+    bought: set[str] = set()
     for _, own in frame.groupby("user_id"):
         waits = np.append(np.diff(own["occurred_at_us"]) / 1e6, np.inf)
         cart: set[str] = set()
@@ -279,15 +274,15 @@ def carts_left(frame: pd.DataFrame, idle_s: float) -> tuple[set[str], set[str]]:
             if row.session_id != session:
                 session, cart, has_bought = row.session_id, set(), False
             if row.event_type == "add_to_cart":
-                cart, has_bought = cart | {row.item_id}, False
+                cart, has_bought = cart | {str(row.item_id)}, False
             elif row.event_type == "remove_from_cart":
                 cart = cart - {row.item_id}
             elif row.event_type == "purchase":
                 cart, has_bought = set(), True
             if cart and wait > idle_s:
-                left.add(row.event_id)
+                left.add(str(row.event_id))
             if has_bought and not cart:
-                bought.add(row.event_id)
+                bought.add(str(row.event_id))
     return left, bought
 
 
@@ -329,6 +324,7 @@ def one_visit_each(events: pd.DataFrame) -> pd.DataFrame:
 
 def log(home: Path, frame: pd.DataFrame, now_us: int) -> None:
     rows = []
+    one: Any
     for one in frame.itertuples():
         ts = np.datetime64(int(one.occurred_at_us), "us").item().isoformat() + "Z"
         fields = {"event_id": one.event_id, "type": one.event_type, "ts": ts, "session_id": one.session_id}
