@@ -141,48 +141,20 @@ def retrain(
     ``{"versions", "verdict", "promoted", "approval", "models", "held_back", "champions", "rules", "counts",
     "validation", "features", "aims", "deployed", "seconds"}``, JSON-able; `deployed` is None where nothing was.
     """
-    # Imported here, so that a server can be started before the libraries behind these flows are loaded.
     from flows.aim import aim_signals
-    from flows.deploy import deploy
-    from flows.evaluate import evaluate
-    from flows.fold_actions import fold_actions
-    from flows.ingest import ingest
     from flows.keep_reports import keep_reports
-    from flows.materialize import materialize_features
-    from flows.promote import promote
-    from flows.train import train
-    from flows.validate import validate_events
 
-    steps = Steps(*STEPS, *([DEPLOY] if and_deploy else []), told=get_run_logger().info)
+    at, steps = Path(home), Steps(*STEPS, *([DEPLOY] if and_deploy else []), told=get_run_logger().info)
     steps.skip("start")
-    with held(Path(home) / layout.RETRAIN_LOCK, "retrain"):
-        _clean(Path(home))
-        with steps.step("ingest") as said:
-            counts = ingest(Path(events), format or "attune", Path(home), partner, map_file)._asdict() if events else {}
-            said.update(counts)
-        with steps.step("validate") as said:
-            validation = validate_events(home, as_of_us)
-            said.update(events=validation["n_rows"], quarantined=validation["n_quarantined"])
-        with steps.step("materialize") as said:
-            features = materialize_features(home, as_of_us, dask)
-            said.update({**features["rows"], **fold_actions(home, as_of_us)})
-        with steps.step("train") as said:
-            trained = train(home, as_of_us, validation=validation, settings=settings)
-            said.update({name: f"v{version}" for name, version in trained["versions"].items()})
-        with steps.step("evaluate") as said:
-            report = evaluate(home, trained["versions"], trained["folder"])
-            said["held-out sessions"] = report["held_out"]["n_sessions"]
-        with steps.step("promote") as said:
-            verdict = promote(home, trained["versions"], trained["folder"], approve_within_s)
-            said["verdict"] = gate.in_words(verdict)
+    with held(at / layout.RETRAIN_LOCK, "retrain"):
+        _clean(at)
+        counts = _bring_in(steps, at, events, format, partner, map_file)
+        validation, features = _make_ready(steps, home, as_of_us, dask)
+        trained, verdict = _learn(steps, home, as_of_us, validation, settings, approve_within_s)
         aims = aim_signals(home, as_of_us)
-        keep_reports(Path(home), time.time_ns() // 1000)
-        _clean(Path(home))
-    deployed = None
-    if and_deploy and verdict["promote"]:
-        with steps.step(DEPLOY) as said:
-            deployed = deploy(home)
-            said["Bento"] = deployed["bento"]
+        keep_reports(at, time.time_ns() // 1000)
+        _clean(at)
+    deployed = _deploy(steps, home) if and_deploy and verdict["promote"] else None
     return {
         "versions": trained["versions"],
         "verdict": verdict["verdict"],
@@ -190,7 +162,7 @@ def retrain(
         "approval": verdict.get("approval"),
         "models": verdict["models"],
         "held_back": verdict.get("held_back", {}),
-        "champions": registry.champions(Path(home)),
+        "champions": registry.champions(at),
         "rules": verdict["rules"],
         "counts": counts,
         "validation": validation,
@@ -199,6 +171,70 @@ def retrain(
         "deployed": deployed,
         "seconds": steps.seconds,
     }
+
+
+# Flows are imported where they are called, so that a server can be started before the libraries behind them are loaded.
+
+
+def _bring_in(
+    steps: Steps, home: Path, events: str | None, format: str | None, partner: str, map_file: str | None
+) -> dict[str, int]:
+    """Bring the log up to date; counts of the file's events."""
+    from flows.ingest import ingest
+
+    with steps.step("ingest") as said:
+        counts = ingest(Path(events), format or "attune", home, partner, map_file)._asdict() if events else {}
+        said.update(counts)
+    return counts
+
+
+def _make_ready(steps: Steps, home: str, as_of_us: int | None, dask: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Validate the log and materialize its features; what either says."""
+    from flows.fold_actions import fold_actions
+    from flows.materialize import materialize_features
+    from flows.validate import validate_events
+
+    with steps.step("validate") as said:
+        validation = validate_events(home, as_of_us)
+        said.update(events=validation["n_rows"], quarantined=validation["n_quarantined"])
+    with steps.step("materialize") as said:
+        features = materialize_features(home, as_of_us, dask)
+        said.update({**features["rows"], **fold_actions(home, as_of_us)})
+    return validation, features
+
+
+def _learn(
+    steps: Steps,
+    home: str,
+    as_of_us: int | None,
+    validation: dict[str, Any],
+    settings: dict[str, str] | None,
+    approve_within_s: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train and evaluate a candidate, promote it if the gate lets it through; the candidate and the verdict."""
+    from flows.evaluate import evaluate
+    from flows.promote import promote
+    from flows.train import train
+
+    with steps.step("train") as said:
+        trained = train(home, as_of_us, validation=validation, settings=settings)
+        said.update({name: f"v{version}" for name, version in trained["versions"].items()})
+    with steps.step("evaluate") as said:
+        report = evaluate(home, trained["versions"], trained["folder"])
+        said["held-out sessions"] = report["held_out"]["n_sessions"]
+    with steps.step("promote") as said:
+        verdict = promote(home, trained["versions"], trained["folder"], approve_within_s)
+        said["verdict"] = gate.in_words(verdict)
+    return trained, verdict
+
+
+def _deploy(steps: Steps, home: str) -> dict[str, Any]:
+    from flows.deploy import deploy
+
+    with steps.step(DEPLOY) as said:
+        deployed = deploy(home)
+        said["Bento"] = deployed["bento"]
+    return deployed
 
 
 def _clean(home: Path) -> None:

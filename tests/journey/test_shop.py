@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import httpx
@@ -130,12 +129,12 @@ def test_no_user_query_key_or_address_is_found_anywhere(shop: Started, url: str)
     until(lambda: "recent_items" in ask(shop, url, "/v1/recommendations", anybody)["degraded"], "the worker has not been there")
     connection = connect(shop.home)
     known = pseudonym(partner_key(secret(shop.home), "local"), canary.USER)
-
-    def rows_of(table: str) -> list[Any]:
-        return list(connection.execute(f"SELECT 1 FROM {table} WHERE user_id = ? LIMIT 1", (known,)))
-
     for table in ("events", "decisions"):  # decisions are written a moment after their answers
-        until(partial(rows_of, table), f"none among the {table}")
+        statement = f"SELECT 1 FROM {table} WHERE user_id = ? LIMIT 1"
+        until(
+            lambda statement=statement: connection.execute(statement, (known,)).fetchall(),  # type: ignore[misc]
+            f"none among the {table}",
+        )
     assert canary.holding(shop.home) == {}
     assert not any(word in httpx.get(f"{url}/metrics", timeout=PATIENCE_S).content + shop.err.encode() for word in canary.WORDS)
     holding_key = [path.name for path in shop.home.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
