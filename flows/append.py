@@ -57,7 +57,7 @@ class Counts(NamedTuple):
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
-class Door(NamedTuple):
+class FileContext(NamedTuple):
     """Context of all rows of one file: adapter, owner, the file's name without its folder, and the key of pseudonyms.
 
     Attributes
@@ -111,69 +111,71 @@ def ingest_file(
     adapter = reader(path, format, table)
     total = Counts(0, 0, 0)
     with closing(open_store(home, bulk=True)) as store, _bar(path, progress) as moved:
-        door = Door(
+        context = FileContext(
             adapter, partner, path.name, partner_key(secret(home), partner), set(), Counter() if reasons is None else reasons
         )
         try:
             with events.collector_off():
                 for batch in batches(path, adapter, moved):
-                    total = total.plus(append_batch(store, door, batch))
+                    total = total.plus(append_batch(store, context, batch))
             events.await_readable(store, PATIENCE_S)  # what comes next, a retraining perhaps, reads them
         except StoreUnavailable as error:
             raise OSError(f"the store of {home} could not be written ({error}): try again, nothing will be doubled") from error
     return total
 
 
-def append_batch(store: Store, door: Door, batch: Batch) -> Counts:
+def append_batch(store: Store, context: FileContext, batch: Batch) -> Counts:
     """Map one raw chunk and store all that became of it, in one transaction."""
     now_us = time.time_ns() // 1_000
-    plain = in_plain_form(door.adapter, batch.raw)
-    raw = protect(door.adapter, batch.raw, door.key, plain)
-    mapped = door.adapter.to_events(raw, now_us)
-    keep_former_ids(store, door, batch, plain, mapped)
-    rows = [(int(batch.lines[i]), text, reason) for i, text, reason in refused_rows(raw, mapped, door.adapter.times is None)]
-    whose = (door.partner, door.file_name, door.adapter.name)
-    refused = [events.Refused(*whose, *row) for row in (*(masked(line, door.key) for line in batch.unreadable), *rows)]
+    plain = in_plain_form(context.adapter, batch.raw)
+    raw = protect(context.adapter, batch.raw, context.key, plain)
+    mapped = context.adapter.to_events(raw, now_us)
+    keep_former_ids(store, context, batch, plain, mapped)
+    rows = [(int(batch.lines[i]), text, reason) for i, text, reason in refused_rows(raw, mapped, context.adapter.times is None)]
+    whose = (context.partner, context.file_name, context.adapter.name)
+    refused = [events.Refused(*whose, *row) for row in (*(masked(line, context.key) for line in batch.unreadable), *rows)]
 
     def work(transaction: Transaction) -> Counts:
         ((newest,),) = transaction.read(NEWEST_EVENT)
-        appended = events.append_events(transaction, good_events(mapped), door.partner, now_us)
-        transaction.execute(NOTE_SOURCE, (door.partner, door.file_name, newest))
-        joined, not_joined = _join(transaction, door, batch.joins, now_us)
+        appended = events.append_events(transaction, good_events(mapped), context.partner, now_us)
+        transaction.execute(NOTE_SOURCE, (context.partner, context.file_name, newest))
+        joined, not_joined = _join(transaction, context, batch.joins, now_us)
         events.quarantine(transaction, [*refused, *not_joined])
-        door.reasons.update(row.reason for row in (*refused, *not_joined))
+        context.reasons.update(row.reason for row in (*refused, *not_joined))
         return Counts(*appended, len(refused)).plus(joined)
 
     return store.write(work)
 
 
-def _join(transaction: Transaction, door: Door, joins: Sequence[Join], now_us: int) -> tuple[Counts, list[events.Refused]]:
+def _join(
+    transaction: Transaction, context: FileContext, joins: Sequence[Join], now_us: int
+) -> tuple[Counts, list[events.Refused]]:
     """Join visitors as the lines of a file say; what became of the lines, and those that are refused."""
     found, refused = Counter[str](), list[events.Refused]()
     for line, *names in joins:
-        anonymous_id, user_id = (pseudonym(door.key, name) for name in names)
+        anonymous_id, user_id = (pseudonym(context.key, name) for name in names)
         try:
-            found[identities.join(transaction, door.partner, anonymous_id, user_id, now_us)] += 1
+            found[identities.join(transaction, context.partner, anonymous_id, user_id, now_us)] += 1
         except ValueError as error:
             raw = msgspec.json.encode({"anonymous_id": anonymous_id, "user_id": user_id}).decode()
-            refused.append(events.Refused(door.partner, door.file_name, door.adapter.name, line, raw, str(error)))
+            refused.append(events.Refused(context.partner, context.file_name, context.adapter.name, line, raw, str(error)))
     return Counts(found["joined"], found["known"], len(refused)), refused
 
 
-def keep_former_ids(store: Store, door: Door, batch: Batch, plain: pd.DataFrame, mapped: Mapped) -> None:
+def keep_former_ids(store: Store, context: FileContext, batch: Batch, plain: pd.DataFrame, mapped: Mapped) -> None:
     """Give rows that an earlier version has put into the log the ids that they have there, so that they are duplicates.
 
     The first row of such an id is the one that was kept; `mapped` is written into.
     """
-    former = former_ids(door.adapter, replaced(batch.raw, batch.formerly), door.key, plain)
-    rows = {id: row for row, id in reversed(list(enumerate(former.tolist()))) if id is not None and id not in door.met}
+    former = former_ids(context.adapter, replaced(batch.raw, batch.formerly), context.key, plain)
+    rows = {id: row for row, id in reversed(list(enumerate(former.tolist()))) if id is not None and id not in context.met}
     if not rows:
         return
-    known = [id for (id,) in store.read(KNOWN_IDS, (door.partner, msgspec.json.encode(list(rows)).decode()))]
+    known = [id for (id,) in store.read(KNOWN_IDS, (context.partner, msgspec.json.encode(list(rows)).decode()))]
     ids = mapped.events["event_id"].to_numpy(dtype=object)
     ids[[rows[id] for id in known]] = known
     mapped.events["event_id"] = ids
-    door.met.update(known)
+    context.met.update(known)
 
 
 def masked(line: Unreadable, key: bytes) -> tuple[int, str, str]:

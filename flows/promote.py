@@ -314,7 +314,7 @@ def apply(home: str, versions: dict[str, int], verdict: dict[str, Any]) -> None:
     crowned = {name: version for name, version in versions.items() if verdict["models"][name]["promote"]}
     if verdict["promote"] and crowned:
         reason = "first version" if verdict["first"] else "gate: pass"
-        registry.crown(Path(home), crowned, actor=verdict.get("by", "gate"), reason=reason)
+        registry.set_champions(Path(home), crowned, actor=verdict.get("by", "gate"), reason=reason)
 
 
 def _keep(home: str, versions: dict[str, int], verdict: dict[str, Any]) -> None:

@@ -86,7 +86,7 @@ def settle(home: Path, verdict: Mapping[str, Any], *, may_promote: bool = True, 
         return
     said = f"off-policy: {found['verdict']}"
     if found["verdict"] in (BETTER, SAME) and may_promote:
-        registry.crown(home, {PROFILES: found["version"]}, actor="gate", reason=said)
+        registry.set_champions(home, {PROFILES: found["version"]}, actor="gate", reason=said)
     elif found["verdict"] == WORSE or (found["verdict"] == NOT_ENOUGH and is_over(home, PROFILES, now_us)):
         _withdraw(home, PROFILES, said)
     registry.record(home, PROFILES, found["version"], verdict={**found, "verdict": AS_RULE[found["verdict"]]})

@@ -16,10 +16,10 @@ from infra.registry import (
     audit,
     audit_rows,
     change,
-    crown,
     load_model,
     require_model,
     set_alias,
+    set_champions,
     versions,
 )
 from infra.store.engines import open_store
@@ -80,7 +80,7 @@ def promote_all(home: Path, *, actor: str = "operator", reason: str = "by hand")
     for name, version in moved.items():
         require_sound(home, name, version)
     if moved:
-        crown(home, moved, actor=actor, reason=reason)
+        set_champions(home, moved, actor=actor, reason=reason)
     return [Move(name, serves.get(name), version) for name, version in moved.items()]
 
 

@@ -297,7 +297,7 @@ def set_alias(
         return store.write(lambda transaction: change(transaction, alias, targets, why))
 
 
-def crown(home: Path, targets: Mapping[str, int], *, actor: str, reason: str) -> None:
+def set_champions(home: Path, targets: Mapping[str, int], *, actor: str, reason: str) -> None:
     """Make challengers the champions, all in one transaction: nobody ever sees a mixture.
 
     Raises

@@ -191,6 +191,18 @@ def test_no_file_has_a_name_that_says_nothing_or_hides_a_package() -> None:
     assert list((ROOT / "tests").rglob("__init__.py")) == []
 
 
+UNFINDABLE = re.compile(r"(?:^|[a-z_])(Desk|Door|Errand|Aliased|Strangers)$|^(nudging|judging|upkeep|crown)$")
+
+
+def test_names_are_the_fields() -> None:
+    """None of those that an engineer of the field would not find: a handler is no desk, a way in no door."""
+    files = [(path, node) for path in sources(*PACKAGES) for node in ast.walk(tree(path))]
+    assert nothing(
+        f"{place(path, node)}: {name}" for path, node in files if UNFINDABLE.search(name := getattr(node, "name", None) or "")
+    )
+    assert nothing(place(path) for path in sources(*PACKAGES) if UNFINDABLE.search(path.stem))
+
+
 def test_files_stay_small() -> None:
     assert {place(p): n for p in sources() if (n := len(p.read_text().splitlines())) > FILES_MAY_HAVE} == {}
 

@@ -34,8 +34,8 @@ _FILES: Final = {"file": layout.REPORTS, "docs": layout.DATA_DOCS}
 _SUFFIXES: Final = frozenset({".html", ".css", ".png", ".svg", ".json"})
 
 
-class Door(NamedTuple):
-    """Way in: the cookie's name, whether it wants TLS, and the header of a proxy that has made sure of them."""
+class SignIn(NamedTuple):
+    """Sign-in of people: the cookie's name, whether it wants TLS, and the header of a proxy that has made sure of them."""
 
     cookie: str
     is_secure: bool
@@ -45,8 +45,8 @@ class Door(NamedTuple):
 class Console:
     """Handlers of the console."""
 
-    def __init__(self, sources: Sources, keeper: Doorkeeper, door: Door) -> None:
-        self._sources, self._keeper, self._door = sources, keeper, door
+    def __init__(self, sources: Sources, keeper: Doorkeeper, sign_in: SignIn) -> None:
+        self._sources, self._keeper, self._entry = sources, keeper, sign_in
         self._streams = Streams()
         self._kept: dict[tuple[str, str, str], Page] = {}
 
@@ -78,10 +78,10 @@ class Console:
     # ---- who asks --------------------------------------------------------------------------------------------------------
 
     async def _person(self, request: Request) -> Person | None:
-        named = request.headers.get(self._door.user_header) if self._door.user_header else None
+        named = request.headers.get(self._entry.user_header) if self._entry.user_header else None
         if named:
             return await run_in_threadpool(self._keeper.named, named)
-        token = request.cookies.get(self._door.cookie)
+        token = request.cookies.get(self._entry.cookie)
         return await run_in_threadpool(self._keeper.known, token) if token else None
 
     async def _admitted(self, request: Request, entry: Entry, *, is_page: bool = False) -> Person | Response:
@@ -181,7 +181,7 @@ class Console:
             return person
         if self._streams.n >= MOST:
             return PlainTextResponse("too many look on", 503, {"retry-after": "10"})
-        query, token = dict(parse_qsl(asked.query)), request.cookies.get(self._door.cookie, "")
+        query, token = dict(parse_qsl(asked.query)), request.cookies.get(self._entry.cookie, "")
 
         def make() -> dict[str, str]:
             try:
@@ -268,13 +268,19 @@ class Console:
         if person and secrets.compare_digest(fields.get("form_token", "").encode(), person.form_token.encode()):
             await run_in_threadpool(self._keeper.leave, person.secret)
         answer = RedirectResponse("/enter", 303)
-        answer.delete_cookie(self._door.cookie, secure=self._door.is_secure, httponly=True, samesite="strict")
+        answer.delete_cookie(self._entry.cookie, secure=self._entry.is_secure, httponly=True, samesite="strict")
         return answer
 
     def _in(self, token: str) -> Response:
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            self._door.cookie, token, max_age=SESSION_S, secure=self._door.is_secure, httponly=True, samesite="strict", path="/"
+            self._entry.cookie,
+            token,
+            max_age=SESSION_S,
+            secure=self._entry.is_secure,
+            httponly=True,
+            samesite="strict",
+            path="/",
         )
         return answer
 
@@ -326,9 +332,9 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 
-def build(sources: Sources, keeper: Doorkeeper, door: Door) -> tuple[Starlette, Console]:
+def build(sources: Sources, keeper: Doorkeeper, sign_in: SignIn) -> tuple[Starlette, Console]:
     """Build the application; whoever serves it puts `services.console.guard.Guard` in front."""
-    console = Console(sources, keeper, door)
+    console = Console(sources, keeper, sign_in)
     app = Starlette(routes=console.routes())
     app.router.redirect_slashes = False
     return app, console

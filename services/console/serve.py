@@ -10,7 +10,7 @@ import uvicorn
 from infra.modes import OWNER_ONLY
 from infra.store.engines import closed_store, open_store
 from services.console.access import Doorkeeper
-from services.console.app import Door, build
+from services.console.app import SignIn, build
 from services.console.guard import Guard
 from services.console.sources import Sources
 
@@ -53,8 +53,8 @@ def serve(
     os.umask(OWNER_ONLY)
     open_store(home).close()
     sources = Sources(home)
-    door = Door(f"__Host-{COOKIE}" if tls else COOKIE, tls is not None, user_header)
-    app, console = build(sources, Doorkeeper(closed_store(home), lambda: time.time_ns() // 1000), door)
+    sign_in = SignIn(f"__Host-{COOKIE}" if tls else COOKIE, tls is not None, user_header)
+    app, console = build(sources, Doorkeeper(closed_store(home), lambda: time.time_ns() // 1000), sign_in)
     config = uvicorn.Config(
         Guard(app, names_of(host, port, names)),
         host=host,

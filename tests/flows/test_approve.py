@@ -37,7 +37,7 @@ class Waiting:
         def asks() -> dict[str, Any]:
             told = approve.ask(home, VERSIONS, within_s, poll_s=0.1)
             if told["promote"]:
-                registry.crown(home, VERSIONS, actor=told["by"], reason="approved")
+                registry.set_champions(home, VERSIONS, actor=told["by"], reason="approved")
             return told
 
         self.told: dict[str, Any] = {}

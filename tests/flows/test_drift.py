@@ -54,7 +54,7 @@ def home(trained: Any, tmp_path: Path) -> Path:
     append_events(tmp_path, frame, received_at_us=BEFORE.end_us)
     window = {"first_event_us": BEFORE.start_us, "last_event_us": int(frame["occurred_at_us"].max())}
     versions = {name: registry.save(tmp_path, name, part, {"window": window}) for name, part in parts.items()}
-    registry.crown(tmp_path, versions, actor="test", reason="test")
+    registry.set_champions(tmp_path, versions, actor="test", reason="test")
     return tmp_path
 
 

@@ -173,9 +173,11 @@ def test_an_interrupted_ingest_leaves_whole_chunks_and_can_be_repeated(tmp_path)
     chunks = list(read.batches(path, SOURCES["attune"], lambda _: None, block_bytes=4_096))
     assert len(chunks) > 1
     assert sum(len(chunk.raw) for chunk in chunks) == 100
-    door = append.Door(SOURCES["attune"], "local", path.name, partner_key(secret(tmp_path), "local"), set(), Counter())
+    context = append.FileContext(
+        SOURCES["attune"], "local", path.name, partner_key(secret(tmp_path), "local"), set(), Counter()
+    )
     with closing(open_store(tmp_path)) as store:
-        n_first = append.append_batch(store, door, chunks[0]).accepted
+        n_first = append.append_batch(store, context, chunks[0]).accepted
     assert n_first == len(chunks[0].raw)
     assert ingest_file(path, "attune", tmp_path) == (100 - n_first, n_first, 0)
 

@@ -26,7 +26,7 @@ def crowned(home: Path, *candidates: WeightProfile) -> None:
     """Versions of the weights, the first of them champion."""
     for one in candidates:
         registry.save(home, "weights", weights.to_parts(one), {})
-    registry.crown(home, {"weights": 1}, actor="test", reason="first")
+    registry.set_champions(home, {"weights": 1}, actor="test", reason="first")
 
 
 def log_decisions(

@@ -53,7 +53,7 @@ def test_what_serves_is_noted_unless_it_knows_what_judges(
 ) -> None:
     lineage = {"periods": {"valid_from_us": 500, "test_from_us": 700}}
     version = registry.save(tmp_path, "weights", weights.to_parts(weights.STATIC), lineage)
-    registry.crown(tmp_path, {"weights": version}, actor="test", reason="serves")
+    registry.set_champions(tmp_path, {"weights": version}, actor="test", reason="serves")
     train.note_incumbent(tmp_path, "weights", tmp_path / "run", as_of_us, test_from_us)
     assert (tmp_path / "run" / train.INCUMBENTS / "weights").exists() is noted
     if noted:

@@ -55,7 +55,7 @@ class Site:
         self.champions = ModelSet(weights=PROFILES[champion], profiles=named(*of))
         registry.save(home, "weights", weights.to_parts(PROFILES[champion]), {})
         registry.save(home, "profiles", profiles.to_parts(named(*of)), {})
-        registry.crown(home, {"weights": 1, "profiles": 1}, actor="test", reason="first")
+        registry.set_champions(home, {"weights": 1, "profiles": 1}, actor="test", reason="first")
         self.params = RewardParams(window_s=3600)
         self.duty = RewardDuty(home, open_store(home), self.params, BanditParams(trial=share, floor=floor))
         self.profiles, self.now_us, self.n = Profiles(home, check_s=0.0), T0, 0
@@ -162,7 +162,7 @@ def test_new_weights_that_are_worse_are_refused_and_better_ones_pass_once_enough
     trial.settle(tmp_path, verdict)
     assert registry.aliased(tmp_path, "challenger") == ({"weights": 2} if promoted else {})
     if promoted:
-        registry.crown(tmp_path, {"weights": 2}, actor="gate", reason="gate: pass")
+        registry.set_champions(tmp_path, {"weights": 2}, actor="gate", reason="gate: pass")
         site.champions = ModelSet(weights=PROFILES[challenger], profiles=named(champion))
     site.work()
     after = site.bandit()

@@ -41,7 +41,7 @@ def retrain():
     registry.set_alias(home, registry.CHALLENGER, new, action="train", actor="flow", reason="new candidate")
     for name in names:
         registry.record(home, name, new[name], verdict={"verdict": "pass"})
-    registry.crown(home, new, actor="gate", reason="gate: pass")
+    registry.set_champions(home, new, actor="gate", reason="gate: pass")
 
 retrain()
 registry.open_store = traced

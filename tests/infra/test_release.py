@@ -20,7 +20,7 @@ def crowned(home: Path, *views: float) -> Path:
     """A home whose newest version of the weights serves."""
     for view in views:
         version = registry.save(home, "weights", parts(view), {"seed": view})
-    registry.crown(home, {"weights": version}, actor="gate", reason="pass")
+    registry.set_champions(home, {"weights": version}, actor="gate", reason="pass")
     return home
 
 
@@ -68,7 +68,7 @@ def test_the_home_that_packed_a_release_keeps_its_own_versions(tmp_path: Path) -
 
 def test_golden_rows_travel_with_their_model(tmp_path: Path) -> None:
     version = registry.save(tmp_path / "shop", "intent", parts(0.1), {}, golden=Golden([[1.0]], [[0.5]]))
-    registry.crown(tmp_path / "shop", {"intent": version}, actor="gate", reason="pass")
+    registry.set_champions(tmp_path / "shop", {"intent": version}, actor="gate", reason="pass")
     release.pack(tmp_path / "shop", tmp_path / "release")
     release.take_over(tmp_path / "release", tmp_path / "home", now_us=1)
     assert registry.load_artifact(tmp_path / "home", "intent").golden == Golden([[1.0]], [[0.5]])

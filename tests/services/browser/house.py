@@ -20,7 +20,7 @@ from infra.store.engines import closed_store
 from services.api.app import build_app
 from services.console import access
 from services.console.access import Doorkeeper
-from services.console.app import Door
+from services.console.app import SignIn
 from services.console.app import build as build_console
 from services.console.guard import Guard
 from services.console.serve import COOKIE, names_of
@@ -67,7 +67,7 @@ class House:
         self.sources = Sources(home)
         self.sources.models()
         keeper = Doorkeeper(closed_store(home), lambda: time.time_ns() // 1000)
-        app, self._console = build_console(self.sources, keeper, Door(COOKIE, False))
+        app, self._console = build_console(self.sources, keeper, SignIn(COOKIE, False))
         apps = (build_app(Settings(home=home)), shop, Guard(app, names_of("127.0.0.1", ports[2])))
         self.served = [Served(app, port) for app, port in zip(apps, ports, strict=True)]
         until(self._is_ready, "the service is not ready")

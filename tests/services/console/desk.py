@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from infra.store.engines import closed_store, open_store
 from services.console import access
 from services.console.access import Doorkeeper
-from services.console.app import Door, build
+from services.console.app import SignIn, build
 from services.console.guard import Guard
 from services.console.serve import COOKIE, names_of
 from services.console.sources import Sources
@@ -28,7 +28,7 @@ class Desk:
         open_store(home).close()
         self.sources = sources or Sources(home)
         self.keeper = Doorkeeper(closed_store(home), now_us)
-        app, self.console = build(self.sources, self.keeper, Door(COOKIE, False, user_header))
+        app, self.console = build(self.sources, self.keeper, SignIn(COOKIE, False, user_header))
         self.app = Guard(app, names_of("127.0.0.1", 3001))
         self._clients: dict[str | None, TestClient] = {}
 

@@ -45,7 +45,7 @@ def save_weights(home: Path, view: float) -> int:
     return registry.save(home, "weights", weights.to_parts(weights.profile(base, weights.heuristic_factors())), {})
 
 
-def crown(home: Path, **versions: int) -> None:
+def set_champions(home: Path, **versions: int) -> None:
     registry.set_alias(home, "champion", versions, action="promote", actor="test", reason="test")
 
 
@@ -61,7 +61,7 @@ def test_the_champions_of_a_home_are_loaded_with_mapped_arrays(watcher: Champion
 
 def test_a_promotion_is_seen_without_a_restart_and_a_rollback_too(home: Path, watcher: ChampionWatcher) -> None:
     before = watcher.current()
-    crown(home, weights=save_weights(home, 0.123))
+    set_champions(home, weights=save_weights(home, 0.123))
     until(lambda: watcher.current().versions["weights"] == 2)
     now = watcher.current()
     assert now.weights is not None
@@ -81,7 +81,7 @@ def test_an_object_store_that_is_away_leaves_the_one_before_until_it_is_back(
         version = save_weights(home, 0.2)
         shutil.rmtree(home / registry.versions(home, "weights")[0].artifact)  # as on a machine that has not made it
         objects.is_away = True
-        crown(home, weights=version)
+        set_champions(home, weights=version)
         until(lambda: "weights" in watcher.problems())
         assert "object store" in watcher.problems()["weights"]
         assert watcher.current().versions["weights"] == 1
@@ -93,10 +93,10 @@ def test_an_object_store_that_is_away_leaves_the_one_before_until_it_is_back(
 def test_an_artifact_that_cannot_be_loaded_leaves_the_one_before(home: Path, watcher: ChampionWatcher) -> None:
     version = save_weights(home, 0.2)
     (registry.folder_of(home, "weights", version) / layout.META_FILE).write_text("{")
-    crown(home, weights=version)
+    set_champions(home, weights=version)
     until(lambda: "weights" in watcher.problems())
     assert watcher.current().versions["weights"] == 1
-    crown(home, weights=save_weights(home, 0.3))
+    set_champions(home, weights=save_weights(home, 0.3))
     until(lambda: watcher.current().versions["weights"] == 3)
     assert watcher.problems() == {}
 
@@ -107,7 +107,7 @@ def test_an_artifact_of_a_newer_format_leaves_the_one_before(home: Path, watcher
     sums_file.write_text(json.dumps(json.loads(sums_file.read_text()) | {"format": 99}))
     with pytest.raises(ValueError, match=r"weights:2 cannot serve, nothing has moved: .* the format 99"):
         promotion.promote(home, "weights:2")
-    crown(home, weights=version)
+    set_champions(home, weights=version)
     until(lambda: "weights" in watcher.problems())
     assert "the format 99" in watcher.problems()["weights"]
     assert "attune retrain" in watcher.problems()["weights"]
@@ -124,11 +124,11 @@ def test_a_damaged_file_is_refused_before_a_library_reads_it(
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 8] = b"99999999"
     path.write_bytes(content)
-    crown(home, **{name: version})
+    set_champions(home, **{name: version})
     until(lambda: name in watcher.problems())
     assert watcher.problems()[name] == f"{name}:{version} could not be loaded: ValueError: damaged or missing: {path.name}"
     assert watcher.current().versions[name] == 1
-    crown(home, **{name: 1})
+    set_champions(home, **{name: 1})
     until(lambda: watcher.problems() == {})
 
 
@@ -136,10 +136,10 @@ def test_a_file_that_is_gone_is_told_without_its_path(home: Path, watcher: Champ
     version = registry.save(home, "intent", registry.load(home, "intent", 1), {})
     for path in registry.folder_of(home, "intent", version).iterdir():
         path.unlink()
-    crown(home, intent=version)
+    set_champions(home, intent=version)
     until(lambda: "intent" in watcher.problems())
     assert str(home) not in watcher.problems()["intent"]
-    crown(home, intent=1)
+    set_champions(home, intent=1)
 
 
 def test_predictions_that_differ_from_the_golden_ones_are_refused(home: Path) -> None:
@@ -193,6 +193,6 @@ def test_what_the_machine_could_not_open_is_tried_again_after_a_while_and_what_i
     assert (dict(models.problems), models.tries_again) == ({}, False)
     version = save_weights(home, 0.5)
     (registry.folder_of(home, "weights", version) / layout.META_FILE).write_text("{}")
-    crown(home, weights=version)
+    set_champions(home, weights=version)
     assert models.read(store.read).versions == {"weights": 1}
     assert (set(models.problems), models.tries_again) == ({"weights"}, False)

@@ -298,7 +298,7 @@ def test_what_replayed_sessions_say_of_the_profiles_is_the_prior_until_outcomes_
     parts = weights.to_parts(learned)
     told = {"chosen": "fitted", "ndcg_20": {"static": 0.1, "fitted": 0.3}}
     registry.save(tmp_path, "weights", parts._replace(meta={**parts.meta, "params": told}), {})
-    registry.crown(tmp_path, {"weights": 1}, actor="test", reason="first")
+    registry.set_champions(tmp_path, {"weights": 1}, actor="test", reason="first")
     shop, arm = Shop(tmp_path), arms.arm_id("learned", learned)
     shop.work(0)
     first = newest_snapshot(open_store(tmp_path).read)
@@ -319,7 +319,7 @@ def test_a_tuned_set_brings_its_own_prior(tmp_path: Path) -> None:
     own = profile_set(("static", "tuned"), (FLAT_GOALS, profile(HEURISTIC.base, HEURISTIC.factors * 2)))
     registry.save(tmp_path, "weights", weights.to_parts(HEURISTIC_GOALS), {})
     registry.save(tmp_path, "profiles", profiles.to_parts(own), {}, {"ndcg_20": {"static": 0.3, "tuned": 0.1}})
-    registry.crown(tmp_path, {"weights": 1, "profiles": 1}, actor="test", reason="first")
+    registry.set_champions(tmp_path, {"weights": 1, "profiles": 1}, actor="test", reason="first")
     shop = Shop(tmp_path)
     shop.work(0)
     now = newest_snapshot(open_store(tmp_path).read)
