@@ -1,6 +1,7 @@
 """A day's budget lasts for the day, and goes to whom it is worth most."""
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ BUDGET = 480_000_000
 
 def spent_by_hour(budget, at, worth, cents, by_price):
     """What visitors get who come one after the other, hundredths by hour of the day, and what that earns."""
-    spent, earned, by_hour, bids = 0, 0.0, np.zeros(24), deque(maxlen=MOST_BIDS)
+    spent, earned, by_hour = 0, 0.0, np.zeros(24)
+    bids: deque[Bid] = deque(maxlen=MOST_BIDS)
     for at_us, one, costs in zip(at.tolist(), worth.tolist(), cents.tolist(), strict=True):
         if spent + costs > allowed_cents(budget, at_us):
             continue
@@ -92,7 +94,8 @@ class Same:
 
 def asked(verdict, effect, price, holdout_share=0.0):
     """Decision about a visitor with a cart of 40, of which ten percent can be promised: 4, worth `effect`."""
-    aim = Targeting(verdict, "", Effects(Same(effect), Same(effect), 0.5), {}, {}, [], None)
+    trees: Any = Same(effect)
+    aim = Targeting(verdict, "", Effects(trees, trees, 0.5), {}, {}, [], None)
     bids = [Bid(HOUR_US - 1_000_000, one, 1_000) for one in [1.0] * 8 + [price] * 12]  # all a second ago
     for_eight = allowed_cents(BUDGET, HOUR_US) - 8_500 * 900  # a second, for a quarter of an hour
     pace = None if price is None else Pace(lambda: bids, BUDGET, for_eight, HOUR_US)
