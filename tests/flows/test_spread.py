@@ -20,9 +20,9 @@ from flows.spread import here, spread
 from infra import registry
 from infra.store.engines import open_store
 from models.model_specs import MODEL_NAMES
-from models.schema import VIEW_KEY
+from models.schema import DAY_US, VIEW_KEY
 from models.simulator import ShopConfig
-from tests.flows.test_fold_tables import DAY_US, T0_US, events, table
+from tests.flows.test_fold_tables import T0_US, events, table
 from tests.stores import append_events
 from tests.waiting import PATIENCE_S
 
@@ -77,8 +77,11 @@ def test_tables_folded_on_a_cluster_are_the_tables(dask: str, tmp_path: Path) ->
         with closing(open_store(tmp_path)) as log, spread(address) as over:
             draft = fold_tables(log, folder, folder / ".drafts", T0_US + 13 * DAY_US, events_a_range=60, spread=over)
         parts.take(folder, folder / ".drafts", draft.tables)
-    assert parts.read(folders["here"]).parts == parts.read(folders["there"]).parts
-    assert len(parts.read(folders["there"]).parts["session_features"]) > 3
+    alone, spread_out = (parts.read(folders[name]) for name in ("here", "there"))
+    assert alone is not None
+    assert spread_out is not None
+    assert alone.parts == spread_out.parts
+    assert len(spread_out.parts["session_features"]) > 3
     for view in VIEW_KEY:
         found, expected = table(folders["there"], view), table(folders["here"], view)
         assert found.equals(expected), view
