@@ -1,11 +1,14 @@
 """Three services and two workers on one PostgreSQL and one Redis, under traffic: killed, stopped, cut off from their servers.
 
+Meanwhile a budget for discounts is raised again and again, and two processes move the champion at once. Live associations are
+asked for in all services; in the end they must be the same, and those of a build over the whole log (`benchmarks.replicas`).
+
 All run on this machine, each in a process of its own, services in homes of their own with models out of an object store. Where
 PostgreSQL's and Redis' programs are there, the servers are the benchmark's own, a primary with a synchronous standby: they are
 restarted, and the primary is killed for good. Else those of ``ATTUNE_TEST_POSTGRES_URL`` and ``ATTUNE_TEST_REDIS_URL`` are
 taken, or of the usual ports, and the figures of restarts are named as left out. Where network namespaces may be made, the
 processes are in one whose cable is pulled; else forwarders end their connections. Prints a JSON object of figures, with the
-names of those that are not as they must be (`BARS`), and ends with 1 if there are any.
+names of those that are not as they must be (`benchmarks.scale_bars`), and ends with 1 if there are any.
 
     python -m benchmarks.scale [KILLS]
 """
@@ -14,32 +17,32 @@ import json
 import os
 import random
 import secrets
-import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
-import psycopg
 
-from benchmarks.forwarder import Forwarder
+from benchmarks import replicas
 from benchmarks.island import Island, may_be_made
 from benchmarks.nursery import N_SERVICES, N_WORKERS, Nursery
-from benchmarks.object_storage import Storage
-from benchmarks.own_servers import Pair, Redis, folder_of_programs
 from benchmarks.promotion import promote
+from benchmarks.scale_bars import BARS, RESTARTS
+from benchmarks.scale_servers import Servers
 from benchmarks.simulated_home import make_champions
 from benchmarks.traffic import Traffic
 from flows.materialize import materialize
+from infra import registry
 from infra.secret import SECRET, SECRET_BYTES, secret
 from infra.store.engines import URL, open_store
 from infra.store.statements.events import FROM_SERVER
@@ -51,8 +54,7 @@ from services.http import partners
 from services.signals.policies import PolicyBody, Thresholds
 from services.worker.shares import LEASE_S
 
-SERVER: Final = os.environ.get("ATTUNE_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
-REDIS: Final = os.environ.get("ATTUNE_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+DISCOUNT_CENTS: Final = 100  # of the one offer
 QUOTA: Final = 600  # requests a minute of the key whose quota is tried
 PATIENCE_S: Final = 300.0
 DUTIES_HELD: Final = (
@@ -77,53 +79,6 @@ def wait(condition: Callable[[], bool], what: str) -> float:
     return time.monotonic() - began
 
 
-class Servers:
-    """PostgreSQL, Redis and an object store, behind forwarders; what the benchmark itself looks through is never cut.
-
-    Parameters
-    ----------
-    folder
-        Of the servers' files, where they are the benchmark's own.
-    listen
-        Address at which the processes reach them.
-    """
-
-    def __init__(self, folder: Path, listen: str) -> None:
-        self.objects = Storage()
-        objects = Forwarder("127.0.0.1", urlsplit(self.objects.environment["AWS_ENDPOINT_URL"]).port or 0, listen)
-        self.environment = self.objects.environment | {"AWS_ENDPOINT_URL": f"http://{listen}:{objects.port}"}
-        programs = folder_of_programs() if shutil.which("redis-server") else None
-        self.pair = Pair(folder / "pair", programs) if programs else None
-        self.own_redis = Redis() if programs else None
-        self._server = self.pair.url if self.pair else SERVER
-        redis_url = f"redis://127.0.0.1:{self.own_redis.port}/0" if self.own_redis else REDIS
-        base, redis = urlsplit(self._server), urlsplit(redis_url)
-        at = base.hostname or "127.0.0.1", base.port or 5432
-        self.postgres, self.past = Forwarder(*at, listen), Forwarder(*at)
-        self.redis = Forwarder(redis.hostname or "127.0.0.1", redis.port or 6379, listen)
-        self.name = f"attune_scale_{secrets.token_hex(4)}"
-        who = base.netloc.rpartition("@")[0]
-        self.past_url = f"postgresql://{who}@127.0.0.1:{self.past.port}/{self.name}"
-        self.url = f"postgresql://{who}@{listen}:{self.postgres.port}/{self.name}"
-        self.redis_url = f"redis://{listen}:{self.redis.port}{redis.path}"
-
-    def fail_over(self, pair: Pair) -> None:
-        """Kill the primary, promote the standby, and lead everybody there."""
-        pair.fail_over()
-        for forwarder in (self.postgres, self.past):
-            forwarder.lead_to(pair.port)
-
-    def close(self) -> None:
-        """End the servers, or drop the database on those that were given."""
-        self.objects.close()
-        if self.pair and self.own_redis:
-            self.pair.close()
-            self.own_redis.close()
-            return
-        with closing(psycopg.connect(self._server, autocommit=True)) as server:
-            server.execute(psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(psycopg.sql.Identifier(self.name)))
-
-
 class Bench:
     """The whole: home, servers, processes, traffic; and a store that goes past what is cut."""
 
@@ -136,7 +91,14 @@ class Bench:
         now_us = time.time_ns() // 1_000
         self.key = partners.add(home, "shop", now_us)
         self.limited = partners.add(home, "shop", now_us, requests_per_minute=QUOTA)
-        eager = PolicyBody(Thresholds(min_score_product=0.0, min_score_content=0.0), cool_down_s=0, max_per_day=1000)
+        begins: dict[str, Any] = {
+            f"min_{name}": 0.0 for name in ("score_product", "score_content", "score_discount", "p_leave")
+        }
+        eager = PolicyBody(
+            Thresholds(**begins, max_p_purchase_discount=1.0, n_search_refines_support=1000, min_p_trouble=1.0),
+            cool_down_s=0,
+            max_per_day=1000,
+        )
         policy = ("shop", msgspec.json.encode(eager).decode(), 1)
         self.store.write(lambda transaction: transaction.execute(PUT_POLICY, policy))
         os.environ.update(
@@ -155,8 +117,7 @@ class Bench:
         address = island.address if island else "127.0.0.1"
         self.nursery = Nursery(home / "log", address, island.enter if island else ())
         self.doors = [f"http://{address}:{port}" for port in self.nursery.ports]
-        for door in self.doors:
-            wait(lambda door=door: self.is_ready(door), "a service is not ready")  # type: ignore[misc]
+        self._await_doors()
         self.traffic = Traffic(self.doors, self.key)
         self.traffic.start()
         wait(self.is_shared_out, "the duties are not shared out")
@@ -177,20 +138,43 @@ class Bench:
     # ---- what is done to it, and what is seen ----------------------------------------------------------------------
 
     def kills(self) -> dict[str, Any]:
-        """Kill -9 of random processes, each started again at once; the last one is a worker that nobody follows."""
-        for _ in range(self.n_kills):
+        """Kill -9 of random processes, each started again at once; the last one is a worker that nobody follows.
+
+        There is always a little left of the budget for discounts, and two processes move the champion to and fro.
+        """
+        crowns = "crown 1", "crown 2"
+        for name in crowns:
+            self.nursery.fork(name)
+        for n in range(self.n_kills):
+            self._offer(DISCOUNT_CENTS * (1 + n // 2))
             name = random.choice(list(self.nursery.children))
             self.nursery.kill(name)
             self.nursery.fork(name)
             time.sleep(random.uniform(0.2, 1.0))
+        for name in crowns:
+            self.nursery.end(name)
         wait(self.is_shared_out, "the duties are not shared out again")
         self.nursery.kill("worker 0")
         takeover_s = wait(lambda: self.store.read(DUTIES_HELD) == [(N_DUTIES, 1)], "nobody took over")
         self.nursery.fork("worker 0")
         wait(self.is_shared_out, "the duties are not shared out again")
-        for door in self.doors:
-            wait(lambda door=door: self.is_ready(door), "a service is not ready again")  # type: ignore[misc]
-        return {"kills": self.n_kills, "takeover_s": round(takeover_s, 2)}
+        self._await_doors()
+        n_moves, fault = registry.audited(self.store.read)
+        audit = {"moves_of_champion": n_moves, "audit_fault": fault}
+        return {"kills": self.n_kills, "takeover_s": round(takeover_s, 2), **audit}
+
+    def _offer(self, budget_cents: int) -> None:
+        """Put the one offer, on everything, with a budget, at the first service that answers."""
+        offer = {"offer_id": "one", "amount": DISCOUNT_CENTS / 100, "currency": "EUR", "budget": budget_cents / 100}
+        body, headers = {"offers": [offer]}, {"Authorization": f"Bearer {self.key}"}
+
+        def is_put(door: str) -> bool:
+            try:
+                return httpx.put(f"{door}/v1/offers", json=body, headers=headers, timeout=20).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        wait(lambda: any(map(is_put, self.doors)), "no service takes an offer")
 
     def stop(self) -> dict[str, Any]:
         """A worker and a service that stand still for longer than a lease."""
@@ -305,12 +289,36 @@ class Bench:
         return promote(self.home, self.servers.objects, doors, lambda k: self.ask(self.doors[k], "/v1/intent", {}))
 
     def tail_cost(self) -> dict[str, Any]:
-        """Rows of the log that all processes read together for each new event, and how many events a visitor has."""
+        """Rows of the log that all processes read together for each new event: with all services, and with one, asked alike."""
+        names = [name for name in self.nursery.children if name.startswith("service")][1:]
+        self.traffic.doors = self.doors[:1]
+        of_all = self._rows_per_event()
+        for name in names:
+            self.nursery.kill(name)
+        time.sleep(2 * LEASE_S)  # who counts associations now has what it needs
+        of_one = self._rows_per_event()
+        for name in names:
+            self.nursery.fork(name)
+        self._await_doors()
+        self.traffic.doors = self.doors
+        ((window,),) = self.store.read("SELECT count(*) / greatest(count(DISTINCT user_id), 1) FROM events")
+        rows = {"rows_read_per_event": round(of_all, 1), "rows_of_window": round(of_all / max(window, 1), 2)}
+        return {**rows, "events_per_visitor": window, "rows_of_three_services_to_one": round(of_all / of_one, 2)}
+
+    def _rows_per_event(self) -> float:
         read_before, before = self._rows_read()
         time.sleep(20)
         read, now = self._rows_read()
-        ((per_visitor,),) = self.store.read("SELECT count(*) / greatest(count(DISTINCT user_id), 1) FROM events")
-        return {"rows_read_per_event": round((read - read_before) / max(now - before, 1), 1), "events_per_visitor": per_visitor}
+        return (read - read_before) / max(now - before, 1)
+
+    def _await_doors(self) -> None:
+        for door in self.doors:
+            wait(lambda door=door: self.is_ready(door), "a service is not ready")  # type: ignore[misc]
+
+    def associations(self) -> dict[str, Any]:
+        """From an event to the answers that it changes, under traffic."""
+        replicas.begin(self.home)
+        return replicas.event_to_answer(self.doors, self.key)
 
     def _rows_read(self) -> tuple[int, int]:
         """Rows of the log that were read so far, as the server counts them, and events that were written."""
@@ -339,32 +347,23 @@ class Bench:
             "signals": len(signals),
             "causes_twice": len(signals) - len({row[2:] for row in signals}),
             "users_with_gaps": sum(sorted(each) != list(range(1, len(each) + 1)) for each in by_user.values()),
+            **self._promised(),
         }
 
+    def _promised(self) -> dict[str, int]:
+        """Discounts as their budget counts them, and as they were sent."""
+        ((spent, budget),) = self.store.read(
+            "SELECT (SELECT sum(spent_cents) FROM offer_spend), (SELECT round(budget * 100) FROM offers WHERE offer_id = 'one')"
+        )
+        ((n_sent,),) = self.store.read("SELECT count(*) FROM signals WHERE type = 'offer_discount'")
+        sent = n_sent * DISCOUNT_CENTS
+        return {"promised_cents": sent, "left_cents": int(budget) - sent, "promises_not_counted": sent - int(spent or 0)}
 
-RESTARTS: Final[dict[str, Callable[[Any], bool]]] = {
-    "failed_at_redis_restart": lambda n: n == 0,
-    "restart_not_503_with_retry_after": lambda statuses: statuses == [],
-    "restart_recovery_s": lambda seconds: seconds <= 5,
-    "failover_not_503_with_retry_after": lambda statuses: statuses == [],
-    "failover_recovery_s": lambda seconds: seconds <= 5,
-    "taken_after_failover": lambda n: n > 1,
-}
-BARS: Final[dict[str, Callable[[Any], bool]]] = {
-    "takeover_s": lambda seconds: seconds <= LEASE_S + 1,
-    "answers_while_away": lambda n: n > 0,
-    "not_503_with_retry_after": lambda statuses: statuses == [],
-    "recovery_s": lambda seconds: seconds <= 5,
-    "failed_without_redis": lambda n: n == 0,
-    "effects": lambda n: n == 1,
-    "ids": lambda n: n == 1,
-    "quota_share": lambda share: abs(share - 1) <= 0.05,
-    **dict.fromkeys(("promoted_s", "rolled_back_s"), lambda seconds: seconds <= 2),
-    "asked_of_objects": lambda n: n >= N_SERVICES,
-    **dict.fromkeys(("failed_while_promoted", "lost", "twice", "causes_twice", "users_with_gaps"), lambda n: n == 0),
-    "signals": lambda n: n > 10,
-    **RESTARTS,
-}
+    def views(self) -> dict[str, Any]:
+        """Associations of all services, when all is still."""
+        pids = [pid for name, pid in self.nursery.children.items() if name.startswith("service")]
+        ask = partial(replicas.ask_all, pids, self.home.parent, lambda pid: os.kill(pid, signal.SIGUSR1))
+        return replicas.views(ask, self.store)
 
 
 def main(n_kills: int = 20) -> dict[str, Any]:
@@ -381,8 +380,8 @@ def main(n_kills: int = 20) -> dict[str, Any]:
         bench = Bench(folder / "home", servers, island, n_kills)
         ends.callback(bench.nursery.close)
         for step in (
-            *(bench.tail_cost, bench.stop, bench.cut, bench.restart, bench.races, bench.promote, bench.kills),
-            *(bench.fail_over, bench.settle),
+            *(bench.tail_cost, bench.associations, bench.stop, bench.cut, bench.restart, bench.races, bench.promote),
+            *(bench.kills, bench.fail_over, bench.settle, bench.views),
         ):
             found |= step()
             sys.stderr.write(f"{step.__name__}: {json.dumps(found)}\n")

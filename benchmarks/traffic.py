@@ -8,15 +8,22 @@ from typing import Final
 
 import httpx
 
-N_USERS: Final = 40
+N_USERS: Final = 40  # at a time
+EVENTS_A_USER: Final = 100  # then others come
 
 
 class Traffic(threading.Thread):
-    """Sends batches to the services in turn until stopped; one that was not acknowledged goes to the next one, unchanged."""
+    """Sends batches to the services in turn until stopped; one that was not acknowledged goes to the next one, unchanged.
+
+    Attributes
+    ----------
+    doors
+        Services that are asked from now on.
+    """
 
     def __init__(self, doors: Sequence[str], key: str) -> None:
         super().__init__(daemon=True)
-        self._doors, self._headers = doors, {"Authorization": f"Bearer {key}"}
+        self.doors, self._headers = doors, {"Authorization": f"Bearer {key}"}
         self.stopped = threading.Event()
         self.acknowledged: list[str] = []
         self.answers: list[tuple[float, int, bool]] = []  # when, the status (0: none), whether it says when to come again
@@ -32,7 +39,8 @@ class Traffic(threading.Thread):
                 time.sleep(0.02)
 
     def _send(self, client: httpx.Client, batch: list[dict[str, object]]) -> bool:
-        door = self._doors[len(self.answers) % len(self._doors)]
+        doors = self.doors
+        door = doors[len(self.answers) % len(doors)]
         try:
             reply = client.post(f"{door}/v1/events", json={"events": batch})
         except httpx.HTTPError:
@@ -46,7 +54,8 @@ class Traffic(threading.Thread):
     @staticmethod
     def _event(n: int) -> dict[str, object]:
         kind, ts = ("item_view", "add_to_cart", "search_refine")[n % 3], datetime.now(UTC).isoformat()
-        event = {"event_id": f"t-{n}", "user_id": f"u{n % N_USERS}", "session_id": "s", "type": kind, "item_id": f"i{n % 7}"}
+        user = f"u{n % N_USERS} of {n // (N_USERS * EVENTS_A_USER)}"
+        event = {"event_id": f"t-{n}", "user_id": user, "session_id": "s", "type": kind, "item_id": f"i{n % 7}"}
         return {**event, "ts": ts}
 
     def since(self, began_s: float) -> list[tuple[float, int, bool]]:
