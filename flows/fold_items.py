@@ -2,7 +2,7 @@
 
 The fold over items runs over all visitors, in the order of time. Where it stood at the end of each of the latest days is kept,
 so that a later fold starts from there: from the last of them before the earliest event that is new, held back or released.
-Events are sorted on disk and folded a stretch of hours at a time, so that memory does not grow with the log.
+Events are sorted on disk and folded a stretch of hours at a time, so that memory hardly grows with the log.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence

@@ -1,7 +1,7 @@
 """Fold tables: the log into parts of the offline tables, all of it or what has changed since the fold before.
 
 Everything is folded a range of visitors at a time (`flows/shuffle.py`), here or on a cluster (`flows/spread.py`), so that
-memory does not grow with the log. Later only visitors of whom something is new are folded again, over their whole history.
+memory hardly grows with the log. Later only visitors of whom something is new are folded again, over their whole history.
 Where what is new is later than what was known, which is the rule, their new rows are added and the old ones stand; else (a
 late event, an event held back or released) their rows are taken out of the parts before and written anew. Item features are
 told hour by hour over all visitors (`flows/fold_items.py`).

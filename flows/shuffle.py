@@ -1,8 +1,9 @@
 """Shuffle: the log from the order in which it was written to whole visitors, and to the order of time; on disk, not in memory.
 
-The log is read once, into Parquet files. DuckDB sorts these within a limit of memory that does not grow with the log, and what
-comes out is written again: files of whole visitors, each of about as many events, that anybody may fold by itself. Visitors are
-pseudonyms, keyed hashes, so a range of them is as good as a share of them by another hash, and no larger than the others.
+The log is read once, into Parquet files. DuckDB sorts these within a limit of memory, of which twenty bytes an event grow with
+the log, and what comes out is written again: files of whole visitors, each of about as many events, that anybody may fold by
+itself. Visitors are pseudonyms, keyed hashes, so a range of them is as good as a share of them by another hash, and no larger
+than the others.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 SPILLED_ROWS: Final = 50_000  # rows that are Python objects at one time
 FILE_ROWS: Final = 500_000
 BATCH_ROWS: Final = 20_000  # that come out of a sort at one time
-_SORT: Final[dict[str, Any]] = {"memory_limit": "512MB", "threads": 2}  # a thread more needs a part of the memory more
+THREADS: Final = 2  # of a sort; one more needs a part of the memory more
+SORT_BYTES: Final = 512_000_000
+SORT_BYTES_A_ROW: Final = 20  # its runs, on disk, take places in memory: 244 MiB sufficed for 14 million rows, not for 52
 _INTEGERS: Final = {"seq": "int64", "occurred_at_us": "int64", "utc_offset_min": "int16", "believed": "int8"}
 
 
@@ -128,10 +131,23 @@ def in_time(files: Sequence[Path], folder: Path) -> "Iterator[pd.DataFrame]":
 
 def _sorted(statement: str, files: Sequence[Path], folder: Path) -> "Iterator[RecordBatch]":
     import duckdb
+    import pyarrow.parquet as pq
 
     if files:
-        with duckdb.connect(config={**_SORT, "temp_directory": str(folder)}) as connection:
+        limit = f"{sort_bytes(sum(pq.read_metadata(file).num_rows for file in files)) // 1_000}KB"
+        with duckdb.connect(config={"memory_limit": limit, "threads": THREADS, "temp_directory": str(folder)}) as connection:
             yield from connection.execute(statement, [list(map(str, files))]).to_arrow_reader(BATCH_ROWS)
+
+
+def sort_bytes(n_rows: int) -> int:
+    """Memory that a sort of so many rows of the log may take.
+
+    Examples
+    --------
+    >>> sort_bytes(50_000_000)
+    1512000000
+    """
+    return SORT_BYTES + SORT_BYTES_A_ROW * n_rows
 
 
 def frame_of(file: Path) -> "pd.DataFrame":
