@@ -32,7 +32,7 @@ from benchmarks.typed_log import Log, as_log
 from models.arrays import Floats
 from models.associations import from_log as log_associations
 from models.events.encode import EventArray
-from models.events.touches import History
+from models.events.touches import history_of
 from models.features import sessions
 from models.inference import examples
 from models.item_ranking import Asked
@@ -128,7 +128,7 @@ class Loop(NamedTuple):
     def _seen(self, events: EventArray, past: list[tuple[int, int, int]], wanted: int, variant: str, user: int) -> float:
         """Probability that an item of the list that is served is looked at."""
         columns = [list(column) for column in zip(*past, strict=True)] or [[], [], []]
-        history = History([self.ids[item] for item in columns[0]], columns[1], columns[2])
+        history = history_of([self.ids[item] for item in columns[0]], columns[1], columns[2])
         session = cut(events, self.ids, self.categories)
         told = recommend(
             Asked(limit=SHOWN), session, self.models, Known(history=history), Who(str(user), "d"),

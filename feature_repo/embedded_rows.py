@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.layout import FEAST
-from models.schema import VIEW_KEY
+from models.events.touches import History, parse, parse_message
+from models.schema import RECENT_ITEMS_VIEW, USER_RECENT_EVENTS, VIEW_KEY
 
 PROJECT: Final = "attune"  # in `feature_store.yaml`; the tables are named by it
 FILE: Final = "online.db"
 OPENED_WITHIN_S: Final = 2.0
 _TEXT: Final = 2  # Feast's number of the type of a key
 _READ: Final = 'SELECT feature_name, value, event_ts + 0 FROM "{table}" WHERE entity_key = ?'
+_READ_ONE: Final = 'SELECT value FROM "{table}" WHERE entity_key = ? AND feature_name = ?'
 _FLOAT: Final = struct.Struct("<Bf")  # such a message: the number of its field, and the value
 _MESSAGE: Final = "feast.protos.feast.types.Value_pb2"
 
@@ -52,6 +54,7 @@ class EmbeddedRows:
         message = _value_message()
         self._parse, self._float_tag = message.FromString, message(float_val=1.0).SerializeToString()[0]
         self._statements = {view: _READ.format(table=f"{PROJECT}_{view}") for view in VIEW_KEY}
+        self._touches = _READ_ONE.format(table=f"{PROJECT}_{RECENT_ITEMS_VIEW}")
 
     def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
         """The values of one entity by name, and the second that they stand at (0: not found).
@@ -63,8 +66,7 @@ class EmbeddedRows:
         sqlite3.Error
             If the store cannot be read.
         """
-        entity = entity_key(VIEW_KEY[view], key)
-        rows = self._connection.execute(self._statements[view], (entity,)).fetchall()
+        rows = self._rows(view, key)
         found: dict[str, Any] = {}
         size, tag, unpack = _FLOAT.size, self._float_tag, _FLOAT.unpack
         for name, value, _ in rows:
@@ -74,6 +76,26 @@ class EmbeddedRows:
                 elif (told := self._told(value)) is not None:
                     found[name] = told
         return found, _second(rows[-1][2]) if rows else 0
+
+    def history(self, user_id: str) -> History | None:
+        """The history of a user on items; None where there is none.
+
+        Raises
+        ------
+        sqlite3.Error
+            If the store cannot be read.
+        """
+        entity = entity_key(VIEW_KEY[RECENT_ITEMS_VIEW], user_id)
+        kept = self._connection.execute(self._touches, (entity, USER_RECENT_EVENTS)).fetchone()
+        if kept is None:
+            return None
+        found = parse_message(kept[0])
+        if found is None:  # what only Feast's own class can read
+            found = parse(self._told(kept[0]) or ())
+        return found if found.item_ids else None
+
+    def _rows(self, view: str, key: str) -> list[tuple[str, bytes, int]]:
+        return self._connection.execute(self._statements[view], (entity_key(VIEW_KEY[view], key),)).fetchall()
 
     def _told(self, value: bytes) -> Any:
         """What a message says; None for an empty one."""

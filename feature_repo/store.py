@@ -7,7 +7,8 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra.layout import FEAST
-from models.schema import VIEW_KEY
+from models.events.touches import History, parse
+from models.schema import RECENT_ITEMS_VIEW, USER_RECENT_EVENTS, VIEW_KEY
 
 if TYPE_CHECKING:  # Feast takes seconds to import
     from feast import FeatureStore
@@ -128,6 +129,12 @@ class RowReader:
         found = {name: getattr(value, kind) for name, value in (row or {}).items() if (kind := value.WhichOneof("val"))}
         values = {name: list(value.val) if hasattr(value, "val") else value for name, value in found.items() if name in names}
         return values, 0 if at is None else int(at.timestamp())
+
+    def history(self, user_id: str) -> History | None:
+        """The history of a user on items; None where there is none."""
+        row, _ = self.read(RECENT_ITEMS_VIEW, user_id, (USER_RECENT_EVENTS,))
+        touches = row.get(USER_RECENT_EVENTS)
+        return parse(touches) if touches else None
 
     def _view(self, name: str) -> Any:
         view, until_s = self._views.get(name, (None, 0.0))

@@ -138,7 +138,7 @@ def just_bought(known: Known, at_us: int) -> set[str]:
     """Items that the visitor has bought within `JUST_BOUGHT_US` before an instant, in whatever session."""
     if known.history is None:
         return set()
-    told = zip(known.history.item_ids, known.history.types, known.history.at_us, strict=True)
+    told = zip(known.history.item_ids, known.history.types.tolist(), known.history.at_us.tolist(), strict=True)
     return {item for item, kind, then in told if kind == EventType.PURCHASE and at_us - then <= JUST_BOUGHT_US}
 
 

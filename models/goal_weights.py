@@ -71,7 +71,7 @@ class GoalWeights(NamedTuple):
         events
             The session so far, shape (n_events,).
         """
-        return _mixture(self.chances, writeable(events), p_intent)
+        return mixed(self.chances, writeable(events), p_intent)
 
 
 class Scale(NamedTuple):
@@ -156,11 +156,11 @@ def scale_of(goals: GoalWeights, mixture: Floats, p_intent: Floats, tilt: Floats
         base = base.copy()
         base[:, SOURCE:TARGET] += tilt
         base[:, TARGET:KINSHIP] += tilt
-    return Scale(*_scale(base, goals.slopes, p_intent - goals.center, mixture))
+    return Scale(*scaled(base, goals.slopes, p_intent - goals.center, mixture))
 
 
 @kernel
-def _mixture(chances: Floats, events: Records, p_intent: Floats) -> Floats:
+def mixed(chances: Floats, events: Records, p_intent: Floats) -> Floats:
     """P(goal | session): softmax of the chances of what `told_of` tells."""
     told = np.zeros(N_TOLD)
     told[0], told[1 + N_EVENT_TYPES :] = 1.0, p_intent
@@ -190,7 +190,7 @@ def moved(base: Floats, slopes: Floats, centered: Floats, out: Floats) -> None:
 
 
 @kernel
-def _scale(base: Floats, slopes: Floats, centered: Floats, mixture: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def scaled(base: Floats, slopes: Floats, centered: Floats, mixture: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Add up the goals' weights: the fields of `Scale`."""
     w, n = np.empty(N_PARTS), N_EVENT_TYPES
     pairs, own = np.zeros((len(CLASSES), n, n)), np.zeros((n, len(WHEN), N_DECAYS))

@@ -20,7 +20,7 @@ from models.associations.goals import NO_PAST, NONE_NAMED, Told
 from models.associations.indirect import anchor_of
 from models.associations.model import AssociationStore, Contribution, Ranked
 from models.events.encode import NO_CODE, EventArray
-from models.events.touches import History
+from models.events.touches import NO_HISTORY, History
 from models.goal_weights import Scale, one_goal, scale_of
 from models.inquiry import SESSIONS_LAST, inquired
 from models.known import ItemList, Known, item_codes
@@ -140,7 +140,6 @@ class ItemRanking(NamedTuple):
 
 
 NO_ITEMS = ItemRanking([], [])
-_NO_HISTORY = History([], [], [])
 
 
 def weigh(
@@ -208,7 +207,7 @@ def _of_associations(
     if ranked.n_associated < len(ranked.items):
         told.append(degraded.FILLED_WITH_POPULAR)
     because = _reasons(store, ranked, inquiry, weighing) if asked.explain else None
-    return _named(ranked.items, ranked.scores, store, because, inquiry.guests)
+    return named(ranked.items, ranked.scores, store, because, inquiry.guests)
 
 
 def _reasons(store: AssociationStore, ranked: Ranked, inquiry: Inquiry, weighing: Weighing) -> list[list[Contribution]]:
@@ -227,7 +226,7 @@ def _of_ranker(
         told.append(degraded.FILLED_WITH_POPULAR)
     ids = ranker.item_ids
     if not asked.explain:
-        return _named(ranked.items, ranked.scores, ranker)
+        return named(ranked.items, ranked.scores, ranker)
     because: list[list[Contribution]] = [[] for _ in ranked.items]
     if store is not None:
         codes = item_codes(store, [ids[code] for code in ranked.items.tolist()])[:-1]
@@ -236,10 +235,10 @@ def _of_ranker(
         reasons = _reasons(store, wanted, inquire(asked, session, store, known._replace(allowed=None), []), weighing)
         for place, contributions in zip(shared.tolist(), reasons, strict=True):
             because[place] = contributions
-    return _named(ranked.items, ranked.scores, ranker, because)
+    return named(ranked.items, ranked.scores, ranker, because)
 
 
-def _named(
+def named(
     codes: Ints, scores: Floats, model: ItemList, because: list[list[Contribution]] | None = None, guests: Sequence[str] = ()
 ) -> ItemRanking:
     n, ids = model.n_items, model.item_ids
@@ -261,20 +260,28 @@ def by_ranker(ranker: Ranker, inquiry: Inquiry, weighing: Weighing, limit: int) 
     return ranker.rank(items, types, weighing.weights, limit, inquiry.left_out, weighing.p_intent, inquiry.allowed)
 
 
-def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, told: list[str]) -> Inquiry:
-    """Put a question into the codes of a model; fallbacks that were taken are added to `told`.
+class Coded(NamedTuple):
+    """A question in the codes of a model, before its events are looked at; `codes` are those of the visitor's own items."""
 
-    Ages count from the session's last event, so that a replayed session is answered as the live one was. Where the session
-    names no item, the items of before stand in; the item on screen is the last that is asked about.
-    """
-    item_id, recent = asked.item_id, None if session.item_ids else known.recent
+    own: Ints  # of the session's items, then, for associations, of its categories
+    named: Ints
+    on_screen: int
+    codes: dict[str, int]
+    history: History
+    guests: tuple[str, ...]
+    allowed: Flags
+
+
+def coded(asked: Asked, session: LiveSession, model: ItemList, known: Known, told: list[str]) -> Coded:
+    """Look up what a question is about; fallbacks that were taken are added to `told`."""
+    item_id = asked.item_id
     if item_id is not None and model.code(item_id) == NO_CODE:
         told.append(degraded.UNKNOWN_ITEM)
-    if recent is not None:
+    if known.recent is not None and not session.item_ids:
         told.append(degraded.RECENT_ITEMS)
     allowed = ALL_ALLOWED if known.allowed is None else known.allowed(model)
-    is_store, history = isinstance(model, AssociationStore), earlier(session, known.history)
-    codes, guests = _own_codes(session, model, history, with_guests=is_store)
+    history = earlier(session, known.history)
+    codes, guests = _own_codes(session, model, history, with_guests=isinstance(model, AssociationStore))
     if len(allowed) and any(0 <= code < model.n_items and not allowed[code] for code in codes.values()):
         told.append(degraded.ITEMS_GONE)
     on_screen = SESSIONS_LAST if item_id is None else codes.get(item_id, model.code(item_id))
@@ -284,17 +291,28 @@ def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, t
         own += [model.code(anchor_of(category)) for category in session.categories]
         if model.category_names and session.categories:
             named = model.category_codes(session.categories)
-    events = writeable(session.events)
-    given = events, np.array(own, np.int64), named, len(session.item_ids), on_screen, is_store, asked.exclude_seen
+    return Coded(np.array(own, np.int64), named, on_screen, codes, history, guests, allowed)
+
+
+def inquire(asked: Asked, session: LiveSession, model: ItemList, known: Known, told: list[str]) -> Inquiry:
+    """Put a question into the codes of a model; fallbacks that were taken are added to `told`.
+
+    Ages count from the session's last event, so that a replayed session is answered as the live one was. Where the session
+    names no item, the items of before stand in; the item on screen is the last that is asked about.
+    """
+    about = coded(asked, session, model, known, told)
+    events, recent = writeable(session.events), None if session.item_ids else known.recent
+    is_store = isinstance(model, AssociationStore)
+    given = events, about.own, about.named, len(session.item_ids), about.on_screen, is_store, asked.exclude_seen
     items, types, ages_s, said, left_out = inquired(*given)
     query = Query(items, types, ages_s, said)
     if recent is not None:
         now_us = int(events["occurred_at_us"][-1]) if len(events) else recent.at_us
         before = [model.code(item) for item in reversed(recent.item_ids)]
         query = _extended(query, before, max(now_us - recent.at_us, 0) / 1e6, first=True)
-    if item_id is not None:
-        query = _extended(query, [on_screen], 0.0, first=False)
-    return Inquiry(query, left_out, allowed, _past(events, codes, history), guests)
+    if asked.item_id is not None:
+        query = _extended(query, [about.on_screen], 0.0, first=False)
+    return Inquiry(query, left_out, about.allowed, _past(events, about.codes, about.history), about.guests)
 
 
 def _own_codes(
@@ -312,24 +330,20 @@ def _own_codes(
 def earlier(session: LiveSession, history: History | None) -> History:
     """The part of a history that came before a session."""
     if history is None:
-        return _NO_HISTORY
+        return NO_HISTORY
     if not len(session.events):
         return history
     begins_us = int(session.events["occurred_at_us"][0])
-    if not history.at_us or history.at_us[0] < begins_us:
-        return history
-    n_since = next((k for k, at_us in enumerate(history.at_us) if at_us < begins_us), len(history.at_us))
-    return History(history.item_ids[n_since:], history.types[n_since:], history.at_us[n_since:])
+    return history.since(len(history.at_us) - int(history.at_us[::-1].searchsorted(begins_us)))
 
 
 def _past(events: EventArray, codes: dict[str, int], history: History) -> Past:
     """A history in the codes of a model; ages count from the session's last event, or from the newest that is known."""
     if not history.item_ids:
         return NO_PAST
-    at_us = np.array(history.at_us, np.int64)
-    now_us = int(events["occurred_at_us"][-1]) if len(events) else history.at_us[0]
+    now_us = int(events["occurred_at_us"][-1] if len(events) else history.at_us[0])
     items = np.array([codes[item] for item in history.item_ids], np.int64)
-    return Past(items, np.array(history.types, np.int8), (now_us - at_us) / 1e6)
+    return Past(items, writeable(history.types), (now_us - history.at_us) / 1e6)
 
 
 def _extended(query: Query, codes: list[int], age_s: float, *, first: bool) -> Query:

@@ -7,12 +7,12 @@ replaced by something useful, and `degraded` names the replacement (`models.degr
 
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from models import degraded
-from models.arrays import Floats, Floats32
+from models.arrays import Floats, Floats32, Records, writeable
 from models.bandit import arms
 from models.bandit.arms import STATIC_ARM, Bandit, Dealt
 from models.bandit.thompson import GROUP, MOST_GROUPS
@@ -25,13 +25,18 @@ from models.goal_prior import HEURISTIC_GOALS
 from models.goal_weights import one_goal
 from models.inference import intent
 from models.item_ranking import AUTO, Asked, ItemRanking, Weighing, earlier, rank_items, weigh
+from models.kernels import kernel
 from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet, required
+from models.one_pass import in_one_pass, is_plain
 from models.schema import DEVICES, INTENTS, N_RECENT_EVENTS, EventType
 from models.visitor_groups import NO_GROUPS
 from models.weight_profile import WeightProfile
 from models.weights.actions import ActionWeights
+
+_SEGMENTS: Final = ("unknown", "looker", "carter", "buyer")
+_PURCHASE, _ADD_TO_CART = int(EventType.PURCHASE), int(EventType.ADD_TO_CART)
 
 
 class Who(NamedTuple):
@@ -144,15 +149,20 @@ def recommend(
         context["action_weights"] = actions.seq  # which state of them, for a replay
     if models.associations is not None:
         context["associations"] = models.associations.built_to_seq  # the event up to which they follow the log, likewise
-    weighing = weigh(dealt.weights, actions, session.events, p_intent, now_us, asked.goal)
-    if weighing.scale is not None:
+    if dealt.weights.goals is not None:
         told.extend(known.without_history)
         if known.history is not None and len(known.history.item_ids) >= N_RECENT_EVENTS:
             told.append(degraded.HISTORY_CUT)
         before = earlier(session, known.history).at_us
-        if before:  # how much of the history was used, and up to when: with the log, what it was
-            context["history"] = [len(before), before[0]]
+        if len(before):  # how much of the history was used, and up to when: with the log, what it was
+            context["history"] = [len(before), int(before[0])]
     assigned = assigned_to(asked, models, variant)
+    if is_plain(asked, session, models, known):
+        given = asked, session, models, known, dealt.weights, _mixer(dealt.weights, models), actions, p_intent, now_us, told
+        ranking, weights, mixture = in_one_pass(*given)
+        goal = Goal(asked.goal, mixture)
+        return Recommendation(p_intent, weights, ranking, assigned, dealt, context, list(dict.fromkeys(told)), goal)
+    weighing = weigh(dealt.weights, actions, session.events, p_intent, now_us, asked.goal)
     if assigned.name == assignment.INTERLEAVED:
         ours, theirs = (rank_items(replace(asked, ranker=r), session, models, known, weighing, told) for r in (False, True))
         ranking, context[assignment.TEAMS] = in_turns(ours, theirs, asked.limit, f"{who.dealt_by} {len(session.events)}")
@@ -168,26 +178,30 @@ def _mixture(goal: str, weighing: Weighing, models: ModelSet, events: EventArray
         return weighing.mixture
     if goal != AUTO:
         return one_goal(goal)
-    goals = (models.weights and models.weights.goals) or required(HEURISTIC_GOALS.goals, "goals")
-    return goals.mixture(events, weighing.p_intent)
+    return required(_mixer(HEURISTIC_GOALS, models).goals, "goals").mixture(events, weighing.p_intent)
+
+
+def _mixer(profile: WeightProfile, models: ModelSet) -> WeightProfile:
+    """By whose goal weights an answer mixes the goals: its profile's, or where that has none, the champion's."""
+    if profile.goals is not None:
+        return profile
+    return models.weights if models.weights is not None and models.weights.goals is not None else HEURISTIC_GOALS
 
 
 def situate(session: LiveSession, models: ModelSet, told: list[str]) -> Situation:
     """Fold a session and infer its intent; fallbacks are added to `told`."""
     if session.is_moved:
         told.append(degraded.CLOCK_AHEAD)
-    features = sessions.features_of(session.events)
-    return Situation(features, _intent_of(features, session, models, told))
-
-
-def _intent_of(features: Floats32, session: LiveSession, models: ModelSet, told: list[str]) -> Floats:
     if not len(session.events):
         told.append(degraded.SESSION_EMPTY)
+    elif models.intent is not None:
+        return Situation(*models.intent.of_session(session.events))
+    features = sessions.features_of(session.events)
     if models.intent is not None:
-        return models.intent.predict_one(features)
+        return Situation(features, models.intent.predict_one(features))
     told.append(degraded.INTENT_BY_RULES)
     p: Floats = intent.by_rules(features[None, :])[0]
-    return p
+    return Situation(features, p)
 
 
 def actions_of(models: ModelSet, variant: str) -> ActionWeights | None:
@@ -212,13 +226,19 @@ def context_of(session: LiveSession, features: Floats32, label: str, now_us: int
     now_us
         Tells the hour, in UTC, where the session is empty.
     """
-    device, offset_min = 0, 0
-    if len(session.events):
-        last = session.events[-1]
-        now_us, device, offset_min = int(last["occurred_at_us"]), int(last["device"]), int(last["utc_offset_min"])
-    segment = "buyer" if features[EventType.PURCHASE] else "carter" if features[EventType.ADD_TO_CART] else "looker"
-    hour = (now_us // 60_000_000 + offset_min) // 60 % 24
-    return {"device": DEVICES[device], "hour": hour, "intent": label, "segment": segment if len(session.events) else "unknown"}
+    device, hour, segment = _context(writeable(session.events), features, now_us)
+    return {"device": DEVICES[device], "hour": hour, "intent": label, "segment": _SEGMENTS[segment]}
+
+
+@kernel
+def _context(events: Records, features: Floats32, now_us: int) -> tuple[int, int, int]:
+    """Codes of device and segment, and the hour."""
+    device, offset_min, segment = 0, 0, 0
+    if len(events):
+        last = events[len(events) - 1]
+        now_us, device, offset_min = last.occurred_at_us, int(last.device), int(last.utc_offset_min)
+        segment = 3 if features[_PURCHASE] else 2 if features[_ADD_TO_CART] else 1
+    return device, (now_us // 60_000_000 + offset_min) // 60 % 24, segment
 
 
 def _dealt(

@@ -253,7 +253,7 @@ def _history(known: Histories, log: Log, begin: int, end: int) -> History:
     at_us = log.events["occurred_at_us"]
     places = histories.until(known, int(log.user_codes[begin]), int(at_us[end - 1]), int(at_us[begin]))
     items = [log.item_ids[code] for code in known.item[places].tolist()]
-    return History(items, known.kind[places].tolist(), known.at_us[places].tolist())
+    return History(items, known.kind[places], known.at_us[places])
 
 
 def _model(models: ModelSet, asked: Asked) -> AssociationStore | Ranker:

@@ -20,9 +20,10 @@ from models.associations.goals import Told
 from models.engagement import model as engagement
 from models.engagement.model import Calibration
 from models.events.encode import EVENT_DTYPE
+from models.events.touches import parse_message
 from models.features import items, sessions, users
 from models.goal_prior import HEURISTIC_GOALS
-from models.inference import labels
+from models.inference import intent, labels
 from models.inference.examples import Log
 from models.item_ranking import Asked, inquire, weigh
 from models.known import NOTHING_KNOWN
@@ -30,6 +31,7 @@ from models.learners import boosting
 from models.learners.tree_walk import SingleRow, Trees
 from models.live_session import LiveSession
 from models.model_set import ModelSet
+from models.one_pass import in_one_pass
 from models.questions.later import Later
 from models.ranker import model as ranker
 from models.schema import N_EVENT_TYPES, N_INTENTS
@@ -68,11 +70,14 @@ def rehearse_folds() -> None:
     session, p_intent = LiveSession(events, ["a", "b"], []), np.full(N_INTENTS, 1 / N_INTENTS)
     inquire(Asked(), session, store, NOTHING_KNOWN, [])
     weigh(HEURISTIC_GOALS, None, events, p_intent, 0)
+    given = Asked(), session, ModelSet(associations=store), NOTHING_KNOWN, HEURISTIC_GOALS, HEURISTIC_GOALS
+    in_one_pass(*given, None, p_intent, 0, [])
+    parse_message(b"")
     tilt(np.ones(N_EVENT_TYPES), goals, goal_weights.one_goal("view"), p_intent)
     calibration.apply(calibration.identity(N_INTENTS), p_intent)
     live_associations.rehearse()
     SingleRow([_leaf(np.float64)], 1, [1])(np.zeros(1))
-    boosting.rehearse()
+    intent.rehearse(boosting.rehearse(_leaf(np.float64), sessions.N_FEATURES))
     line = Calibration(engagement.PLATT, np.arange(2.0), np.arange(2.0))
     regression = Logistic(np.zeros(3), np.ones(3), np.zeros(4))
     sequence = np.zeros((N_EVENT_TYPES + 1, N_EVENT_TYPES))

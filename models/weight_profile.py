@@ -87,10 +87,10 @@ def intent_scaled(base: Floats, factors: Floats, p_intent: Floats) -> Floats:
     if p_intent.shape[-1:] + base.shape != factors.shape:
         raise ValueError(f"factors must have the shape {p_intent.shape[-1:] + base.shape}, got {factors.shape}")
     if p_intent.ndim == 1:
-        scaled, total = _scaled(base, factors, p_intent)
+        found, total = scaled(base, factors, p_intent)
         if not abs(total - 1.0) <= 1e-6:
             raise ValueError(f"the intent probabilities must sum to 1, got {total:.6g}")
-        return scaled
+        return found
     totals = p_intent.sum(axis=-1)
     if not (abs(totals - 1.0) <= 1e-6).all():
         raise ValueError(f"the intent probabilities must sum to 1, got {np.min(totals):.6g} to {np.max(totals):.6g}")
@@ -99,7 +99,7 @@ def intent_scaled(base: Floats, factors: Floats, p_intent: Floats) -> Floats:
 
 
 @kernel
-def _scaled(base: Floats, factors: Floats, p_intent: Floats) -> tuple[Floats, float]:
+def scaled(base: Floats, factors: Floats, p_intent: Floats) -> tuple[Floats, float]:
     """`intent_scaled` of one session, and the sum of the probabilities."""
     found, total = np.zeros(len(base)), 0.0
     for intent in range(len(p_intent)):

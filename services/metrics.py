@@ -11,6 +11,10 @@ import atexit
 import os
 import shutil
 import tempfile
+import threading
+import time
+from collections import Counter as Counts
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
@@ -25,6 +29,7 @@ SHARED_MEMORY: Final = Path("/dev/shm")
 PREFIX: Final = "attune-"
 OWNER: Final = "owner.lock"  # held by the supervisor of the processes that count here; names its process id
 KINDS: Final = ("counter", "histogram")  # the library keeps a file of each, per process
+COUNTED_S: Final = 0.25  # from an answer until it is counted, at most
 FILE_BYTES: Final = 1 << 19  # has room for every route with every status
 
 
@@ -122,22 +127,40 @@ class Metrics:
         )
         self.degraded = Counter("attune_degraded", "Fallbacks that decisions on record admit.", ("name",), registry=own)
         self.shadow = Counter("attune_shadow", "Requests that a challenger answered too, by how.", ("outcome",), registry=own)
-        self._found: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._answered: deque[tuple[str, int, float]] = deque()
+        self._counting = threading.Lock()
+        threading.Thread(target=self._count_again, name="metrics", daemon=True).start()
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """Count one answer.
+        """Count one answer, within `COUNTED_S`: a request hands over what a thread counts.
 
         Parameters
         ----------
         route
             Template of the route, such as ``/v1/recommendations``, or ``unknown``.
         """
-        found = self._found.get((route, status))
-        if found is None:  # looking a label up costs more than counting
-            found = self._found[route, status] = self.requests.labels(route, str(status)), self.seconds.labels(route)
-        count, duration = found
-        count.inc()
-        duration.observe(seconds)
+        self._answered.append((route, status, seconds))
+
+    def _count_again(self) -> None:
+        while True:
+            time.sleep(COUNTED_S)
+            self._count()
+
+    def _count(self) -> None:
+        """Count the answers that were handed over."""
+        waiting = self._answered
+        with self._counting:
+            statuses, seconds = Counts[tuple[str, int]](), defaultdict[str, list[float]](list)
+            while waiting:
+                route, status, took_s = waiting.popleft()
+                statuses[route, status] += 1
+                seconds[route].append(took_s)
+            for (route, status), n in statuses.items():
+                self.requests.labels(route, str(status)).inc(n)
+            for route, all_of in seconds.items():
+                observe = self.seconds.labels(route).observe
+                for took_s in all_of:
+                    observe(took_s)
 
     def judged(self, status: str, n: int) -> None:
         """Count events by their verdict."""
@@ -161,6 +184,7 @@ class Metrics:
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
 
+        self._count()
         if MULTIPROCESS not in os.environ:
             return bytes(generate_latest(self._own))
         everybody = CollectorRegistry()

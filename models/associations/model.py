@@ -24,6 +24,7 @@ keeps a `Ledger` of the sums behind its strengths.
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, NotRequired, TypedDict
 
@@ -33,12 +34,13 @@ import numpy.typing as npt
 from models.arrays import Flags, Floats, Ints, Reals, frozen, writeable
 from models.artifact import Parts
 from models.associations import build as steps
-from models.associations import indirect, query
+from models.associations import indirect, memory, query
 from models.associations import survey as association_survey
 from models.associations.arguments import checked_limit, codes_of, flags_of, relation_of, weights_of
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
 from models.associations.build import AssociationParams as AssociationParams
-from models.associations.goal_query import MOST_GUESTS, Categories, popular_in
+from models.associations.goal_query import Categories, popular_in
+from models.bound import Bound, bind
 from models.events.encode import NO_CODE, EventArray
 from models.schema import EVENT_TYPES, N_EVENT_TYPES
 from models.shops import ByShop
@@ -90,11 +92,6 @@ class Ledger(NamedTuple):
 
 
 NO_CATEGORIES: Final = frozen(Categories(np.zeros((0, 2), np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)))
-
-
-def _categories_of(category: npt.NDArray[np.int32], popularity: npt.NDArray[np.float32]) -> Categories:
-    """Popular items of each category."""
-    return frozen(popular_in(category, popularity_of(popularity)))
 
 
 def popularity_of(by_type: Reals) -> Floats:
@@ -225,8 +222,7 @@ class AssociationStore(ByShop):
 
         Ranks what the lists hold: the best `n_popular` of each type. Scores are relative to the first, in (0, 1].
         """
-        weights = base_weights() if weights is None else weights
-        weights = weights_of(weights)
+        weights = weights_of(base_weights() if weights is None else weights)
         if not query.is_sane(weights):
             raise ValueError(f"weights must be finite and not negative, got {weights}")
         taken, open_to = codes_of(exclude), flags_of(allowed)
@@ -273,19 +269,24 @@ class AssociationStore(ByShop):
             codes, kinds, ages, weights_of(weights), p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched, related
         )
 
+    @cached_property
+    def bound_arrays(self) -> Bound:
+        """Arrays of index, overlay and categories, then numbers of overlay and query, as `models.one_pass` reads them."""
+        p, overlay = self.params, self.overlay
+        numbers = (overlay.index_factor, overlay.overlay_factor, p.max_anchors, p.rank_decay, p.age_scale_s, p.unmatched)
+        return bind(*self.index, *overlay[:-2], *self.categories, np.array(numbers, np.float64))
+
     def scratch(self) -> query.Scratch:
         """Working memory of this thread, with room for all items and guests; it grows with views of a log that grows."""
-        scratch: query.Scratch | None = getattr(self._local, "scratch", None)
-        if scratch is None or len(scratch.sums) < self.n_items + MOST_GUESTS:
-            scratch = self._local.scratch = query.new_scratch(self.n_items + self.n_items // 4 + 2 * MOST_GUESTS)
-        return scratch
+        return memory.scratch_of(self._local, self.n_items)[0]
+
+    def bound_scratch(self) -> Bound:
+        """`scratch`, as `models.one_pass` reads it."""
+        return memory.scratch_of(self._local, self.n_items)[1]
 
     def places(self) -> Ints:
-        """A place for each item and guest, all -1, of this thread: who writes into it sets it back; shape (n_items + more,)."""
-        places: Ints | None = getattr(self._local, "places", None)
-        if places is None or len(places) < self.n_items + MOST_GUESTS:
-            places = self._local.places = np.full(self.n_items + self.n_items // 4 + 2 * MOST_GUESTS, -1)
-        return places
+        """`models.associations.memory.places_of` of this thread."""
+        return memory.places_of(self._local, self.n_items)
 
 
 def build(
@@ -326,7 +327,7 @@ def build(
     ledger = Ledger(support, n_sessions_with, decayed, np.array([totals.n_sessions]))
     ids = [str(item_id) for item_id in item_ids]
     return AssociationStore(
-        frozen(index), ids, params, newest, frozen(ledger), categories=_categories_of(category, decayed),
+        frozen(index), ids, params, newest, frozen(ledger), categories=frozen(popular_in(category, popularity_of(decayed))),
         category_names=tuple(categories),
     )  # fmt: skip
 
@@ -394,6 +395,6 @@ def from_parts(parts: Parts) -> AssociationStore:
     ledger = frozen(Ledger(*(arrays[name] for name in Ledger._fields))) if kept else None
     meta, params = parts.meta, AssociationParams(**parts.meta["params"])
     seq, as_of_us = int(meta.get("built_to_seq", 0)), meta.get("as_of_us")
-    categories = _categories_of(index.category, ledger.popularity) if ledger else NO_CATEGORIES
+    categories = frozen(popular_in(index.category, popularity_of(ledger.popularity))) if ledger else NO_CATEGORIES
     built = int(meta["built_to_us"]), ledger, seq, as_of_us
     return AssociationStore(frozen(index), ids, params, *built, categories, tuple(names))

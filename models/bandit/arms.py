@@ -34,11 +34,14 @@ class Arms(NamedTuple):
         Id of the champion weights: dealt where the bandit has nothing to say.
     on_trial
         Ids that only a challenger has.
+    has_goals
+        Whether one of them has goal weights, which ask for the visitor's history.
     """
 
     profiles: Mapping[str, WeightProfile]
     served: str
     on_trial: frozenset[str] = frozenset()
+    has_goals: bool = False
 
 
 class Bandit(NamedTuple):
@@ -142,7 +145,8 @@ def arms_of(champion: Weighted, challenger: Weighted | None = None) -> Arms:
             found[own_id] = one
             if place >= len(named):
                 on_trial.add(own_id)
-    return Arms(MappingProxyType(found), ids[content(own)], frozenset(on_trial))
+    has_goals = any(one.goals is not None for one in found.values())
+    return Arms(MappingProxyType(found), ids[content(own)], frozenset(on_trial), has_goals)
 
 
 def bandit_of(arms: Arms, snapshot: Snapshot | None) -> Bandit:

@@ -50,7 +50,7 @@ def step(state: StateArray, events: EventArray) -> Features:
     Shape (n_features,).
     """
     out = np.empty((1, N_FEATURES), dtype=np.float32)
-    _check(session_kernel.fold(state, writeable(events), _NO_STARTS, out), events)
+    require_types(session_kernel.fold(state, writeable(events), _NO_STARTS, out), events)
     last: Features = out[0]
     return last
 
@@ -113,7 +113,7 @@ def fold(events: EventArray, starts: npt.NDArray[np.bool_]) -> Features:
         raise ValueError(f"expected one start flag for each of {len(events)} events, got {len(starts)}")
     out = np.empty((len(events), N_FEATURES), dtype=np.float32)
     if len(events):
-        _check(session_kernel.fold(new_state(), writeable(events), writeable(starts), out), events)
+        require_types(session_kernel.fold(new_state(), writeable(events), writeable(starts), out), events)
     return out
 
 
@@ -127,7 +127,19 @@ def fold_at(events: EventArray, starts: npt.NDArray[np.bool_], rows: Ints) -> Fe
     return np.asarray(fold(events[kept], starts[kept])[place[rows]])
 
 
-def _check(bad: int, events: EventArray) -> None:
+def require_types(bad: int, events: EventArray) -> None:
+    """Refuse events that a fold could not take.
+
+    Parameters
+    ----------
+    bad
+        What the fold answered: -1, or the index of the first event whose type is none.
+
+    Raises
+    ------
+    ValueError
+        If it is one.
+    """
     if bad >= 0:
         raise ValueError(f"event {bad} has type code {events['event_type'][bad]}, expected 0 to {len(EVENT_TYPES) - 1}")
 

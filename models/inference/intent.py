@@ -13,12 +13,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Features, Floats
+from models.arrays import Features, Floats, Ints, Records, writeable
 from models.artifact import Parts
+from models.bound import Bound
+from models.events.encode import EVENT_DTYPE, EventArray
+from models.features import kernel as session_kernel
+from models.features import sessions
 from models.inference import intent_rules, label_kernels
 from models.inference.training import TrainingInput
+from models.kernels import kernel
 from models.learners import boosting
-from models.learners.boosting import Classifier
+from models.learners.boosting import Classifier, predicted
 from models.learners.trees import BoostParams, Progress
 from models.schema import EVENT_TYPES, INTENT_FEATURES, INTENTS, N_INTENTS
 from models.statistics.calibration import softmax
@@ -53,6 +58,41 @@ class IntentModel:
         Meant for one thread per process, the event loop; other threads get the same answers, one after the other.
         """
         return self.classifier.predict_one(row)
+
+    def of_session(self, events: EventArray) -> tuple[Features, Floats]:
+        """Features of a session, and the probabilities of its intents: `sessions.features_of` and `predict_one` in one call.
+
+        Parameters
+        ----------
+        events
+            The session in order, shape (n_events,), dtype `EVENT_DTYPE`; not empty.
+
+        Returns
+        -------
+        Shapes (n_session_features,) and (n_intents,).
+        """
+        by = self.classifier.one_row()
+        if by.forest is None:
+            features = sessions.features_of(events)
+            return features, self.predict_one(features)
+        folded, p = np.empty((1, sessions.N_FEATURES), np.float32), np.empty(by.shape)
+        sessions.require_types(_of_session(writeable(events), sessions.new_state(), by.forest.table, folded, p), events)
+        return folded[0], p[0]
+
+
+def rehearse(forest: Bound) -> None:
+    """Situate a session, so that whatever has to be compiled is there before the first real one arrives."""
+    folded = np.empty((1, sessions.N_FEATURES), np.float32)
+    _of_session(np.zeros(1, EVENT_DTYPE), sessions.new_state(), forest.table, folded, np.zeros((1, 2)))
+
+
+@kernel
+def _of_session(events: Records, state: Records, forest: Ints, folded: Features, p: Floats) -> int:
+    """Fold a session, and infer its intent; -1, or the index of the first event whose type is none."""
+    bad = session_kernel.fold(state, events, np.zeros(0, np.bool_), folded)
+    if bad < 0:
+        predicted(forest, folded[0].astype(np.float64), p)
+    return bad
 
 
 def fit(

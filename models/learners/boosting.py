@@ -17,14 +17,15 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Features, Floats, Ints
+from models.bound import Bound, bind, float_rows, floats, ints
 from models.kernels import kernel
-from models.learners.tree_walk import ManyRows, SingleRow, Trees, flatten, n_scores
+from models.learners.tree_walk import FOREST, ManyRows, SingleRow, Trees, flatten, n_scores, scored
 from models.learners.trees import BoostParams, Progress, grow
 from models.statistics import calibration
 from models.statistics.calibration import Scaling
@@ -106,22 +107,15 @@ class Classifier:
 
     def predict_one(self, row: npt.NDArray[np.floating]) -> Floats:
         """Calibrated probabilities of one row, shape (n_features,) in and (n_classes,) out; any number of threads may ask."""
-        told = getattr(self._local, "told", None)
-        if told is None:
-            told = self._local.told = OneRow([self])
-        p: Floats = told(row)[0]
+        p: Floats = self.one_row()(row)[0]
         return p
 
-
-class _Scores(NamedTuple):
-    """What becomes of the scores of several classifiers: of each that has trees, one after the other."""
-
-    place: Ints  # among all
-    first_score: Ints  # and the end
-    first_class: Ints  # in `classes` and `shift`, and the end
-    classes: Ints
-    shift: Floats
-    scale: Floats
+    def one_row(self) -> "OneRow":
+        """This thread's `OneRow` of this classifier alone."""
+        found: OneRow | None = getattr(self._local, "one_row", None)
+        if found is None:
+            found = self._local.one_row = OneRow([self])
+        return found
 
 
 class OneRow:
@@ -131,39 +125,53 @@ class OneRow:
     ----------
     classifiers
         With as many features each.
+
+    Attributes
+    ----------
+    forest
+        What `predicted` reads, and the buffers that it writes to; None where no classifier has trees.
+    shape
+        Of an answer: (n_classifiers, most classes).
     """
 
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
-        self._prior = np.zeros((len(classifiers), max(one.n_classes for one in classifiers)))
+        self.shape = len(classifiers), max(one.n_classes for one in classifiers)
+        self._prior = np.zeros(self.shape)
         for row, one in zip(self._prior, classifiers, strict=True):
             row[: one.n_classes] = 0.0 if one.text else one.prior
         grown = [(place, one, n_scores(one.text)) for place, one in enumerate(classifiers) if one.text]
-        self._score: SingleRow | None = None
+        self.forest: Bound | None = None
         if grown:
             place, some, sizes = zip(*grown, strict=True)
-            self._score = SingleRow([one.trees for one in some], some[0].n_features, sizes)
-            self._scores = _Scores(
-                place=np.array(place),
-                first_score=np.cumsum([0, *sizes]),
-                first_class=np.cumsum([0, *(len(one.classes) for one in some)]),
-                classes=np.concatenate([one.classes for one in some]),
-                shift=np.concatenate([one.scaling.shift for one in some]),
-                scale=np.array([one.scaling.scale for one in some]),
+            trees = SingleRow([one.trees for one in some], some[0].n_features, sizes)
+            self._checked = trees.checked
+            self.forest = bind(
+                *trees.arrays,
+                self._prior,
+                np.array(place),
+                np.cumsum([0, *(len(one.classes) for one in some)]),
+                np.concatenate([one.classes for one in some]),
+                np.concatenate([one.scaling.shift for one in some]),
+                np.array([one.scaling.scale for one in some]),
             )
 
     def __call__(self, row: npt.NDArray[np.floating]) -> Floats:
         """Probabilities of each classifier's classes, shape (n_features,) in, (n_classifiers, most classes) out; else 0."""
-        found: Floats = self._prior.copy()
-        if self._score is not None:
-            _told(self._score(row), *self._scores, found)
+        if self.forest is None:
+            prior: Floats = self._prior.copy()
+            return prior
+        found = np.empty(self.shape)
+        predicted(self.forest.table, self._checked(row), found)
         return found
 
 
 @kernel
-def _told(
-    raw: Floats, place: Ints, first_score: Ints, first_class: Ints, classes: Ints, shift: Floats, scale: Floats, out: Floats
-) -> None:
-    """Calibrate the scores of one row and write them where their classes stand; the arrays are those of `_Scores`."""
+def predicted(forest: Ints, row: Floats, out: Floats) -> None:
+    """Calibrated probabilities of one row, written where their classes stand: what `OneRow` is asked, of its `forest`."""
+    raw, first_score = scored(forest, row)
+    place, first_class, classes = ints(forest, FOREST + 1), ints(forest, FOREST + 2), ints(forest, FOREST + 3)
+    shift, scale = floats(forest, FOREST + 4), floats(forest, FOREST + 5)
+    out[:] = float_rows(forest, FOREST)
     for b in range(len(place)):
         begin, end = first_class[b], first_class[b + 1]
         own = raw[first_score[b] : first_score[b + 1]]
@@ -175,10 +183,12 @@ def _told(
             out[place[b], classes[begin + k]] = p[0, k]
 
 
-def rehearse() -> None:
-    """Calibrate the score of one row, so that whatever has to be compiled is there before the first real one arrives."""
-    one, ends = np.zeros(1, np.int64), np.arange(2)
-    _told(np.zeros(1), one, ends, 2 * ends, np.arange(2), np.zeros(2), np.ones(1), np.zeros((1, 2)))
+def rehearse(trees: Trees, n_features: int) -> Bound:
+    """Ask one row of two classes, so that all is compiled before the first real one arrives; the forest that was asked."""
+    told = np.zeros((1, 2)), np.zeros(1, np.int64), np.array([0, 2]), np.arange(2), np.zeros(2), np.ones(1)
+    forest = bind(*SingleRow([trees], n_features, [1]).arrays, *told)
+    predicted(forest.table, np.zeros(n_features), np.zeros((1, 2)))
+    return forest
 
 
 def two_columns(raw: Floats) -> Floats:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Features, Flags, Floats, Floats32, Ints, Ints32, Records, frozen, writeable
+from models.bound import ADDRESS, N_ROWS, array_at, bind, floats, ints, ints32, pointer
 from models.kernels import kernel
 
 
@@ -186,6 +187,9 @@ class ManyRows:
         return found
 
 
+FOREST: Final = 7  # arrays of a `SingleRow`
+
+
 class SingleRow:
     """Raw scores of one row at a time by one or several boosters; one instance per thread, because it owns its two buffers.
 
@@ -207,6 +211,11 @@ class SingleRow:
     >>> score = SingleRow([flatten(booster.model_to_string(), 1)], 1, [1])
     >>> bool(score(row)[0] == booster.predict(row[None, :], raw_score=True)[0])
     True
+
+    Attributes
+    ----------
+    arrays
+        What `scored` reads, and its two buffers.
     """
 
     def __init__(self, trees: Sequence[Trees], n_features: int, n_scores: Sequence[int]) -> None:
@@ -220,9 +229,10 @@ class SingleRow:
             at += len(packed)
         depths = np.concatenate([one.depths for one in trees])
         first_tree, first_score = (np.cumsum([0, *sizes]) for sizes in (map(len, roots), n_scores))
-        self._forests = np.concatenate(nodes), np.concatenate(roots), writeable(depths), first_tree, first_score
-        self._row, self._flat = np.zeros(n_features), np.full(3 * n_features + 1, -np.inf)
-        self._scores = np.zeros(sum(n_scores))
+        flat, scores = np.full(3 * n_features + 1, -np.inf), np.zeros(sum(n_scores))
+        forests = np.concatenate(nodes), np.concatenate(roots), writeable(depths), first_tree, first_score
+        self.arrays: tuple[npt.NDArray[Any], ...] = (*forests, flat, scores)
+        self._bound, self._n_features = bind(*self.arrays), n_features
 
     def __call__(self, row: npt.NDArray[np.floating]) -> Floats:
         """Raw scores of one row.
@@ -236,9 +246,35 @@ class SingleRow:
         -------
         Scores of one booster after the other, shape (sum of n_scores,). A fresh array.
         """
-        self._row[:] = row
-        _score_row(*self._forests, self._row, self._flat, self._scores)
-        return self._scores.copy()
+        found, _ = scored(self._bound.table, self.checked(row))
+        return found.copy()
+
+    def checked(self, row: npt.NDArray[np.floating]) -> Floats:
+        """A row as `scored` takes it.
+
+        Raises
+        ------
+        ValueError
+            If it has another number of features: the loops would read beyond its end.
+        """
+        if row.shape != (self._n_features,):
+            raise ValueError(f"expected a row of {self._n_features} features, got the shape {row.shape}")
+        return writeable(np.asarray(row, np.float64))
+
+
+@kernel
+def _nodes(table: Ints, k: int) -> Records:
+    found: Records = array_at(pointer(table[k, ADDRESS]), (table[k, N_ROWS],), NODE)
+    return found
+
+
+@kernel
+def scored(forest: Ints, row: Floats) -> tuple[Floats, Ints]:
+    """Raw scores of one row in the buffer of a `SingleRow`, whose arrays are bound first, and where each booster's begin."""
+    first_score, scores = ints(forest, 4), floats(forest, 6)
+    roots, depths, first_tree = ints32(forest, 1), ints32(forest, 2), ints(forest, 3)
+    _score_row(_nodes(forest, 0), roots, depths, first_tree, first_score, row, floats(forest, 5), scores)
+    return scores, first_score
 
 
 def flatten(text: str, n_features: int) -> Trees:

@@ -5,16 +5,18 @@ Everything runs on the event loop's thread, because an answer takes a fraction o
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
 from models import degraded
+from models.arrays import Flags
 from models.bandit.arms import Bandit
 from models.experiments.assignment import DYNAMIC_VS_STATIC
 from models.experiments.runs import Run
 from models.item_ranking import Asked
-from models.known import Known
+from models.known import ItemList, Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet
 from models.recommend import Assignment, Goal, Recommendation, Who, assigned_to, recommend
@@ -93,7 +95,8 @@ class RecommendationHandler:
             run = self._shared.experiments.current(now_us / 1e6)
             variant = run.variant_of(question.who.user_id)
             found = recommend(question.asked, question.session, models, known, question.who, now_us, bandit, variant)
-            found = found._replace(assignment=_named(found.assignment, run))
+            if run.name != DYNAMIC_VS_STATIC.name:
+                found = found._replace(assignment=_named(found.assignment, run))
         except Exception as error:  # the guard answers it; here it counts for the variant that the user was dealt
             self._record_failure(call, question, models, error)
             raise
@@ -127,15 +130,13 @@ class RecommendationHandler:
         shared = self._shared
         shared.catalog.refresh(now_us / 1e6)
         bandit = shared.profiles.current(models, now_us / 1e6)
-        has_goals = any(one.goals is not None for one in bandit.arms.profiles.values())
-        known = self._known(question, now_us, has_goals=has_goals)
-        return known._replace(allowed=partial(shared.catalog.allowed, partner)), bandit
+        return self._known(question, partial(shared.catalog.allowed, partner), now_us, bandit.arms.has_goals), bandit
 
-    def _known(self, question: Question, now_us: int, *, has_goals: bool) -> Known:
+    def _known(self, question: Question, allowed: Callable[[ItemList], Flags], now_us: int, has_goals: bool) -> Known:
         if not question.consent:
-            return Known(missing=(degraded.NO_CONSENT,))
+            return Known(missing=(degraded.NO_CONSENT,), allowed=allowed)
         if not question.is_recognized:
-            return Known()
+            return Known(allowed=allowed)
         missing: list[str] = []
         without_history: list[str] = []
         online, user_id, recent, history = self._shared.online.current(), question.user_id, None, None
@@ -143,13 +144,13 @@ class RecommendationHandler:
             recent = read_or_name(lambda: online.recent_items(user_id, now_us), degraded.UNKNOWN_USER, missing)
         if has_goals:
             history = read_or_name(lambda: online.history(user_id, now_us), degraded.HISTORY_UNKNOWN, without_history)
-        return Known(recent=recent, missing=tuple(missing), history=history, without_history=tuple(without_history))
+        return Known(None, None, recent, tuple(missing), allowed, history, tuple(without_history))
 
     def _record(self, call: Call, question: Question, found: Recommendation, reply: wire.Recommendation, took_us: int) -> None:
         if question.consent and call.caller is not WARM_UP:
             place = (call.partner, question.user_id, question.session_id, call.received_at_us)
             dealt_as = question.who.user_id if question.who.user_id != question.user_id else None
-            decision = on_record(found, reply, place, took_us)._replace(dealt_as=dealt_as)
+            decision = on_record(found, reply, place, took_us, dealt_as)
             if question.by_page:
                 decision = decision._replace(context={**found.context, "door": "page"})
             self._shared.decisions.append(PageDecision(decision, question.is_recognized) if question.by_page else decision)
@@ -216,18 +217,21 @@ def _goal(goal: Goal) -> dict[str, float]:
 
 
 def on_record(
-    found: Recommendation, reply: wire.Recommendation, place: tuple[str, str, str | None, int], latency_us: int
-) -> Decision:
+    found: Recommendation, reply: wire.Recommendation, place: tuple[str, str, str | None, int], latency_us: int,
+    dealt_as: str | None = None,
+) -> Decision:  # fmt: skip
     """The record of an answer.
 
     Parameters
     ----------
     place
         Partner, pseudonym, session id and the instant.
+    dealt_as
+        Of `Decision`.
     """
     return Decision(
         reply.decision_id, *place, *found.assignment, found.dealt.profile, found.dealt.propensity, found.context, reply.models,
-        found.ranking.item_ids, latency_us, found.degraded, found.dealt.snapshot,
+        found.ranking.item_ids, latency_us, found.degraded, found.dealt.snapshot, dealt_as,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from models.events.json_events import read_events
 from models.events.own_names import NONE, OwnNames
 from models.events.rules import event_problem, parse_instant_us, utc_offset_min
 from models.live_session import EMPTY, LiveSession
-from models.schema import CLOCK_SKEW_S, EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES
+from models.schema import CLOCK_SKEW_S, DAY_US, EVENT_TYPES, ITEM_EVENT_TYPES, MEASURES
 from models.visitor_groups import NO_GROUPS, Groups
 from services.api.wire import Context, Id, SessionData, SessionEvent
 from services.http.calls import Call
@@ -132,9 +132,9 @@ def _quick_session(data: Any, now_us: int) -> LiveSession | None:
         return None
     events, is_moved = found.events, False
     if timezone:
-        hours = found.first_us // _HOUR_US, found.last_us // _HOUR_US
-        if hours[0] == hours[1]:
-            events["utc_offset_min"] = utc_offset_min(timezone, found.first_us)
+        offsets = utc_offset_min(timezone, found.first_us), utc_offset_min(timezone, found.last_us)
+        if offsets[0] == offsets[1] and found.last_us - found.first_us < DAY_US:  # no zone's clocks go there and back in a day
+            events["utc_offset_min"] = offsets[0]
         else:
             events["utc_offset_min"] = [utc_offset_min(timezone, at_us) for at_us in events["occurred_at_us"].tolist()]
     is_sorted = found.is_sorted

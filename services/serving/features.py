@@ -9,14 +9,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from feature_repo.embedded_rows import EmbeddedRows
 from infra.settings import Settings
-from models.events.touches import History, parse
+from models.events.touches import History
 from models.known import RecentItems, UserFeatures
 from models.schema import (
     ITEM_FEATURES,
@@ -25,7 +25,6 @@ from models.schema import (
     RECENT_ITEMS_AT,
     RECENT_ITEMS_VIEW,
     USER_FEATURES,
-    USER_RECENT_EVENTS,
     USER_RECENT_ITEMS,
     USERS_VIEW,
 )
@@ -33,9 +32,9 @@ from models.schema import (
 WAIT_MS: Final = 20  # for a lock on the embedded store: everybody else's requests wait too
 REST_S: Final = 1.0
 REOPEN_S: Final = 10.0
+Found = TypeVar("Found")
 _USER: Final = frozenset({*USER_FEATURES, LAST_EVENT_AT})
 _RECENT: Final = frozenset({USER_RECENT_ITEMS, RECENT_ITEMS_AT})
-_HISTORY: Final = frozenset({USER_RECENT_EVENTS, RECENT_ITEMS_AT})
 _ITEM: Final = frozenset(ITEM_FEATURES)
 log = logging.getLogger("attune.online")
 
@@ -91,6 +90,10 @@ class RowSource(Protocol):
         """The values of one entity by name, and the second that they stand at (0: not found)."""
         ...
 
+    def history(self, user_id: str) -> History | None:
+        """The history of a user on items; None where there is none."""
+        ...
+
 
 class FeastFeatures:
     """Features from Feast, one entity at a time; called from one thread.
@@ -136,11 +139,8 @@ class FeastFeatures:
 
     def history(self, user_id: str, now_us: int) -> History | None:
         """History of the user on items; None too where a home of before keeps none until the next materialization."""
-        row, _ = self._read(RECENT_ITEMS_VIEW, user_id, _HISTORY)
-        touches, at_us = row.get(USER_RECENT_EVENTS), row.get(RECENT_ITEMS_AT)
-        if not touches or at_us is None or now_us - at_us > self._max_age_us:
-            return None
-        return parse(touches)
+        found = self._asked(lambda: self._rows.history(user_id))
+        return None if found is None or now_us - found.at_us[0] > self._max_age_us else found
 
     def item(self, item_id: str, now_us: int) -> npt.NDArray[np.float32] | None:
         """Features of an item, in the order of `ITEM_FEATURES`."""
@@ -150,10 +150,14 @@ class FeastFeatures:
         return np.array([row.get(name) for name in ITEM_FEATURES], dtype=np.float32)
 
     def _read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
+        return self._asked(lambda: self._rows.read(view, key, names))
+
+    def _asked(self, read: Callable[[], Found]) -> Found:
+        """What the store says, unless it cannot be read, or could not a moment ago."""
         if self._clock() < self._asleep_until:
             raise StoreUnreachable
         try:
-            return self._rows.read(view, key, names)
+            return read()
         except self._failures as error:
             self._asleep_until = self._clock() + REST_S
             log.warning("the online store cannot be read: %s", type(error).__name__)

@@ -5,6 +5,7 @@ so that a request pays for a comparison of two numbers.
 """
 
 import logging
+from operator import is_
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -65,7 +66,7 @@ class Profiles:
         """
         self._watch.look(now_s, self._take)
         now = (champions.weights, champions.profiles, self._challenger.found, self._snapshot)
-        if any(one is not before for one, before in zip(now, self._of, strict=True)):
+        if not all(map(is_, now, self._of)):
             self._of = now
             self._bandit = arms.bandit_of(arms.arms_of(champions, self._challenger.found), self._snapshot)
         return self._bandit

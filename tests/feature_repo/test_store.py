@@ -21,6 +21,7 @@ from feature_repo.forget import forget_offline, forget_online
 from feature_repo.online import ClusteredSqliteOnlineStore
 from feature_repo.registry import AtomicRegistryStore
 from feature_repo.store import DEFAULT_REDIS_URL, RowReader, open_store
+from models.events.touches import text_of
 from models.schema import (
     INSTANT,
     ITEM_FEATURES,
@@ -193,6 +194,22 @@ def test_rows_are_read_as_feast_reads_them(tmp_path, key):
         assert (told[0] != {}) == (key == "u")
         if key != "\ud800":  # which no message of Feast's can hold
             assert told == by_feast.read(view, "hat" if view == "item_features" and key == "u" else key, names)
+
+
+@pytest.mark.parametrize("touches", [["0 1 hat"], ["10 1763719200000000 a b", f"3 {2**62} ü" + 400 * "x"], [], ["odd"]])
+def test_a_history_is_read_as_feast_reads_it(tmp_path, touches):
+    store = filled(open_store(tmp_path), tmp_path)
+    key = {"user_id": ["v"], INSTANT: [AT], USER_RECENT_ITEMS: [["hat"]], RECENT_ITEMS_AT: [1], USER_RECENT_EVENTS: [touches]}
+    store.write_to_online_store("user_recent_items", pd.DataFrame(key))
+    for rows in (EmbeddedRows(tmp_path, 0), RowReader(store)):
+        assert rows.history("nobody") is None
+        if touches == ["odd"]:
+            with pytest.raises(ValueError, match="not enough values"):
+                rows.history("v")
+            continue
+        found = rows.history("v")
+        texts = zip(found.types.tolist(), found.at_us.tolist(), found.item_ids, strict=True) if found else ()
+        assert [text_of(*one) for one in texts] == touches
 
 
 def test_a_value_that_was_not_asked_for_is_not_read(tmp_path):

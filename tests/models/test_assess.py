@@ -7,7 +7,7 @@ import pytest
 
 from models.assess import Assessment, assess
 from models.engagement.silence import PRESENT
-from models.events.touches import History
+from models.events.touches import history_of
 from models.known import NOTHING_KNOWN, Known, UserFeatures
 from models.live_session import EMPTY, LiveSession
 from models.model_set import NO_MODELS, ModelSet
@@ -84,5 +84,5 @@ def test_what_was_just_bought_is_recommended_no_more_and_what_was_bought_long_ag
     first = engage(asked, models).product_ids[0]
     week_us = 7 * 86_400_000_000
     for ago_us, is_left_out in ((3_600_000_000, True), (week_us + 1, False)):
-        history = History([first], [int(EventType.PURCHASE)], [at_us - ago_us])
+        history = history_of([first], [int(EventType.PURCHASE)], [at_us - ago_us])
         assert (first not in engage(asked, models, Known(history=history)).product_ids) is is_left_out

@@ -7,8 +7,9 @@ import pytest
 
 MODELS = Path(__file__).parents[2] / "models"
 OWN = {"associations", "ranker"}  # what is asked
-# The second compiles kernels and looks at no answer; the third asks which articles go with an item: they are no list of items.
-ASKS = {"item_ranking.py", "warm_up.py", "articles.py"}
+# The second is the first in one call; the third compiles kernels and looks at no answer; the fourth asks which articles go with
+# an item: they are no list of items.
+ASKS = {"item_ranking.py", "one_pass.py", "warm_up.py", "articles.py"}
 
 
 def rankings(source: str) -> set[str]:

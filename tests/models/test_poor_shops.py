@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.associations import from_log
-from models.events.touches import History
+from models.events.touches import History, history_of
 from models.goal_prior import HEURISTIC_GOALS
 from models.inference import examples
 from models.inference.examples import Log
@@ -83,14 +83,14 @@ def answered(served: tuple[ModelSet, Log], known: Known, is_moved: bool = False)
 def test_what_had_to_be_done_about_a_history_or_a_clock_is_named(served: tuple[ModelSet, Log]) -> None:
     log, before_us = served[1], int(served[1].started_us[-1]) - 1
     item = log.item_ids[0]
-    some = History([item], [int(EventType.ITEM_VIEW)], [before_us])
+    some = history_of([item], [int(EventType.ITEM_VIEW)], [before_us])
     always = {"intent_by_rules", "filled_with_popular"}
 
     def named(known: Known, is_moved: bool = False) -> set[str]:
         return set(answered(served, known, is_moved).degraded) - always
 
     assert named(Known(history=some)) == set()
-    most = History(some.item_ids * N_RECENT_EVENTS, some.types * N_RECENT_EVENTS, some.at_us * N_RECENT_EVENTS)
+    most = history_of([item] * N_RECENT_EVENTS, [int(EventType.ITEM_VIEW)] * N_RECENT_EVENTS, [before_us] * N_RECENT_EVENTS)
     assert named(Known(history=most)) == {"history_cut"}
     assert named(Known(history=some), is_moved=True) == {"clock_ahead"}
     gone = np.array([other != item for other in log.item_ids])
@@ -101,15 +101,16 @@ def test_what_had_to_be_done_about_a_history_or_a_clock_is_named(served: tuple[M
 
 def test_a_history_above_the_bound_is_taken_as_it_comes(served: tuple[ModelSet, Log]) -> None:
     item, n = served[1].item_ids[0], 3 * N_RECENT_EVENTS
-    assert item in asked(served, History([item] * n, [int(EventType.ADD_TO_CART)] * n, [int(served[1].started_us[-1]) - 1] * n))
+    before_us = int(served[1].started_us[-1]) - 1
+    assert item in asked(served, history_of([item] * n, [int(EventType.ADD_TO_CART)] * n, [before_us] * n))
 
 
 def test_an_item_that_is_gone_comes_back_to_whoever_met_it_until_a_catalogue_says_so(served: tuple[ModelSet, Log]) -> None:
     before_us = int(served[1].started_us[-1]) - 1
-    assert "gone" in asked(served, History(["gone"], [int(EventType.ADD_TO_CART)], [before_us]))
+    assert "gone" in asked(served, history_of(["gone"], [int(EventType.ADD_TO_CART)], [before_us]))
 
 
 def test_a_clock_ahead_counts_as_now(served: tuple[ModelSet, Log]) -> None:
     """What comes after the session's beginning is the session's own: it is no history, and breaks nothing."""
     ahead = 2**62
-    assert asked(served, History(["x"], [int(EventType.ADD_TO_CART)], [ahead])) == asked(served, History([], [], []))
+    assert asked(served, history_of(["x"], [int(EventType.ADD_TO_CART)], [ahead])) == asked(served, history_of([], [], []))

@@ -69,7 +69,7 @@ def test_a_row_of_the_wrong_width_is_refused():
     trained, x = booster(2)
     with pytest.raises(ValueError, match="6 features, expected 5"):
         single_row(trained, 5)
-    with pytest.raises(ValueError, match="broadcast"):
+    with pytest.raises(ValueError, match="expected a row of 6 features"):
         single_row(trained)(x[0, :5])
 
 

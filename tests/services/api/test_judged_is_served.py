@@ -22,7 +22,7 @@ from models import goal_weights, weight_profile
 from models.assess import assess
 from models.associations.model import AssociationStore
 from models.bandit.arms import arms_of, bandit_of
-from models.events.touches import History
+from models.events.touches import History, history_of
 from models.goal_weights import GoalWeights
 from models.item_ranking import Asked
 from models.known import Known, RecentItems, UserFeatures
@@ -67,7 +67,8 @@ class Remembered:
 
     def history(self, user_id: str, now_us: int) -> History | None:
         n = user_id.encode()[0] % 5
-        touches = History([*ITEMS[n : n + 3], "never seen"], [0, 10, 0, 14], [NOW_US + 3_600_000_000, *[NOW_US - DAY_US] * 3])
+        at_us = [NOW_US + 3_600_000_000, *[NOW_US - DAY_US] * 3]
+        touches = history_of([*ITEMS[n : n + 3], "never seen"], [0, 10, 0, 14], at_us)
         return touches if user_id.encode()[0] % 2 else None
 
     def item(self, item_id: str, now_us: int) -> Any:

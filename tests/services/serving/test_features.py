@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from infra.settings import Settings
-from models.events.touches import text_of
+from models.events.touches import History, text_of
 from models.schema import ITEM_FEATURES, LAST_EVENT_AT, RECENT_ITEMS_AT, USER_FEATURES, USER_RECENT_EVENTS, USER_RECENT_ITEMS
 from services.serving.features import FeastFeatures, NoFeatures, StoreUnreachable, open_features
 
@@ -20,6 +20,9 @@ class Store:
 
     def __init__(self, row: dict[str, Any], at_s: int = NOW_US // 10**6) -> None:
         self.row, self.at_s, self.n_asked, self.fails = row, at_s, 0, False
+
+    def history(self, user_id: str) -> History | None:
+        raise NotImplementedError
 
     def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:
         self.n_asked += 1
@@ -102,7 +105,9 @@ def test_features_are_read_from_a_real_feast_store(tmp_path: Path) -> None:
     assert user is not None
     assert (user.row.tolist(), user.last_event_at_us) == (list(range(len(USER_FEATURES))), NOW_US)
     assert features.recent_items("u", NOW_US) == (["b", "a"], NOW_US)
-    assert features.history("u", NOW_US) == (["b c", "a"], [10, 0], [NOW_US, NOW_US - 5])
+    told = features.history("u", NOW_US)
+    assert told is not None
+    assert (told.item_ids, told.types.tolist(), told.at_us.tolist()) == (["b c", "a"], [10, 0], [NOW_US, NOW_US - 5])
     assert features.history("u", NOW_US + 400 * DAY_US) is None
     found = features.item("i", NOW_US)
     assert found is not None
