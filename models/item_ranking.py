@@ -257,7 +257,8 @@ def by_associations(store: AssociationStore, inquiry: Inquiry, weighing: Weighin
 def by_ranker(ranker: Ranker, inquiry: Inquiry, weighing: Weighing, limit: int) -> RankedByTrees:
     """Answer of the ranker; it is told the intent itself."""
     items, types = inquiry.query[:2]
-    return ranker.rank(items, types, weighing.weights, limit, inquiry.left_out, weighing.p_intent, inquiry.allowed)
+    given = items, types, weighing.weights, limit, inquiry.left_out, weighing.p_intent, inquiry.allowed
+    return ranker.rank(*given, past=inquiry.past)
 
 
 class Coded(NamedTuple):

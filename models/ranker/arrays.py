@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from models.arrays import Bytes, Floats, Floats32, Ints, Ints32
 from models.associations.arrays import Pairs
+from models.associations.goal_query import Past
 
 
 class Session(NamedTuple):
@@ -13,6 +14,7 @@ class Session(NamedTuple):
     kinds: Bytes  # (n_events,)
     weight: Floats  # (n_event_types,)
     p_intent: Floats  # (n_intents,), all 0 where nobody knows
+    past: Past  # of earlier sessions, newest first
 
 
 class Catalogue(NamedTuple):

@@ -12,8 +12,9 @@ import numpy as np
 
 from models.arrays import Flags, Ints, Objects
 from models.artifact import Parts
+from models.associations.goal_query import Past
 from models.events.encode import EventArray
-from models.features import sessions
+from models.features import histories, sessions
 from models.inference import shops
 from models.inference.examples import Log
 from models.inference.intent import IntentModel
@@ -44,10 +45,11 @@ def fit(
     build
         Makes the sources of the log up to some event.
     """
-    events, starts = by_time(log)
+    events, starts, users = by_time(log)
     sources = SOURCES if params is None else source_params(params)
     ids = np.array(log.item_ids, dtype=object)
-    knowing = ranker_training.always(weights.base) if model is None else _inferred(events, starts, model, weights)
+    plain = ranker_training.always(weights.base) if model is None else _inferred(events, starts, model, weights)
+    knowing = _with_history(plain, events, starts, users)
     return ranker_training.fit(events, starts, ids, knowing, sources, GROW, seed=seed, build=build)
 
 
@@ -59,6 +61,19 @@ def _inferred(events: EventArray, starts: Flags, model: IntentModel, weights: We
         return Known(weights.scaled(p), p)
 
     return knowing
+
+
+def _with_history(knowing: Knowing, events: EventArray, starts: Flags, users: Ints) -> Knowing:
+    """Knowledge of the visitor's earlier sessions beside it, as the online store would have told it."""
+    known, at_us = histories.of(events, users), events["occurred_at_us"]
+    began = np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
+
+    def past(row: int) -> Past:
+        now_us = int(at_us[row])
+        places = histories.until(known, int(users[row]), now_us, int(at_us[began[row]]))
+        return Past(known.item[places], known.kind[places], (now_us - known.at_us[places]) / 1e6)
+
+    return lambda rows: knowing(rows)._replace(pasts=[past(row) for row in rows.tolist()])
 
 
 def fit_on(data: TrainingInput) -> Parts:
@@ -81,7 +96,7 @@ def rebuilt(parts: Parts, earlier: Log, fitted: Mapping[str, Any], memo: Memo) -
     return shops.rebuilt(parts, earlier, one)
 
 
-def by_time(log: Log) -> tuple[EventArray, Flags]:
-    """Events, as `Log.of_items` has them, and session starts of a log, the oldest session first."""
+def by_time(log: Log) -> tuple[EventArray, Flags, Ints]:
+    """Events, as `Log.of_items` has them, session starts and users of a log, the oldest session first."""
     order = np.argsort(log.started_us, kind="stable")  # stable: of sessions that began at once, each stays whole
-    return np.ascontiguousarray(log.of_items()[order]), np.ascontiguousarray(log.starts[order])
+    return np.ascontiguousarray(log.of_items()[order]), np.ascontiguousarray(log.starts[order]), log.user_codes[order]

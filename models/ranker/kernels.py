@@ -6,6 +6,7 @@ import numpy as np
 
 from models.arrays import Floats, Floats32, Ints, Ints32
 from models.associations.arrays import N_TYPES, TYPE_BITS, TYPE_MASK, Pairs
+from models.associations.indirect import is_source_only
 from models.kernels import ZERO, kernel, nth_smallest
 from models.ranker.arrays import Catalogue, Mix, Scratch, Session
 from models.schema import N_INTENTS, EventType
@@ -14,13 +15,14 @@ FEATURES: Final = (
     "wide_sum", "wide_last", "wide_second", "wide_best", "n_wide_links",
     "next_sum", "next_last", "next_second",
     "met_sum", "met_after", "n_met", "wide_self", "cart_sum", "purchase_sum",
+    "n_past", "past_recent", "past_day", "past_week", "past_carted", "past_bought",
     "wide_rank", "next_rank", "met_rank", "wide_share", "next_share", "met_share",
     "place", "first_place", "n_seen", "seen_gap", "distinct_place",
     "popularity", "popularity_recent", "popularity_latest", "trend", "reload_rate", "return_rate", "item_age", "item_silence",
     "price", "conversion_rate",
     "n_events", "n_distinct", "repeat_share", "n_in_a_row", "last_popularity", "last_reload_rate", "last_return_rate",
     "n_candidates", "previous_reload", "p_exploratory", "p_comparative", "p_intent_to_purchase", "p_research",
-    "view_weight", "cart_weight", "purchase_weight",
+    "view_weight", "cart_weight", "purchase_weight", "n_before", "before_share",
     "near_last", "near_session", "near_best", "same_category", "price_ratio",
 )  # fmt: skip
 N_FEATURES: Final = len(FEATURES)
@@ -28,20 +30,23 @@ N_FEATURES: Final = len(FEATURES)
     WIDE_SUM, WIDE_LAST, WIDE_SECOND, WIDE_BEST, N_WIDE_LINKS,
     NEXT_SUM, NEXT_LAST, NEXT_SECOND,
     MET_SUM, MET_AFTER, N_MET, WIDE_SELF, CART_SUM, PURCHASE_SUM,
+    N_PAST, PAST_RECENT, PAST_DAY, PAST_WEEK, PAST_CARTED, PAST_BOUGHT,
     WIDE_RANK, NEXT_RANK, MET_RANK, WIDE_SHARE, NEXT_SHARE, MET_SHARE,
     PLACE, FIRST_PLACE, N_SEEN, SEEN_GAP, DISTINCT_PLACE,
     POPULARITY, POPULARITY_RECENT, POPULARITY_LATEST, TREND, RELOAD_RATE, RETURN_RATE, ITEM_AGE, ITEM_SILENCE,
     PRICE, CONVERSION_RATE,
     N_EVENTS, N_DISTINCT, REPEAT_SHARE, N_IN_A_ROW, LAST_POPULARITY, LAST_RELOAD_RATE, LAST_RETURN_RATE,
     N_CANDIDATES, PREVIOUS_RELOAD, P_FIRST_INTENT, _, _, _,
-    VIEW_WEIGHT, CART_WEIGHT, PURCHASE_WEIGHT,
+    VIEW_WEIGHT, CART_WEIGHT, PURCHASE_WEIGHT, N_BEFORE, BEFORE_SHARE,
     NEAR_LAST, NEAR_SESSION, NEAR_BEST, SAME_CATEGORY, PRICE_RATIO,
 ) = range(N_FEATURES)  # fmt: skip
-N_SUMS: Final = 14  # the first features are sums over the session's items
+N_SUMS: Final = 20  # the first features are sums over the session's items
 N_ITEM: Final = 10  # features of the item alone, from POPULARITY on
 N_SHARED: Final = NEAR_LAST - N_EVENTS  # features of the session alone, from N_EVENTS on
 _SOURCES: Final = (WIDE_SUM, NEXT_SUM, MET_SUM)  # their ranks and shares follow each other in this order
 _N_NEAR: Final = 5  # items of the session that a candidate is compared with one by one
+_PAST_DECAY: Final = 0.8  # from one event of earlier sessions to the one before it
+_PER_DAY: Final = float(np.log(2)) / 86_400.0
 NEVER: Final = 99.0  # place of an item that the session has not seen
 
 
@@ -124,6 +129,31 @@ def _add_pairs(
 
 
 @kernel
+def _look_further(session: Session, scratch: Scratch, n: int) -> int:
+    """Give each item of earlier sessions a slot, and add up what was done on it; returns the number of slots."""
+    slot, item, sums, seen, number = scratch.slot, scratch.item, scratch.sums, scratch.seen, scratch.query[0]
+    codes, kinds, ages_s = session.past.item, session.past.kind, session.past.age_s
+    recent = 1.0
+    for i in range(len(codes)):
+        code, kind = codes[i], kinds[i]
+        if code < 0 or code >= len(slot) or is_source_only(kind):
+            continue
+        at, n = _slot(slot, item, sums, seen, code, number, n)
+        day = np.exp(-max(ages_s[i], 0.0) * _PER_DAY)
+        week = day ** (1.0 / 7.0)
+        sums[at, N_PAST] += 1.0
+        sums[at, PAST_RECENT] += recent
+        sums[at, PAST_DAY] += day
+        sums[at, PAST_WEEK] += week
+        if kind == EventType.ADD_TO_CART or kind == EventType.WISHLIST_ADD:
+            sums[at, PAST_CARTED] += week
+        elif kind == EventType.PURCHASE:
+            sums[at, PAST_BOUGHT] += week
+        recent *= _PAST_DECAY
+    return n
+
+
+@kernel
 def _add_met(items: Ints, met: Floats32, scratch: Scratch, n: int) -> int:
     slot, item, sums, seen, number = scratch.slot, scratch.item, scratch.sums, scratch.seen, scratch.query[0]
     for k in range(len(items)):
@@ -149,8 +179,11 @@ def _falling(values: Floats, order: Ints, n: int) -> None:
 
 
 @kernel
-def _choose(scratch: Scratch, n: int, blend_of: Floats, at_most: int) -> int:
-    """Write the candidates' slots to `codes`: the best by the blend of the three sources, the session's own items first."""
+def _choose(scratch: Scratch, n: int, n_own: int, blend_of: Floats, at_most: int) -> int:
+    """Write the candidates' slots to `codes`: the best by the blend of the three sources, the visitor's own items first.
+
+    The first `n_own` slots are the visitor's own, those of the session before those of earlier ones.
+    """
     sums, blend, seen, codes = scratch.sums, scratch.blend, scratch.seen, scratch.codes
     most = np.zeros(3, np.float32)
     for k in range(n):
@@ -163,6 +196,8 @@ def _choose(scratch: Scratch, n: int, blend_of: Floats, at_most: int) -> int:
                 blend[k] += blend_of[s] * sums[k, _SOURCES[s]] / most[s]
         if 0 <= seen[k, 0] < at_most // 2:
             blend[k] += 100.0
+        elif k < n_own and k < at_most // 2:
+            blend[k] += 50.0
     if n <= at_most:
         for k in range(n):
             codes[k] = k
@@ -229,7 +264,9 @@ def _near(vectors: Floats32, codes: Ints, anchors: Ints, decay: float, n: int, f
 
 
 @kernel
-def _shared(session: Session, traits: Floats32, anchors: Ints, n_events: int, n_distinct: int, n: int) -> Floats32:
+def _shared(
+    session: Session, traits: Floats32, anchors: Ints, n_events: int, n_distinct: int, sums: Floats32
+) -> Floats32:  # fmt: skip
     """Features of the session alone, shape (N_SHARED,)."""
     items, out = session.items, np.zeros(N_SHARED, np.float32)
     in_a_row, reloads = 0, 0
@@ -247,13 +284,17 @@ def _shared(session: Session, traits: Floats32, anchors: Ints, n_events: int, n_
         out[LAST_POPULARITY - N_EVENTS] = traits[anchors[0], 0]
         out[LAST_RELOAD_RATE - N_EVENTS] = traits[anchors[0], RELOAD_RATE - POPULARITY]
         out[LAST_RETURN_RATE - N_EVENTS] = traits[anchors[0], RETURN_RATE - POPULARITY]
-    out[N_CANDIDATES - N_EVENTS] = n
     out[PREVIOUS_RELOAD - N_EVENTS] = reloads / max(n_events - 1, 1)
     for z in range(N_INTENTS):
         out[P_FIRST_INTENT - N_EVENTS + z] = session.p_intent[z]
     out[VIEW_WEIGHT - N_EVENTS] = session.weight[EventType.ITEM_VIEW]
     out[CART_WEIGHT - N_EVENTS] = session.weight[EventType.ADD_TO_CART]
     out[PURCHASE_WEIGHT - N_EVENTS] = session.weight[EventType.PURCHASE]
+    met = 0
+    for at in range(n_distinct):
+        met += sums[at, N_PAST] > 0.0
+    out[N_BEFORE - N_EVENTS] = len(session.past.item)
+    out[BEFORE_SHARE - N_EVENTS] = met / max(n_distinct, 1)
     return out
 
 
@@ -302,12 +343,14 @@ def candidates(session: Session, catalogue: Catalogue, mix: Mix, items: Ints, me
     anchors, done = np.empty(mix.max_anchors, np.int64), np.zeros(mix.max_anchors, np.int64)
     n_distinct, n_anchors, n_events = _look_back(session, scratch, anchors, done)
     anchors, done, n = anchors[:n_anchors], done[:n_anchors], n_distinct
+    n_own = n = _look_further(session, scratch, n)
+    shared = _shared(session, catalogue.traits, anchors, n_events, n_distinct, scratch.sums)
     for wide in (1, 0):
         pairs = catalogue.wide if wide else catalogue.following
         n = _add_pairs(pairs, wide, anchors, done, session.weight, mix, scratch, n)
     n = _add_met(items, met, scratch, n)
-    chosen = _choose(scratch, n, mix.blend, len(scratch.features))
-    shared = _shared(session, catalogue.traits, anchors, n_events, n_distinct, n)
+    chosen = _choose(scratch, n, n_own, mix.blend, len(scratch.features))
+    shared[N_CANDIDATES - N_EVENTS] = n
     _describe(catalogue, shared, anchors, scratch, chosen)
     _near(catalogue.vectors, scratch.codes, anchors, mix.decays[0], chosen, scratch.features)
     _rank(scratch.features, chosen)

@@ -1,11 +1,11 @@
 """The ranker: candidates of the pair store and of the session neighbours, put in order by LambdaMART (Burges 2010).
 
 A candidate is what the pairs of any distance ("wide"), the steps from one item to the next ("following") or the neighbours
-offer for a session, or an item of the session itself. Its features say how much each source speaks for it, where it stood in
-the session, how popular it is and was lately, how readily it is visited again, and what the session looks like; one kernel
-computes them for training and for requests. The trees were grown on later sessions than those its sources were built from
-(`models.ranker.training`), and run as plain arrays, which a service can map; no call into LightGBM is made per
-request.
+offer for a session, or an item of the session itself or of the visitor's earlier ones. Its features say how much each source
+speaks for it, where it stood in the session, what was done on it before and how long ago, how popular it is and was lately, how
+readily it is visited again, and what the session looks like; one kernel computes them for training and for requests. The trees
+were grown on later sessions than those its sources were built from (`models.ranker.training`), and run as plain arrays, which a
+service can map; no call into LightGBM is made per request.
 
 A ranker without trees is a named fallback (`Ranker.fallback`): the sources' shares, blended.
 
@@ -28,6 +28,8 @@ from models.arrays import ALL_ALLOWED, Bytes, Flags, Floats, Floats32, Ints, Obj
 from models.artifact import Parts
 from models.associations import model as associations
 from models.associations.arrays import Pairs
+from models.associations.goal_query import Past
+from models.associations.goals import NO_PAST
 from models.associations.model import AssociationParams, AssociationStore
 from models.events.encode import EventArray
 from models.learners import tree_walk
@@ -71,11 +73,16 @@ class SourceParams:
     unmatched: float = 0.5  # of pairs whose source type the visitor has not done
     recent: float = 20_000.0  # half-lives of popularity, in sessions
     latest: float = 3_000.0
+    history: bool = True  # whether items of earlier sessions are candidates
 
     def __post_init__(self) -> None:
         counts = (self.n_candidates, self.n_dims, self.max_anchors, self.longest)
-        if min(counts) < 1 or min(*self.blend, *self.decays, self.unmatched) < 0 or min(self.recent, self.latest) <= 0:
+        factors = (*self.blend, *self.decays, self.unmatched)
+        if min(counts) < 1 or min(factors) < 0 or min(self.recent, self.latest) <= 0:
             raise ValueError(f"counts must be at least 1, factors not negative and half-lives positive, got {self}")
+
+
+BEFORE: Final = {"history": False}  # of files that do not say so
 
 
 class Sources(NamedTuple):
@@ -152,7 +159,7 @@ class Ranker(ByShop):
 
     def rank(
         self, item_codes: Ints, event_types: Bytes, weights: Floats, limit: int, exclude: Ints | None = None,
-        p_intent: Floats | None = None, allowed: Flags | None = None,
+        p_intent: Floats | None = None, allowed: Flags | None = None, past: Past = NO_PAST,
     ) -> Ranked:  # fmt: skip
         """Rank what goes with a session, filled up with popular items.
 
@@ -170,6 +177,8 @@ class Ranker(ByShop):
             Probability of each intent, shape (n_intents,), as the ranker saw them when it learned; None if it saw none.
         allowed
             As `AssociationStore.recommend` has it.
+        past
+            What the visitor did in earlier sessions.
 
         Raises
         ------
@@ -179,7 +188,7 @@ class Ranker(ByShop):
         if limit < 0:
             raise ValueError(f"limit must not be negative, got {limit}")
         shut = _NOTHING if exclude is None else np.ascontiguousarray(exclude, dtype=np.int64)
-        codes, features, n = self.candidates(item_codes, event_types, weights, p_intent)
+        codes, features, n = self.candidates(item_codes, event_types, weights, p_intent, past)
         scores, open_to = self._scores(features, n), ALL_ALLOWED if allowed is None else allowed
         if len(open_to):
             shut = np.concatenate((shut, codes[:n][~open_to[codes[:n]]]))
@@ -189,7 +198,7 @@ class Ranker(ByShop):
         return self._filled(items, scores, weights, limit, shut, open_to)
 
     def candidates(
-        self, item_codes: Ints, event_types: Bytes, weights: Floats, p_intent: Floats | None = None
+        self, item_codes: Ints, event_types: Bytes, weights: Floats, p_intent: Floats | None = None, past: Past = NO_PAST
     ) -> tuple[Ints, Floats32, int]:
         """Candidates of a session, their features, and how many: views of scratch, valid until this thread asks again.
 
@@ -205,7 +214,7 @@ class Ranker(ByShop):
         longest, scratch = self.params.longest, self._scratch()
         session = Session(
             writeable(item_codes[-longest:], np.int64), writeable(event_types[-longest:], np.int8),
-            writeable(weights, np.float64), writeable(known, np.float64),
+            writeable(weights, np.float64), writeable(known, np.float64), past if self.params.history else NO_PAST,
         )  # fmt: skip
         met = self.sources.neighbours.meet(session.items)
         n = kernels.candidates(session, *self._fixed, met.items, met.sums, scratch)
@@ -323,7 +332,7 @@ def from_parts(parts: Parts) -> Ranker:
         If the file's features are not those of this program.
     """
     meta: dict[str, Any] = dict(parts.meta)
-    if list(meta["features"]) != list(kernels.FEATURES):
+    if not set(meta["features"]) <= set(kernels.FEATURES):
         raise ValueError(f"the ranker was trained on other features: {meta['features']}")
     arrays: dict[str, Any] = dict(parts.arrays)
 
@@ -335,14 +344,23 @@ def from_parts(parts: Parts) -> Ranker:
         associations.from_parts(inner("wide")), associations.from_parts(inner("following")),
         neighbours.from_parts(inner("neighbours")), read_only(arrays["traits"]), read_only(arrays["vectors"]),
     )  # fmt: skip
-    trees = None
-    if "tree_roots" in arrays:
-        trees = frozen(Trees(*(arrays[f"tree_{name}"] for name in Trees._fields)))
-    return Ranker(sources, trees, source_params(meta["params"]), meta["fallback"])
+    return Ranker(sources, _trees(arrays, meta["features"]), source_params(meta["params"]), meta["fallback"])
+
+
+def _trees(arrays: Mapping[str, Any], features: Sequence[str]) -> Trees | None:
+    """The trees of a model file, asking for its features by this program's numbers; None where there are none."""
+    if "tree_roots" not in arrays:
+        return None
+    trees = Trees(*(arrays[f"tree_{name}"] for name in Trees._fields))
+    if list(features) != list(kernels.FEATURES):
+        numbers = np.array([kernels.FEATURES.index(feature) for feature in features], np.int32)
+        trees = trees._replace(feature=numbers[trees.feature])
+    return frozen(trees)
 
 
 def source_params(meta: Mapping[str, Any]) -> SourceParams:
     """The parameters that a ranker's file holds."""
+    meta = {**BEFORE, **meta}
     inner = {"wide": AssociationParams, "following": AssociationParams, "neighbours": NeighbourParams}
     kept = {each.name: meta[each.name] for each in fields(SourceParams)}
     kept |= {name: kind(**meta[name]) for name, kind in inner.items()}

@@ -6,7 +6,7 @@ are the candidate that came next and some of the others, drawn at random. Questi
 LambdaMART: LightGBM's ``lambdarank`` (Burges 2010), one relevant row per question.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from models.arrays import Flags, Floats, Floats32, Ints, Objects
+from models.associations.goal_query import Past
+from models.associations.goals import NO_PAST
 from models.events.encode import EventArray
 from models.learners.tree_walk import Trees, flatten, narrowed
 from models.ranker import kernels
@@ -61,10 +63,21 @@ class GrowParams:
 
 
 class Known(NamedTuple):
-    """Sessions as a request would know them after some events, shapes (n_asked, n_event_types) and (n_asked, n_intents)."""
+    """Sessions as a request would know them after some events, shapes (n_asked, n_event_types) and (n_asked, n_intents).
+
+    Attributes
+    ----------
+    pasts
+        Deeds of each one's visitor in earlier sessions; empty where nobody knows.
+    """
 
     weights: Floats
     p_intent: Floats
+    pasts: Sequence[Past] = ()
+
+    def at(self, nth: int) -> "Known":
+        """Knowledge of one of them."""
+        return Known(self.weights[nth], self.p_intent[nth], self.pasts[nth : nth + 1] or (NO_PAST,))
 
 
 Knowing = Callable[[Ints], Known]  # from the rows of some events
@@ -147,9 +160,8 @@ def collect(
         asked = (last >= upto) & (last < begins[end])
         if asked.any():
             ranker = Ranker(build(events[:upto], starts[:upto], item_ids, params), None, params)
-            for nth in np.flatnonzero(asked):
-                seen = Known(known.weights[nth], known.p_intent[nth])
-                found = _rows(ranker, events, first[nth], last[nth], seen, grow.n_negatives, rng)
+            for nth in np.flatnonzero(asked).tolist():
+                found = _rows(ranker, events, first[nth], last[nth], known.at(nth), grow.n_negatives, rng)
                 if found is not None:
                     features.append(found)
                     sizes.append(len(found))
@@ -188,7 +200,7 @@ def _rows(
     ranker: Ranker, events: EventArray, first: int, wanted: int, seen: Known, n_negatives: int, rng: np.random.Generator
 ) -> Floats32 | None:
     prefix = events[first:wanted]
-    codes, features, n = ranker.candidates(prefix["item"], prefix["event_type"], seen.weights, seen.p_intent)
+    codes, features, n = ranker.candidates(prefix["item"], prefix["event_type"], seen.weights, seen.p_intent, seen.pasts[0])
     hit = codes[:n] == events["item"][wanted]
     others = np.flatnonzero(~hit)
     if len(others) == n or len(others) == 0:

@@ -71,9 +71,9 @@ class Listening(Ranker):
 
     told: ClassVar[list[np.ndarray]] = []
 
-    def rank(self, *asked: Any) -> Any:
+    def rank(self, *asked: Any, **more: Any) -> Any:
         self.told.append(asked[5])
-        return super().rank(*asked)
+        return super().rank(*asked, **more)
 
 
 def test_the_ranker_is_told_the_intent_that_the_answer_shows() -> None:

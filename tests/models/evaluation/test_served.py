@@ -7,6 +7,9 @@ import pytest
 from models.assess import assess
 from models.evaluation.held_out import HeldOut, held_out
 from models.evaluation.predictions import Predictions, predict
+from models.events.touches import History
+from models.features import histories
+from models.inference.examples import Log
 from models.item_ranking import Asked, inquire
 from models.known import NOTHING_KNOWN, Known, UserFeatures
 from models.live_session import LiveSession, cut
@@ -32,6 +35,15 @@ def session_at(fitted: Fitted, row: int) -> LiveSession:
     """The session of a row as far as it had come."""
     begin = int(np.flatnonzero(fitted.log.starts[: row + 1])[-1])
     return cut(fitted.log.events[begin : row + 1], fitted.log.item_ids, fitted.log.categories)
+
+
+def history_at(whole: Log, part: Log, row: int) -> History:
+    """What the online store would have told of a visitor's earlier sessions."""
+    at_us = part.events["occurred_at_us"]
+    began = np.flatnonzero(part.starts[: row + 1])[-1]
+    known = histories.of(whole.events, whole.user_codes)
+    places = histories.until(known, int(part.user_codes[row]), int(at_us[row]), int(at_us[began]))
+    return History([whole.item_ids[k] for k in known.item[places]], known.kind[places], known.at_us[places])
 
 
 def known_at(known: pd.DataFrame, row: int) -> Known:
@@ -66,8 +78,9 @@ def test_ranks_are_those_in_recommended_lists(
     log = fitted.log.since(fitted.split.test_from_us)
     later, found = fitted._replace(log=log), []
     for last, target in zip(period.asked.last, period.asked.target, strict=True):
+        known = Known(history=history_at(fitted.log, log, last))
         answer = recommend(
-            Asked(ranker=method == "ranker"), session_at(later, last), fitted.models, NOTHING_KNOWN, WHO, 0, variant=variant
+            Asked(ranker=method == "ranker"), session_at(later, last), fitted.models, known, WHO, 0, variant=variant
         )
         items = answer.ranking.item_ids
         wanted = log.item_ids[log.events["item"][target]]

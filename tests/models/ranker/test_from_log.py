@@ -1,9 +1,12 @@
 """The ranker of a typed log: sessions in the order of time, and questions about the next other item."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.artifact import Parts
+from models.associations.goal_query import Past
 from models.inference.examples import Log
 from models.questions import next_item
 from models.ranker import from_log as log_ranker
@@ -15,13 +18,15 @@ from tests.builders import event_array, in_a_row
 ANY = np.ones(N_EVENT_TYPES)
 
 
-def log_of(sessions: list[tuple[int, list[int]]], n_items: int = 30) -> Log:
-    """A log of (start in seconds, items), in the order given."""
+def log_of(sessions: list[tuple[int, list[int]]], n_items: int = 30, users: list[int] | None = None) -> Log:
+    """A log of (start in seconds, items), in the order given; without `users`, each session is another visitor's."""
     rows, starts = in_a_row([[(start, k, item) for k, item in enumerate(items)] for start, items in sessions])
     at_us = [(start + k) * 1_000_000 for start, k, _ in rows]
     events = event_array(len(rows), occurred_at_us=at_us, item=[item for *_, item in rows])
     started = np.array([start * 1_000_000 for start, *_ in rows], dtype=np.int64)
-    return Log(events, starts, started, np.zeros(len(rows), np.int64), [f"i{k}" for k in range(n_items)])
+    session = np.cumsum(starts) - 1
+    user = session if users is None else np.array(users, np.int64)[session]
+    return Log(events, starts, started, user, [f"i{k}" for k in range(n_items)])
 
 
 def returns(n_sessions: int) -> Log:
@@ -37,9 +42,10 @@ def model() -> ranker.Ranker:
 
 
 def test_sessions_come_in_the_order_of_time_and_stay_whole() -> None:
-    events, starts = log_ranker.by_time(log_of([(50, [1, 2]), (9, [3]), (9, [4, 5])]))
+    events, starts, users = log_ranker.by_time(log_of([(50, [1, 2]), (9, [3]), (9, [4, 5])]))
     assert events["item"].tolist() == [3, 4, 5, 1, 2]
     assert starts.tolist() == [True, True, False, True, False]
+    assert users.tolist() == [1, 2, 2, 0, 0]
 
 
 def test_only_moves_to_another_item_are_asked() -> None:
@@ -59,6 +65,19 @@ def test_it_learns_where_visitors_go_next(model: ranker.Ranker) -> None:
 
 def sessions_of(log: Log, asked: next_item.Questions) -> list[np.ndarray]:
     return [log.events["item"][a : b + 1] for a, b in zip(asked.first, asked.last, strict=True)]
+
+
+def test_it_learns_that_visitors_come_back_to_what_they_met_in_earlier_sessions() -> None:
+    rng = np.random.default_rng(5)
+    met = [rng.choice(100, 3, replace=False).tolist() for _ in range(600)]
+    visits = [(1000 * k, [a, b]) for k, (a, b, _) in enumerate(met)]
+    again = [(10**6 + 1000 * k, [c, a]) for k, (a, _, c) in enumerate(met)]
+    model = log_ranker.fit(log_of(visits + again, 100, [*range(600)] * 2))
+    asked = np.array([50]), np.zeros(1, np.int8), ANY, 2, np.array([50])
+    past = Past(np.array([8, 7]), np.zeros(2, np.int8), np.array([9e5, 9e5 + 1]))
+    assert set(model.rank(*asked, past=past).items.tolist()) == {7, 8}
+    assert not {7, 8} & set(model.rank(*asked).items.tolist())
+    assert not {7, 8} & set(replace(model, params=replace(model.params, history=False)).rank(*asked, past=past).items.tolist())
 
 
 @pytest.mark.parametrize("log", [log_of([(0, [1, 2])]), log_of([(0, [-1])], n_items=0), log_of([(0, [])], n_items=0)])

@@ -7,6 +7,7 @@ import pytest
 
 from models.arrays import Flags, Objects
 from models.artifact import Parts
+from models.associations.goal_query import Past
 from models.events.encode import EventArray
 from models.ranker import item_traits
 from models.ranker import kernels as ranker_kernels
@@ -100,7 +101,7 @@ def test_parts_read_only_answer_the_same(model, tmp_path):
 def test_other_features_are_refused(model):
     parts = ranker.to_parts(model)
     with pytest.raises(ValueError, match="other features"):
-        ranker.from_parts(Parts({**parts.meta, "features": ["place"]}, parts.arrays))
+        ranker.from_parts(Parts({**parts.meta, "features": ["what_comes_next"]}, parts.arrays))
 
 
 @pytest.mark.parametrize("sessions", [[], [[0]], [[0, 1]], [[0], [0], [0]], [[0, 1, 2]] * 3])
@@ -170,6 +171,31 @@ def test_intent_decides_where_nothing_else_tells():
     assert [known.rank(*asked, np.eye(N_INTENTS)[z]).items[0] for z in (1, 0)] == [4, 9]
     with pytest.raises(ValueError, match="p_intent"):
         known.rank(*asked, np.ones(3))
+
+
+def test_a_file_of_before_answers_as_it_did(model):
+    """It names fewer features, in another order, and does not know of history."""
+    parts, names_now = ranker.to_parts(model), list(ranker_kernels.FEATURES)
+    asked_for = sorted(set(model.trees.feature.tolist()), reverse=True)
+    names_then = [names_now[k] for k in asked_for]
+    renumbered = np.array([asked_for.index(k) for k in model.trees.feature.tolist()], np.int32)
+    params = {name: parts.meta["params"][name] for name in parts.meta["params"] if name not in ranker.BEFORE}
+    then = Parts({**parts.meta, "features": names_then, "params": params}, {**parts.arrays, "tree_feature": renumbered})
+    found = ranker.from_parts(then)
+    assert found.trees is not None
+    assert found.trees.feature.tolist() == model.trees.feature.tolist()
+    assert not found.params.history
+
+
+def test_what_earlier_sessions_tell_by_hand(model):
+    day_s = 86_400.0
+    kinds = [EventType.PURCHASE, EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.ITEM_VIEW]
+    past = Past(np.array([7, 8, 7, 99]), np.array(kinds, np.int8), np.array([0.0, day_s, 7 * day_s, 8 * day_s]))
+    codes, features, n = model.candidates(np.array([8, 5]), np.zeros(2, np.int8), WEIGHTS, None, past)
+    told = {name: features[:n][codes[:n] == 7][0, k] for k, name in enumerate(ranker_kernels.FEATURES)}
+    expected = {"n_past": 2, "past_recent": 1 + 0.64, "past_day": 1 + 2**-7, "past_week": 1.5, "past_carted": 0.5,
+                "past_bought": 1, "n_before": 4, "before_share": 0.5, "n_seen": 0}  # fmt: skip
+    assert {name: float(told[name]) for name in expected} == pytest.approx(expected)
 
 
 def feature(model, session, name, code, p_intent=None):
