@@ -1,12 +1,12 @@
 """Stages of ``POST /v1/recommendations`` and ``/v1/engagement``: the processor time of each, in one process.
 
 ``python -m benchmarks.hot_path [HOME]``. Each stage is called again, by itself, with what a real request gives it; `recommend`
-holds those from `situate` to `rank`, and `rank` holds `inquire`; of an engagement, `assess` holds what follows it, and `decide`
-the reads. `rest_us` is what the whole costs beyond the stages: guard, door, and that within a whole request each
-stage finds the caches full of the others' work. The floor is what a plain application costs in the same process, which only
-decodes and encodes the same bodies. Whole requests of both kinds take turns, thirty at a time, and the least mean counts: on a
-busy machine their ratio says more than the figures. `by_events_us` is what a whole recommendation costs whose session has so
-many events. No socket and no server: `benchmarks.serve` has those.
+holds those from `situate` to `list`; of an engagement, `assess` holds what follows it, and `decide` the reads and, where a
+moment calls for them, `products`. `rest_us` is what the whole costs beyond the stages: guard, door, and that within a whole
+request each stage finds the caches full of the others' work. The floor is what a plain application costs in the same process,
+which only decodes and encodes the same bodies. Whole requests of both kinds take turns, thirty at a time, and the least mean
+counts: on a busy machine their ratio says more than the figures. `by_events_us` is what a whole recommendation costs whose
+session has so many events. No socket and no server: `benchmarks.serve` has those.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ import msgspec
 from benchmarks.serve import PATH, plain, ready, set_answer
 from infra.settings import Settings
 from infra.store.statements.signals import READ_SPENT
-from models.assess import N_CANDIDATES, assess, immediates, next_action_row
+from models.assess import assess, immediates, next_action_row, products_for
 from models.engagement.policy import Moment
 from models.engagement.trouble import trouble_of
-from models.item_ranking import Asked, inquire, rank_items, weigh
 from models.known import Known
 from models.live_session import last_item
+from models.one_pass import listed
 from models.recommend import context_of, profile_of, recommend, situate
 from models.schema import DAY_US
 from models.visitor_groups import NO_GROUPS
@@ -49,8 +49,8 @@ ROUNDS = 9
 IN_TURN = 30
 ENGAGEMENT = "/v1/engagement"
 N_EVENTS = (5, 15, 50, 500)  # of a session
-WITHIN = {"situate", "context", "weigh", "inquire", "rank"}  # stages of another one, `recommend`
-OF_ASSESS = {"situate", "next_action", "immediate", "products", "trouble"}
+WITHIN = {"situate", "context", "list"}  # stages of another one, `recommend`
+OF_ASSESS = {"situate", "next_action", "immediate", "trouble"}
 OF_DECIDE = {"policy", "spent", "standing"}
 Stage = Callable[[int], object]
 App = Callable[..., Awaitable[None]]
@@ -147,7 +147,6 @@ def stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     allowed = partial(shared.catalog.allowed, "local")
     known = [Known(allowed=allowed, history=online.history(user, now_us)) for user in users]
     profile = profile_of(models, [])
-    weighed = [weigh(profile, None, s.events, f.p_intent, now_us) for s, f in zip(sessions, found_by, strict=True)]
     by, call = RecommendationHandler(shared, random.Random(0)), Call(WARM_UP, b"", received_at_us=now_us)
     questions = [
         by.question(call, a, (u, u), d.session_data, s)
@@ -167,9 +166,7 @@ def stages(app: Any, requests: list[bytes]) -> dict[str, float]:
         "history": lambda k: online.history(users[k], now_us),
         "situate": lambda k: situate(sessions[k], models, []),
         "context": lambda k: context_of(sessions[k], found_by[k].features, "comparative", now_us),
-        "weigh": lambda k: weigh(profile, None, sessions[k].events, found_by[k].p_intent, now_us),
-        "inquire": lambda k: inquire(questions_of[k], sessions[k], models.associations, known[k], []),
-        "rank": lambda k: rank_items(questions_of[k], sessions[k], models, known[k], weighed[k], []),
+        "list": lambda k: listed(questions_of[k], sessions[k], models, known[k], profile, found_by[k].p_intent, now_us),
         "recommend": answered,
         "on_wire": lambda k: on_wire(found[k], questions[k].who.decision_id, models),
         "encode": lambda k: msgspec.json.encode(replies[k]),
@@ -192,10 +189,8 @@ def engagement_stages(app: Any, requests: list[bytes]) -> dict[str, float]:
     found = [assess(session, models, k, None, now_us) for session, k in zip(sessions, known, strict=True)]
     intents = [situate(session, models, []).p_intent for session in sessions]
     moments = [Moment("local", user, now_us, 60) for user in users]
-    profile, groups = profile_of(models, []), models.next_action.groups.row(NO_GROUPS)
-    weighing = [weigh(profile, models.actions, s.events, p, now_us) for s, p in zip(sessions, intents, strict=True)]
+    groups = models.next_action.groups.row(NO_GROUPS)
     rows = [next_action_row(f.features, k, now_us, groups) for f, k in zip(found, known, strict=True)]
-    asked_for = Asked(None, N_CANDIDATES)
     answers = [answer_of(f, models, wire.Signal("no_action", {})) for f in found]
     calls: dict[str, Stage] = {
         "parse": lambda k: parsed(quick, requests[k], now_us),
@@ -208,7 +203,7 @@ def engagement_stages(app: Any, requests: list[bytes]) -> dict[str, float]:
         "immediate": lambda k: immediates(
             models, sessions[k].events[-1:], found[k].features[None, :], intents[k][None, :], now_us
         ),
-        "products": lambda k: rank_items(asked_for, sessions[k], models, known[k], weighing[k], []),
+        "products": lambda k: products_for(sessions[k], models, known[k], intents[k], now_us),
         "trouble": lambda k: trouble_of(sessions[k].events),
         "decide": lambda k: nudges.decide(found[k], sessions[k], moments[k], read),
         "policy": lambda k: nudges.policy_of("local", read),

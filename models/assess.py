@@ -4,6 +4,8 @@ As in `models.recommend`, no clock, no network and no store is touched here, and
 the worker, the shadow and the evaluation all call it.
 """
 
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,10 +19,11 @@ from models.engagement.trouble import CALM, Trouble, trouble_of
 from models.events.encode import EventArray
 from models.features import items, sessions, users
 from models.inference.next_action import Outlook
-from models.item_ranking import Asked, Weighing, rank_items, weigh
+from models.item_ranking import Asked, weigh
 from models.known import Known
 from models.live_session import LiveSession, in_cart
 from models.model_set import ModelSet, required
+from models.one_pass import listed
 from models.recommend import profile_of, situate
 from models.schema import DAY_US, EventType
 from models.weight_profile import STATIC
@@ -29,6 +32,18 @@ from models.weights.contextual import applied, code_at, codes_at
 N_CANDIDATES: Final = 50  # of which some may be out of stock
 _NOTHING_TOLD: Final = np.zeros(0, dtype=np.float32)
 JUST_BOUGHT_US: Final = 7 * DAY_US  # who has bought something a moment ago needs no other one
+
+
+class Products:
+    """Products that go with a moment, looked for when somebody first asks: most moments call for none."""
+
+    def __init__(self, find: Callable[[], list[str]]) -> None:
+        self._find = find
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Their ids, best first."""
+        return self._find()
 
 
 class Assessment(NamedTuple):
@@ -43,8 +58,8 @@ class Assessment(NamedTuple):
         Of the session at the moment, shape (n_session_features,).
     outlook
         Per horizon, or None where no model answers.
-    product_ids
-        What goes with the session, best first, at most `N_CANDIDATES`.
+    products
+        What goes with the session.
     cart_ids
         What lies in the cart, newest first.
     silence
@@ -62,7 +77,7 @@ class Assessment(NamedTuple):
     predicted: float
     features: Floats32
     outlook: dict[str, Outlook] | None
-    product_ids: list[str]
+    products: Products
     cart_ids: list[str]
     degraded: list[str]
     silence: Silence = PRESENT
@@ -71,15 +86,19 @@ class Assessment(NamedTuple):
     trouble: Trouble = CALM
 
     @property
+    def product_ids(self) -> list[str]:
+        """Products that go with the session, best first, at most `N_CANDIDATES`."""
+        return self.products.ids
+
+    @property
     def p_next(self) -> Floats | None:
         """Probability of each next action within minutes, in the order of `NEXT_ACTIONS`."""
         return self.outlook["short_term"].p_action if self.outlook else None
 
 
 def assess(
-    session: LiveSession, models: ModelSet, known: Known, item_id: str | None, now_us: int, silent_s: float = 0.0,
-    least_score: float = 0.0,
-) -> Assessment:  # fmt: skip
+    session: LiveSession, models: ModelSet, known: Known, item_id: str | None, now_us: int, silent_s: float = 0.0
+) -> Assessment:
     """Assess a visitor.
 
     Parameters
@@ -91,13 +110,11 @@ def assess(
     silent_s
         Seconds since the session's last event in which nothing has happened: the moment is then at their end. What comes next
         is asked of the event's features, as it was learned, given that nothing came until then.
-    least_score
-        Below it no products are looked for: whoever asks would show none.
     """
     told = list(known.missing)
     folded, p_intent = situate(session, models, told)
     features = sessions.as_of(folded, silent_s) if silent_s > 0 else folded
-    weighing = weigh(profile_of(models, told), models.actions, session.events, p_intent, now_us)
+    profile = profile_of(models, told)
     at_us = int(session.events["occurred_at_us"][-1]) if len(session.events) else now_us
     outlook = None
     if models.next_action is None:
@@ -108,13 +125,14 @@ def assess(
     predicted = float(outlook["medium_term"].p_purchase) if outlook else None
     if models.engagement is None:
         told.append(degraded.ENGAGEMENT_BY_FORMULA)
-        immediate = formula.immediate(features, weighing.weights)
+        weights = weigh(profile, models.actions, session.events, p_intent, now_us).weights
+        immediate = formula.immediate(features, weights)
         score = formula.score(immediate, predicted or 0.0)
     else:
         effects = models.engagement.groups.row(session.groups)[None, :]
         immediate = float(immediates(models, session.events[-1:], features[None, :], p_intent[None, :], now_us, effects)[0])
         score = models.engagement.score(immediate, predicted)
-    products = products_for(session, models, known, weighing, at_us, item_id) if score >= least_score else []
+    products = Products(partial(products_for, session, models, known, p_intent, at_us, item_id))
     reads = None if models.associations is None else Reader(models.associations, session)
     silence = Silence(silent_s, left_lying(session)) if silent_s > 0 else PRESENT
     return Assessment(
@@ -124,13 +142,20 @@ def assess(
 
 
 def products_for(
-    session: LiveSession, models: ModelSet, known: Known, weighing: Weighing, at_us: int, item_id: str | None = None
+    session: LiveSession, models: ModelSet, known: Known, p_intent: Floats, at_us: int, item_id: str | None = None
 ) -> list[str]:  # fmt: skip
-    """Products that go with a session and were not bought within `JUST_BOUGHT_US`, best first; none without associations."""
+    """Products that go with a session and were not bought within `JUST_BOUGHT_US`, best first; none without associations.
+
+    Parameters
+    ----------
+    at_us
+        Of the session's last event, or where it is empty, now.
+    """
     if models.associations is None:
         return []
+    known, asked = known.with_history(), Asked(item_id, N_CANDIDATES)
     bought = just_bought(known, at_us)
-    found = rank_items(Asked(item_id, N_CANDIDATES), session, models, known, weighing, []).item_ids
+    found = listed(asked, session, models, known, profile_of(models, []), p_intent, at_us).item_ids
     return [product for product in found if product not in bought]
 
 

@@ -73,6 +73,8 @@ class Known(NamedTuple):
         Features of the item at hand, in the order of `ITEM_FEATURES`, shape (n_item_features,).
     history
         What the user did, this session included as far as it is known already.
+    read_history
+        Reads it where it was not: whoever asks for products does, most moments call for none.
     without_history
         Names of `models.degraded` for why there is none; admitted where weights answer that would have used it.
     missing
@@ -88,6 +90,11 @@ class Known(NamedTuple):
     allowed: Callable[[ItemList], Flags] | None = None
     history: History | None = None
     without_history: tuple[str, ...] = ()
+    read_history: Callable[[], History | None] | None = None
+
+    def with_history(self) -> "Known":
+        """The same with the history."""
+        return self if self.read_history is None else self._replace(history=self.read_history(), read_history=None)
 
 
 NOTHING_KNOWN = Known()

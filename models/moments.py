@@ -148,8 +148,7 @@ class At:
         """Products that go with the session, best first."""
         models, session = self._found.models, self.session
         at_us = int(session.events["occurred_at_us"][-1])
-        weighing = weigh(profile_of(models, []), models.actions, session.events, self.p_intent, at_us)
-        return products_for(session, models, NOTHING_KNOWN, weighing, at_us)
+        return products_for(session, models, NOTHING_KNOWN, self.p_intent, at_us)
 
 
 def assess_all(seen: Visits, moments: Moments, models: ModelSet) -> Assessments:

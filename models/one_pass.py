@@ -32,11 +32,12 @@ from models.bound import (
     ints32,
     pointer,
 )
+from models.goal_prior import HEURISTIC_GOALS
 from models.goal_weights import N_GOALS, N_PARTS, SOURCE, TARGET, Scale, goal_weights
 from models.goal_weights import mixed as mixed_goals
 from models.goal_weights import scaled as scaled_goals
 from models.inquiry import inquired
-from models.item_ranking import AUTO, Asked, ItemRanking, coded, named
+from models.item_ranking import AUTO, Asked, ItemRanking, coded, named, rank_items, weigh
 from models.kernels import kernel
 from models.known import Known
 from models.live_session import LiveSession
@@ -276,6 +277,23 @@ def in_one_pass(
     if n_associated < n:
         told.append(degraded.FILLED_WITH_POPULAR)
     return Answer(named(items[:n], scores[:n], store, None, about.guests), weights, mixture)
+
+
+def mixer_of(profile: WeightProfile, models: ModelSet) -> WeightProfile:
+    """Profile by whose goal weights an answer mixes the goals: its own, or where it has none, the champion."""
+    if profile.goals is not None:
+        return profile
+    return models.weights if models.weights is not None and models.weights.goals is not None else HEURISTIC_GOALS
+
+
+def listed(
+    asked: Asked, session: LiveSession, models: ModelSet, known: Known, profile: WeightProfile, p_intent: Floats, now_us: int
+) -> ItemRanking:  # fmt: skip
+    """Items by a profile that the action weights move: in one pass where that can answer, else step by step."""
+    if is_plain(asked, session, models, known):
+        mixer = mixer_of(profile, models)
+        return in_one_pass(asked, session, models, known, profile, mixer, models.actions, p_intent, now_us, []).ranking
+    return rank_items(asked, session, models, known, weigh(profile, models.actions, session.events, p_intent, now_us), [])
 
 
 def bound_profile(profile: WeightProfile) -> Bound:

@@ -29,7 +29,7 @@ from models.kernels import kernel
 from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet, required
-from models.one_pass import in_one_pass, is_plain
+from models.one_pass import in_one_pass, is_plain, mixer_of
 from models.schema import DEVICES, INTENTS, N_RECENT_EVENTS, EventType
 from models.visitor_groups import NO_GROUPS
 from models.weight_profile import WeightProfile
@@ -158,7 +158,7 @@ def recommend(
             context["history"] = [len(before), int(before[0])]
     assigned = assigned_to(asked, models, variant)
     if is_plain(asked, session, models, known):
-        given = asked, session, models, known, dealt.weights, _mixer(dealt.weights, models), actions, p_intent, now_us, told
+        given = asked, session, models, known, dealt.weights, mixer_of(dealt.weights, models), actions, p_intent, now_us, told
         ranking, weights, mixture = in_one_pass(*given)
         goal = Goal(asked.goal, mixture)
         return Recommendation(p_intent, weights, ranking, assigned, dealt, context, list(dict.fromkeys(told)), goal)
@@ -178,14 +178,7 @@ def _mixture(goal: str, weighing: Weighing, models: ModelSet, events: EventArray
         return weighing.mixture
     if goal != AUTO:
         return one_goal(goal)
-    return required(_mixer(HEURISTIC_GOALS, models).goals, "goals").mixture(events, weighing.p_intent)
-
-
-def _mixer(profile: WeightProfile, models: ModelSet) -> WeightProfile:
-    """By whose goal weights an answer mixes the goals: its profile's, or where that has none, the champion's."""
-    if profile.goals is not None:
-        return profile
-    return models.weights if models.weights is not None and models.weights.goals is not None else HEURISTIC_GOALS
+    return required(mixer_of(HEURISTIC_GOALS, models).goals, "goals").mixture(events, weighing.p_intent)
 
 
 def situate(session: LiveSession, models: ModelSet, told: list[str]) -> Situation:

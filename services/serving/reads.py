@@ -1,6 +1,7 @@
 """Reads of the online store for an assessment, alike for a request and for the worker."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from models import degraded
@@ -13,7 +14,8 @@ Found = TypeVar("Found")
 def engagement_features(online: OnlineFeatures, user_id: str, item_id: str | None, has_items: bool, now_us: int) -> Known:
     """Read the features of a user and of the item at hand, and the history; recent items only where the session names none.
 
-    The history ranks products, which are offered without it just as well: where there is none, nothing is admitted.
+    The history ranks products, which are offered without it just as well: it is read when they are looked for, by the thread
+    that looks, and where there is none, nothing is admitted.
 
     Parameters
     ----------
@@ -26,8 +28,8 @@ def engagement_features(online: OnlineFeatures, user_id: str, item_id: str | Non
     recent = None
     if user is not None and not has_items:
         recent = read_or_name(lambda: online.recent_items(user_id, now_us), degraded.UNKNOWN_USER, missing)
-    history = read_or_name(lambda: online.history(user_id, now_us), degraded.HISTORY_UNKNOWN, [])
-    return Known(user, item, recent, tuple(dict.fromkeys(missing)), history=history)
+    history = partial(read_or_name, partial(online.history, user_id, now_us), degraded.HISTORY_UNKNOWN, [])
+    return Known(user, item, recent, tuple(dict.fromkeys(missing)), read_history=history)
 
 
 def read_or_name(read: Callable[[], Found | None], unknown: str, missing: list[str]) -> Found | None:

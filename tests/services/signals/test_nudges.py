@@ -17,7 +17,7 @@ from infra.settings import Settings
 from infra.store.engines import open_store, open_writer
 from infra.store.statements.catalog import NEXT_CHANGE, PUT_ITEM, PUT_OFFER
 from infra.store.statements.signals import PUT_POLICY
-from models.assess import Assessment
+from models.assess import Assessment, Products
 from models.engagement.policy import SignalPolicy
 from models.engagement.signals import Offer
 from models.events.identity import partner_key, pseudonym
@@ -56,7 +56,7 @@ def visit(*events: tuple[str, str, float | None, str | None]) -> LiveSession:
 
 def assessed(products: tuple[str, ...] = (), cart: tuple[str, ...] = ()) -> Assessment:
     features = np.zeros(len(SESSION_FEATURES), dtype=np.float32)
-    return Assessment(0.5, 0.5, 0.0, features, None, list(products), list(cart), [])
+    return Assessment(0.5, 0.5, 0.0, features, None, Products(lambda: list(products)), list(cart), [])
 
 
 @pytest.fixture
