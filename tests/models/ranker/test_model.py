@@ -1,5 +1,6 @@
 """The ranker: its trees answer as LightGBM's, and it learns a rule that the counts alone do not show."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -208,7 +209,7 @@ def test_features_of_types_prices_and_categories_by_hand():
     """Item 0 leads to a cart with 1, a purchase of 2, and a view of 3."""
     events, starts = log([[0, 1], [0, 2], [0, 3]] * 10)
     events["event_type"][1::2] = [EventType.ADD_TO_CART, EventType.PURCHASE, EventType.ITEM_VIEW] * 10
-    events["price"] = np.array([np.e - 1, np.e**2 - 1, np.nan, 1.0])[events["item"]]
+    events["price"] = np.array([math.e - 1, math.e**2 - 1, np.nan, 1.0])[events["item"]]
     events["category"] = np.array([5, 5, 6, -1])[events["item"]]
     params = SourceParams(n_dims=2, wide=replace(ranker.WIDE, min_llr=0.0))
     model = ranker.Ranker(ranker.build_sources(events, starts, names(4), params), None, params)
@@ -227,7 +228,7 @@ def test_features_of_types_prices_and_categories_by_hand():
 def test_price_and_conversion_rate_by_hand():
     events, _ = log([[0, 0, 1, 1]])
     events["event_type"][1] = EventType.PURCHASE
-    events["price"] = [9.0, np.e - 1, np.nan, 0.0]
+    events["price"] = [9.0, math.e - 1, np.nan, 0.0]
     found = item_traits.offers(events, 3)
     np.testing.assert_allclose(found[:, 0], [1.0, 0.0, 0.0])
     np.testing.assert_allclose(found[:, 1], [(1 + 5) / 22, 5 / 22, 5 / 20])
