@@ -1,9 +1,9 @@
 """Shuffle: the log from the order in which it was written to whole visitors, and to the order of time; on disk, not in memory.
 
-The log is read once, into Parquet files. DuckDB sorts these within a limit of memory, of which twenty bytes an event grow with
-the log, and what comes out is written again: files of whole visitors, each of about as many events, that anybody may fold by
-itself. Visitors are pseudonyms, keyed hashes, so a range of them is as good as a share of them by another hash, and no larger
-than the others.
+The log is read once, into Parquet files. DuckDB sorts these a stretch after the other, each of about `SORT_ROWS` events, within
+a limit of memory however long the log is; what comes out is written again: files of whole visitors, each of about as many
+events, that anybody may fold by itself. Visitors are pseudonyms, keyed hashes: a range of them is as good as a share of them
+by another hash, and no larger than the others.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,8 @@ FILE_ROWS: Final = 500_000
 BATCH_ROWS: Final = 20_000  # that come out of a sort at one time
 THREADS: Final = 2  # of a sort; one more needs a part of the memory more
 SORT_BYTES: Final = 512_000_000
-SORT_BYTES_A_ROW: Final = 20  # its runs, on disk, take places in memory: 244 MiB sufficed for 14 million rows, not for 52
+SORT_ROWS: Final = 8_000_000  # events that are sorted at one time: 14 million fitted into 244 MiB, 52 did not
+SAMPLE_ROWS: Final = 20_000  # of each file, by which a stretch is cut
 _INTEGERS: Final = {"seq": "int64", "occurred_at_us": "int64", "utc_offset_min": "int16", "believed": "int8"}
 
 
@@ -79,7 +80,7 @@ def first_us(files: Sequence[Path]) -> int:
     return min(int(pc.min(pq.ParquetFile(file).read(["occurred_at_us"])["occurred_at_us"]).as_py()) for file in files)
 
 
-def visitors(files: Sequence[Path], folder: Path, n_events: int) -> list[Path]:
+def visitors(files: Sequence[Path], folder: Path, n_events: int, sort_rows: int = SORT_ROWS) -> list[Path]:
     """Write spilled events anew, as files of whole visitors, each visitor's in the order of the log.
 
     Parameters
@@ -88,12 +89,14 @@ def visitors(files: Sequence[Path], folder: Path, n_events: int) -> list[Path]:
         Is made.
     n_events
         In each file, about; more where one visitor has more.
+    sort_rows
+        Events that are sorted at one time, about.
     """
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True)
     found = list[Path]()
-    for rows in _whole(_sorted(sql.BY_VISITOR, files, folder), n_events):
+    for rows in _whole(_sorted(sql.BY_VISITOR, files, folder, _stretches(files, "user_id", sort_rows)), n_events):
         found.append(folder / f"{len(found):05d}.parquet")
         pq.write_table(rows, found[-1], **written(rows.schema))
     return found
@@ -123,31 +126,44 @@ def _end(users: "ChunkedArray", n_events: int) -> int:
     return int(within[-1]) if len(within) else int(ends[0]) if len(ends) else 0
 
 
-def in_time(files: Sequence[Path], folder: Path) -> "Iterator[pd.DataFrame]":
+def in_time(files: Sequence[Path], folder: Path, sort_rows: int = SORT_ROWS) -> "Iterator[pd.DataFrame]":
     """Spilled events about items, as the item fold needs them, in the order in which they happened, some at a time."""
-    for batch in _sorted(sql.BY_INSTANT, files, folder):
+    for batch in _sorted(sql.BY_INSTANT, files, folder, _stretches(files, "occurred_at_us", sort_rows)):
         yield batch.to_pandas()
 
 
-def _sorted(statement: str, files: Sequence[Path], folder: Path) -> "Iterator[RecordBatch]":
+def _sorted(
+    statement: str, files: Sequence[Path], folder: Path, stretches: "Iterable[tuple[Any, Any]]"
+) -> "Iterator[RecordBatch]":  # fmt: skip
     import duckdb
+
+    limit = f"{SORT_BYTES // 1_000}KB"
+    for after, until in stretches:
+        with duckdb.connect(config={"memory_limit": limit, "threads": THREADS, "temp_directory": str(folder)}) as connection:
+            given = {"files": list(map(str, files)), "after": after, "until": until}
+            yield from connection.execute(statement, given).to_arrow_reader(BATCH_ROWS)
+
+
+def _stretches(files: Sequence[Path], column: str, n_rows: int) -> list[tuple[Any, Any]]:
+    """Cut what spilled events have in a column into stretches of about so many events: after what, until what; None is open."""
     import pyarrow.parquet as pq
 
-    if files:
-        limit = f"{sort_bytes(sum(pq.read_metadata(file).num_rows for file in files)) // 1_000}KB"
-        with duckdb.connect(config={"memory_limit": limit, "threads": THREADS, "temp_directory": str(folder)}) as connection:
-            yield from connection.execute(statement, [list(map(str, files))]).to_arrow_reader(BATCH_ROWS)
+    if not files:
+        return []
+    n = -(-sum(pq.read_metadata(file).num_rows for file in files) // n_rows)
+    if n == 1:
+        return [(None, None)]
+    sample = sorted(value for file in files for value in _beginning(file, column))
+    cuts = sorted({sample[k * len(sample) // n] for k in range(1, n)})
+    return list(zip([None, *cuts], [*cuts, None], strict=True))
 
 
-def sort_bytes(n_rows: int) -> int:
-    """Memory that a sort of so many rows of the log may take.
+def _beginning(file: Path, column: str) -> list[Any]:
+    import pyarrow.parquet as pq
 
-    Examples
-    --------
-    >>> sort_bytes(50_000_000)
-    1512000000
-    """
-    return SORT_BYTES + SORT_BYTES_A_ROW * n_rows
+    with pq.ParquetFile(file) as opened:
+        found: list[Any] = next(opened.iter_batches(SAMPLE_ROWS, columns=[column])).column(0).to_pylist()
+    return found
 
 
 def frame_of(file: Path) -> "pd.DataFrame":

@@ -70,6 +70,21 @@ def test_a_log_of_many_files_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sorted(pd.concat(frames)["seq"]) == list(range(1, 501))
 
 
+@pytest.mark.parametrize("sort_rows", [1, 40, 250, 499, 500])
+def test_a_log_that_is_sorted_in_stretches_comes_out_as_if_at_once(tmp_path: Path, sort_rows: int) -> None:
+    users = np.random.default_rng(0).choice(list("abcdefghijklmnop"), 500).tolist()
+    spilled = shuffle.spill(rows_of(users), FOLDED_COLUMNS, tmp_path / "spilled")
+    whole, cut = (
+        [shuffle.frame_of(file) for file in shuffle.visitors(spilled, tmp_path / f"ranges-{n}", 60, n)]
+        for n in (shuffle.SORT_ROWS, sort_rows)
+    )
+    pd.testing.assert_frame_equal(pd.concat(whole), pd.concat(cut))
+    at_once, in_stretches = (
+        pd.concat(shuffle.in_time(spilled, tmp_path, n), ignore_index=True) for n in (shuffle.SORT_ROWS, sort_rows)
+    )
+    pd.testing.assert_frame_equal(at_once, in_stretches)
+
+
 def test_nothing_is_no_file(tmp_path: Path) -> None:
     assert shuffle.spill([], FOLDED_COLUMNS, tmp_path / "spilled") == []
     assert list(shuffle.in_time([], tmp_path)) == []

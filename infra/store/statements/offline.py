@@ -41,9 +41,13 @@ FILES_WITH: Final = {
     view: f"SELECT DISTINCT filename FROM read_parquet(?, filename = true) WHERE {owner} IN (SELECT unnest(?::VARCHAR[]))"
     for view, owner in _OWNER.items()
 }
-# Events of the log as `flows.shuffle` spills them, visitor by visitor, and those about items in the order of time: (files).
-BY_VISITOR: Final = "SELECT * EXCLUDE (believed) FROM read_parquet(?) ORDER BY user_id, seq"
+_WITHIN: Final = "($after IS NULL OR {0} > $after) AND ($until IS NULL OR {0} <= $until)"
+# Events of the log as `flows.shuffle` spills them, visitor by visitor, and those about items in the order of time; of a stretch
+# of visitors or of time, whose ends may be open: (files, after, until).
+BY_VISITOR: Final = (
+    f"SELECT * EXCLUDE (believed) FROM read_parquet($files) WHERE {_WITHIN.format('user_id')} ORDER BY user_id, seq"
+)
 BY_INSTANT: Final = (
-    f"SELECT {', '.join(ITEM_COLUMNS)} FROM read_parquet(?) WHERE believed = 1 AND item_id IS NOT NULL "
-    "ORDER BY occurred_at_us, seq"
+    f"SELECT {', '.join(ITEM_COLUMNS)} FROM read_parquet($files) "
+    f"WHERE {_WITHIN.format('occurred_at_us')} AND believed = 1 AND item_id IS NOT NULL ORDER BY occurred_at_us, seq"
 )
