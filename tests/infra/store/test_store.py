@@ -213,9 +213,10 @@ def test_a_watch_takes_in_what_is_new_and_no_more_often_than_it_may(store: Store
 
 
 def test_a_watch_comes_back_for_what_was_left_and_for_what_failed(store: Store, tmp_path: Path) -> None:
-    left = [True, True, False]
+    left = [True, True, False]  # then nothing, for a server's stamp may move for what another database commits
     watch = StoreWatch(store, "pages")
-    assert [watch.look(now, lambda: left.pop(0)) for now in (1.0, 2.0, 3.0, 4.0)] == [True, True, False, False]
+    found = [watch.look(now, lambda: bool(left) and left.pop(0)) for now in (1.0, 2.0, 3.0, 4.0)]
+    assert found == [True, True, False, False]
     assert left == []
     assert watch.look(5.0, lambda: True, anyway=True)
 
