@@ -54,6 +54,7 @@ class EmbeddedRows:
         message = _value_message()
         self._parse, self._float_tag = message.FromString, message(float_val=1.0).SerializeToString()[0]
         self._statements = {view: _READ.format(table=f"{PROJECT}_{view}") for view in VIEW_KEY}
+        parse_message(b"")  # compiled now, and not within the first request of somebody who is known
         self._touches = _READ_ONE.format(table=f"{PROJECT}_{RECENT_ITEMS_VIEW}")
 
     def read(self, view: str, key: str, names: Collection[str]) -> tuple[dict[str, Any], int]:

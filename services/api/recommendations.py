@@ -243,6 +243,7 @@ def endpoints(shared: Collaborators) -> Endpoints:
         ("POST", "/v1/recommendations"): Endpoint(
             handler.answer, "recommendations:read", "recommendations", "Items that go with a session",
             request=wire.RecommendationRequest, answer=wire.Recommendation, example=EXAMPLE, limit=asgi.BODY_LIMIT,
-            headers=(wire.SEC_GPC,), schemas=wire.session_schemas, warm_up=(EXAMPLE, {**EXAMPLE, "ranker": True}),
+            headers=(wire.SEC_GPC,), schemas=wire.session_schemas,
+            warm_up=(EXAMPLE, {**EXAMPLE, "explain": False}, {**EXAMPLE, "ranker": True}),
         )
     }  # fmt: skip
