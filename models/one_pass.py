@@ -2,7 +2,7 @@
 
 It takes the steps of `models.item_ranking.weigh`, `inquire` and `by_associations` by the same kernels in the same order, so the
 answers agree to the bit, which a property test holds them to. Whoever needs the steps apart (reasons, one question under many
-weights) takes them there. Here no array becomes an object of Python's between two of them, which costs more than the step.
+weights) takes them there. Here no array becomes an object of Python's between two of them, which costs as much as the steps do.
 """
 
 from typing import Final, NamedTuple
@@ -45,7 +45,7 @@ from models.model_set import ModelSet, required
 from models.schema import GOALS, N_EVENT_TYPES, N_INTENTS, EventType
 from models.weight_profile import WeightProfile
 from models.weight_profile import scaled as scaled_weights
-from models.weights.actions import ActionWeights
+from models.weights.actions import N_CONTEXTS, ActionWeights
 from models.weights.contextual import BASE, context_code, tilted
 
 AUTO_GOAL: Final = -1  # the goals are mixed by what the session is likely to come to
@@ -246,7 +246,7 @@ def in_one_pass(
     asked: Asked, session: LiveSession, models: ModelSet, known: Known, profile: WeightProfile, goals: WeightProfile,
     actions: ActionWeights | None, p_intent: Floats, now_us: int, told: list[str],
 ) -> Answer:  # fmt: skip
-    """`weigh` and `rank_items` at once, where the question `is_plain`; to the bit what they answer, in half the time.
+    """`weigh` and `rank_items` at once, where the question `is_plain`; to the bit what they answer.
 
     Parameters
     ----------
@@ -260,8 +260,11 @@ def in_one_pass(
     history, relation = about.history, _UNRELATED if profile.goals is not None else profile.related(p_intent)
     before = np.array([about.codes[item] for item in history.item_ids], np.int64)
     past = before, writeable(history.types), writeable(history.at_us)
-    if p_intent.shape != (N_INTENTS,):
+    moving = _NO_ACTIONS if actions is None else writeable(actions.mean, np.float64)
+    if p_intent.shape != (N_INTENTS,):  # a kernel would read beyond the end, here as below
         raise ValueError(f"expected {N_INTENTS} probabilities of intents that sum to 1, got the shape {p_intent.shape}")
+    if moving.shape not in (_NO_ACTIONS.shape, (N_CONTEXTS, N_EVENT_TYPES)):
+        raise ValueError(f"action weights must have the shape {N_CONTEXTS, N_EVENT_TYPES}, got {moving.shape}")
     items, scores = np.empty(limit, np.int64), np.empty(limit)
     weights, mixture = np.empty(N_EVENT_TYPES), np.empty(N_GOALS)
     by, mixer, bound, scratch = bound_profile(profile), bound_profile(goals), store.bound_arrays, store.bound_scratch()
@@ -269,8 +272,7 @@ def in_one_pass(
         writeable(session.events), about.own, about.named, len(session.item_ids), about.on_screen, asked.exclude_seen,
         asked.item_id is not None, *past, len(about.guests), p_intent, relation, now_us,
         AUTO_GOAL if asked.goal == AUTO else GOALS.index(asked.goal), by.table, mixer.table,
-        _NO_ACTIONS if actions is None else writeable(actions.mean), bound.table, scratch.table, flags_of(about.allowed), items,
-        scores, weights, mixture,
+        moving, bound.table, scratch.table, flags_of(about.allowed), items, scores, weights, mixture,
     )  # fmt: skip
     if n < 0:
         raise ValueError(f"expected sane weights and intents that sum to 1, got {profile} and {p_intent}")
@@ -311,7 +313,7 @@ def bound_profile(profile: WeightProfile) -> Bound:
 
 def _bound(profile: WeightProfile) -> Bound:
     named_shapes = (("base", (N_EVENT_TYPES,)), ("factors", (N_INTENTS, N_EVENT_TYPES)))
-    for name, shape in named_shapes:  # a kernel would read beyond the end
+    for name, shape in named_shapes:
         if (found := getattr(profile, name).shape) != shape:
             raise ValueError(f"{name} must have the shape {shape}, got {found}")
     goals, nothing = profile.goals and goal_weights(*profile.goals), np.zeros((0, 1))

@@ -112,3 +112,11 @@ def test_intents_that_do_not_sum_to_one_are_refused(p: Floats) -> None:
     models, session = ModelSet(associations=store(live=False)), random_session(np.random.default_rng(1))
     with pytest.raises(ValueError, match="sum to 1"):
         in_one_pass(Asked(), session, models, Known(), STATIC, HEURISTIC_GOALS, None, p, NOW_US, [])
+
+
+def test_action_weights_of_another_shape_are_refused() -> None:
+    models, session = ModelSet(associations=store(live=False)), random_session(np.random.default_rng(1))
+    narrow = np.ones((N_CONTEXTS, N_EVENT_TYPES - 1))
+    actions = ActionWeights(1, narrow, narrow, narrow[0])
+    with pytest.raises(ValueError, match="action weights must have the shape"):
+        in_one_pass(Asked(), session, models, Known(), STATIC, HEURISTIC_GOALS, actions, np.full(N_INTENTS, 0.25), NOW_US, [])
