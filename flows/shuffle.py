@@ -41,7 +41,9 @@ def schema_of(names: Sequence[str]) -> "Schema":
     return pa.schema([(name, getattr(pa, kinds.get(name, "string"))()) for name in names])
 
 
-def spill(rows: Iterable[Row], names: Sequence[str], folder: Path) -> list[Path]:
+def spill(
+    rows: Iterable[Row], names: Sequence[str], folder: Path, at_once: int = SPILLED_ROWS, file_rows: int = FILE_ROWS
+) -> list[Path]:
     """Write rows of the log to files as they come.
 
     Parameters
@@ -50,16 +52,18 @@ def spill(rows: Iterable[Row], names: Sequence[str], folder: Path) -> list[Path]
         Their columns.
     folder
         Is made.
+    at_once, file_rows
+        Rows that are Python objects at one time, and rows of a file.
     """
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True)
     schema, files, found = schema_of(names), list[Path](), iter(rows)
     with collector_off():
-        while first := list(islice(found, SPILLED_ROWS)):
+        while first := list(islice(found, at_once)):
             files.append(folder / f"{len(files):05d}.parquet")
             with pq.ParquetWriter(files[-1], schema, **written(schema)) as file:
-                more = (list(islice(found, SPILLED_ROWS)) for _ in range(FILE_ROWS // SPILLED_ROWS - 1))
+                more = (list(islice(found, at_once)) for _ in range(file_rows // at_once - 1))
                 for some in chain([first], more):
                     file.write_table(_table(some, schema))
     return files

@@ -1,4 +1,4 @@
-"""Models that never change, as whoever serves asks for them."""
+"""Models as whoever serves asks for them, which change only where a test exchanges them."""
 
 from models.model_set import ModelSet
 
@@ -7,14 +7,14 @@ class FixedModels:
     """A `services.serving.model_watch.ChampionSource` of one set."""
 
     def __init__(self, models: ModelSet) -> None:
-        self._models = models
+        self.now = models
 
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
 
     def current(self) -> ModelSet:
-        return self._models
+        return self.now
 
     def problems(self) -> dict[str, str]:
         return {}

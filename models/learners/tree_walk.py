@@ -202,6 +202,11 @@ class SingleRow:
     n_scores
         Of each booster: 1 of a binary one, else one per class.
 
+    Attributes
+    ----------
+    arrays
+        What `scored` reads, and its two buffers.
+
     Examples
     --------
     >>> import lightgbm as lgb
@@ -211,11 +216,6 @@ class SingleRow:
     >>> score = SingleRow([flatten(booster.model_to_string(), 1)], 1, [1])
     >>> bool(score(row)[0] == booster.predict(row[None, :], raw_score=True)[0])
     True
-
-    Attributes
-    ----------
-    arrays
-        What `scored` reads, and its two buffers.
     """
 
     def __init__(self, trees: Sequence[Trees], n_features: int, n_scores: Sequence[int]) -> None:

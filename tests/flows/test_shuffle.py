@@ -57,12 +57,10 @@ def test_what_is_believed_about_items_comes_in_the_order_of_time(tmp_path: Path)
     assert found["occurred_at_us"].is_monotonic_increasing
 
 
-def test_a_log_of_many_files_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shuffle, "SPILLED_ROWS", 3)
-    monkeypatch.setattr(shuffle, "FILE_ROWS", 6)
+def test_a_log_of_many_files_is_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     users = rng.choice(list("abcdefghijklmnop"), 500).tolist()
-    spilled = shuffle.spill(rows_of(users), FOLDED_COLUMNS, tmp_path / "spilled")
+    spilled = shuffle.spill(rows_of(users), FOLDED_COLUMNS, tmp_path / "spilled", 3, 6)
     assert len(spilled) == 84
     frames = [shuffle.frame_of(file) for file in shuffle.visitors(spilled, tmp_path / "ranges", 60)]
     assert len(frames) > 5

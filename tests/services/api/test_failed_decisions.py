@@ -1,7 +1,6 @@
 """A request that fails counts for the variant that its visitor was dealt, and the readout names the variant that breaks."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from infra.secret import secret
 from infra.settings import Settings
 from models.events.identity import partner_key, pseudonym
 from models.experiments.assignment import DYNAMIC_VS_STATIC, assign
-from models.model_set import ModelSet
 from models.weight_profile import HEURISTIC
 from services.api.app import build_app
 from services.api.collaborators import Unobserved
 from services.http.guard import AdmitAll
 from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
+from tests.fixed_models import FixedModels
 from tests.stores import connect
 
 NOW_US = 1_763_719_200_000_000  # 2025-11-21T10:00:00Z
@@ -32,23 +31,13 @@ EVENT = {"type": "item_view", "item_id": "sku-00001", "ts": "2025-11-21T09:59:00
 BROKEN = HEURISTIC._replace(factors=np.ones((1, 1)))  # of another shape than intents and event types
 
 
-class Promoted:
-    """ModelSet whose weights are exchanged while the service runs."""
+class Promoted(FixedModels):
+    """The champions of a home, whose weights are exchanged while the service runs."""
 
     def __init__(self, home: Path) -> None:
         watcher = ChampionWatcher(home)
         watcher.refresh()
-        self.now = watcher.current()
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def current(self) -> ModelSet:
-        return self.now
-
-    def problems(self) -> Mapping[str, str]:
-        return {}
+        super().__init__(watcher.current())
 
 
 class Counted(Unobserved):
