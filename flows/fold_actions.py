@@ -18,7 +18,7 @@ from infra.store.engines import open_store
 from infra.store.events import BELIEVED_COLUMNS, collector_off, frame_of, visitor_ranges
 from infra.store.protocol import Row, Store, Transaction
 from infra.store.statements import action_weights as sql
-from infra.store.statements.events import BELIEVED_OF_USERS, BUSY_BELIEVED, EVENTS_SINCE, N_EVENTS, USERS_BETWEEN
+from infra.store.statements.events import BELIEVED_OF_USERS, COUNT_BELIEVED, EVENTS_SINCE, N_EVENTS, USERS_BETWEEN
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
 from models.weights.actions import PARAMS, ActionParams
@@ -49,13 +49,13 @@ def bring_up(home: Path, now_us: int, params: ActionParams = PARAMS) -> dict[str
         position, until = tail.position(), tail.end()
         if position is None or store.read(EVENTS_SINCE, (position,))[0][0] > MOST_NEW * store.read(N_EVENTS)[0][0]:
             return _rebuilt(store, now_us, params)
-        users = {user for (user,) in store.read(USERS_BETWEEN, (min(position, until), until))}
+        users = {user for user, _ in store.read(USERS_BETWEEN, (min(position, until), until))}
         users |= {user for (user,) in store.read(sql.DUE, (now_us, 2**31))}
         users |= {user for _, _, user in store.read(sql.CHANGED, (MARGIN_US,))}
         ordered, total = sorted(users), action_outcomes.Rows([], [])
         for at in range(0, len(ordered), USERS_A_WRITE):
             asked = json.dumps(some := ordered[at : at + USERS_A_WRITE])
-            busy = {user for (user,) in store.read(BUSY_BELIEVED, (asked, action_outcomes.MOST_EVENTS))}
+            busy = {user for user, n in store.read(COUNT_BELIEVED, (asked,)) if n > action_outcomes.MOST_EVENTS}
             followed = json.dumps([user for user in some if user not in busy])
             found = _outcomes(store.read(BELIEVED_OF_USERS, (followed, until)), now_us, params)
             _replace(store, (sql.FORGET_OBSERVATIONS, sql.FORGET_DUE), (asked,), found)

@@ -272,7 +272,7 @@ def _changes(log: Store, folder: Path, drafts: Path, before: Tables, span: tuple
     parts, after, since_us = Parts(drafts, before.generation + 1), _unseen_after(before), before.folded_at_us - MARGIN_US
     changed: dict[str, int] = dict(log.read(sql.CHANGED, (before.last_seq, since_us)))
     stale = changed.keys() | {user for (user,) in log.read(sql.ERASED, (since_us,))}
-    users = stale | {user for (user,) in log.read(USERS_SINCE, (after, span[0], before.last_seq, before.as_of_us))}
+    users = stale | {user for user, _ in log.read(USERS_SINCE, (after, span[0], before.last_seq, before.as_of_us))}
     for frame in _of_users(log, sorted(users), span):
         standing = feature_tables.standing(frame, before.last_seq, before.as_of_us, stale)
         stale = stale | standing.stale

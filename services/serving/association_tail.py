@@ -1,8 +1,8 @@
 """Tail of the log that keeps associations up to date: everybody's events, or those of some partners.
 
-Who counts follows the log from the event up to which the associations were built. For every user with new events it reads
-that user's events again, so that sessions are whole whatever order events come in; `models.associations.live` exchanges old for
-new.
+Who counts follows the log from the event up to which the associations were built. For every user with new events it takes all
+of that user's events, so that sessions are whole whatever order events come in; `models.associations.live` exchanges old for
+new. The events of those who did something lately are kept (`services.serving.touches`): each is read once.
 
 Who has more than `MOST_EVENTS` believed events is a machine, and waits for the next build: reading such a history again for
 every event would make all others wait.
@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from infra.store.protocol import Store
+from infra.store.protocol import Row, Store
 from infra.store.statements import events as sql
 from infra.store.statements.identities import NEWEST_JOIN, SPLIT_SINCE
 from models.associations.deltas import Delta
@@ -24,6 +24,7 @@ from models.associations.eviction import Bounds
 from models.associations.live import LiveAssociations
 from models.associations.model import AssociationStore
 from models.shops import LEAST_EVENTS
+from services.serving.touches import Touches
 
 SETTLE_S: Final = 5.0  # gates know newer totals after this time, or after `SETTLE_SHARE` times what it takes if that is longer
 SETTLE_SHARE: Final = 50  # all rows are made again, for totals that hardly move: a fiftieth of the thread's time at most
@@ -97,7 +98,7 @@ class Tail:
     ) -> None:  # fmt: skip
         self._store = store
         self._followed = followed
-        self._most_events = most_events
+        self._touches = Touches(store.read, most_events)
         self._built_to = associations.built_to_seq
         self.live = LiveAssociations(associations, most)
         self._as_of_us = _EVER_US if associations.as_of_us is None else associations.as_of_us
@@ -132,24 +133,23 @@ class Tail:
         if until <= self._position:
             return False
         since = (self._position, until, self._built_to, self._as_of_us)
-        users = [user for (user,) in self._since(*since)]
-        busy = self._store.read(sql.BUSY_BELIEVED, (_json(users), self._most_events)) if users else []
-        split = self._store.read(SPLIT_SINCE, (self.joined,))  # counted as two: they wait until the tail is folded anew
-        followed = [user for user in users if (user,) not in (*busy, *split)]
-        if followed:
-            self._fold(followed, until)
+        split = {user for (user,) in self._store.read(SPLIT_SINCE, (self.joined,))}  # counted as two: they wait for a new run
+        n_new = {user: n for user, n in self._since(*since) if user not in split}
+        touches = self._touches.of(n_new, self._position, until, max(until, self._built_to))
+        if touches:
+            self._fold(touches, until)
         self._position = until
         return until < newest
 
-    def _since(self, *since: int) -> list[tuple[object]]:
-        """Who did something that is not in the live associations."""
+    def _since(self, *since: int) -> list[Row]:
+        """Who did something that is not in the live associations, and how much."""
         if self._followed is None:
             return self._store.read(sql.USERS_SINCE, since)
         built, unbuilt = self._followed
-        return self._store.read(sql.USERS_SINCE_OF, (*since, _json(list(built)), unbuilt))
+        partners = msgspec.json.encode(built).decode()
+        return self._store.read(sql.USERS_SINCE_OF, (*since, partners, unbuilt))
 
-    def _fold(self, users: list[object], until: int) -> None:
-        touches = self._store.read(sql.READ_TOUCHES, (_json(users), max(until, self._built_to)))
+    def _fold(self, touches: list[Row], until: int) -> None:
         told = _columns(touches)
         seq, at_us, partner = told["seq"], told["occurred_at_us"], told["partner"]
         is_built = is_followed = np.ones(len(seq), np.bool_)
@@ -206,13 +206,9 @@ class Tail:
         self._settled_s, self._took_s = now_s, time.perf_counter() - began
 
 
-def _columns(touches: list[Any]) -> dict[str, npt.NDArray[Any]]:
+def _columns(touches: list[Row]) -> dict[str, npt.NDArray[Any]]:
     """Columns of rows of the log."""
     found: dict[str, npt.NDArray[Any]] = {name: np.empty(len(touches), _INTS.get(name, object)) for name in sql.TOUCH_COLUMNS}
     for place, column in enumerate(found.values()):
         column[:] = [row[place] for row in touches]
     return found
-
-
-def _json(users: list[object]) -> str:
-    return msgspec.json.encode(users).decode()

@@ -13,15 +13,17 @@ import msgspec
 from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.events import BELIEVED_COLUMNS, frame_of
+from infra.store.lengths import Lengths
 from infra.store.protocol import Store, Transaction
 from infra.store.statements import action_weights as sql
 from infra.store.statements.action_weights import CURSOR
-from infra.store.statements.events import BELIEVED_OF_USERS, BUSY_BELIEVED, USERS_BETWEEN
+from infra.store.statements.events import BELIEVED_OF_USERS, COUNT_BELIEVED, USERS_BETWEEN
 from models.weights import action_outcomes
 from models.weights import actions as action_weights
 from models.weights.actions import PARAMS, ActionParams
 
 POLL_S: Final = 2.0
+GATHER_S: Final = 2.0  # nobody waits for an outcome of this second
 REFRESH_US: Final = 15_000_000  # the posterior is made anew at most so often, unless there is nothing else to do
 EVENTS_A_STEP: Final = 5_000
 DUE_A_STEP: Final = 1_000
@@ -40,10 +42,12 @@ class ActionWeightDuty:
 
     name = CURSOR
     poll_s = POLL_S
+    gather_s = GATHER_S
 
     def __init__(self, store: Store, params: ActionParams = PARAMS) -> None:
         self._store = store
         self._tail = store.tail(CURSOR)
+        self._lengths = Lengths(store.read, COUNT_BELIEVED, action_outcomes.MOST_EVENTS)
         self._params = params
         self._changed: set[tuple[int, int]] = set()  # in quarantine: what this process has folded since
         self._made_at_us = 0
@@ -58,7 +62,9 @@ class ActionWeightDuty:
         """
         position = self._position()
         until = self._tail.until(position, EVENTS_A_STEP)
-        users = {user for (user,) in self._store.read(USERS_BETWEEN, (position, until))}
+        n_new: dict[str, int] = dict(self._store.read(USERS_BETWEEN, (position, until)))
+        self._lengths.passed(position, until, n_new)
+        users = set(n_new)
         users.update(user for (user,) in self._store.read(sql.DUE, (now_us, DUE_A_STEP)))
         changed = {(seq, at_us): user for seq, at_us, user in self._store.read(sql.CHANGED, (MARGIN_US,))}
         new = [one for one in changed if one not in self._changed][:DUE_A_STEP]
@@ -76,7 +82,7 @@ class ActionWeightDuty:
 
     def _fold(self, users: Sequence[str], until: int, now_us: int) -> None:
         asked = _json(users)
-        busy = {user for (user,) in self._store.read(BUSY_BELIEVED, (asked, action_outcomes.MOST_EVENTS))}
+        busy = self._lengths.busy(users)
         followed = _json([user for user in users if user not in busy])
         frame = frame_of(self._store.read(BELIEVED_OF_USERS, (followed, until)), BELIEVED_COLUMNS)
         outcomes = action_outcomes.of_frame(frame, now_us, self._params)

@@ -101,7 +101,7 @@ class FeatureDuty:
             self._store.write(lambda transaction: self._joins.move(transaction, joined[-1][0], now_us))
 
     def _users(self, after: int, until: int) -> Iterator[list[str]]:
-        users = iter([str(user_id) for (user_id,) in self._store.read(USERS_BETWEEN, (after, until))])
+        users = iter([str(user_id) for user_id, _ in self._store.read(USERS_BETWEEN, (after, until))])
         while some := list(islice(users, USERS_A_WRITE)):
             yield some
 

@@ -22,7 +22,7 @@ from infra.store.engines import open_store
 from infra.store.protocol import Store, Transaction
 from infra.store.statements import decisions as sql
 from infra.store.statements.decisions import STRETCH
-from infra.store.statements.events import FIRST_RECEIVED
+from infra.store.statements.events import RECEIVED
 from models.bandit import arms, prior, profiles
 from models.bandit import thompson as profile_bandit
 from models.bandit.arms import Arms
@@ -37,7 +37,9 @@ from services.serving.profiles import WEIGHTED, newest_snapshot
 
 CURSOR: Final = "rewards"
 POLL_S: Final = 1.0
+GATHER_S: Final = 1.0
 EVENTS_A_STEP: Final = 5_000
+EVENTS_A_LOOK: Final = 100  # at when they were received; then twice as many, so that few are read of those that have to wait
 MEMORY: Final = 100_000  # decisions that the posteriors are made of: five half-lives
 REFRESH_US: Final = 5_000_000  # a snapshot at most so often, unless the arms changed
 MOVED: Final = 0.01  # a snapshot is worth writing when probabilities moved by this much, all together or their mean
@@ -69,6 +71,7 @@ class RewardDuty:
 
     name = CURSOR
     poll_s = POLL_S
+    gather_s = GATHER_S
 
     def __init__(
         self,
@@ -106,7 +109,7 @@ class RewardDuty:
 
     def _join(self, now_us: int) -> tuple[int, set[str]]:
         position = self._tail.position() or 0
-        until = self._until(position, now_us)
+        until, n_events = self._until(position, now_us)
         if until <= position:
             return 0, set()
         events = self._store.read(sql.REWARDING, (position, until))
@@ -121,14 +124,22 @@ class RewardDuty:
             transaction.executemany(sql.REWARD, [(now_us, decision) for decision in sorted(touched)])
 
         self._store.write(work)
-        return self._tail.passed(position, until), touched
+        return n_events, touched
 
-    def _until(self, position: int, now_us: int) -> int:
-        """The last event whose decision is surely on record: those of the last seconds wait."""
-        young_us = now_us - self._params.grace_s * 1_000_000
-        until = self._tail.until(position, EVENTS_A_STEP)
-        ((first,),) = self._store.read(FIRST_RECEIVED, (position, until, young_us, now_us + _AHEAD_US))
-        return until if first is None else int(first) - 1
+    def _until(self, position: int, now_us: int) -> tuple[int, int]:
+        """The last event whose decision is surely on record, and how many events that are: those of the last seconds wait."""
+        young_us, ahead_us, end = now_us - self._params.grace_s * 1_000_000, now_us + _AHEAD_US, self._tail.end()
+        until, n_events, n_looked_at = position, 0, EVENTS_A_LOOK
+        while n_events < EVENTS_A_STEP:
+            received = self._store.read(RECEIVED, (until, end, n_looked_at))
+            for seq, received_at_us in received:
+                if young_us < received_at_us <= ahead_us:
+                    return until, n_events
+                until, n_events = int(seq), n_events + 1
+            if len(received) < n_looked_at:
+                break
+            n_looked_at *= 2
+        return until, n_events
 
     def _credit(self, event: tuple[Any, ...]) -> Credit | None:
         seq, partner, user_id, kind, at_us, item_id, price, named = event

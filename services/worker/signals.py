@@ -9,16 +9,18 @@ cause whenever the process is killed, and two workers cannot act on one event or
 
 import json
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
 from infra.settings import Settings
 from infra.store.engines import open_store
+from infra.store.lengths import Lengths
 from infra.store.protocol import Store, Transaction
 from infra.store.statements import signals as sql
 from infra.store.statements.aims import ADD_DEAL
-from infra.store.statements.events import BUSY_USERS, READ_CAUSES
+from infra.store.statements.events import COUNT_OF_USERS, READ_CAUSES
 from infra.store.statements.trust import VISITOR
 from models.assess import Assessment, assess
 from models.engagement.policy import Moment, Nudge, after_signal
@@ -127,6 +129,7 @@ class SignalDuty:
     ) -> None:
         self._store = store
         self._tail = store.tail(CURSOR)
+        self._lengths = Lengths(store.read, COUNT_OF_USERS, MOST_EVENTS)
         self._champions = champions
         self._online = online
         self._noise = noise
@@ -196,7 +199,7 @@ class SignalDuty:
 
     def _causes(self, position: int, now_us: int) -> Stretch:
         """The next stretch of the log."""
-        until, n_events = position, 0
+        until, n_new = position, Counter[str]()
         causes: dict[str, Cause] = {}
         newest: dict[str, Cause] = {}
         oldest_of = cache(lambda partner: now_us - self._max_age_us(partner))  # one policy for the whole stretch
@@ -204,19 +207,21 @@ class SignalDuty:
             cause = Cause(*row)
             if cause.user_id not in newest and len(newest) == USERS_A_STEP:
                 break
-            until, n_events = cause.seq, n_events + 1
+            until = cause.seq
+            n_new[cause.user_id] += 1
             oldest_us = oldest_of(cause.partner)
             is_fresh = cause.since_us >= oldest_us
             if is_fresh:
                 causes[cause.user_id] = cause
             if is_fresh or self._silences.may_come(cause.since_us, oldest_us):
                 newest[cause.user_id] = max(cause, newest.get(cause.user_id, cause), key=lambda one: one.since_us)
-        return Stretch(until, n_events, causes, newest)
+        self._lengths.passed(position, until, n_new)
+        return Stretch(until, n_new.total(), causes, newest)
 
     def _consider(self, causes: Mapping[str, Cause], until: int, now_us: int) -> list[Considered]:
         """Assess the visitors as they stand."""
-        busy = self._store.read(BUSY_USERS, (json.dumps(list(causes)), MOST_EVENTS)) if causes else []
-        wanted = {user: cause.seq for user, cause in causes.items() if (user,) not in busy}
+        busy = self._lengths.busy(causes)
+        wanted = {user: cause.seq for user, cause in causes.items() if user not in busy}
         champions, online = self.champions(), self._online.current()
         considered = []
         for user, visit in sessions_at(self._store.read, wanted, until, now_us - SESSION_SPAN_US).items():

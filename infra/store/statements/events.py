@@ -89,14 +89,16 @@ READ_USERS: Final = f"{_OF_USERS} ORDER BY seq"
 BELIEVED_OF_USERS: Final = f"SELECT {_SEQ_AND_LOG}, browser {_OF_SOME} AND believed = 1 ORDER BY seq"
 # The same since an instant, with 1 for what a browser key told, and the visitor's groups: (users, until_seq, since_us).
 READ_RECENT: Final = f"SELECT {_SEQ_AND_LOG}, browser, {GROUPS_AS_TEXT} {_OF_SOME} AND occurred_at_us >= ? ORDER BY seq"
-# Who did something between two events: (after_seq, until_seq).
-USERS_BETWEEN: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ?"
-# Who did something that a fold of the log up to an event and an instant does not have: (after_seq, until_seq, seq, instant).
-USERS_SINCE: Final = "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ? AND (seq > ? OR occurred_at_us > ?)"
+# Who did something between two events, and how much: (after_seq, until_seq).
+USERS_BETWEEN: Final = "SELECT user_id, count(*) FROM events WHERE seq > ? AND seq <= ? GROUP BY user_id"
+# The same of what a fold of the log up to an event and an instant does not have: (after_seq, until_seq, seq, instant).
+USERS_SINCE: Final = (
+    "SELECT user_id, count(*) FROM events WHERE seq > ? AND seq <= ? AND (seq > ? OR occurred_at_us > ?) GROUP BY user_id"
+)
 # The same of some partners; of one more, whoever did anything: (after_seq, until_seq, seq, instant, partners, one more).
 USERS_SINCE_OF: Final = (
-    "SELECT DISTINCT user_id FROM events WHERE seq > ? AND seq <= ? "
-    f"AND ((seq > ? OR occurred_at_us > ?) AND partner {one_of()} OR partner = ?)"
+    "SELECT user_id, count(*) FROM events WHERE seq > ? AND seq <= ? "
+    f"AND ((seq > ? OR occurred_at_us > ?) AND partner {one_of()} OR partner = ?) GROUP BY user_id"
 )
 # The first partner, by name, behind another: (partner).
 NEXT_PARTNER: Final = "SELECT min(partner) FROM events WHERE partner > ?"
@@ -104,12 +106,10 @@ NEXT_PARTNER: Final = "SELECT min(partner) FROM events WHERE partner > ?"
 # that a number of newer ones follow: (partner, after_seq), (partner, until_seq, number).
 FIRST_OF_PARTNER: Final = "SELECT min(+seq) FROM events WHERE partner = ? AND seq > ?"
 NTH_OF_PARTNER: Final = "SELECT seq FROM events WHERE partner = ? AND seq <= ? ORDER BY +seq DESC LIMIT 1 OFFSET ?"
-# Those of some users who have more events than a number: (users, number).
-BUSY_USERS: Final = f"SELECT user_id FROM events WHERE user_id {one_of()} GROUP BY user_id HAVING count(*) > ?"
-# The same by believed events.
-BUSY_BELIEVED: Final = (
-    f"SELECT user_id FROM events WHERE user_id {one_of()} AND believed = 1 GROUP BY user_id HAVING count(*) > ?"
-)
+# How many events some users have: (users). Whoever asks again and again remembers it (`infra.store.lengths`).
+COUNT_OF_USERS: Final = f"SELECT user_id, count(*) FROM events WHERE user_id {one_of()} GROUP BY user_id"
+# The same of believed events.
+COUNT_BELIEVED: Final = f"SELECT user_id, count(*) FROM events WHERE user_id {one_of()} AND believed = 1 GROUP BY user_id"
 # Events of browser keys that came since an instant and are not believed: (since_us).
 COUNT_NOT_BELIEVED: Final = "SELECT count(*) FROM events WHERE believed = 0 AND received_at_us >= ?"
 # What associations need of all events of some users: (users, until_seq).
@@ -119,11 +119,15 @@ TOUCH_COLUMNS: Final = (
 READ_TOUCHES: Final = (
     f"SELECT {', '.join(TOUCH_COLUMNS)} FROM events WHERE user_id {one_of()} AND seq <= ? AND {IS_BELIEVED} ORDER BY seq"
 )
+# The same of everybody's events between two: (after_seq, until_seq).
+TOUCHES_BETWEEN: Final = (
+    f"SELECT {', '.join(TOUCH_COLUMNS)} FROM events WHERE seq > ? AND seq <= ? AND {IS_BELIEVED} ORDER BY seq"
+)
 # What may cause a signal, in log order: (after_seq, limit).
 CAUSE_COLUMNS: Final = ("seq", "partner", "user_id", "occurred_at_us", "received_at_us", "utc_offset_min")
 READ_CAUSES: Final = f"SELECT {', '.join(CAUSE_COLUMNS)} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-# The first event of a stretch that was received within a span: (after_seq, until_seq, after_us, until_us).
-FIRST_RECEIVED: Final = "SELECT min(seq) FROM events WHERE seq > ? AND seq <= ? AND received_at_us > ? AND received_at_us <= ?"
+# When the events of a stretch were received, in log order: (after_seq, until_seq, limit).
+RECEIVED: Final = "SELECT seq, received_at_us FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 # The newest visitor with a session worth showing, and the newest events of one: (user_id).
 BUSY_VISITOR: Final = (
     "SELECT user_id FROM (SELECT user_id, item_id FROM events ORDER BY seq DESC LIMIT 5000) AS newest "

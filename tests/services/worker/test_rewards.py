@@ -1,7 +1,7 @@
 """What was shown and then wanted is credited once, to one decision; the bandit learns from decisions whose time is over."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from scipy.special import expit
@@ -12,7 +12,7 @@ from infra.store.engines import open_store
 from infra.store.errors import ConflictingWrite
 from infra.store.protocol import Store
 from infra.store.statements.decisions import FORGET_SNAPSHOTS, KEEP_SNAPSHOT, LOG_DECISION
-from infra.store.statements.events import APPEND_EVENT, NOTHING_SAID
+from infra.store.statements.events import APPEND_EVENT, NOTHING_SAID, RECEIVED
 from models import weight_profile as weights
 from models.bandit import arms, profiles
 from models.bandit.profiles import profile_set
@@ -25,12 +25,27 @@ from models.model_set import ModelSet
 from models.weight_profile import HEURISTIC, profile
 from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import Profiles, newest_snapshot, replay
-from services.worker.rewards import RewardDuty, moved
+from services.worker.rewards import EVENTS_A_LOOK, RewardDuty, moved
 from tests.stores import connect, copied, embedded_only, nth, settled
 
 S = 1_000_000
 T0 = 1_700_000_000 * S
 HEURISTIC_ARM, STATIC_ARM = arms.arm_id("heuristic", HEURISTIC_GOALS), arms.arm_id("static", FLAT_GOALS)
+
+
+class Counting:
+    """A store that counts rows of the log that are read to see when events were received."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.n_rows = store, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def read(self, statement: str, bindings: Any = ()) -> list[Any]:
+        found = self._store.read(statement, bindings)
+        self.n_rows += len(found) if statement == RECEIVED else 0
+        return found
 
 
 class Shop:
@@ -160,6 +175,21 @@ def test_events_of_the_last_seconds_wait_for_their_decision(shop: Shop) -> None:
     shop.decide("d-1", 9, "a")  # the decision log gathers for a moment
     shop.work(20)
     assert shop.rewards() == {"d-1": (1.0, 3.0)}
+
+
+def test_of_events_that_have_to_wait_few_are_read(shop: Shop) -> None:
+    for k in range(EVENTS_A_LOOK + 50):
+        shop.event(f"old{k}", "purchase", "a", at_s=10)
+    for k in range(500):
+        shop.event(f"young{k}", "purchase", "a", at_s=20)
+    counting = Counting(open_store(shop.home))
+    duty = shop.hire(cast("Store", counting))
+    settled(shop.home)
+    assert duty.step(T0 + 21 * S) == EVENTS_A_LOOK + 50
+    assert counting.n_rows == 3 * EVENTS_A_LOOK  # a look, and one at twice as many
+    assert duty.step(T0 + 21 * S) == 0
+    assert counting.n_rows == 4 * EVENTS_A_LOOK
+    assert duty.step(T0 + 26 * S) == 500
 
 
 @embedded_only("a commit hook of the driver's")
