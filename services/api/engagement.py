@@ -16,6 +16,7 @@ from services.api import wire
 from services.api.collaborators import Collaborators
 from services.api.session_data import SessionDecoder, consents, parse
 from services.http import asgi
+from services.http.batching import Batching, Steps
 from services.http.calls import WARM_UP, Call
 from services.http.endpoints import Endpoint, Endpoints
 from services.serving.reads import engagement_features
@@ -34,18 +35,24 @@ class EngagementHandler:
     def __init__(self, shared: Collaborators) -> None:
         self._shared = shared
         self._nudges = Nudges(shared.catalog)
+        self._batching = Batching()
 
     async def answer(self, call: Call) -> wire.EngagementAnswer:
         """``POST /v1/engagement``."""
-        now_us = call.received_at_us
         request, session = await parse(_REQUEST, call, self._shared.event_names.of(call.partner))
+        return await self._batching.answer(self._answered(call, request, session))
+
+    def _answered(self, call: Call, request: wire.EngagementRequest, session: LiveSession) -> Steps[wire.EngagementAnswer]:
+        now_us = call.received_at_us
         user_id = self._shared.visitor(call.partner, request.user_id)
         state = _state(request.current_state)
         session, state_item = looking_at(session, state, now_us), state.item_id
         models = self._shared.champions.current().of(call.partner)
         consent = consents(call, request.session_data)
         known = self._known(user_id, state_item, session, now_us) if consent else Known(missing=(degraded.NO_CONSENT,))
+        yield
         found = assess(session, models, known, state_item, now_us)
+        yield
         moment = Moment(call.partner, user_id, now_us, _utc_offset_min(session), session.groups)
         signal = self._signal(found, session, moment) if consent else wire.Signal("no_action", {})
         if call.caller is not WARM_UP and self._shared.shadow.wants():

@@ -20,6 +20,7 @@ from services.api.engagement import EngagementHandler
 from services.api.recommendations import RecommendationHandler
 from services.api.session_data import SessionDecoder, consents, parse
 from services.api.visitor_token import MOST, user_of
+from services.http.batching import at_once
 from services.http.calls import Call
 from services.http.endpoints import Endpoint, Endpoints, Parameter
 from services.http.partners import EXPLAIN, PAGE
@@ -93,7 +94,7 @@ class PageHandler:
         asked = Asked(request.item_id, request.limit, request.explain, request.exclude_seen, False, False, request.goal)
         question = self._recommendations.question(call, asked, visitor, request.session_data, session)
         question = question._replace(by_page=True, is_recognized=vouched is not None)
-        found = self._recommendations.answered(call, question, began_ns)
+        found = at_once(self._recommendations.answered(call, question, began_ns))
         weights = found.weights if request.explain else None
         asks = request.with_signal and vouched is not None and visitor[0] is not None
         signal = self._engagement.signal_for(call, visitor[0] or "", session) if asks else None

@@ -27,6 +27,7 @@ from services.api.collaborators import Collaborators
 from services.api.intent import intent_estimate
 from services.api.session_data import SessionDecoder, consents, parse
 from services.http import asgi
+from services.http.batching import Batching, Steps
 from services.http.calls import WARM_UP, Call
 from services.http.endpoints import Endpoint, Endpoints
 from services.serving.decision_log import Decision, Failure, PageDecision
@@ -76,6 +77,7 @@ class RecommendationHandler:
     def __init__(self, shared: Collaborators, noise: random.Random) -> None:
         self._shared = shared
         self._noise = noise
+        self._batching = Batching()
 
     async def answer(self, call: Call) -> wire.Recommendation:
         """``POST /v1/recommendations``."""
@@ -84,9 +86,9 @@ class RecommendationHandler:
         user_id = self._shared.visitor(call.partner, request.user_id) if consents(call, request.session_data) else None
         dealt_as = None if user_id is None else self._shared.identities.dealt_as(user_id)
         question = self.question(call, asked_of(request), (user_id, dealt_as), request.session_data, session)
-        return self.answered(call, question, began_ns)
+        return await self._batching.answer(self.answered(call, question, began_ns))
 
-    def answered(self, call: Call, question: Question, began_ns: int) -> wire.Recommendation:
+    def answered(self, call: Call, question: Question, began_ns: int) -> Steps[wire.Recommendation]:
         """Answer a question and put the decision on record."""
         now_us = call.received_at_us
         models = self._shared.champions.current().of(call.partner)
@@ -94,12 +96,14 @@ class RecommendationHandler:
             known, bandit = self._read(question, models, call.partner, now_us)
             run = self._shared.experiments.current(now_us / 1e6)
             variant = run.variant_of(question.who.user_id)
+            yield
             found = recommend(question.asked, question.session, models, known, question.who, now_us, bandit, variant)
             if run.name != DYNAMIC_VS_STATIC.name:
                 found = found._replace(assignment=_named(found.assignment, run))
         except Exception as error:  # the guard answers it; here it counts for the variant that the user was dealt
             self._record_failure(call, question, models, error)
             raise
+        yield
         reply = on_wire(found, question.who.decision_id, models)
         self._record(call, question, found, reply, (time.perf_counter_ns() - began_ns) // 1000)
         self._offer(call, question, known)
