@@ -7,8 +7,10 @@ only stretches in which something changed are read again. Decisions count from t
 can have been seen (`models.bandit.memory`), so the bandit learns within minutes, whatever the window of rewards is.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -39,7 +41,6 @@ CURSOR: Final = "rewards"
 POLL_S: Final = 1.0
 GATHER_S: Final = 1.0
 EVENTS_A_STEP: Final = 5_000
-EVENTS_A_LOOK: Final = 100  # at when they were received; then twice as many, so that few are read of those that have to wait
 MEMORY: Final = 100_000  # decisions that the posteriors are made of: five half-lives
 REFRESH_US: Final = 5_000_000  # a snapshot at most so often, unless the arms changed
 MOVED: Final = 0.01  # a snapshot is worth writing when probabilities moved by this much, all together or their mean
@@ -82,6 +83,8 @@ class RewardDuty:
     ) -> None:
         self._home, self._store = home, store
         self._tail = store.tail(CURSOR)
+        self._position = 0
+        self._waiting: deque[tuple[int, int]] = deque()  # number of each event behind the position, and when it was received
         self._params = params or RewardParams()
         self._bandit = bandit
         self._champion, self._challenger = (AliasedModels(home, alias, WEIGHTED) for alias in (CHAMPION, CHALLENGER))
@@ -124,21 +127,23 @@ class RewardDuty:
             transaction.executemany(sql.REWARD, [(now_us, decision) for decision in sorted(touched)])
 
         self._store.write(work)
+        self._position, self._waiting = until, deque(islice(self._waiting, n_events, None))
         return n_events, touched
 
     def _until(self, position: int, now_us: int) -> tuple[int, int]:
         """The last event whose decision is surely on record, and how many events that are: those of the last seconds wait."""
         young_us, ahead_us, end = now_us - self._params.grace_s * 1_000_000, now_us + _AHEAD_US, self._tail.end()
-        until, n_events, n_looked_at = position, 0, EVENTS_A_LOOK
-        while n_events < EVENTS_A_STEP:
-            received = self._store.read(RECEIVED, (until, end, n_looked_at))
-            for seq, received_at_us in received:
-                if young_us < received_at_us <= ahead_us:
-                    return until, n_events
-                until, n_events = int(seq), n_events + 1
-            if len(received) < n_looked_at:
+        waiting = self._waiting
+        if position != self._position or (waiting and waiting[-1][0] > end):  # followed by another, or the newest were erased
+            waiting.clear()
+        self._position = position
+        after = waiting[-1][0] if waiting else position
+        waiting.extend(self._store.read(RECEIVED, (after, end, EVENTS_A_STEP - len(waiting))))
+        until, n_events = position, 0
+        for seq, received_at_us in waiting:
+            if young_us < received_at_us <= ahead_us:
                 break
-            n_looked_at *= 2
+            until, n_events = seq, n_events + 1
         return until, n_events
 
     def _credit(self, event: tuple[Any, ...]) -> Credit | None:

@@ -25,7 +25,7 @@ from models.model_set import ModelSet
 from models.weight_profile import HEURISTIC, profile
 from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import Profiles, newest_snapshot, replay
-from services.worker.rewards import EVENTS_A_LOOK, RewardDuty, moved
+from services.worker.rewards import RewardDuty, moved
 from tests.stores import connect, copied, embedded_only, nth, settled
 
 S = 1_000_000
@@ -177,19 +177,24 @@ def test_events_of_the_last_seconds_wait_for_their_decision(shop: Shop) -> None:
     assert shop.rewards() == {"d-1": (1.0, 3.0)}
 
 
-def test_of_events_that_have_to_wait_few_are_read(shop: Shop) -> None:
-    for k in range(EVENTS_A_LOOK + 50):
+def test_an_event_that_has_to_wait_is_read_once(shop: Shop) -> None:
+    for k in range(20):
         shop.event(f"old{k}", "purchase", "a", at_s=10)
-    for k in range(500):
+    for k in range(30):
         shop.event(f"young{k}", "purchase", "a", at_s=20)
     counting = Counting(open_store(shop.home))
     duty = shop.hire(cast("Store", counting))
     settled(shop.home)
-    assert duty.step(T0 + 21 * S) == EVENTS_A_LOOK + 50
-    assert counting.n_rows == 3 * EVENTS_A_LOOK  # a look, and one at twice as many
-    assert duty.step(T0 + 21 * S) == 0
-    assert counting.n_rows == 4 * EVENTS_A_LOOK
-    assert duty.step(T0 + 26 * S) == 500
+    assert [duty.step(T0 + at_s * S) for at_s in (21, 22, 23, 26, 27)] == [20, 0, 0, 30, 0]
+    assert counting.n_rows == 50
+
+
+def test_events_that_another_has_passed_wait_no_more(shop: Shop) -> None:
+    shop.event("young", "purchase", "a", at_s=20)
+    settled(shop.home)
+    assert shop.duty.step(T0 + 21 * S) == 0
+    assert shop.hire().step(T0 + 30 * S) == 1
+    assert shop.duty.step(T0 + 30 * S) == 0
 
 
 @embedded_only("a commit hook of the driver's")
