@@ -49,7 +49,7 @@ def run(
     as_of_us
         Leave out what happened later.
     dask
-        Address of a Dask scheduler whose workers fold, and see the same home; models are fitted here.
+        Address of a Dask scheduler whose workers fold and count pairs, and see the same home; models are fitted here.
     approve_within_s
         How long a candidate that the gate lets through waits for a person (`flows.approve`); 0 asks nobody.
     partner, map_file
@@ -150,7 +150,7 @@ def retrain(
         _clean(at)
         counts = _bring_in(steps, at, events, format, partner, map_file)
         validation, features = _make_ready(steps, home, as_of_us, dask)
-        trained, verdict = _learn(steps, home, as_of_us, validation, settings, approve_within_s)
+        trained, verdict = _learn(steps, home, as_of_us, validation, settings, approve_within_s, dask)
         aims = aim_signals(home, as_of_us)
         keep_reports(at, time.time_ns() // 1000)
         _clean(at)
@@ -210,6 +210,7 @@ def _learn(
     validation: dict[str, Any],
     settings: dict[str, str] | None,
     approve_within_s: int,
+    dask: str | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train and evaluate a candidate, promote it if the gate lets it through; the candidate and the verdict."""
     from flows.evaluate import evaluate
@@ -217,7 +218,7 @@ def _learn(
     from flows.train import train
 
     with steps.step("train") as said:
-        trained = train(home, as_of_us, validation=validation, settings=settings)
+        trained = train(home, as_of_us, validation=validation, settings=settings, dask=dask)
         said.update({name: f"v{version}" for name, version in trained["versions"].items()})
     with steps.step("evaluate") as said:
         report = evaluate(home, trained["versions"], trained["folder"])

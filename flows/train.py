@@ -10,7 +10,7 @@ import importlib.metadata
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import trial
+from flows.spread import here, spread
 from infra import layout, registry
 from infra.artifacts import read_parts, write_parts
 from infra.lock import held
@@ -50,6 +51,7 @@ def train(
     seed: int = 0,
     validation: dict[str, Any] | None = None,
     settings: dict[str, str] | None = None,
+    dask: str | None = None,
 ) -> dict[str, Any]:
     """Train all models on the log up to an instant and keep them as new versions.
 
@@ -63,6 +65,8 @@ def train(
         What the validation of the same log said; kept in the lineage.
     settings
         Hyper-parameters that are not as they come, such as ``{"next_action.learning_rate": "0.1"}``; see `models.params`.
+    dask
+        As for `flows.spread.spread`; what is counted may be counted there, by parts of the log.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def train(
         for name in MODEL_NAMES:
             asked = [fitted[before] for before in SPEC[name].needs]
             one = fit.with_options(name=SPEC[name].step)
-            fitted[name] = one.submit(folder, name, seed, return_state=False, wait_for=asked)
+            fitted[name] = one.submit(folder, name, seed, dask, return_state=False, wait_for=asked)
         for future in fitted.values():
             future.result()
         return {"versions": keep(home, folder, seed, validation), "folder": folder}
@@ -147,11 +151,14 @@ def load_examples(folder: str | Path) -> tuple[Examples, Mapping[str, Any]]:
 
 
 @task(**RETRIES)
-def fit(folder: str, name: str, seed: int) -> str:
+def fit(folder: str, name: str, seed: int, dask: str | None = None) -> str:
     """Fit one model to the rows and the log of a working folder; the model's folder."""
     spec = SPEC[name]
     assert spec.fit is not None  # a model of `MODEL_NAMES`
-    return str(write_parts(Path(folder) / MODELS / name, spec.fit(training_input(Path(folder), spec, seed))))
+    data = training_input(Path(folder), spec, seed)
+    with spread(dask if spec.is_counted else None) as over:
+        fitted = spec.fit(replace(data, spread=None if over is here else over))
+    return str(write_parts(Path(folder) / MODELS / name, fitted))
 
 
 def training_input(folder: Path, spec: ModelSpec, seed: int) -> TrainingInput:

@@ -52,6 +52,16 @@ class Touches(NamedTuple):
     offsets: Ints
 
 
+class Surveyed(NamedTuple):
+    """Counts by item of one pass over a log; see `models.associations.survey.survey`."""
+
+    n_touches: Ints  # (n_items,)
+    n_sessions_with: Ints32  # (n_items, N_TYPES)
+    popularity: Floats32  # (n_items, N_TYPES), sessions decayed by age
+    category: Ints32  # (n_items,), -1 for none
+    n_sessions: int
+
+
 class Totals(NamedTuple):
     """Totals that normalise a row: sessions per (item, type), and the factor by which a target is damped."""
 

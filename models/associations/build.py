@@ -1,20 +1,23 @@
 """From sorted sessions to the arrays of an association store: the parameters, and the steps of `associations.build`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Ints, read_only
-from models.associations import indirect, kernels
+from models.associations import indirect, kernels, shards
 from models.associations import survey as association_survey
-from models.associations.arrays import N_TYPES, PAIR, Log, Rows, Rules, Totals
+from models.associations.arrays import N_TYPES, PAIR, Log, Rows, Rules, Surveyed, Totals
+from models.associations.shards import Spread
 from models.events.encode import EVENT_DTYPE, NO_CODE, EventArray
 from models.schema import N_EVENT_TYPES
 from models.weight_profile import base_weights
 
+EVENTS_A_PART: Final = 500_000  # of a log whose pairs are counted by parts
 _COLUMNS: dict[str, Any] = {"target": np.int32, "types": PAIR, "strength": np.float32, "support": np.int32}
 _ITEM_BYTES, _ENTRY_BYTES, _TOUCH_BYTES = 12 + 8 * N_TYPES, 12 + PAIR.itemsize, 4  # in the finished arrays, and in `Touches`
 _LEAST_TOUCHES = 1 << 20  # looked up by one pass over the log, so that few passes do
@@ -72,11 +75,21 @@ def damping(n_sessions_with: npt.NDArray[np.int32], params: AssociationParams) -
     return np.maximum(n_sessions_with, 1).astype(np.float32) ** np.float32(-params.popularity_power)
 
 
-def rows_of(log: Log, n_touches: Ints, totals: Totals, rules: Rules) -> tuple[Ints, list[npt.NDArray[Any]]]:
-    """Gather block by block; where rows begin, and the columns target, types, strength and support."""
+def counted(log: Log, n_items: int, rules: Rules, spread: Spread | None) -> tuple[Surveyed, Callable[[Totals], Iterator[Rows]]]:
+    """Counts by item of a log, and what makes its rows: in one pass, or where calls may be spread, by parts."""
+    if spread is None or len(log.events) <= EVENTS_A_PART:
+        found = Surveyed(*association_survey.survey(log, n_items, rules.age_rate))
+        return found, lambda totals: gathered(log, found.n_touches, totals, rules)
+    parts = [Log(log.events[span], log.starts[span], log.newest_us) for span in shards.cuts(log.starts, EVENTS_A_PART)]
+    sums = list(spread(partial(shards.counted, n_items=n_items, rules=rules), parts))
+    return shards.surveyed(sums), lambda totals: shards.merged(sums, totals, rules)
+
+
+def joined(found: Iterable[Rows]) -> tuple[Ints, list[npt.NDArray[Any]]]:
+    """Join rows block by block; where each begins, and the columns target, types, strength and support."""
     blocks: list[list[npt.NDArray[Any]]] = [[np.zeros(0, kind)] for kind in _COLUMNS.values()]
     sizes = [np.zeros(1, np.int64)]
-    for rows in gathered(log, n_touches, totals, rules):
+    for rows in found:
         sizes.append(rows.sizes)
         for column, (name, kind) in zip(blocks, _COLUMNS.items(), strict=True):
             column.append(rows.entries[name][: rows.n].astype(kind))

@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from models.arrays import Columns, Ints, Objects, frozen
 from models.associations import build as association_build
-from models.associations import eviction, indirect, kernels, query
+from models.associations import eviction, indirect, kernels, query, shards
 from models.associations import model as associations
 from models.associations import survey as association_survey
 from models.associations.arrays import N_TYPES, PAIR, TYPE_BITS, TYPE_MASK, Totals
@@ -237,7 +237,9 @@ class LiveAssociations:
         log = association_build.log_of(events, found.starts, reference_us)
         n_touches, plain, aged, _, n_sessions = association_survey.survey(log, len(items), self._rules.age_rate)
         touches = association_survey.by_item(log, 0, len(items), n_touches)
-        rows = kernels.gather(0, len(items), log, touches, _nothing_normalised(len(items)), _everything_kept(self._rules))
+        rows = kernels.gather(
+            0, len(items), log, touches, shards.nothing_normalised(len(items)), shards.everything_kept(self._rules)
+        )
         sums = rows.entries[: rows.n]
         target = items[sums["target"]]
         pair = np.repeat(items, rows.sizes) << ANCHOR_SHIFT | target << TARGET_SHIFT | sums["types"].astype(np.int64)
@@ -379,14 +381,6 @@ def _about(told: Columns) -> Objects:
     names = ("item_id", "event_type", "category") if "category" in told else ("item_id",)
     items, *of_browses = (np.asarray(told[name], dtype=object) for name in names)
     return indirect.texts(items, *of_browses) if of_browses else items
-
-
-def _nothing_normalised(n_items: int) -> Totals:
-    return Totals(np.zeros((n_items, N_TYPES), np.int32), np.ones((n_items, N_TYPES), np.float32), 1)
-
-
-def _everything_kept(rules: Any) -> Any:
-    return rules._replace(anchor_power=0.0, min_sessions=0, min_llr=0.0, max_targets=2**31 - 1, importance=np.ones(N_TYPES**2))
 
 
 def _joined(one: Sums, two: Sums) -> Sums:

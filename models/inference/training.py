@@ -41,6 +41,8 @@ class TrainingInput:
         Of all that is random.
     params
         Hyper-parameters, of the type of the row's; None: those of the row.
+    spread
+        A `map` over the workers of a cluster; None where there is none.
     """
 
     examples: Examples
@@ -53,6 +55,7 @@ class TrainingInput:
     judged_from_us: int = 0
     seed: int = 0
     params: Any = None
+    spread: Any = None
 
     @property
     def unjudged(self) -> Flags:

@@ -13,17 +13,23 @@ import pytest
 from distributed import Client, LocalCluster, get_task_stream
 
 from feature_repo import parts
+from flows import train
 from flows.fold_tables import fold_tables
 from flows.materialize import write_offline
 from flows.simulate import write_shop
 from flows.spread import here, spread
 from infra import registry
+from infra.artifacts import read_parts
 from infra.store.engines import open_store
+from models.associations.model import from_parts
+from models.inference.examples import Log
 from models.model_specs import MODEL_NAMES
 from models.schema import DAY_US, VIEW_KEY
 from models.simulator import ShopConfig
+from tests.builders import event_array
 from tests.flows.test_fold_tables import T0_US, events, table
 from tests.stores import append_events
+from tests.training import empty_rows, write_run
 from tests.waiting import PATIENCE_S
 
 
@@ -93,6 +99,24 @@ def test_the_task_that_writes_the_tables_drives_the_cluster(dask: str, tmp_path:
         found = write_offline.fn(str(tmp_path), T0_US + 2 * DAY_US, dask)
     assert [one["key"].partition("-")[0] for one in done.data] == ["fold_range"]
     assert 0 < found.rows["session_features"] <= 40
+
+
+def test_pairs_counted_on_a_cluster_are_those_of_one_build(dask: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.associations.build.EVENTS_A_PART", 100)
+    rng = np.random.default_rng(0)
+    found = event_array(400, item=rng.integers(0, 9, 400), event_type=rng.integers(0, 3, 400))
+    log = Log(found, rng.random(400) < 0.2, np.zeros(400, np.int64), np.zeros(400, np.int64), list("abcdefghi"))
+    pairs = {}
+    for name, address in (("here", None), ("there", dask)):
+        write_run(tmp_path / name, empty_rows(400), log)
+        with Client(dask) as watching, get_task_stream(watching) as done:
+            store = from_parts(read_parts(Path(train.fit.fn(str(tmp_path / name), "associations", 0, address))))
+        assert len(done.data) == (4 if address else 0)
+        anchor = np.repeat(np.arange(store.n_items), np.diff(store.index.offsets)).tolist()
+        keys = zip(anchor, store.index.target.tolist(), store.index.types.tolist(), strict=True)
+        pairs[name] = dict(zip(keys, store.index.strength.tolist(), strict=True))
+    assert len(pairs["here"]) > 100
+    assert pairs["there"] == pytest.approx(pairs["here"], rel=2e-7)
 
 
 @pytest.mark.slow
