@@ -332,9 +332,11 @@ def earlier(session: LiveSession, history: History | None) -> History:
     """The part of a history that came before a session."""
     if history is None:
         return NO_HISTORY
-    if not len(session.events):
+    if not len(session.events) or not len(history.at_us):
         return history
     begins_us = int(session.events["occurred_at_us"][0])
+    if history.at_us[0] < begins_us:  # as of most
+        return history
     return history.since(len(history.at_us) - int(history.at_us[::-1].searchsorted(begins_us)))
 
 

@@ -44,6 +44,7 @@ from models.live_session import LiveSession
 from models.model_set import ModelSet, required
 from models.schema import GOALS, N_EVENT_TYPES, N_INTENTS, EventType
 from models.weight_profile import WeightProfile
+from models.weight_profile import related
 from models.weight_profile import scaled as scaled_weights
 from models.weights.actions import N_CONTEXTS, ActionWeights
 from models.weights.contextual import BASE, context_code, tilted
@@ -54,7 +55,6 @@ UNLIKELY: Final = -2  # the same: probabilities of the intents that do not sum t
 _PAIR: Final = PAIR.type
 _VIEW: Final = int(EventType.ITEM_VIEW)
 _NO_ACTIONS: Final = np.zeros((0, N_EVENT_TYPES))
-_UNRELATED: Final = np.zeros(0)
 
 
 class Answer(NamedTuple):
@@ -160,7 +160,7 @@ def _past(events: Records, subject: Subject) -> Past:
 @kernel
 def answer(
     events: Records, codes: Ints, named_codes: Ints, n_items: int, on_screen: int, seen: bool, is_named: bool,
-    past_item: Ints, past_kind: Bytes, past_at_us: Ints, n_guests: int, p_intent: Floats, relation: Floats, now_us: int,
+    past_item: Ints, past_kind: Bytes, past_at_us: Ints, n_guests: int, p_intent: Floats, now_us: int,
     goal: int, profile: Ints, mixer: Ints, actions: Floats, table: Ints, scratch_table: Ints, allowed: Flags, items: Ints,
     scores: Floats, weights: Floats, mixture: Floats,
 ) -> tuple[int, int]:  # fmt: skip
@@ -172,8 +172,6 @@ def answer(
         The session, shape (n_events,), dtype `EVENT_DTYPE`; what of it is asked follows, the fields of `Subject`.
     p_intent
         Shape (n_intents,).
-    relation
-        Of a profile without goal weights, as `WeightProfile.related` says, shape (2,).
     now_us
         Tells the hour where the session is empty.
     goal
@@ -218,6 +216,7 @@ def answer(
         mixture[:] = 0.0
         mixture[goal] = 1.0
     about, kinds, ages_s, named, left_out = _touches(events, subject)
+    relation = np.zeros(0) if by_goals else related(float_rows(profile, 6), p_intent)
     session = Session(about, kinds, ages_s, by_kind, int(numbers[2]), numbers[3], numbers[4], numbers[5], relation)
     if by_goals:
         scale = _scale(profile, moved, len(actions) > 0, mixture, p_intent)
@@ -257,7 +256,7 @@ def in_one_pass(
     if not store.n_items:
         told.append(degraded.NO_ITEMS_YET)
     about, limit = coded(asked, session, store, known, told), checked_limit(asked.limit)
-    history, relation = about.history, _UNRELATED if profile.goals is not None else profile.related(p_intent)
+    history = about.history
     before = np.array([about.codes[item] for item in history.item_ids], np.int64)
     past = before, writeable(history.types), writeable(history.at_us)
     moving = _NO_ACTIONS if actions is None else writeable(actions.mean, np.float64)
@@ -270,7 +269,7 @@ def in_one_pass(
     by, mixer, bound, scratch = bound_profile(profile), bound_profile(goals), store.bound_arrays, store.bound_scratch()
     n, n_associated = answer(
         writeable(session.events), about.own, about.named, len(session.item_ids), about.on_screen, asked.exclude_seen,
-        asked.item_id is not None, *past, len(about.guests), p_intent, relation, now_us,
+        asked.item_id is not None, *past, len(about.guests), p_intent, now_us,
         AUTO_GOAL if asked.goal == AUTO else GOALS.index(asked.goal), by.table, mixer.table,
         moving, bound.table, scratch.table, flags_of(about.allowed), items, scores, weights, mixture,
     )  # fmt: skip
@@ -312,15 +311,15 @@ def bound_profile(profile: WeightProfile) -> Bound:
 
 
 def _bound(profile: WeightProfile) -> Bound:
-    named_shapes = (("base", (N_EVENT_TYPES,)), ("factors", (N_INTENTS, N_EVENT_TYPES)))
+    named_shapes = ("base", (N_EVENT_TYPES,)), ("factors", (N_INTENTS, N_EVENT_TYPES)), ("relations", (N_INTENTS, 2))
     for name, shape in named_shapes:
         if (found := getattr(profile, name).shape) != shape:
             raise ValueError(f"{name} must have the shape {shape}, got {found}")
     goals, nothing = profile.goals and goal_weights(*profile.goals), np.zeros((0, 1))
     if goals is None:
-        return bind(profile.base, profile.factors, nothing, nothing, np.zeros(0), nothing)
+        return bind(profile.base, profile.factors, nothing, nothing, np.zeros(0), nothing, profile.relations)
     slopes = goals.slopes.reshape(N_GOALS * N_PARTS, N_INTENTS)
-    return bind(profile.base, profile.factors, goals.base, slopes, goals.center, goals.chances)
+    return bind(profile.base, profile.factors, goals.base, slopes, goals.center, goals.chances, profile.relations)
 
 
 _MOST_PROFILES: Final = 64

@@ -153,7 +153,8 @@ def recommend(
         told.extend(known.without_history)
         if known.history is not None and len(known.history.item_ids) >= N_RECENT_EVENTS:
             told.append(degraded.HISTORY_CUT)
-        before = earlier(session, known.history).at_us
+        history = earlier(session, known.history)
+        known, before = known._replace(history=history), history.at_us
         if len(before):  # how much of the history was used, and up to when: with the log, what it was
             context["history"] = [len(before), int(before[0])]
     assigned = assigned_to(asked, models, variant)

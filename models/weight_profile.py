@@ -109,6 +109,16 @@ def scaled(base: Floats, factors: Floats, p_intent: Floats) -> tuple[Floats, flo
     return base * found, total
 
 
+@kernel
+def related(relations: Floats, p_intent: Floats) -> Floats:
+    """Relations, shape (n_intents, 2), mixed by the intents of one session, shape (n_intents,)."""
+    found = np.zeros(2)
+    for intent in range(len(p_intent)):
+        for k in range(2):
+            found[k] += p_intent[intent] * relations[intent, k]
+    return found
+
+
 class WeightProfile(NamedTuple):
     """One choice of weights, immutable: its arrays are read-only when made by `profile` or `from_parts`.
 
@@ -136,8 +146,7 @@ class WeightProfile(NamedTuple):
 
     def related(self, p_intent: Floats) -> Floats:
         """The relations under these intent probabilities, shape (2,)."""
-        mixed: Floats = p_intent @ self.relations
-        return mixed
+        return related(self.relations, p_intent)
 
 
 def profile(base: Floats, factors: Floats, relations: Floats | None = None, goals: GoalWeights | None = None) -> WeightProfile:
