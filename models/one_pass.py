@@ -43,8 +43,7 @@ from models.known import Known
 from models.live_session import LiveSession
 from models.model_set import ModelSet, required
 from models.schema import GOALS, N_EVENT_TYPES, N_INTENTS, EventType
-from models.weight_profile import WeightProfile
-from models.weight_profile import related
+from models.weight_profile import WeightProfile, related
 from models.weight_profile import scaled as scaled_weights
 from models.weights.actions import N_CONTEXTS, ActionWeights
 from models.weights.contextual import BASE, context_code, tilted
