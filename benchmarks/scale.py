@@ -52,6 +52,7 @@ from models.events.rules import to_row
 from models.simulator.config import ShopConfig
 from services.http import partners
 from services.signals.policies import PolicyBody, Thresholds
+from services.worker.features import N_PARTS
 from services.worker.shares import LEASE_S
 
 DISCOUNT_CENTS: Final = 100  # of the one offer
@@ -61,7 +62,7 @@ DUTIES_HELD: Final = (
     "SELECT count(*), count(DISTINCT holder) FROM leases WHERE starts_with(name, 'duty ') "
     "AND until_us > extract(epoch FROM clock_timestamp()) * 1000000"
 )
-N_DUTIES: Final = 7  # all but the delivery, which each worker does
+N_DUTIES: Final = 6 + N_PARTS  # all but the delivery, which each worker does
 
 
 def not_refused(answers: Sequence[tuple[float, int, bool]]) -> list[int]:
@@ -333,7 +334,7 @@ class Bench:
         self.traffic.stopped.set()
         self.traffic.join()
         tail = self.store.tail("scale")
-        ends = "SELECT min(seq) FROM cursors WHERE name IN ('online_features', 'signals')"
+        ends = "SELECT min(seq) FROM cursors WHERE name = 'signals' OR name LIKE 'online_features%'"
         wait(lambda: self.store.read(ends)[0][0] >= tail.end(), "the workers do not come to the end of the log")
         kept = [name for (name,) in self.store.read("SELECT event_id FROM events WHERE event_id LIKE 't-%'")]
         signals = self.store.read("SELECT user_id, sequence, cause_seq, silence_s FROM signals")

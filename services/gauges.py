@@ -50,7 +50,11 @@ class Gauges:
             self._asked_at_s = now_s
             try:
                 read = self._store.read
-                behind = [("worker_behind", name, read(BEHIND, (at,))[0][0]) for name, at, _ in read(CURSORS) if name in FOLLOW]
+                behind = [
+                    ("worker_behind", name, read(BEHIND, (at,))[0][0])
+                    for name, at, _ in read(CURSORS)
+                    if name.partition(" ")[0] in FOLLOW
+                ]
                 rows = [*read(GAUGES), *behind, ("quarantine_waiting", "", read(COUNT_WAITING)[0][0])]
             except StoreUnavailable:
                 rows = []

@@ -4,6 +4,9 @@ For every user with new events it folds that user's whole history again, with th
 online row is what a rebuild would write, whatever order events arrive in; doing it twice changes nothing, and a worker that is
 killed at any moment simply does its last step again. When a materialization has overwritten rows with an older state of
 the log, the worker goes back to where that state ends.
+
+Where several workers share one log it is done in parts, each for users of its own (`models.user_shards`), each with a place in
+the log. All parts are given their places before one of them moves.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +14,7 @@ from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
 from itertools import islice
+from threading import Lock
 from typing import Final, Protocol
 
 import msgspec
@@ -19,7 +23,8 @@ import pandas as pd
 from infra.settings import Settings
 from infra.store.engines import open_store
 from infra.store.events import frame_of
-from infra.store.protocol import Store
+from infra.store.protocol import Store, Transaction
+from infra.store.statements.cursors import BEGIN_CURSOR
 from infra.store.statements.events import READ_USERS, USERS_BETWEEN
 from infra.store.statements.identities import JOINED_SINCE, NEWEST_JOIN
 from infra.store.tail import LogTail
@@ -27,6 +32,7 @@ from models.events.encode import encode
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import EVENT_COLUMNS, RECENT_ITEMS_VIEW, USERS_VIEW
+from models.user_shards import EVERYBODY, Part
 
 CURSOR: Final = "online_features"
 JOINS: Final = "online_identities"
@@ -35,6 +41,8 @@ POLL_S: Final = 0.1
 GATHER_S: Final = 0.25  # two writes of Feast's, whether of one user or of many
 EVENTS_A_STEP: Final = 5_000
 USERS_A_WRITE: Final = 500
+N_PARTS: Final = 4  # where workers share a log
+_writing: Final = Lock()  # what Feast prints is caught for the whole process
 
 
 class OnlineStore(Protocol):
@@ -56,16 +64,25 @@ class FeatureDuty:
         Where the features go.
     forget
         Takes pseudonyms out of there.
+    part
+        Whose features; everybody's if not given.
     """
 
-    name = CURSOR
     poll_s = POLL_S
     gather_s = GATHER_S
 
-    def __init__(self, store: Store, online: OnlineStore, forget: Callable[[Sequence[str]], object] = len) -> None:
+    def __init__(
+        self,
+        store: Store,
+        online: OnlineStore,
+        forget: Callable[[Sequence[str]], object] = len,
+        part: Part = EVERYBODY,
+    ) -> None:
+        self.name = part.named(CURSOR)
         self._store = store
-        self._tail, self._materialization = store.tail(CURSOR), store.tail(MATERIALIZED)
-        self._joins = LogTail(store.read, JOINS, NEWEST_JOIN)
+        self._part = part
+        self._tail, self._materialization = store.tail(self.name), store.tail(MATERIALIZED)
+        self._joins = LogTail(store.read, part.named(JOINS), NEWEST_JOIN)
         self._online = online
         self._forget = forget
         self._materialized = -1
@@ -77,9 +94,12 @@ class FeatureDuty:
         -------
         How many events that were; 0 at the end of the log, and before the first materialization.
         """
-        materialized, kept = self._materialization.position(), self._tail.position()
+        materialized = self._materialization.position()
         if materialized is None:
             return 0
+        if self._materialized < 0 and self._part != EVERYBODY:
+            self._begin(materialized, now_us)
+        kept = self._tail.position()
         position = materialized if kept is None else kept
         if materialized != self._materialized:
             position = min(position, materialized)
@@ -92,16 +112,31 @@ class FeatureDuty:
         self._materialized = materialized  # only now: a step that failed goes back once more
         return self._tail.passed(position, until)
 
+    def _begin(self, materialized: int, now_us: int) -> None:
+        """Give the parts that have none their places: that of whoever did the whole, else where the materialization ends."""
+        whole, joins = self._store.tail(CURSOR).position(), LogTail(self._store.read, JOINS, NEWEST_JOIN).position()
+        places = {CURSOR: materialized if whole is None else whole, JOINS: joins or 0}
+        parts = [Part(number, self._part.n_parts) for number in range(self._part.n_parts)]
+        rows = [(part.named(name), place, now_us) for name, place in places.items() for part in parts]
+
+        def begin(transaction: Transaction) -> None:
+            transaction.executemany(BEGIN_CURSOR, rows)
+
+        self._store.write(begin)
+
     def _join(self, until: int, now_us: int) -> None:
-        """Fold users with whom anonymous visitors were joined, who are nobody any more."""
+        """Fold users with whom anonymous visitors were joined, and forget these: they are nobody any more."""
         joined = self._store.read(JOINED_SINCE, (self._joins.position() or 0,))
         if joined:
-            self._fold(sorted({user for _, _, user in joined}), until)
-            self._forget([anonymous for _, anonymous, _ in joined])
+            if users := sorted({user for _, _, user in joined if self._part.has(user)}):
+                self._fold(users, until)
+            if gone := [anonymous for _, anonymous, _ in joined if self._part.has(anonymous)]:
+                self._forget(gone)
             self._store.write(lambda transaction: self._joins.move(transaction, joined[-1][0], now_us))
 
     def _users(self, after: int, until: int) -> Iterator[list[str]]:
-        users = iter([str(user_id) for user_id, _ in self._store.read(USERS_BETWEEN, (after, until))])
+        found = self._store.read(USERS_BETWEEN, (after, until))
+        users = iter([str(user_id) for user_id, _ in found if self._part.has(user_id)])
         while some := list(islice(users, USERS_A_WRITE)):
             yield some
 
@@ -110,7 +145,7 @@ class FeatureDuty:
         if not events:  # all of them are in quarantine
             return
         features, recent = online_rows(frame_of(events))
-        with redirect_stdout(StringIO()):  # Feast prints its progress
+        with _writing, redirect_stdout(StringIO()):  # Feast prints its progress
             self._online.write_to_online_store(USERS_VIEW, features)
             self._online.write_to_online_store(RECENT_ITEMS_VIEW, recent)
 
@@ -123,7 +158,13 @@ def online_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return features.groupby("user_id", sort=False).tail(1), recent
 
 
-def open_duty(settings: Settings) -> FeatureDuty:
+def openers_of_parts(settings: Settings) -> dict[str, Callable[[], FeatureDuty]]:
+    """Openers of the duty's parts, by name; the first one's is the whole's, so that no worker of before does it meanwhile."""
+    parts = [Part(number, N_PARTS) for number in range(N_PARTS)]
+    return {part.named("features"): partial(open_duty, settings, part) for part in parts}
+
+
+def open_duty(settings: Settings, part: Part = EVERYBODY) -> FeatureDuty:
     """Stand ready at a home's log. Takes seconds: Feast's import."""
     from feature_repo import store as features
     from feature_repo.forget import forget_online
@@ -131,4 +172,4 @@ def open_duty(settings: Settings) -> FeatureDuty:
     online = features.open_store(
         settings.home, settings.profile, redis_url=settings.redis_url, postgres_url=settings.postgres_url
     )
-    return FeatureDuty(open_store(settings.home), online, partial(forget_online, online))
+    return FeatureDuty(open_store(settings.home), online, partial(forget_online, online), part)

@@ -81,7 +81,7 @@ def run_share(
         If the store is of a revision that is not known here.
     """
     repair(settings.home)
-    opened = openers(settings)
+    opened = openers(settings, in_parts=True)
     delivery = opened.pop(DELIVERY)
     delivering = threading.Thread(
         target=open_and_follow, args=(DELIVERY, delivery, stopped, failures), name=DELIVERY, daemon=True

@@ -65,15 +65,18 @@ class Gathering(Protocol):
         ...
 
 
-def openers(settings: Settings) -> dict[str, Callable[[], Duty]]:
-    """Openers of the worker's duties, by name. Takes seconds: Feast's import.
+def openers(settings: Settings, *, in_parts: bool = False) -> dict[str, Callable[[], Duty]]:
+    """Openers of the worker's duties, by name; those that can be done in parts as these. Takes seconds: Feast's import.
 
     A duty opens a store of its own. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
     """
     from services.worker import action_weights, cleanup, delivery, erasure, features, retention, rewards, signals
 
     modules = (features, action_weights, signals, delivery, rewards, cleanup, erasure, retention)
-    return {module.__name__.rpartition(".")[2]: partial(module.open_duty, settings) for module in modules}
+    found: dict[str, Callable[[], Duty]] = {
+        module.__name__.rpartition(".")[2]: partial(module.open_duty, settings) for module in modules
+    }
+    return {**found, **features.openers_of_parts(settings)} if in_parts else found
 
 
 def duties(settings: Settings) -> list[Duty]:

@@ -12,3 +12,5 @@ RELEASED_SINCE: Final = (
     "SELECT quarantine.seq FROM quarantine JOIN cursors ON cursors.name = ? "
     "WHERE quarantine.seq <= cursors.seq AND replayed_at_us >= moved_at_us ORDER BY quarantine.seq"
 )
+# Where a reader begins that has not yet: (name, seq, moved_at_us).
+BEGIN_CURSOR: Final = "INSERT INTO cursors (name, seq, moved_at_us) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING"

@@ -34,7 +34,7 @@ HEURISTIC_ARM, STATIC_ARM = arms.arm_id("heuristic", HEURISTIC_GOALS), arms.arm_
 
 
 class Counting:
-    """A store that counts rows of the log that are read to see when events were received."""
+    """A store that counts what is read to see when events were received."""
 
     def __init__(self, store: Store) -> None:
         self._store, self.n_rows = store, 0
@@ -43,8 +43,7 @@ class Counting:
         return getattr(self._store, name)
 
     def read(self, statement: str, bindings: Any = ()) -> list[Any]:
-        found = self._store.read(statement, bindings)
-        self.n_rows += len(found) if statement == RECEIVED else 0
+        self.n_rows += len(found := self._store.read(statement, bindings)) * (statement == RECEIVED)
         return found
 
 
@@ -178,12 +177,9 @@ def test_events_of_the_last_seconds_wait_for_their_decision(shop: Shop) -> None:
 
 
 def test_an_event_that_has_to_wait_is_read_once(shop: Shop) -> None:
-    for k in range(20):
-        shop.event(f"old{k}", "purchase", "a", at_s=10)
-    for k in range(30):
-        shop.event(f"young{k}", "purchase", "a", at_s=20)
-    counting = Counting(open_store(shop.home))
-    duty = shop.hire(cast("Store", counting))
+    for k in range(50):
+        shop.event(f"e{k}", "purchase", "a", at_s=10 if k < 20 else 20)
+    duty = shop.hire(cast("Store", counting := Counting(open_store(shop.home))))
     settled(shop.home)
     assert [duty.step(T0 + at_s * S) for at_s in (21, 22, 23, 26, 27)] == [20, 0, 0, 30, 0]
     assert counting.n_rows == 50
