@@ -34,6 +34,7 @@ from models.model_set import ModelSet
 from models.one_pass import in_one_pass
 from models.questions.later import Later
 from models.ranker import model as ranker
+from models.ranker.embeddings import EmbeddingParams
 from models.schema import N_EVENT_TYPES, N_INTENTS
 from models.statistics import calibration
 from models.statistics.logistic import Logistic
@@ -89,7 +90,7 @@ def rehearse_ranker() -> None:
     sessions_of_two = np.zeros(6, dtype=EVENT_DTYPE)
     sessions_of_two["item"] = (0, 1, 0, 1, 0, 1)
     starts = np.array([True, False] * 3)
-    params = ranker.SourceParams(n_dims=2)
+    params = ranker.SourceParams(n_dims=2, embeddings=EmbeddingParams(n_rounds=0))
     sources = ranker.build_sources(sessions_of_two, starts, np.array(["a", "b"], dtype=object), params)
     for trees in (None, _leaf(np.float32)):
         model = ranker.Ranker(sources, trees, params)

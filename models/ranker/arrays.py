@@ -17,6 +17,15 @@ class Session(NamedTuple):
     past: Past  # of earlier sessions, newest first
 
 
+class Embeddings(NamedTuple):
+    """Embeddings of the items, as `models.ranker.embeddings` learns them; every array may be a read-only memory map."""
+
+    context: Floats32  # (n_items, n_dims), of what the session holds
+    target: Floats32  # (n_items, n_dims), of what may come next
+    bias: Floats32  # (n_items,)
+    near: Ints32  # (n_items, n_near) items that each one leads to, the best first, -1 where there are fewer
+
+
 class Catalogue(NamedTuple):
     """Catalogue: what is known of the items; every array may be a read-only memory map."""
 
@@ -25,6 +34,7 @@ class Catalogue(NamedTuple):
     traits: Floats32  # (n_items, N_ITEM)
     vectors: Floats32  # (n_items, n_dims)
     category: Ints32  # (n_items,), -1 = unknown; items beyond its end have none
+    embeddings: Embeddings
 
 
 class Mix(NamedTuple):
@@ -34,6 +44,9 @@ class Mix(NamedTuple):
     blend: Floats  # of wide, following and neighbours, when candidates are chosen
     unmatched: float  # for types that the visitor did not do
     max_anchors: int
+    n_blended: int  # candidates by the blend
+    n_reached: int  # candidates by the embeddings beside them
+    nearness: Floats32  # (n_last,) what an item of the session counts for the embeddings, by its place
 
 
 class Scratch(NamedTuple):
@@ -45,5 +58,5 @@ class Scratch(NamedTuple):
     sums: Floats32  # (n_items, N_SUMS)
     blend: Floats32  # (n_items,)
     seen: Ints32  # (n_items, 4) place, first place, times seen, place before
-    codes: Ints  # (n_candidates,)
-    features: Floats32  # (n_candidates, N_FEATURES)
+    codes: Ints  # (n_blended + n_reached,)
+    features: Floats32  # (n_blended + n_reached, N_FEATURES)

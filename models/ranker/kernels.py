@@ -4,11 +4,13 @@ from typing import Final
 
 import numpy as np
 
-from models.arrays import Floats, Floats32, Ints, Ints32
+from models.arrays import Floats, Floats32, Ints
 from models.associations.arrays import N_TYPES, TYPE_BITS, TYPE_MASK, Pairs
 from models.associations.indirect import is_source_only
 from models.kernels import ZERO, kernel, nth_smallest
-from models.ranker.arrays import Catalogue, Mix, Scratch, Session
+from models.ranker import reach
+from models.ranker.arrays import Catalogue, Embeddings, Mix, Scratch, Session
+from models.ranker.slots import falling, slot_of
 from models.schema import N_INTENTS, EventType
 
 FEATURES: Final = (
@@ -16,6 +18,7 @@ FEATURES: Final = (
     "next_sum", "next_last", "next_second",
     "met_sum", "met_after", "n_met", "wide_self", "cart_sum", "purchase_sum",
     "n_past", "past_recent", "past_day", "past_week", "past_carted", "past_bought",
+    "met_beside", "came_after", "came_before",
     "wide_rank", "next_rank", "met_rank", "wide_share", "next_share", "met_share",
     "place", "first_place", "n_seen", "seen_gap", "distinct_place",
     "popularity", "popularity_recent", "popularity_latest", "trend", "reload_rate", "return_rate", "item_age", "item_silence",
@@ -24,6 +27,7 @@ FEATURES: Final = (
     "n_candidates", "previous_reload", "p_exploratory", "p_comparative", "p_intent_to_purchase", "p_research",
     "view_weight", "cart_weight", "purchase_weight", "n_before", "before_share",
     "near_last", "near_session", "near_best", "same_category", "price_ratio",
+    "led", "led_by_last", "led_rank", "led_share", "led_always",
 )  # fmt: skip
 N_FEATURES: Final = len(FEATURES)
 (
@@ -31,6 +35,7 @@ N_FEATURES: Final = len(FEATURES)
     NEXT_SUM, NEXT_LAST, NEXT_SECOND,
     MET_SUM, MET_AFTER, N_MET, WIDE_SELF, CART_SUM, PURCHASE_SUM,
     N_PAST, PAST_RECENT, PAST_DAY, PAST_WEEK, PAST_CARTED, PAST_BOUGHT,
+    MET_BESIDE, CAME_AFTER, CAME_BEFORE,
     WIDE_RANK, NEXT_RANK, MET_RANK, WIDE_SHARE, NEXT_SHARE, MET_SHARE,
     PLACE, FIRST_PLACE, N_SEEN, SEEN_GAP, DISTINCT_PLACE,
     POPULARITY, POPULARITY_RECENT, POPULARITY_LATEST, TREND, RELOAD_RATE, RETURN_RATE, ITEM_AGE, ITEM_SILENCE,
@@ -39,8 +44,9 @@ N_FEATURES: Final = len(FEATURES)
     N_CANDIDATES, PREVIOUS_RELOAD, P_FIRST_INTENT, _, _, _,
     VIEW_WEIGHT, CART_WEIGHT, PURCHASE_WEIGHT, N_BEFORE, BEFORE_SHARE,
     NEAR_LAST, NEAR_SESSION, NEAR_BEST, SAME_CATEGORY, PRICE_RATIO,
+    LED, LED_BY_LAST, LED_RANK, LED_SHARE, LED_ALWAYS,
 ) = range(N_FEATURES)  # fmt: skip
-N_SUMS: Final = 20  # the first features are sums over the session's items
+N_SUMS: Final = 23  # the first features are sums over the session's items
 N_ITEM: Final = 10  # features of the item alone, from POPULARITY on
 N_SHARED: Final = NEAR_LAST - N_EVENTS  # features of the session alone, from N_EVENTS on
 _SOURCES: Final = (WIDE_SUM, NEXT_SUM, MET_SUM)  # their ranks and shares follow each other in this order
@@ -48,20 +54,6 @@ _N_NEAR: Final = 5  # items of the session that a candidate is compared with one
 _PAST_DECAY: Final = 0.8  # from one event of earlier sessions to the one before it
 _PER_DAY: Final = float(np.log(2)) / 86_400.0
 NEVER: Final = 99.0  # place of an item that the session has not seen
-
-
-@kernel
-def _slot(slot: Ints, item: Ints, sums: Floats32, seen: Ints32, code: int, number: int, n: int) -> tuple[int, int]:
-    """Slot of an item, a new one if need be; and the number of slots."""
-    if slot[code, 0] == number:
-        return slot[code, 1], n
-    slot[code, 0] = number
-    slot[code, 1] = n
-    item[n] = code
-    sums[n] = 0.0
-    seen[n] = -1
-    seen[n, 2] = 0
-    return n, n + 1
 
 
 @kernel
@@ -74,7 +66,7 @@ def _look_back(session: Session, scratch: Scratch, anchors: Ints, done: Ints) ->
         code = item_codes[i]
         if code < 0 or code >= len(slot):
             continue
-        at, after = _slot(slot, item, sums, seen, code, number, n)
+        at, after = slot_of(slot, item, sums, seen, code, number, n)
         if after > n:
             seen[at, 0] = place
             if n_anchors < len(anchors):
@@ -109,7 +101,7 @@ def _add_pairs(
             gain = weight[source] * weight[end] * share
             if gain <= 0.0:
                 continue
-            at, n = _slot(slot, item, sums, seen, target[e], number, n)
+            at, n = slot_of(slot, item, sums, seen, target[e], number, n)
             sums[at, first] += recency * gain
             if a < 2:
                 sums[at, first + 1 + a] += gain
@@ -138,7 +130,7 @@ def _look_further(session: Session, scratch: Scratch, n: int) -> int:
         code, kind = codes[i], kinds[i]
         if code < 0 or code >= len(slot) or is_source_only(kind):
             continue
-        at, n = _slot(slot, item, sums, seen, code, number, n)
+        at, n = slot_of(slot, item, sums, seen, code, number, n)
         day = np.exp(-max(ages_s[i], 0.0) * _PER_DAY)
         week = day ** (1.0 / 7.0)
         sums[at, N_PAST] += 1.0
@@ -157,25 +149,26 @@ def _look_further(session: Session, scratch: Scratch, n: int) -> int:
 def _add_met(items: Ints, met: Floats32, scratch: Scratch, n: int) -> int:
     slot, item, sums, seen, number = scratch.slot, scratch.item, scratch.sums, scratch.seen, scratch.query[0]
     for k in range(len(items)):
-        at, n = _slot(slot, item, sums, seen, items[k], number, n)
+        at, n = slot_of(slot, item, sums, seen, items[k], number, n)
         sums[at, MET_SUM] = met[k, 0]
         sums[at, MET_AFTER] = met[k, 1]
         sums[at, N_MET] = met[k, 2]
+        sums[at, MET_BESIDE] = met[k, 3]
     return n
 
 
 @kernel
-def _falling(values: Floats, order: Ints, n: int) -> None:
-    """Put the first n places of `order` in the falling order of their values, equal ones as they were.
-
-    By insertion: there are a hundred, and compiling numpy's sorts takes seconds.
-    """
-    for k in range(1, n):
-        one, at = order[k], k
-        while at > 0 and values[order[at - 1]] < values[one]:
-            order[at] = order[at - 1]
-            at -= 1
-        order[at] = one
+def _look_around(items: Ints, scratch: Scratch) -> None:
+    """Count how often each item of the session came right after its newest one, and right before it."""
+    slot, sums, n = scratch.slot, scratch.sums, len(items)
+    for i in range(1, n):
+        before, code = items[i - 1], items[i]
+        if min(before, code) < 0 or max(before, code) >= len(slot):
+            continue
+        if before == items[n - 1]:
+            sums[slot[code, 1], CAME_AFTER] += 1.0
+        if code == items[n - 1]:
+            sums[slot[before, 1], CAME_BEFORE] += 1.0
 
 
 @kernel
@@ -222,7 +215,7 @@ def _rank(features: Floats32, n: int) -> None:
     for s in range(3):
         for k in range(n):
             values[k], order[k] = features[k, _SOURCES[s]], k
-        _falling(values, order, n)
+        falling(values, order, n)
         most = max(values[order[0]], 1e-12) if n else 1.0
         for r in range(n):
             k = order[r]
@@ -261,6 +254,25 @@ def _near(vectors: Floats32, codes: Ints, anchors: Ints, decay: float, n: int, f
         features[k, NEAR_LAST] = first
         features[k, NEAR_SESSION] = total / length
         features[k, NEAR_BEST] = best
+
+
+@kernel
+def _lead(embeddings: Embeddings, anchors: Ints, heading: Floats32, codes: Ints, n: int, features: Floats32) -> None:
+    """What the embeddings say of each candidate: after the session, after its newest item, and among the candidates."""
+    value, order, most, total = np.empty(n), np.empty(n, np.int64), -np.inf, 0.0
+    for k in range(n):
+        row, bias = embeddings.target[codes[k]], embeddings.bias[codes[k]]
+        value[k], order[k] = reach.dot(heading, row) + bias, k
+        most = max(most, value[k])
+        features[k, LED] = value[k]
+        features[k, LED_BY_LAST] = bias + (reach.dot(embeddings.context[anchors[0]], row) if len(anchors) else np.float32(0.0))
+        features[k, LED_ALWAYS] = bias
+    for k in range(n):
+        total += np.exp(value[k] - most)
+    falling(value, order, n)
+    for r in range(n):
+        features[order[r], LED_RANK] = r
+        features[order[r], LED_SHARE] = value[order[r]] - most - np.log(total)
 
 
 @kernel
@@ -349,9 +361,14 @@ def candidates(session: Session, catalogue: Catalogue, mix: Mix, items: Ints, me
         pairs = catalogue.wide if wide else catalogue.following
         n = _add_pairs(pairs, wide, anchors, done, session.weight, mix, scratch, n)
     n = _add_met(items, met, scratch, n)
-    chosen = _choose(scratch, n, n_own, mix.blend, len(scratch.features))
+    _look_around(session.items, scratch)
+    chosen = _choose(scratch, n, n_own, mix.blend, mix.n_blended)
     shared[N_CANDIDATES - N_EVENTS] = n
+    heading = reach.heading(catalogue.embeddings, anchors, mix.nearness)
+    chosen = reach.choose(catalogue.embeddings, anchors, heading, scratch, n, chosen, mix.n_reached)
     _describe(catalogue, shared, anchors, scratch, chosen)
+    if catalogue.embeddings.near.shape[1]:
+        _lead(catalogue.embeddings, anchors, heading, scratch.codes, chosen, scratch.features)
     _near(catalogue.vectors, scratch.codes, anchors, mix.decays[0], chosen, scratch.features)
     _rank(scratch.features, chosen)
     return chosen
@@ -376,7 +393,7 @@ def best(codes: Ints, scores: Floats, n: int, exclude: Ints, limit: int) -> tupl
         if not shut:
             order[kept] = k
             kept += 1
-    _falling(-codes.astype(np.float64), order, kept)  # falling scores keep that order among equals
-    _falling(scores, order, kept)
+    falling(-codes.astype(np.float64), order, kept)  # falling scores keep that order among equals
+    falling(scores, order, kept)
     final = order[: min(kept, limit)]
     return codes[final], scores[final]

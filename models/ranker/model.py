@@ -34,8 +34,9 @@ from models.associations.model import AssociationParams, AssociationStore
 from models.events.encode import EventArray
 from models.learners import tree_walk
 from models.learners.tree_walk import Trees
-from models.ranker import item_traits, item_vectors, kernels, neighbours
-from models.ranker.arrays import Catalogue, Mix, Scratch, Session
+from models.ranker import embeddings, item_traits, item_vectors, kernels, neighbours
+from models.ranker.arrays import Catalogue, Embeddings, Mix, Scratch, Session
+from models.ranker.embeddings import EmbeddingParams
 from models.ranker.neighbours import NeighbourParams, Neighbours
 from models.schema import N_EVENT_TYPES, N_INTENTS
 from models.shops import ByShop
@@ -64,7 +65,9 @@ class SourceParams:
     wide: AssociationParams = WIDE
     following: AssociationParams = FOLLOWING
     neighbours: NeighbourParams = field(default_factory=lambda: NeighbourParams(length_power=0.5))
+    embeddings: EmbeddingParams = field(default_factory=EmbeddingParams)
     n_candidates: int = 100
+    n_reached: int = 40  # candidates that embeddings alone lead to
     n_dims: int = 64  # of the items as points
     max_anchors: int = 15  # distinct items of the session whose pairs are added up
     longest: int = 50  # events of a session that are looked at, its last ones
@@ -78,11 +81,15 @@ class SourceParams:
     def __post_init__(self) -> None:
         counts = (self.n_candidates, self.n_dims, self.max_anchors, self.longest)
         factors = (*self.blend, *self.decays, self.unmatched)
-        if min(counts) < 1 or min(factors) < 0 or min(self.recent, self.latest) <= 0:
+        if min(counts) < 1 or min(*factors, self.n_reached) < 0 or min(self.recent, self.latest) <= 0:
             raise ValueError(f"counts must be at least 1, factors not negative and half-lives positive, got {self}")
 
 
-BEFORE: Final = {"history": False}  # of files that do not say so
+BEFORE: Final = {
+    "history": False,
+    "n_reached": 0,
+    "embeddings": asdict(EmbeddingParams(n_rounds=0)),
+}  # of files that do not say
 
 
 class Sources(NamedTuple):
@@ -93,6 +100,7 @@ class Sources(NamedTuple):
     neighbours: Neighbours
     traits: Floats32  # (n_items, ranker_kernels.N_ITEM)
     vectors: Floats32  # (n_items, n_dims)
+    embeddings: Embeddings
 
 
 class Ranked(NamedTuple):
@@ -135,8 +143,13 @@ class Ranker(ByShop):
     def __post_init__(self) -> None:
         s, p = self.sources, self.params
         category = read_only(np.asarray(s.wide.index.category, dtype=np.int32))
-        catalogue = Catalogue(_pairs(s.wide), _pairs(s.following), read_only(s.traits), read_only(s.vectors), category)
-        mix = Mix(np.array(p.decays), np.array(p.blend), float(p.unmatched), p.max_anchors)
+        catalogue = Catalogue(
+            _pairs(s.wide), _pairs(s.following), read_only(s.traits), read_only(s.vectors), category, s.embeddings
+        )
+        nearness = (p.embeddings.decay ** np.arange(p.embeddings.n_last)).astype(np.float32)
+        mix = Mix(
+            np.array(p.decays), np.array(p.blend), float(p.unmatched), p.max_anchors, p.n_candidates, p.n_reached, nearness
+        )
         object.__setattr__(self, "_fixed", (catalogue, mix))
 
     @property
@@ -238,7 +251,7 @@ class Ranker(ByShop):
     def _scratch(self) -> Scratch:
         scratch: Scratch | None = getattr(self._local, "scratch", None)
         if scratch is None:
-            scratch = self._local.scratch = _new_scratch(self.n_items, self.params.n_candidates)
+            scratch = self._local.scratch = _new_scratch(self.n_items, self.params.n_candidates + self.params.n_reached)
         return scratch
 
 
@@ -274,8 +287,12 @@ def build_sources(events: EventArray, starts: Flags, item_ids: Objects, params: 
     params = params or SourceParams()
     items, offsets = sequences(events, starts)
     n_items = len(item_ids)
-    return Sources(
+    wide, vectors = (
         associations.build(events, starts, item_ids, params.wide),
+        item_vectors.fit(items, offsets, n_items, params.n_dims),
+    )
+    return Sources(
+        wide,
         associations.build(events, starts, item_ids, params.following),
         neighbours.build(items, offsets, n_items, params.neighbours),
         np.hstack(
@@ -284,7 +301,8 @@ def build_sources(events: EventArray, starts: Flags, item_ids: Objects, params: 
                 item_traits.offers(events, n_items),
             )
         ),
-        item_vectors.fit(items, offsets, n_items, params.n_dims),
+        vectors,
+        embeddings.fit(items, offsets, vectors, _pairs(wide), params.embeddings),
     )
 
 
@@ -320,6 +338,7 @@ def to_parts(ranker: Ranker) -> Parts:
         "params": asdict(ranker.params),
         **{name: dict(parts.meta) for name, parts in inner.items()},
     }
+    arrays |= {f"embedding_{key}": array for key, array in s.embeddings._asdict().items()}
     return Parts(meta, {**arrays, "traits": s.traits, "vectors": s.vectors})
 
 
@@ -343,8 +362,15 @@ def from_parts(parts: Parts) -> Ranker:
     sources = Sources(
         associations.from_parts(inner("wide")), associations.from_parts(inner("following")),
         neighbours.from_parts(inner("neighbours")), read_only(arrays["traits"]), read_only(arrays["vectors"]),
+        _embeddings(arrays),
     )  # fmt: skip
     return Ranker(sources, _trees(arrays, meta["features"]), source_params(meta["params"]), meta["fallback"])
+
+
+def _embeddings(arrays: Mapping[str, Any]) -> Embeddings:
+    if "embedding_context" not in arrays:
+        return embeddings.none(len(arrays["traits"]))
+    return frozen(Embeddings(*(arrays[f"embedding_{name}"] for name in Embeddings._fields)))
 
 
 def _trees(arrays: Mapping[str, Any], features: Sequence[str]) -> Trees | None:
@@ -361,7 +387,8 @@ def _trees(arrays: Mapping[str, Any], features: Sequence[str]) -> Trees | None:
 def source_params(meta: Mapping[str, Any]) -> SourceParams:
     """The parameters that a ranker's file holds."""
     meta = {**BEFORE, **meta}
-    inner = {"wide": AssociationParams, "following": AssociationParams, "neighbours": NeighbourParams}
+    inner = {"wide": AssociationParams, "following": AssociationParams, "neighbours": NeighbourParams,
+             "embeddings": EmbeddingParams}  # fmt: skip
     kept = {each.name: meta[each.name] for each in fields(SourceParams)}
     kept |= {name: kind(**meta[name]) for name, kind in inner.items()}
     return SourceParams(**{**kept, "blend": tuple(meta["blend"]), "decays": tuple(meta["decays"])})

@@ -1,6 +1,6 @@
 """Compiled loops of the session neighbours: index past sessions by item, find those like this one, add up their items."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -43,10 +43,14 @@ class Scratch(NamedTuple):
     slot: Ints  # (n_items, 2) query that met the item, and its place in the answer
     last: Ints32  # (n_items,) last neighbour that counted the item of a place
     item: Ints  # (n_items,) the answer
-    sums: Floats32  # (n_items, 3)
+    sums: Floats32  # (n_items, 4)
+    anchor: Ints  # (max_anchors,) items that were asked, newest first
 
 
-SCORE, AFTER, COUNT = 0, 1, 2  # columns of the sums
+SCORE, AFTER, COUNT, BESIDE = range(4)  # columns of the sums
+_FADE: Final = float(np.exp(-0.5))  # of BESIDE, from one step away from the shared item to the next
+_ITSELF: Final = 0.3
+_BACKWARD: Final = 0.5
 
 
 @kernel
@@ -102,6 +106,7 @@ def _meet(index: Index, item: Ints, rules: Rules, scratch: Scratch) -> int:
         if code < 0 or code >= len(slot) or slot[code, 0] == -number:
             continue
         slot[code, 0] = -number  # asked already, for this query
+        scratch.anchor[rank] = code
         for k in range(offsets[code], offsets[code + 1]):
             s = sessions[k]
             if met[s] != number:
@@ -171,7 +176,10 @@ def query(index: Index, item: Ints, rules: Rules, scratch: Scratch) -> int:
             continue
         begin, end = starts[s], starts[s + 1]
         weight = likeness[s] * rules.match_decay ** match[s] / (end - begin) ** rules.length_power
-        passed = False
+        passed, shared = False, begin
+        for p in range(begin, end):
+            if items[p] == scratch.anchor[match[s]]:
+                shared = p
         for p in range(begin, end):
             code = items[p]
             if slot[code, 0] != number:
@@ -182,6 +190,7 @@ def query(index: Index, item: Ints, rules: Rules, scratch: Scratch) -> int:
                 sums[n, SCORE] = 0.0
                 sums[n, AFTER] = 0.0
                 sums[n, COUNT] = 0.0
+                sums[n, BESIDE] = 0.0
                 n += 1
             at = slot[code, 1]
             if last[at] != s:
@@ -190,5 +199,9 @@ def query(index: Index, item: Ints, rules: Rules, scratch: Scratch) -> int:
                 sums[at, COUNT] += 1.0
             if passed:
                 sums[at, AFTER] += weight
+            if p == shared:
+                sums[at, BESIDE] += likeness[s] * _ITSELF
+            else:
+                sums[at, BESIDE] += likeness[s] * _FADE ** (abs(p - shared) - 1) * (1.0 if p > shared else _BACKWARD)
             passed |= code == item[newest]
     return n

@@ -57,7 +57,8 @@ class Met(NamedTuple):
     items
         Item codes.
     sums
-        Columns score, score of the meetings after the session's newest item, number of neighbours; shape (n, 3).
+        Columns score, score of the meetings after the session's newest item, number of neighbours,
+        and what stands close to the newest shared item; shape (n, 4).
     """
 
     items: Ints
@@ -108,15 +109,15 @@ class Neighbours:
         """This thread's scratch."""
         scratch: kernels.Scratch | None = getattr(self._local, "scratch", None)
         if scratch is None:
-            scratch = self._local.scratch = _new_scratch(self.n_items, len(self.index.starts) - 1)
+            scratch = self._local.scratch = _new_scratch(self.n_items, len(self.index.starts) - 1, self.params.max_anchors)
         return scratch
 
 
-def _new_scratch(n_items: int, n_sessions: int) -> kernels.Scratch:
+def _new_scratch(n_items: int, n_sessions: int, max_anchors: int) -> kernels.Scratch:
     return kernels.Scratch(
         np.zeros(1, np.int64), np.zeros(n_sessions, np.int64), np.zeros(n_sessions, np.float32), np.zeros(n_sessions, np.int32),
         np.zeros(n_sessions, np.int32), np.zeros((n_items, 2), np.int64), np.zeros(n_items, np.int32),
-        np.zeros(n_items, np.int64), np.zeros((n_items, 3), np.float32),
+        np.zeros(n_items, np.int64), np.zeros((n_items, 4), np.float32), np.zeros(max_anchors, np.int64),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from models.ranker import item_traits
 from models.ranker import kernels as ranker_kernels
 from models.ranker import model as ranker
 from models.ranker import training as ranker_training
+from models.ranker.embeddings import EmbeddingParams
 from models.ranker.model import SourceParams
 from models.ranker.training import GrowParams, Known, always
 from models.schema import N_EVENT_TYPES, N_INTENTS, EventType
@@ -188,6 +189,46 @@ def test_a_file_of_before_answers_as_it_did(model):
     assert not found.params.history
 
 
+def test_a_file_without_embeddings_answers_as_a_ranker_that_learned_none():
+    params = SourceParams(embeddings=EmbeddingParams(n_rounds=0), n_reached=0, history=False)
+    before = ranker_training.fit(*log(back_to_the_first()), names(30), always(WEIGHTS), params, SMALL)
+    parts = ranker.to_parts(before)
+    bare = {name: array for name, array in parts.arrays.items() if not name.startswith("embedding_")}
+    told = {name: value for name, value in parts.meta["params"].items() if name not in ranker.BEFORE}
+    found = ranker.from_parts(Parts({**parts.meta, "params": told}, bare))
+    assert found.params == params
+    for session in ([3, 4], [5], []):
+        assert rank(found, session, 20).scores.tolist() == rank(before, session, 20).scores.tolist()
+
+
+def test_embeddings_lead_to_items_that_no_source_offers():
+    """The nearest kind of shop: 0 goes with 1 and 1 with 2, so that 2 lies two steps from 0."""
+    sessions = [[0, 1], [1, 2]] * 40 + [[3, 4], [5, 6], [7, 8]] * 20
+    given = {"n_dims": 4, "wide": replace(ranker.WIDE, min_llr=0.0)}
+    codes = []
+    for n_reached in (0, 5):
+        params = SourceParams(**given, n_reached=n_reached)
+        shop = ranker.Ranker(ranker.build_sources(*log(sessions), names(9), params), None, params)
+        found, _, n = shop.candidates(np.array([0]), np.zeros(1, np.int8), WEIGHTS)
+        codes.append(set(found[:n].tolist()))
+    assert codes == [{0, 1}, {0, 1, 2}]
+
+
+def test_only_so_many_candidates_are_reached_and_they_are_the_best_by_their_embeddings():
+    rng = np.random.default_rng(1)
+    params = SourceParams(n_dims=4, n_candidates=2, n_reached=3, wide=replace(ranker.WIDE, min_llr=0.0))
+    sessions = [rng.choice(12, 4, replace=False).tolist() for _ in range(300)]
+    shop = ranker.Ranker(ranker.build_sources(*log(sessions), names(12), params), None, params)
+    found, features, n = shop.candidates(np.array([0]), np.zeros(1, np.int8), WEIGHTS)
+    tells = shop.sources.embeddings
+    led = tells.target @ tells.context[0] + tells.bias
+    assert n == len(set(found[:n].tolist())) == 5
+    assert features[:n, ranker_kernels.LED] == pytest.approx(led[found[:n]], abs=1e-5)
+    others = [code for code in np.argsort(-led).tolist() if code not in found[:2] and code in tells.near[0]]
+    assert set(found[2:n].tolist()) == set(others[:3])
+    assert features[:n, ranker_kernels.LED_RANK].argsort().tolist() == (-led[found[:n]]).argsort().tolist()
+
+
 def test_what_earlier_sessions_tell_by_hand(model):
     day_s = 86_400.0
     kinds = [EventType.PURCHASE, EventType.ITEM_VIEW, EventType.ADD_TO_CART, EventType.ITEM_VIEW]
@@ -197,6 +238,12 @@ def test_what_earlier_sessions_tell_by_hand(model):
     expected = {"n_past": 2, "past_recent": 1 + 0.64, "past_day": 1 + 2**-7, "past_week": 1.5, "past_carted": 0.5,
                 "past_bought": 1, "n_before": 4, "before_share": 0.5, "n_seen": 0}  # fmt: skip
     assert {name: float(told[name]) for name in expected} == pytest.approx(expected)
+
+
+def test_what_came_right_before_and_after_the_newest_item_by_hand(model):
+    assert [feature(model, [5, 6, 5, 6, 7, 5], "came_after", code) for code in (5, 6, 7)] == [0, 2, 0]
+    assert [feature(model, [5, 6, 5, 6, 7, 5], "came_before", code) for code in (5, 6, 7)] == [0, 1, 1]
+    assert feature(model, [-1, 5, 99, 5], "came_after", 5) == 0
 
 
 def feature(model, session, name, code, p_intent=None):

@@ -1,5 +1,6 @@
 """Session neighbours: a slow sum over all sessions gives the same, and odd sessions are answered."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.artifact import Parts
+from models.ranker import neighbour_kernels as kernels
 from models.ranker import neighbours
 from models.ranker.neighbours import NeighbourParams
 from tests.strategies import lists_of
@@ -49,6 +51,13 @@ def test_what_followed_the_item_at_hand_is_counted_apart():
     met = shop([[1, 0, 2]]).meet(np.array([0]))
     after = dict(zip(met.items.tolist(), met.sums[:, 1].tolist(), strict=True))
     assert after == {1: 0.0, 0: 0.0, 2: 1.0}
+
+
+def test_what_stands_beside_the_shared_item_fades_with_its_distance():
+    met = shop([[3, 1, 0, 2, 4]]).meet(np.array([0]))
+    beside = dict(zip(met.items.tolist(), met.sums[:, kernels.BESIDE].tolist(), strict=True))
+    fade = math.exp(-0.5)
+    assert beside == pytest.approx({3: 0.5 * fade, 1: 0.5, 0: 0.3, 2: 1.0, 4: fade})
 
 
 @pytest.mark.parametrize("session", [[], [-1], [99], [-1, 99, -(2**40)]])
