@@ -29,7 +29,7 @@ _LITTLE: Final = 1e-4  # an error too small to move anything
 
 @dataclass(frozen=True)
 class EmbeddingParams:
-    """How embeddings are learned, and how many items each one keeps; stored with the ranker.
+    """Parameters of the embeddings: how they are learned, and how many items each one keeps; stored with the ranker.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def _step(row: Floats32, pace: Floats32, at: int, factor: float, along: Floats32
 @kernel
 def _learn(
     item: Ints, offsets: Ints, order: Ints, context: Floats32, target: Floats32, bias: Floats32, paces: Floats32,
-    bias_pace: Floats32, weight: Floats32, table: Ints32, logged: Floats32, n_others: int, rates: Floats32, dice: int,
+    bias_pace: Floats32, weight: Floats32, table: Ints32, logged: Floats32, n_others: int, rates: Floats32, dice: np.uint64,
 ) -> None:  # fmt: skip
     """Go once through the sessions, in an order, and write into the vectors."""
     n_dims = context.shape[1]

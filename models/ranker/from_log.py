@@ -22,11 +22,13 @@ from models.inference.training import TrainingInput
 from models.memo import Memo
 from models.ranker import model as ranker_model
 from models.ranker import training as ranker_training
+from models.ranker.embeddings import EmbeddingParams
 from models.ranker.model import Ranker, SourceParams, Sources, build_sources, source_params
 from models.ranker.training import Build, GrowParams, Knowing, Known
 from models.weight_profile import STATIC, WeightProfile
 
-SOURCES: Final = SourceParams(n_dims=16)
+# Without embeddings: on Taobao, trivago and REES46 they changed nothing surely, and they cost a retraining time.
+SOURCES: Final = SourceParams(n_dims=16, embeddings=EmbeddingParams(n_rounds=0), n_reached=0)
 GROW: Final = GrowParams(learn_share=0.5, n_blocks=2, n_questions=8_000, n_trees=60, n_leaves=15, max_depth=5, moves_only=True)
 
 

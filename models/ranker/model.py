@@ -1,11 +1,12 @@
 """The ranker: candidates of the pair store and of the session neighbours, put in order by LambdaMART (Burges 2010).
 
 A candidate is what the pairs of any distance ("wide"), the steps from one item to the next ("following") or the neighbours
-offer for a session, or an item of the session itself or of the visitor's earlier ones. Its features say how much each source
-speaks for it, where it stood in the session, what was done on it before and how long ago, how popular it is and was lately, how
-readily it is visited again, and what the session looks like; one kernel computes them for training and for requests. The trees
-were grown on later sessions than those its sources were built from (`models.ranker.training`), and run as plain arrays, which a
-service can map; no call into LightGBM is made per request.
+offer for a session, an item of the session itself or of the visitor's earlier ones, or one to which item embeddings lead, where
+such are learned (`SourceParams.embeddings`). Its features say how much each source speaks for it, where it stood in the
+session, what was done on it before and how long ago, how popular it is and was lately, how readily it is visited again, and
+what the session looks like; one kernel computes them for training and for requests. The trees were grown on later sessions than
+those its sources were built from (`models.ranker.training`), and run as plain arrays, which a service can map; no call into
+LightGBM is made per request.
 
 A ranker without trees is a named fallback (`Ranker.fallback`): the sources' shares, blended.
 
@@ -85,11 +86,8 @@ class SourceParams:
             raise ValueError(f"counts must be at least 1, factors not negative and half-lives positive, got {self}")
 
 
-BEFORE: Final = {
-    "history": False,
-    "n_reached": 0,
-    "embeddings": asdict(EmbeddingParams(n_rounds=0)),
-}  # of files that do not say
+# of files that do not say so
+BEFORE: Final = {"history": False, "n_reached": 0, "embeddings": asdict(EmbeddingParams(n_rounds=0))}
 
 
 class Sources(NamedTuple):
@@ -287,10 +285,8 @@ def build_sources(events: EventArray, starts: Flags, item_ids: Objects, params: 
     params = params or SourceParams()
     items, offsets = sequences(events, starts)
     n_items = len(item_ids)
-    wide, vectors = (
-        associations.build(events, starts, item_ids, params.wide),
-        item_vectors.fit(items, offsets, n_items, params.n_dims),
-    )
+    wide = associations.build(events, starts, item_ids, params.wide)
+    vectors = item_vectors.fit(items, offsets, n_items, params.n_dims)
     return Sources(
         wide,
         associations.build(events, starts, item_ids, params.following),

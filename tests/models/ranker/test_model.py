@@ -204,10 +204,9 @@ def test_a_file_without_embeddings_answers_as_a_ranker_that_learned_none():
 def test_embeddings_lead_to_items_that_no_source_offers():
     """The nearest kind of shop: 0 goes with 1 and 1 with 2, so that 2 lies two steps from 0."""
     sessions = [[0, 1], [1, 2]] * 40 + [[3, 4], [5, 6], [7, 8]] * 20
-    given = {"n_dims": 4, "wide": replace(ranker.WIDE, min_llr=0.0)}
     codes = []
     for n_reached in (0, 5):
-        params = SourceParams(**given, n_reached=n_reached)
+        params = SourceParams(n_dims=4, wide=replace(ranker.WIDE, min_llr=0.0), n_reached=n_reached)
         shop = ranker.Ranker(ranker.build_sources(*log(sessions), names(9), params), None, params)
         found, _, n = shop.candidates(np.array([0]), np.zeros(1, np.int8), WEIGHTS)
         codes.append(set(found[:n].tolist()))
