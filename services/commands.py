@@ -79,7 +79,7 @@ def serve(
     beside: Annotated[bool, typer.Option("--beside", help="Serve though another service of this home does.")] = False,
 ) -> None:
     """Answer requests with the champion models until Ctrl-C."""
-    from services.service import serve as serve_requests
+    from services.launch import serve as serve_requests
 
     serve_requests(_home(), host=host, port=port, workers=workers, beside=beside)
 

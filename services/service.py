@@ -23,16 +23,12 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS, Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from infra import layout
 from infra.modes import OWNER_ONLY
-from infra.settings import PREFIX, Settings
+from infra.settings import Settings
 from services import metrics
 
-GRACE_S: Final = 10  # for answers that are on their way when the service is told to stop; streams would go on for ever
 SWITCH_S: Final = 0.0005  # a request must not wait 5 ms for a thread that writes decisions down
-TARGET: Final = "services.service:Attune"
 TEXT: Final = b"text/plain; charset=utf-8"
-QUIET: Final = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True"}
 
 
 def without_blas() -> None:
@@ -59,6 +55,7 @@ class Worker:
 
     def build(self) -> None:
         """Build the application; takes seconds."""
+        gc.disable()  # until it has started: what is imported stays, and looking through it takes a tenth of a second
         without_blas()
         from services.api.app import build_app
         from services.gauges import Gauges
@@ -82,6 +79,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 50, 1000)
+        gc.enable()
         sys.setswitchinterval(SWITCH_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,47 +161,3 @@ Attune = bentoml.service(
     tracing={"excluded_urls": ".*"},
 )
 metrics.remove_at_exit()
-
-
-def serve(home: Path, *, host: str, port: int, workers: int, beside: bool = False) -> None:
-    """Become the service: this process turns into BentoML's supervisor and ends with it, on SIGTERM or Ctrl-C.
-
-    Parameters
-    ----------
-    port
-        0 takes a free one.
-    beside
-        Whether to serve beside another service of this home, which keeps its address and its metrics.
-
-    Raises
-    ------
-    OSError
-        If the address cannot be listened on, or another service serves the home already.
-    """
-    from infra.modes import repair
-    from infra.secret import secret
-    from infra.store.engines import open_store
-    from services.processes import hold_service, port_to_listen_on, tell_address
-
-    home = home.expanduser().absolute()
-    is_first = hold_service(home, beside)
-    port = port_to_listen_on(host, port)
-    # What cannot be opened is said once, here, and not by every worker that is started again.
-    open_store(home).close()
-    secret(home)
-    repair(home)
-    metrics.prepare(home)
-    if is_first:
-        tell_address(home, f"http://{host}:{port}")
-    os.environ.update(
-        {
-            f"{PREFIX}HOME": str(home),
-            f"{PREFIX}WORKERS": str(workers),
-            "BENTOML_HOME": str(home / layout.BENTOML),
-            **{name: os.environ.get(name, value) for name, value in QUIET.items()},
-        }
-    )
-    sys.stdout.flush()
-    command = [sys.executable, "-m", "bentoml", "serve", TARGET, "--host", host, "--port", str(port)]
-    command += ["--timeout-graceful-shutdown", str(GRACE_S)]
-    os.execv(sys.executable, command)

@@ -4,7 +4,8 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -16,7 +17,6 @@ from services.api.collaborators import Collaborators
 from services.api.subscriptions import ONE, SCOPE
 from services.delivery import webhooks
 from services.delivery.answers import Answer
-from services.delivery.outbound import Outbound
 from services.delivery.seals import Seals
 from services.delivery.webhooks import Secrets
 from services.http.calls import Call, Reply
@@ -27,6 +27,9 @@ from services.http.openapi_schemas import INSTANT, components, ref, words
 from services.http.problems import Refusal
 from services.http.reader import Reader
 from services.signals.body import instant
+
+if TYPE_CHECKING:
+    from services.delivery.outbound import Outbound
 
 BODY_LIMIT: Final = 128 * 1024
 TEST_S: Final = 4.0  # the caller waits, and the service gives no answer more than five
@@ -109,7 +112,7 @@ class DeliveriesHandler:
         Makes the way out of a test, given its time limit in seconds.
     """
 
-    def __init__(self, reader: Reader, writes: Writes, seals: Seals, open_outbound: Callable[[float], Outbound]) -> None:
+    def __init__(self, reader: Reader, writes: Writes, seals: Seals, open_outbound: "Callable[[float], Outbound]") -> None:
         self._reader = reader
         self._writes = writes
         self._seals = seals
@@ -261,10 +264,16 @@ def schemas(today: date) -> Schemas:
     return closed | {"ReplayRequest": {"description": replay["description"], "oneOf": [ref(name) for name in closed]}}
 
 
+def _outbound(allow_private: bool, timeout_s: float) -> "Outbound":
+    from services.delivery.outbound import Outbound  # loads aiohttp: a tenth of a start, for what is rarely asked
+
+    return Outbound(allow_private, timeout_s)
+
+
 def endpoints(shared: Collaborators) -> Endpoints:
     """Endpoints of the deliveries."""
     private = shared.settings.allow_private_webhooks
-    handler = DeliveriesHandler(shared.reader, shared.writes, shared.seals, lambda seconds: Outbound(private, seconds))
+    handler = DeliveriesHandler(shared.reader, shared.writes, shared.seals, partial(_outbound, private))
     query = (
         number("limit", PAGE, MAX_PAGE, "How many."),
         number("before", 2**62, 2**62, "`next` of an earlier answer."),

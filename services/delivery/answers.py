@@ -11,11 +11,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
-
 KEPT_CHARACTERS: Final = 256
-HEARD_BYTES: Final = 8_192
 GONE: Final = 410
 _status_line: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})[ \r\n]").match
 _retry_after: Final = re.compile(rb"\nretry-after[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE).search
@@ -50,28 +46,6 @@ class Answer(NamedTuple):
         return self.outcome == "delivered"
 
 
-class HearingProtocol(ResponseHandler):
-    """Protocol of a connection that tells with its errors what it had heard of the answer."""
-
-    _heard = b""
-
-    def set_response_params(self, *args: object, **more: object) -> None:
-        """Begin with another answer."""
-        self._heard = b""
-        super().set_response_params(*args, **more)  # type: ignore[arg-type]
-
-    def data_received(self, data: bytes) -> None:
-        """Keep the first bytes."""
-        if len(self._heard) < HEARD_BYTES:
-            self._heard += data[: HEARD_BYTES - len(self._heard)]
-        super().data_received(data)
-
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """Note what was heard on the error that ends the reading."""
-        exc.heard = self._heard  # type: ignore[attr-defined]
-        super().set_exception(exc, *cause)
-
-
 def judged(status: int, body: bytes, retry_after: str) -> Answer:
     """Judge an answer by its status.
 
@@ -87,12 +61,12 @@ def judged(status: int, body: bytes, retry_after: str) -> Answer:
     return Answer(outcome, 0, status, text, seconds(retry_after))
 
 
-def from_heard(error: aiohttp.ClientError) -> Answer | None:
-    """The answer behind an error of the parser; None where no status was heard.
+def from_heard(error: Exception) -> Answer | None:
+    """The answer behind an error of the parser that tells what it heard; None where no status was.
 
     Examples
     --------
-    >>> error = aiohttp.ClientPayloadError()
+    >>> error = ValueError()
     >>> error.heard = b"HTTP/1.1 503 Busy\\r\\nRetry-After: 30\\r\\nno header\\r\\n\\r\\nlater"
     >>> from_heard(error)
     Answer(outcome='answered', latency_us=0, status=503, text='later', retry_after_s=30.0)

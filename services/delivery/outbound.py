@@ -17,8 +17,9 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
-from services.delivery.answers import Answer, HearingProtocol, from_heard, judged
+from services.delivery.answers import Answer, from_heard, judged
 from services.delivery.targets import check_url, is_public
 from services.http.problems import Refusal
 
@@ -31,6 +32,7 @@ LOOKUPS: Final = 64  # names looked up at once; a name server that hangs holds a
 READ_BYTES: Final = 4_096
 HEADER_BYTES: Final = 65_536  # of a header line; an endpoint behind proxies sends long ones
 MOST_HEADERS: Final = 1_000  # lines of them
+HEARD_BYTES: Final = 8_192
 
 Lookup = Callable[[str, int], list[tuple[int, str]]]
 
@@ -86,6 +88,28 @@ def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
     if not is_public(str(address[0])):
         raise InsideAddressError("the address is not public")
     return socket.socket(family, kind, proto)
+
+
+class HearingProtocol(ResponseHandler):
+    """Protocol of a connection that tells with its errors what it had heard of the answer."""
+
+    _heard = b""
+
+    def set_response_params(self, *args: object, **more: object) -> None:
+        """Begin with another answer."""
+        self._heard = b""
+        super().set_response_params(*args, **more)  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        """Keep the first bytes."""
+        if len(self._heard) < HEARD_BYTES:
+            self._heard += data[: HEARD_BYTES - len(self._heard)]
+        super().data_received(data)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Note what was heard on the error that ends the reading."""
+        exc.heard = self._heard  # type: ignore[attr-defined]
+        super().set_exception(exc, *cause)
 
 
 class Outbound:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.tree import ROOT
 
 LEARNING = ("pandas", "pyarrow", "lightgbm", "scipy.special", "scipy.optimize", "scipy.linalg", "scipy.sparse", "scipy.stats")
-HEAVY = (*LEARNING, "feast", "prefect", "great_expectations")
+HEAVY = (*LEARNING, "feast", "prefect", "great_expectations", "aiohttp")
 SERVED = f"""
 import sys, time
 from pathlib import Path
