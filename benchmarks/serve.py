@@ -1,9 +1,9 @@
 """``POST /v1/recommendations`` under load: one worker, sessions of 15 events, the generator on the same machine.
 
-``python -m benchmarks.serve [HOME]``. The same requests follow with the ranker asked for. Beside it, in the same run, a plain
+``python -m benchmarks.serve [HOME | ITEMS]``. The same requests follow with the ranker asked for. Beside it, in the same run, a plain
 uvicorn application that only decodes and encodes the same bodies: the floor that no service of this kind goes below. With a
-home (one that `attune up` made), its champions and features serve; otherwise a simulated shop is trained first, whose visitors
-come back: their history is read from the online store. `attune_strangers` are visitors that nobody has seen before.
+home (one that `attune up` made), its champions and features serve; otherwise a simulated shop is trained first, of 2,000 items
+if no other number is named, whose visitors come back: their history is read from the online store. `attune_strangers` are visitors that nobody has seen before.
 `two_workers` is the same load on two worker processes, against one; on two cores the generator takes its share of both.
 """
 
@@ -156,9 +156,11 @@ def ready(words: list[str], scratch: Path) -> Ready:
     from benchmarks.simulated_home import make_home
     from models.simulator.config import ShopConfig, ending_at
 
-    config = ending_at(ShopConfig(n_users=1500, n_days=5, n_items=2000), time.time_ns() // 1000 - 60_000_000)
-    home = Path(words[0]) if words else scratch / "home"
-    if not words:
+    n_items = int(words[0]) if words and words[0].isdigit() else 2000
+    config = ending_at(ShopConfig(n_users=1500, n_days=5, n_items=n_items), time.time_ns() // 1000 - 60_000_000)
+    is_new = not words or words[0].isdigit()
+    home = scratch / "home" if is_new else Path(words[0])
+    if is_new:
         make_home(home, config, "local")
     return Ready(home, partners.add(home, "local", time.time_ns() // 1000), bodies(config, N_SESSIONS))
 
