@@ -86,8 +86,7 @@ def main(words: list[str]) -> None:
     found = {
         "list_us": {n: {k: round(least[n, k], 1) for k in N_EVENTS} for n in sizes},
         "step_of_items": {
-            f"{a} to {b}": {k: round(least[b, k] / least[a, k], 2) for k in N_EVENTS}
-            for a, b in pairwise(sizes)
+            f"{a} to {b}": {k: round(least[b, k] / least[a, k], 2) for k in N_EVENTS} for a, b in pairwise(sizes)
         },
         "cost_of_an_event_500_to_50": {n: round(least[n, 500] / least[n, 50] / 10, 2) for n in sizes},
     }

@@ -1,9 +1,10 @@
 """``POST /v1/recommendations`` under load: one worker, sessions of 15 events, the generator on the same machine.
 
-``python -m benchmarks.serve [HOME | ITEMS]``. The same requests follow with the ranker asked for. Beside it, in the same run, a plain
-uvicorn application that only decodes and encodes the same bodies: the floor that no service of this kind goes below. With a
-home (one that `attune up` made), its champions and features serve; otherwise a simulated shop is trained first, of 2,000 items
-if no other number is named, whose visitors come back: their history is read from the online store. `attune_strangers` are visitors that nobody has seen before.
+``python -m benchmarks.serve [HOME | ITEMS]``. The same requests follow with the ranker asked for. Beside it, in the same run, a
+plain uvicorn application that only decodes and encodes the same bodies: the floor that no service of this kind goes below. With
+a home (one that `attune up` made), its champions and features serve; otherwise a simulated shop is trained first, of 2,000
+items if no other number is named, whose visitors come back: their history is read from the online store. `attune_strangers` are
+visitors that nobody has seen before.
 `two_workers` is the same load on two worker processes, against one; on two cores the generator takes its share of both.
 """
 
