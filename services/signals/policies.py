@@ -189,6 +189,8 @@ def contradiction(body: PolicyBody) -> Contradiction | None:
         return Contradiction("/workflows", "signal_types leaves out start_workflow, so none of these could ever begin")
     if body.discount_budget != DiscountBudget() and "offer_discount" not in body.signal_types:
         return Contradiction("/discount_budget", "signal_types leaves out offer_discount, so nothing could ever be spent")
+    if body.quiet_hours and body.quiet_hours.begin == body.quiet_hours.end:
+        return Contradiction("/quiet_hours/to", "quiet hours that end when they begin are none: leave them out")
     for place, one in enumerate(body.workflows):
         try:
             parse(one.when, NAMES)

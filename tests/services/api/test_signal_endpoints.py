@@ -222,6 +222,7 @@ def test_a_key_may_not_ask_for_dry_runs_again_and_again(shop: Partner) -> None:
     [
         ({"quiet_hours": {"from": "24:00", "to": "07:00"}}, "/quiet_hours/from"),
         ({"quiet_hours": {"from": "20:00"}}, "/quiet_hours/to"),
+        ({"quiet_hours": {"from": "20:00", "to": "20:00"}}, "/quiet_hours/to"),
         ({"thresholds": {"min_p_leave": -0.1}}, "/thresholds/min_p_leave"),
         ({"signal_types": ["sing"]}, "/signal_types/0"),
         ({"discount_budget": {"per_day": -1}}, "/discount_budget/per_day"),
