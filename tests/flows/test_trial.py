@@ -31,7 +31,7 @@ from models.simulator import ShopConfig
 from services.serving.decision_log import Decision, as_row
 from services.serving.profiles import Profiles, replay
 from services.worker.rewards import RewardDuty
-from tests.stores import connect
+from tests.stores import connect, settled
 from tests.training import empty_rows, write_run
 
 S = 1_000_000
@@ -71,6 +71,7 @@ class Site:
 
     def work(self) -> None:
         """What the worker does by now."""
+        settled(self.home)
         while self.duty.step(self.now_us):
             pass
 

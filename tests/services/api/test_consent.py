@@ -25,7 +25,7 @@ from services.serving.features import NoFeatures, OnlineFeatures, OnlineSource
 from services.serving.model_watch import ChampionWatcher
 from services.signals.catalog import Catalog
 from services.worker.signals import SignalDuty
-from tests.stores import connect, copied
+from tests.stores import connect, copied, settled
 from tests.waiting import until
 
 GPC = {"Sec-GPC": "1"}
@@ -174,6 +174,7 @@ def test_two_partners_cannot_join_their_users(service: Service) -> None:
     champions.refresh()
     online = OnlineSource(Settings(home=service.home), NoFeatures())
     duty = SignalDuty(open_store(service.home), champions, online, Catalog(service.home), random.Random(1))
+    settled(service.home)
     while duty.step(time.time_ns() // 1000):
         pass
     expected = {name: pseudonym(partner_key(secret(service.home), name), "same") for name in keys}

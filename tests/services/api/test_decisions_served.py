@@ -25,7 +25,7 @@ from services.serving.features import NoFeatures
 from services.serving.model_watch import ChampionWatcher
 from services.serving.profiles import Profiles, replay
 from services.worker.rewards import RewardDuty
-from tests.stores import connect, copied
+from tests.stores import connect, copied, settled
 
 NOW_US = 1_763_719_200_000_000  # 2025-11-21T10:00:00Z
 CANARY = "canary-user-7f3a"
@@ -122,6 +122,7 @@ def test_an_event_that_names_its_decision_is_its_reward(service: Service) -> Non
         told = event | {"ts": "2025-11-21T10:00:00Z", "decision_id": answer["decision_id"]}
         for _ in range(2):
             assert client.post("/v1/events", json={"events": [told]}).status_code == 202
+    settled(service.home)
     RewardDuty(service.home, open_store(service.home)).step(NOW_US + 10_000_000)
     assert connect(service.home).execute("SELECT decision_id, reward, revenue FROM rewards").fetchall() == [
         (answer["decision_id"], 1.0, 9.5)

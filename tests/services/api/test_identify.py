@@ -22,7 +22,7 @@ from services.serving.profiles import replay
 from services.worker.action_weights import ActionWeightDuty
 from services.worker.features import MATERIALIZED, FeatureDuty
 from tests.services.shop_door import NOW, NOW_US, Service, batch, service
-from tests.stores import connect
+from tests.stores import connect, settled
 from tests.waiting import until
 
 __all__ = ["service"]
@@ -111,6 +111,7 @@ def test_the_worker_and_a_rebuild_know_the_same_visitor(service: Service) -> Non
         store.execute(MOVE_CURSOR, (MATERIALIZED, 0, 7))
     online = Rows()
     duty, weights = FeatureDuty(open_store(home), online, online.forget), ActionWeightDuty(open_store(home))
+    settled(home)
     write_tables(home, NOW_US)
     duty.step(NOW_US)
     weights.step(NOW_US)

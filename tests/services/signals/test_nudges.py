@@ -34,7 +34,7 @@ from services.serving.features import NoFeatures, OnlineSource
 from services.signals.catalog import Catalog
 from services.signals.shelf import UNSPENT, NoCatalogs, Spent, VisitorShelf
 from services.worker.signals import SignalDuty
-from tests.stores import connect
+from tests.stores import connect, settled
 from tests.waiting import PATIENCE_S
 
 NOW_US = 1_790_000_000_000_000
@@ -186,6 +186,7 @@ def test_the_worker_sends_what_the_api_says_it_would_send(crowned: Path, tmp_pat
         kind = answer.signal.withheld.type if held and answer.signal.withheld else answer.signal.type
         expected.append((user, held, kind, answer.engagement.score))
     writer.close()
+    settled(tmp_path)
     while worker.step(NOW_US):
         pass
     store = connect(tmp_path)

@@ -13,7 +13,7 @@ from infra.store.engines import open_writer
 from infra.store.statements.signals import PUT_POLICY
 from models.events.rules import to_row
 from services.signals.policies import PolicyBody, Thresholds
-from tests.stores import connect
+from tests.stores import connect, settled
 from tests.waiting import PATIENCE_S
 
 KILLS = 12
@@ -95,6 +95,7 @@ def test_kill_9_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
         time.sleep(0.01)
     writer.close()
     assert nursery.stdout.readline() == "killed\n"
+    settled(tmp_path)
     nursery.stdin.write("go on\n")
     nursery.stdin.close()
     assert nursery.wait(PATIENCE_S) == 0

@@ -13,7 +13,7 @@ from infra.store.engines import open_writer
 from infra.store.statements.signals import PUT_POLICY
 from models.events.rules import to_row
 from services.signals.policies import PolicyBody
-from tests.stores import connect
+from tests.stores import connect, settled
 from tests.waiting import PATIENCE_S
 
 # Forks a worker with everything imported, kills it after a moment, again and again; at last one works until no timer of the
@@ -98,3 +98,4 @@ def put(home: Path, users: list[str], begin_us: int) -> None:
     writer = open_writer(home, lambda: time.time_ns() // 1000)
     writer.append("shop", rows).result(PATIENCE_S)
     writer.close()
+    settled(home)

@@ -22,7 +22,7 @@ from services.signals.policies import DiscountBudget, PolicyBody, Thresholds, to
 from services.signals.rehearsal import rehearse
 from services.worker.signals import SignalDuty
 from tests.services.worker.test_signal_aims import Champions, Shop, TenOff
-from tests.stores import connect
+from tests.stores import connect, settled
 from tests.waiting import PATIENCE_S
 
 MIDNIGHT_US = 1_790_000_000_000_000 // DAY_US * DAY_US
@@ -52,6 +52,7 @@ def test_two_workers_spend_a_days_budget_evenly_and_never_more_than_it(tmp_path:
             event = {"event_id": f"e{k}", "type": "add_to_cart", "ts": ts, "item_id": "sku", "price": 40.0}
             writer.append("shop", [to_row(event, f"u{k}")]).result(PATIENCE_S)
             writer.close()
+            settled(tmp_path)
             list(pool.map(lambda duty, now_us=now_us: duty.step(now_us + 1), duties))
             ((spent,),) = connect(tmp_path).execute("SELECT coalesce(sum(spent_cents), 0) FROM offer_spend").fetchall()
             assert spent <= allowed_cents(BUDGET_CENTS, now_us + 1)
