@@ -5,10 +5,11 @@
 The sessions from a share of the log on are judged, block by block in the order of time: models are fitted to all that lies
 before a block, calibrated on the last of it, and asked about the block. Users and items are strangers to all of them. Several
 shops are judged together. "markov" counts what follows the last event's type, "logistic" is a regression on the log counts of
-events. Gains are of log loss and ROC AUC with 95 % intervals over sessions. "ece_if_calibrated" is what ECE a model without any
-error of calibration would show on as many sessions as are judged, with 95 %: the rows of a session are alike, so that few
-sessions differ from what was said by chance. With ``--apart`` classifiers of each horizon by itself are asked, too: what they
-say of 5 minutes and of an hour need not agree. Prints one JSON object.
+events. Gains are of log loss and ROC AUC (of the next action: of each against all others, weighted by how often it comes) with
+95 % intervals over sessions. "ece_if_calibrated" is what ECE a model without any error of calibration would show on as many
+sessions as are judged, with 95 %: the rows of a session are alike, so that few sessions differ from what was said by chance.
+With ``--apart`` classifiers of each horizon by itself are asked, too: what they say of 5 minutes and of an hour need not agree.
+Prints one JSON object.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import rankdata
 
 from benchmarks.first_visits import examples_of
 from benchmarks.typed_log import frame_of
@@ -176,13 +178,15 @@ def _judged(parts: Sequence[Judged], name: str) -> dict[str, Any]:
     }
     p_action, p_purchase = said.pop(name)
     draws = bootstrap.draw(session, np.random.default_rng(0), N_DRAWS)
-    top, at = p_action.argmax(axis=1), np.arange(len(action))
+    top, at, area = p_action.argmax(axis=1), np.arange(len(action)), area_shares(p_action, action)
     return {
         "n_rows": len(action),
         "n_purchases": int(bought.sum()),
         "action": {
             "log_loss": round(float(_loss(p_action, action).mean()), 4),
+            "roc_auc": round(float(area.mean()), 4),
             "gain": {who: _gain(_loss(p, action), _loss(p_action, action), draws) for who, (p, _) in said.items()},
+            "roc_auc_gain": {who: _gain(area, area_shares(p, action), draws) for who, (p, _) in said.items()},
             "ece": classification.yes_no(p_action[at, top], top == action)["ece"],
             "ece_if_calibrated": _told(ece_if_calibrated(p_action[at, top], top == action, draws)),
         },
@@ -197,6 +201,36 @@ def _judged(parts: Sequence[Judged], name: str) -> dict[str, Any]:
             },
         },
     }
+
+
+def area_shares(p: Floats, action: Codes) -> Floats:
+    """What each row adds to the ROC AUC of the actions, each against all others, weighted by how often it comes: their mean.
+
+    Sources: DeLong et al., "Comparing the areas under two or more correlated ROC curves", 1988; Obuchowski, "Nonparametric
+    analysis of clustered ROC curve data", 1997.
+
+    Parameters
+    ----------
+    p, action
+        Probability of each action, shape (n_rows, n_actions), and what came, shape (n_rows,).
+
+    Examples
+    --------
+    >>> float(area_shares(np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]]), np.array([0, 0, 1, 1])).mean())
+    0.75
+    """
+    found, n_rows = np.zeros(len(action)), len(action)
+    for one in np.unique(action):
+        came, score = action == one, p[:, one]
+        n_came = int(came.sum())
+        if n_came == n_rows:
+            continue
+        place, below = rankdata(score), np.empty(n_rows)
+        below[came] = (place[came] - rankdata(score[came])) / (n_rows - n_came)
+        below[~came] = 1.0 - (place[~came] - rankdata(score[~came])) / n_came
+        area, of_kind = below[came].mean(), np.where(came, n_came, n_rows - n_came) / n_rows
+        found += n_came / n_rows * (area + (below - area) / of_kind)
+    return np.asarray(found)
 
 
 def ece_if_calibrated(p: Floats, outcome: Flags, draws: bootstrap.Draws) -> Interval:

@@ -1,8 +1,9 @@
 """What a calibrated model shows by chance is told apart from what a wrong one shows."""
 
 import numpy as np
+import pytest
 
-from benchmarks.horizons import blocks, ece_if_calibrated, measure
+from benchmarks.horizons import area_shares, blocks, ece_if_calibrated, measure
 from models.arrays import Flags, Floats
 from models.simulator import ShopConfig, simulate
 from models.statistics import bootstrap, metrics
@@ -48,3 +49,20 @@ def test_no_block_is_judged_by_what_came_with_it() -> None:
     periods = list(blocks(Rows, 0.5, 5))  # type: ignore[arg-type]
     assert [int(before.sum()) for before, _, _ in periods] == [150, 180, 210, 240, 270]
     assert sum(int(own.sum()) for _, own, _ in periods) == 150
+
+
+def test_the_shares_of_an_area_are_those_of_its_interval() -> None:
+    rng = np.random.default_rng(2)
+    p, came, draws = alike(rng)
+    worse = np.clip(p + rng.normal(0, 0.3, len(p)), 0.0, 1.0)
+    ours, theirs = (area_shares(np.column_stack((1.0 - one, one)), came.astype(np.int64)) for one in (p, worse))
+    assert ours.mean() == pytest.approx(metrics.roc_auc(p, came))
+    drawn, _ = bootstrap.area_intervals(p, worse, came, draws)
+    assert bootstrap.mean_intervals((ours - theirs)[:, None], draws)[0] == pytest.approx(drawn, abs=0.01)
+
+
+def test_areas_of_actions_weigh_as_often_as_they_come() -> None:
+    action = np.array([0, 0, 0, 1, 2, 2])
+    p = np.random.default_rng(3).dirichlet(np.ones(4), len(action))
+    each = [metrics.roc_auc(p[:, one], action == one) for one in range(3)]
+    assert area_shares(p, action).mean() == pytest.approx(np.dot(each, [3, 1, 2]) / 6)
