@@ -23,6 +23,7 @@ import pandas as pd
 from feature_repo.parts import Tables, read, written
 from flows import fold_items, shuffle
 from flows.fold_items import SPILLED, ItemsOf
+from flows.spill import spill
 from flows.spread import Spread, here
 from infra.store.events import collector_off, frame_of
 from infra.store.protocol import Store
@@ -238,7 +239,7 @@ def _unseen_after(before: Tables) -> int:
 
 
 def _everything(log: Store, drafts: Path, span: tuple[int, int], begun: tuple[int, int], generation: int, how: How) -> Draft:
-    spilled = shuffle.spill(log.stream(sql.EVENTS_UNTIL, span), sql.FOLDED_COLUMNS, drafts / SPILLED)
+    spilled = spill(log, span, drafts / SPILLED)
     if not spilled:
         raise ValueError(
             "the event log holds no valid event until then: bring events with attune ingest FILE --format F, "

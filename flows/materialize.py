@@ -26,6 +26,7 @@ from flows.check import REPORT, Fault, check_tables
 from flows.expect import NOT_EMPTY, ValidationStopped
 from flows.fold_tables import EVENTS_A_RANGE, FOLDS, RANGES, Folds, fold_tables
 from flows.join import training_set
+from flows.spill import spill
 from flows.spread import spread
 from flows.validate import RETRIES
 from infra.layout import OFFLINE, OFFLINE_LOCK, REPORTS, RETRAIN_LOCK
@@ -35,7 +36,7 @@ from infra.store.engines import open_store as open_log
 from infra.store.events import quarantine_events
 from infra.store.protocol import Store
 from infra.store.statements.events import ANY_ITEM
-from infra.store.statements.materialization import EARLIEST_JOINED, EARLIEST_OF, EARLIEST_SINCE, EVENTS_UNTIL, FOLDED_COLUMNS
+from infra.store.statements.materialization import EARLIEST_JOINED, EARLIEST_OF, EARLIEST_SINCE
 from models.features import tables as feature_tables
 from models.features.sessions import sessionize
 from models.schema import CLOCK_SKEW_S, ITEMS_VIEW, VIEW_KEY
@@ -172,8 +173,7 @@ def _offline(log: Store, folder: Path, tables: Tables) -> Offline:
 
 def _hold_back(log: Store, drafts: Path, as_of_us: int, faults: Sequence[Fault], *, whole: bool) -> int:
     """Hold back the events behind faults; how many are newly held back. Visitors are looked at range by range."""
-    rows = log.stream(EVENTS_UNTIL, (log.tail("").end(), as_of_us))
-    spilled = shuffle.spill(rows, FOLDED_COLUMNS, drafts / FAULTY)
+    spilled = spill(log, (log.tail("").end(), as_of_us), drafts / FAULTY)
     reasons: dict[int, str] = {}
     for file in shuffle.visitors(spilled, drafts / FAULTY / RANGES, EVENTS_A_RANGE):
         frame = sessionize(shuffle.frame_of(file))

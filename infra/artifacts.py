@@ -47,13 +47,14 @@ def save(folder: Path, parts: Parts, golden: Golden | None = None) -> None:
     noted = {"format": FORMAT, "sums": sums(contents(draft))}
     (draft / layout.SUMS_FILE).write_text(json.dumps(noted), encoding="utf-8")
     for path in (*draft.iterdir(), draft):
-        _sync(path)
+        sync(path)
     draft.rename(folder)
     for parent in (folder.parent, *folder.parents[1:3]):  # as many as may be new
-        _sync(parent)
+        sync(parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make what was written to a file, or the names in a folder, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

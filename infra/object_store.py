@@ -1,9 +1,9 @@
-"""Object storage that speaks S3's protocol: where artifacts lie for all machines of an installation.
+"""Object storage that speaks S3's protocol, or a folder: where artifacts and the log's archive lie for all machines.
 
 ``ATTUNE_OBJECTS_URL`` names bucket and prefix, the same ones for every process; without it there is none, and artifacts are in
 the home alone. Credentials, region and address are the usual ``AWS_…`` names of the environment: no setting of ours holds them.
-A name is the path relative to the home, so a home and a bucket hold the same tree. Nothing is ever removed from the bucket:
-what a killed training left there has no row and costs room only.
+An artifact's name is the path relative to the home, so a home and a bucket hold the same tree. No artifact is ever removed from
+the bucket: what a killed training left there has no row and costs room only. Files of the archive are (`infra.archive`).
 """
 
 import errno
@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -35,12 +35,12 @@ class ObjectStoreUnavailable(OSError):  # noqa: N818
 
 
 class ObjectStore:
-    """Folders of a bucket, below one prefix.
+    """Files of a bucket, or of a folder, below one prefix.
 
     Parameters
     ----------
     url
-        ``s3://BUCKET/PREFIX``.
+        ``s3://BUCKET/PREFIX``, or ``file:///FOLDER``.
     address
         Of the service; None for the usual one of the region.
     """
@@ -49,22 +49,51 @@ class ObjectStore:
         from pyarrow import fs  # 0.7 s, and only where there is an object store
 
         parsed = urlsplit(url)
-        self._root = (parsed.netloc + parsed.path).rstrip("/")
+        self._root, self._is_folder = (parsed.netloc + parsed.path).rstrip("/"), parsed.scheme == "file"
         with _named():
-            self._files: Any = fs.S3FileSystem(
-                retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_TRIES),
-                connect_timeout=_CONNECT_S,
-                request_timeout=_REQUEST_S,
-                endpoint_override=address,
-                allow_delayed_open=True,  # a file that fits into one request is one
+            self._files: Any = (
+                fs.LocalFileSystem()
+                if self._is_folder
+                else fs.S3FileSystem(
+                    retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_TRIES),
+                    connect_timeout=_CONNECT_S,
+                    request_timeout=_REQUEST_S,
+                    endpoint_override=address,
+                    allow_delayed_open=True,  # a file that fits into one request is one
+                )
             )
         self._every: Any = fs.FileSelector
 
     def put(self, folder: Path, name: str) -> None:
         """Write an artifact, its sums last: where these are, all is. Durable when this returns."""
         for path in sorted(folder.iterdir(), key=lambda path: path.name == layout.SUMS_FILE):
-            with _named(), self._files.open_output_stream(f"{self._root}/{name}/{path.name}") as stream:
-                stream.write(path.read_bytes())
+            self.write(f"{name}/{path.name}", path.read_bytes())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, whole or not at all; durable when this returns."""
+        path = f"{self._root}/{name}"
+        with _named():
+            if self._is_folder:
+                _write(Path(path), data)
+                return
+            with self._files.open_output_stream(path) as stream:
+                stream.write(data)
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none of this name.
+        """
+        with _named(), self._files.open_input_stream(f"{self._root}/{name}") as stream:
+            return bytes(stream.readall())
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there; of a bucket, the client may leave an empty object that stands for its folder."""
+        with suppress(FileNotFoundError), _named():
+            self._files.delete_file(f"{self._root}/{name}")
 
     def get(self, name: str, folder: Path) -> None:
         """Read an artifact's files into a folder, which is made.
@@ -85,6 +114,16 @@ class ObjectStore:
         """Whether an artifact is there, whole."""
         with _named():
             return bool(self._files.get_file_info(f"{self._root}/{name}/{layout.SUMS_FILE}").is_file)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}{artifacts.DRAFT}")
+    draft.write_bytes(data)
+    artifacts.sync(draft)
+    draft.replace(path)
+    for parent in path.parents[:3]:  # as many as may be new
+        artifacts.sync(parent)
 
 
 @contextmanager

@@ -31,8 +31,8 @@ class Settings(BaseSettings):
     store_url
         ``postgresql://…`` of the server that holds the store; the home's own file, if not given.
     objects_url
-        ``s3://BUCKET/PREFIX`` of the object storage that holds the models for all machines; the home alone, if not given. Keys,
-        region and address are the usual ``AWS_…`` names of the environment.
+        ``s3://BUCKET/PREFIX`` of the object storage, or ``file:///FOLDER``, that holds the models for all machines and the
+        log's archive; the home alone and no archive, if not given. Keys, region and address are the usual ``AWS_…`` names.
     secret
         64 hexadecimal digits: the key behind every pseudonym, where it does not lie in the home.
     redis_url
@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(default=None, pattern="^rediss?://", repr=False)
     postgres_url: str | None = None
     store_url: str | None = Field(default=None, pattern="^postgres(ql)?://", repr=False)
-    objects_url: str | None = Field(default=None, pattern="^s3://[^/?#]+(/[^?#]*)?$", repr=False)
+    objects_url: str | None = Field(default=None, pattern="^(s3://[^/?#]+|file:///[^/?#]+)(/[^?#]*)?$", repr=False)
     secret: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$", repr=False)
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=0, le=65_535)

@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 from typing import Final
 
+from infra.archive import CURSOR as ARCHIVE
 from infra.store.engines import closed_store
 from infra.store.errors import StoreUnavailable
+from infra.store.protocol import Read
+from infra.store.statements.archive import WAITING_SINCE
 from infra.store.statements.console import BEHIND, CURSORS
 from infra.store.statements.gauges import GAUGES
 from infra.store.statements.quarantine import COUNT_WAITING
@@ -29,6 +32,7 @@ ABOUT: Final = {
     "delivery_oldest_timestamp_seconds": ("", "Since when the delivery waits that waits longest."),
     "deliveries_pending": ("", "Deliveries of signals that are still to be made."),
     "quarantine_waiting": ("", "Refused rows that nobody has decided about."),
+    "archive_lag_seconds": ("", "Since when the event waits that waits longest for the archive."),
     "champion_version": ("model", "Version of the model that serves."),
     "champion_timestamp_seconds": ("model", "Since when it serves."),
     "trained_timestamp_seconds": ("model", "When the newest version of the model was trained."),
@@ -50,11 +54,13 @@ class Gauges:
             self._asked_at_s = now_s
             try:
                 read = self._store.read
+                cursors = read(CURSORS)
                 behind = [
                     ("worker_behind", name, read(BEHIND, (at,))[0][0])
-                    for name, at, _ in read(CURSORS)
+                    for name, at, _ in cursors
                     if name.partition(" ")[0] in FOLLOW
                 ]
+                behind += [("archive_lag_seconds", "", _lag_s(read, at)) for name, at, _ in cursors if name == ARCHIVE]
                 rows = [*read(GAUGES), *behind, ("quarantine_waiting", "", read(COUNT_WAITING)[0][0])]
             except StoreUnavailable:
                 rows = []
@@ -62,7 +68,13 @@ class Gauges:
         return self._text
 
 
-def exposition(rows: list[tuple[str, str, int]]) -> bytes:
+def _lag_s(read: Read, archived_seq: int) -> float:
+    """How long ago the first event came that the archive does not have, seconds; 0 where it has all."""
+    ((since_us,),) = read(WAITING_SINCE, (archived_seq,))
+    return 0.0 if since_us is None else max(time.time_ns() // 1_000 - since_us, 0) / 1e6
+
+
+def exposition(rows: list[tuple[str, str, float]]) -> bytes:
     r"""Gauges in Prometheus' text format.
 
     Parameters

@@ -1,9 +1,9 @@
 """Erasure of one user of one partner: out of the log, the queues, the decisions, the features; with a receipt.
 
 The store's part is one transaction, which also writes the tombstone that keeps the user out. What is left are the features,
-rejected texts, and copies that somebody may hold at this moment: a duty that read the events before, a flow that is writing
-tables, a file of before that a reader keeps. So the rest waits for `SETTLE_S`, and until no flow runs; only then the receipt
-says ``completed``. A crash in between changes nothing: what is not completed is done again.
+the log's archive, rejected texts, and copies that somebody may hold at this moment: a duty that read the events before, a flow
+that is writing tables, a file of before that a reader keeps. So the rest waits for `SETTLE_S`, and until no flow runs; only
+then the receipt says ``completed``. A crash in between changes nothing: what is not completed is done again.
 
 Models keep what they learned as sums over all visitors (pair counts, trees), which name nobody; the next training is without
 the user.
@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from infra import layout
+from infra import archive, layout, object_store
 from infra.lock import exclusive, held, is_free
 from infra.secret import secret
 from infra.settings import Settings
@@ -55,9 +55,9 @@ class Receipt(msgspec.Struct):
     erased_at
         What the user did until then is gone, and stays out if it is sent again.
     completed
-        Whether no copy is left outside the store: features online and offline.
+        Whether no copy is left outside the store: features online and offline, and the log's archive.
     removed
-        Rows by table, and ``offline_features``.
+        Rows by table, ``offline_features`` and ``archive``.
     """
 
     receipt_id: str
@@ -144,8 +144,11 @@ class Completion:
             tables = beside.submit(forget_offline, self._home / layout.OFFLINE, users, lambda: exclusive(lock))
             is_clear = self._store.scrub_pages() and self._forget_online(users)
             offline = tables.result()
-        is_complete = is_clear and offline is not None and self._last_flow() == last_flow
-        self._keep(waiting, late, offline or Counter(), now_us if is_complete else None)
+        objects = object_store.opened()
+        archived = archive.forget(self._store, objects, users, now_us) if objects else Counter[str]()
+        is_complete = is_clear and offline is not None and archived is not None and self._last_flow() == last_flow
+        outside = {"offline_features": offline or Counter(), "archive": archived or Counter()}
+        self._keep(waiting, late, outside, now_us if is_complete else None)
         return len(waiting) if is_complete else 0
 
     def _last_flow(self) -> int | None:
@@ -185,7 +188,11 @@ class Completion:
         return found
 
     def _keep(
-        self, waiting: Sequence[Row], late: Mapping[str, Counter[str]], offline: Counter[str], completed_at_us: int | None
+        self,
+        waiting: Sequence[Row],
+        late: Mapping[str, Counter[str]],
+        outside: Mapping[str, Counter[str]],
+        completed_at_us: int | None,
     ) -> None:
         """Write into the receipts what went, and when the last of it did."""
         for some in _portions(waiting):
@@ -193,7 +200,8 @@ class Completion:
             def work(transaction: Transaction, some: Sequence[Row] = some) -> None:
                 receipts = []
                 for user_id, receipt_id, removed in some:
-                    total = Counter(json.loads(removed)) + late[user_id] + Counter(offline_features=offline[user_id])
+                    gone = Counter({name: rows[user_id] for name, rows in outside.items()})
+                    total = Counter(json.loads(removed)) + late[user_id] + gone
                     receipts.append((json.dumps(total), completed_at_us, receipt_id))
                 transaction.executemany(erasure_tables.KEEP_RECEIPT, receipts)
                 if completed_at_us is not None:  # who was erased again meanwhile is completed by that erasure

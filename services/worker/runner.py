@@ -70,9 +70,10 @@ def openers(settings: Settings, *, in_parts: bool = False) -> dict[str, Callable
 
     A duty opens a store of its own. Imports stand inside, so that whoever needs only `Duty` does not pay for them.
     """
-    from services.worker import action_weights, cleanup, delivery, erasure, features, retention, rewards, signals
+    from services.worker import action_weights, archive, cleanup, delivery, erasure, features, retention, rewards, signals
 
-    modules = (features, action_weights, signals, delivery, rewards, cleanup, erasure, retention)
+    modules = [features, action_weights, signals, delivery, rewards, cleanup, erasure, retention]
+    modules += [archive] if settings.objects_url else []
     found: dict[str, Callable[[], Duty]] = {
         module.__name__.rpartition(".")[2]: partial(module.open_duty, settings) for module in modules
     }

@@ -1,11 +1,14 @@
 """What a monitoring system learns of worker and retraining."""
 
+import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra import archive
 from infra.registry import champions
 from infra.store.engines import open_store
 from infra.store.protocol import Transaction
@@ -33,7 +36,8 @@ def test_gauges_tell_how_far_worker_and_models_are(crowned: Path) -> None:
     assert found["worker_behind"] == {"signals": 0}
     assert found["worker_moved_timestamp_seconds"]["signals"] == 2.0
     assert found["trained_timestamp_seconds"].keys() >= champions(crowned).keys()
-    assert found.keys() == ABOUT.keys() - {"log_received_timestamp_seconds", "delivery_oldest_timestamp_seconds"}
+    without = {"log_received_timestamp_seconds", "delivery_oldest_timestamp_seconds", "archive_lag_seconds"}
+    assert found.keys() == ABOUT.keys() - without
 
 
 def put_delivery(row: tuple[object, ...], transaction: Transaction) -> None:
@@ -59,6 +63,17 @@ def test_gauges_tell_since_when_nothing_comes_and_what_waits_longest(tmp_path: P
     assert found["delivery_oldest_timestamp_seconds"] == {"": 3.0}
     assert found["deliveries_pending"] == {"": 2.0}
     assert found["worker_behind"] == {"signals": 3.0}
+
+
+def test_the_lag_of_the_archive_is_the_age_of_the_first_event_that_it_lacks(tmp_path: Path) -> None:
+    came_us = time.time_ns() // 1_000 - 100_000_000
+    for nth_s, name in enumerate("ab"):
+        frame = simulate(ShopConfig(n_users=2, n_days=1)).events.head(1).assign(event_id=[name])
+        append_events(tmp_path, frame, received_at_us=came_us + 60_000_000 * nth_s)
+    for passed, lag_s in ((0, 100.0), (1, 40.0), (2, 0.0)):
+        with closing(open_store(tmp_path)) as store:
+            store.write(partial(store.tail(archive.CURSOR).move, until=nth(tmp_path, passed), now_us=1))
+        assert read(tmp_path)["archive_lag_seconds"][""] == pytest.approx(lag_s, abs=30.0 if lag_s else 0.0)
 
 
 def test_duties_that_follow_the_log_are_those_that_have_a_cursor_there() -> None:

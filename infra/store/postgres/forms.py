@@ -28,7 +28,7 @@ from infra.store.statements.quarantine import WITH_TEXT
 from infra.store.statements.shadow import READ as READ_SHADOW
 from infra.store.statements.shadow import SUMS
 
-NUMBERS: Final = frozenset({"seq", "id", "delivery_id"})  # columns that are compared with JSON arrays of numbers
+NUMBERS: Final = frozenset({"seq", "id", "delivery_id", "shard"})  # columns that are compared with JSON arrays of numbers
 _MARK: Final = re.compile(r"\?(\d*)")
 _ONE_OF: Final = re.compile(r"([\w.]+|\?\d*) IN \(SELECT value FROM json_each\(([\w.]+|\?\d*)\)\)")
 _PLUS: Final = re.compile(r"(?<=[ (])\+(?=[a-z_])")  # keeps SQLite from an index

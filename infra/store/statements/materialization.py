@@ -13,6 +13,8 @@ NEXT_VISITOR: Final = "SELECT user_id FROM events WHERE user_id > ? ORDER BY use
 # Valid events, each with whether it is believed, in no order: (until_seq, until_us).
 FOLDED_COLUMNS: Final = ("seq", *(name for name in LOG_COLUMNS if name not in ("event_id", "received_at_us")), "believed")
 EVENTS_UNTIL: Final = f"SELECT {', '.join(FOLDED_COLUMNS)} FROM events WHERE {_VALID}"
+# Those behind a position: (after_seq, until_seq, until_us).
+EVENTS_BEHIND: Final = f"SELECT {', '.join(FOLDED_COLUMNS)} FROM events WHERE seq > ? AND {_VALID}"
 # The first of the events that had not happened yet: (after_seq, until_seq, as_of_us).
 FIRST_AHEAD: Final = "SELECT min(+seq) FROM events WHERE +seq > ? AND +seq <= ? AND occurred_at_us > ?"  # by age, not by number
 # Instant of the earliest valid event behind a position: (after_seq, until_seq, until_us).

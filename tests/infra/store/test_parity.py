@@ -70,6 +70,7 @@ IN_TABLE: dict[tuple[str, str], tuple[Any, ...]] = {
     ("deliveries", "state"): ("pending", "delivered", "failed", "pending"),
     ("action_observations", "event_type"): (1, 2, 3, 4),
     ("action_observations", "context"): (1, 2, 3, 4),
+    ("archive_files", "state"): ("kept", "draft", "gone", "kept"),
     ("catalog_items", "kind"): ("item", "content", "item", "item"),
     ("shadow", "kind"): ("recommendations", "engagement", "recommendations", "engagement"),
     ("quarantine", "seq"): (1, 2, None, None),

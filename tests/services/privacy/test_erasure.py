@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from infra import layout
+from infra import layout, object_store
 from infra.lock import held
 from infra.secret import secret
 from infra.settings import Settings
@@ -22,6 +23,7 @@ from models.events.identity import partner_key, pseudonym
 from services.api.app import build_app
 from services.http import partners
 from services.privacy import erasure
+from services.worker.archive import ArchiveDuty
 from services.worker.erasure import ErasureDuty
 from services.worker.retention import RetentionDuty
 from tests.stores import connect, embedded_only, nth
@@ -283,3 +285,31 @@ def test_retention_removes_what_is_old_with_all_that_hangs_on_it(shop: Shop) -> 
     assert RetentionDuty(open_store(shop.home), 10, rests.append).step(NOW_US) == 2
     assert rests  # others write between two of its transactions
     assert connection.execute("SELECT event_id FROM events").fetchall() == [("u-2",)]
+
+
+def test_an_erasure_is_complete_once_the_archive_is_without_the_user(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(object_store.URL, f"file://{tmp_path / 'objects'}")
+    objects = object_store.opened()
+    assert objects is not None
+    shop.send(*[event("gone", n) for n in range(3)], event("stays", 0))
+    known, store = shop.known("gone").encode(), open_store(shop.home)
+    until(lambda: store.tail("").end() >= nth(shop.home, 4) > 0, "the events are not there")
+    assert ArchiveDuty(store, objects, longest_wait_s=0.0).step(time.time_ns() // 1000) == 4
+    assert any(known in parquet(path) for path in (tmp_path / "objects").rglob("*.parquet"))
+    receipt_id = shop.erase("gone")["receipt_id"]
+    duty = ErasureDuty(shop.home, store, forgetting([]), settle_s=0.0)
+    assert duty.step(time.time_ns() // 1000 + 1_000_000) == 1
+    receipt = erasure.receipt(store.read, "shop", receipt_id)
+    assert receipt is not None
+    assert receipt.completed
+    assert receipt.removed["archive"] == 3
+    left = [parquet(path) for path in (tmp_path / "objects").rglob("*.parquet")]
+    assert left
+    assert not any(known in text for text in left)
+
+
+def parquet(path: Path) -> bytes:
+    """Everything that a Parquet file holds, as text."""
+    return pd.read_parquet(path).to_csv().encode()
