@@ -9,7 +9,7 @@ Where several workers share one log it is done in parts, each for users of its o
 the log. All parts are given their places before one of them moves.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
@@ -42,6 +42,7 @@ GATHER_S: Final = 0.25  # two writes of Feast's, whether of one user or of many
 EVENTS_A_STEP: Final = 5_000
 USERS_A_WRITE: Final = 500
 N_PARTS: Final = 4  # where workers share a log
+PART_GATHERS_S: Final = 0.5  # a visitor's history is read again at each step that has an event of hers
 _writing: Final = Lock()  # what Feast prints is caught for the whole process
 
 
@@ -69,7 +70,6 @@ class FeatureDuty:
     """
 
     poll_s = POLL_S
-    gather_s = GATHER_S
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class FeatureDuty:
         part: Part = EVERYBODY,
     ) -> None:
         self.name = part.named(CURSOR)
+        self.gather_s = GATHER_S if part == EVERYBODY else PART_GATHERS_S
         self._store = store
         self._part = part
         self._tail, self._materialization = store.tail(self.name), store.tail(MATERIALIZED)
@@ -92,7 +93,7 @@ class FeatureDuty:
 
         Returns
         -------
-        How many events that were; 0 at the end of the log, and before the first materialization.
+        How many events of its users that were; 0 at the end of the log, and before the first materialization.
         """
         materialized = self._materialization.position()
         if materialized is None:
@@ -105,12 +106,15 @@ class FeatureDuty:
             position = min(position, materialized)
         until = self._tail.until(position, EVENTS_A_STEP)
         self._join(until, now_us)
-        for users in self._users(position, until):
-            self._fold(users, until)
+        found: dict[str, int] = dict(self._store.read(USERS_BETWEEN, (position, until)))
+        n_events = {user: n for user, n in found.items() if self._part.has(user)}
+        users = iter(n_events)
+        while some := list(islice(users, USERS_A_WRITE)):
+            self._fold(some, until)
         if until != kept:  # every write wakes all who watch the store
             self._store.write(lambda transaction: self._tail.move(transaction, until, now_us))
         self._materialized = materialized  # only now: a step that failed goes back once more
-        return self._tail.passed(position, until)
+        return sum(n_events.values())
 
     def _begin(self, materialized: int, now_us: int) -> None:
         """Give the parts that have none their places: that of whoever did the whole, else where the materialization ends."""
@@ -133,12 +137,6 @@ class FeatureDuty:
             if gone := [anonymous for _, anonymous, _ in joined if self._part.has(anonymous)]:
                 self._forget(gone)
             self._store.write(lambda transaction: self._joins.move(transaction, joined[-1][0], now_us))
-
-    def _users(self, after: int, until: int) -> Iterator[list[str]]:
-        found = self._store.read(USERS_BETWEEN, (after, until))
-        users = iter([str(user_id) for user_id, _ in found if self._part.has(user_id)])
-        while some := list(islice(users, USERS_A_WRITE)):
-            yield some
 
     def _fold(self, users: Sequence[str], until: int) -> None:
         events = self._store.read(READ_USERS, (msgspec.json.encode(users).decode(), until))
