@@ -13,14 +13,11 @@ from models import degraded
 from models.arrays import Bytes, Flags, Floats, Ints, Records, writeable
 from models.associations import goal_query, query
 from models.associations.arguments import checked_limit, flags_of
-from models.associations.arrays import PAIR, PairTypes
+from models.associations.arrays import pair_types
 from models.associations.goal_query import Categories, Past
 from models.associations.query import Index, Overlay, Scratch, Session
 from models.bound import (
-    ADDRESS,
-    N_ROWS,
     Bound,
-    array_at,
     bind,
     float32_rows,
     float_rows,
@@ -30,7 +27,6 @@ from models.bound import (
     int_rows,
     ints,
     ints32,
-    pointer,
 )
 from models.goal_prior import HEURISTIC_GOALS
 from models.goal_weights import N_GOALS, N_PARTS, SOURCE, TARGET, Scale, goal_weights
@@ -51,7 +47,6 @@ from models.weights.contextual import BASE, context_code, tilted
 AUTO_GOAL: Final = -1  # the goals are mixed by what the session is likely to come to
 INSANE: Final = -1  # instead of a number of items: weights or relations that are negative or not finite
 UNLIKELY: Final = -2  # the same: probabilities of the intents that do not sum to 1
-_PAIR: Final = PAIR.type
 _VIEW: Final = int(EventType.ITEM_VIEW)
 _NO_ACTIONS: Final = np.zeros((0, N_EVENT_TYPES))
 
@@ -89,12 +84,6 @@ class Subject(NamedTuple):
     past_kind: Bytes
     past_at_us: Ints
     n_guests: int
-
-
-@kernel
-def _pairs(table: Ints, k: int) -> PairTypes:
-    found: PairTypes = array_at(pointer(table[k, ADDRESS]), (table[k, N_ROWS],), _PAIR)
-    return found
 
 
 @kernel
@@ -194,13 +183,13 @@ def answer(
     """
     subject = Subject(codes, named_codes, n_items, on_screen, seen, is_named, past_item, past_kind, past_at_us, n_guests)
     index = Index(
-        ints(table, 0), ints32(table, 1), _pairs(table, 2), floats32(table, 3), int32_rows(table, 4), float32_rows(table, 5),
-        ints32(table, 6),
+        ints(table, 0), ints32(table, 1), pair_types(table, 2), floats32(table, 3), int32_rows(table, 4),
+        float32_rows(table, 5), ints32(table, 6),
     )  # fmt: skip
     numbers = floats(table, 16)
     overlay = Overlay(
-        ints32(table, 7), int_rows(table, 8), float32_rows(table, 9), ints32(table, 10), _pairs(table, 11), floats32(table, 12),
-        numbers[0], numbers[1],
+        ints32(table, 7), int_rows(table, 8), float32_rows(table, 9), ints32(table, 10), pair_types(table, 11),
+        floats32(table, 12), numbers[0], numbers[1],
     )  # fmt: skip
     categories = Categories(int_rows(table, 13), ints32(table, 14), floats32(table, 15))
     scratch = Scratch(float_rows(scratch_table, 0), ints32(scratch_table, 1), ints(scratch_table, 2))

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Flags, Floats, Floats32, Ints, Ints32, Records
+from models.bound import ADDRESS, N_ROWS, array_at, pointer
+from models.kernels import kernel
 from models.schema import N_EVENT_TYPES
 
 MOST_TYPES: Final = 64  # what a visitor did on an item is remembered as the bits of one integer
@@ -29,7 +31,15 @@ TYPE_MASK: Final = (1 << TYPE_BITS) - 1
 N_TYPES: Final = TYPE_MASK + 1  # columns of a table by event type: every packed type has one
 PAIR_BITS: Final = 2 * TYPE_BITS  # source << TYPE_BITS | target
 PAIR: Final = np.dtype(np.uint8 if PAIR_BITS <= 8 else np.uint16)
+_PAIR: Final = PAIR.type
 PairTypes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+@kernel
+def pair_types(table: Ints, k: int) -> PairTypes:
+    """Types of entries, bound as the k-th array of a table."""
+    found: PairTypes = array_at(pointer(table[k, ADDRESS]), (table[k, N_ROWS],), _PAIR)
+    return found
 
 
 class Log(NamedTuple):

@@ -25,18 +25,19 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from models.arrays import ALL_ALLOWED, Bytes, Flags, Floats, Floats32, Ints, Objects, frozen, read_only, writeable
+from models.arrays import Bytes, Flags, Floats, Floats32, Ints, Objects, frozen, read_only, writeable
 from models.artifact import Parts
 from models.associations import model as associations
+from models.associations.arguments import flags_of
 from models.associations.arrays import Pairs
 from models.associations.goal_query import Past
 from models.associations.goals import NO_PAST
 from models.associations.model import AssociationParams, AssociationStore
+from models.bound import Bound, bind
 from models.events.encode import EventArray
-from models.learners import tree_walk
 from models.learners.tree_walk import Trees
-from models.ranker import embeddings, item_traits, item_vectors, kernels, neighbours
-from models.ranker.arrays import Catalogue, Embeddings, Mix, Scratch, Session
+from models.ranker import embeddings, item_traits, item_vectors, kernels, neighbours, query
+from models.ranker.arrays import Catalogue, Embeddings, Mix, Scratch
 from models.ranker.embeddings import EmbeddingParams
 from models.ranker.neighbours import NeighbourParams, Neighbours
 from models.schema import N_EVENT_TYPES, N_INTENTS
@@ -136,7 +137,7 @@ class Ranker(ByShop):
     params: SourceParams
     fallback: str = ""
     _local: threading.local = field(init=False, repr=False, default_factory=threading.local)
-    _fixed: tuple[Catalogue, Mix] = field(init=False, repr=False)
+    _bound: Bound = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         s, p = self.sources, self.params
@@ -148,7 +149,8 @@ class Ranker(ByShop):
         mix = Mix(
             np.array(p.decays), np.array(p.blend), float(p.unmatched), p.max_anchors, p.n_candidates, p.n_reached, nearness
         )
-        object.__setattr__(self, "_fixed", (catalogue, mix))
+        own = query.bound(catalogue, mix, s.neighbours.index, s.neighbours.rules, self.trees)
+        object.__setattr__(self, "_bound", own)
 
     @property
     def n_items(self) -> int:
@@ -198,12 +200,9 @@ class Ranker(ByShop):
         """
         if limit < 0:
             raise ValueError(f"limit must not be negative, got {limit}")
-        shut = _NOTHING if exclude is None else np.ascontiguousarray(exclude, dtype=np.int64)
-        codes, features, n = self.candidates(item_codes, event_types, weights, p_intent, past)
-        scores, open_to = self._scores(features, n), ALL_ALLOWED if allowed is None else allowed
-        if len(open_to):
-            shut = np.concatenate((shut, codes[:n][~open_to[codes[:n]]]))
-        items, scores = kernels.best(codes, scores, n, shut, limit)
+        shut = _NOTHING if exclude is None else writeable(np.asarray(exclude), np.int64)
+        open_to, asked = flags_of(allowed), self._asked(item_codes, event_types, weights, p_intent, past)
+        items, scores = query.best(*asked, self._bound.table, self._scratch().bound.table, shut, open_to, limit)
         if len(items) == limit:
             return Ranked(items, scores, limit)
         return self._filled(items, scores, weights, limit, shut, open_to)
@@ -215,6 +214,13 @@ class Ranker(ByShop):
 
         Codes of shape (n_candidates,) and features of shape (n_candidates, n_features), of which the first so many count.
         """
+        scratch, asked = self._scratch(), self._asked(item_codes, event_types, weights, p_intent, past)
+        n = query.collect(*asked, self._bound.table, scratch.bound.table)
+        return scratch.own.codes, scratch.own.features, n
+
+    def _asked(
+        self, item_codes: Ints, event_types: Bytes, weights: Floats, p_intent: Floats | None, past: Past
+    ) -> query.Asked:  # fmt: skip
         if item_codes.shape != event_types.shape or item_codes.ndim != 1:
             raise ValueError(f"item_codes and event_types must be as long, got {item_codes.shape, event_types.shape}")
         if weights.shape != (N_EVENT_TYPES,):
@@ -222,22 +228,11 @@ class Ranker(ByShop):
         known = _UNKNOWN_INTENT if p_intent is None else p_intent
         if known.shape != (N_INTENTS,):
             raise ValueError(f"p_intent must have the shape {(N_INTENTS,)}, got {known.shape}")
-        longest, scratch = self.params.longest, self._scratch()
-        session = Session(
+        longest = self.params.longest
+        return query.Asked(
             writeable(item_codes[-longest:], np.int64), writeable(event_types[-longest:], np.int8),
-            writeable(weights, np.float64), writeable(known, np.float64), past if self.params.history else NO_PAST,
+            writeable(weights, np.float64), writeable(known, np.float64), *(past if self.params.history else NO_PAST),
         )  # fmt: skip
-        met = self.sources.neighbours.meet(session.items)
-        n = kernels.candidates(session, *self._fixed, met.items, met.sums, scratch)
-        return scratch.codes, scratch.features, n
-
-    def _scores(self, features: Floats32, n: int) -> Floats:
-        scores = np.empty(n)
-        if self.trees is None:
-            kernels.blend_score(features, n, self._fixed[1].blend, scores)
-        else:
-            tree_walk.score_rows(self.trees, features, n, scores)
-        return scores
 
     def _filled(self, items: Ints, scores: Floats, weights: Floats, limit: int, shut: Ints, open_to: Flags) -> Ranked:
         more = self.sources.wide.popular(limit - len(items), weights, np.concatenate((items, shut)), open_to)
@@ -246,11 +241,19 @@ class Ranker(ByShop):
             np.concatenate((items, more.items)), np.concatenate((scores, least - 1.0 + 0.5 * more.scores)), len(items)
         )
 
-    def _scratch(self) -> Scratch:
-        scratch: Scratch | None = getattr(self._local, "scratch", None)
-        if scratch is None:
-            scratch = self._local.scratch = _new_scratch(self.n_items, self.params.n_candidates + self.params.n_reached)
-        return scratch
+    def _scratch(self) -> "_Memory":
+        found: _Memory | None = getattr(self._local, "scratch", None)
+        if found is None:
+            own = _new_scratch(self.n_items, self.params.n_candidates + self.params.n_reached)
+            found = self._local.scratch = _Memory(own, bind(*own, *self.sources.neighbours.scratch()))
+        return found
+
+
+class _Memory(NamedTuple):
+    """Working memory of a thread; the neighbours' is bound behind the ranker's own."""
+
+    own: Scratch
+    bound: Bound
 
 
 def _pairs(store: AssociationStore) -> Pairs:
