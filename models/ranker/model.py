@@ -201,7 +201,7 @@ class Ranker(ByShop):
         if limit < 0:
             raise ValueError(f"limit must not be negative, got {limit}")
         shut = _NOTHING if exclude is None else writeable(np.asarray(exclude), np.int64)
-        open_to, asked = flags_of(allowed), self._asked(item_codes, event_types, weights, p_intent, past)
+        open_to, asked = flags_of(allowed), self._question(item_codes, event_types, weights, p_intent, past)
         items, scores = query.best(*asked, self._bound.table, self._scratch().bound.table, shut, open_to, limit)
         if len(items) == limit:
             return Ranked(items, scores, limit)
@@ -214,13 +214,13 @@ class Ranker(ByShop):
 
         Codes of shape (n_candidates,) and features of shape (n_candidates, n_features), of which the first so many count.
         """
-        scratch, asked = self._scratch(), self._asked(item_codes, event_types, weights, p_intent, past)
+        scratch, asked = self._scratch(), self._question(item_codes, event_types, weights, p_intent, past)
         n = query.collect(*asked, self._bound.table, scratch.bound.table)
         return scratch.own.codes, scratch.own.features, n
 
-    def _asked(
+    def _question(
         self, item_codes: Ints, event_types: Bytes, weights: Floats, p_intent: Floats | None, past: Past
-    ) -> query.Asked:  # fmt: skip
+    ) -> query.Question:  # fmt: skip
         if item_codes.shape != event_types.shape or item_codes.ndim != 1:
             raise ValueError(f"item_codes and event_types must be as long, got {item_codes.shape, event_types.shape}")
         if weights.shape != (N_EVENT_TYPES,):
@@ -229,7 +229,7 @@ class Ranker(ByShop):
         if known.shape != (N_INTENTS,):
             raise ValueError(f"p_intent must have the shape {(N_INTENTS,)}, got {known.shape}")
         longest = self.params.longest
-        return query.Asked(
+        return query.Question(
             writeable(item_codes[-longest:], np.int64), writeable(event_types[-longest:], np.int8),
             writeable(weights, np.float64), writeable(known, np.float64), *(past if self.params.history else NO_PAST),
         )  # fmt: skip

@@ -25,8 +25,8 @@ _FOLLOWING, _ITEMS, _MIX, _NEIGHBOURS, _TREES = 4, 8, 15, 19, 24  # where the ar
 _MET: Final = 8  # the same of the neighbours' scratch, behind the ranker's own
 
 
-class Asked(NamedTuple):
-    """What is asked: the fields of `Session`, shapes as there.
+class Question(NamedTuple):
+    """Question to the ranker: the fields of `Session`, shapes as there.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ def collect(
     Parameters
     ----------
     items, kinds, weight, p_intent, past_item, past_kind, past_age_s
-        Fields of `Asked`.
+        Fields of `Question`.
     table, scratch_table
         Of `bound`, and of `Scratch` with the neighbours' behind it.
     """
