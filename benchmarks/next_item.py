@@ -67,11 +67,12 @@ ITEM_GRID = [peers.ItemItemParams(kind, n) for kind in ("cosine", "tfidf", "bm25
 
 
 class Quality(NamedTuple):
-    """Share of hits and mean reciprocal rank among the first 20, and microseconds of each query."""
+    """Share of hits and mean reciprocal rank among the first 20, and of each query microseconds and reciprocal rank."""
 
     hr_at_20: float
     mrr_at_20: float
     spent_us: npt.NDArray[np.float64]
+    reciprocal: npt.NDArray[np.float64]
 
     @property
     def worth(self) -> float:
@@ -90,7 +91,9 @@ def quality(answer: Answer, cases: list[Case]) -> Quality:
         spent_us[n] = (time.perf_counter_ns() - began) / 1e3
         hit = np.flatnonzero((items[:LIMIT] == following) & (following >= 0))
         reciprocal[n] = 1.0 / (hit[0] + 1) if len(hit) else 0.0
-    return Quality(float(np.mean(reciprocal > 0)) if cases else 0.0, float(reciprocal.mean()) if cases else 0.0, spent_us)
+    return Quality(
+        float(np.mean(reciprocal > 0)) if cases else 0.0, float(reciprocal.mean()) if cases else 0.0, spent_us, reciprocal
+    )
 
 
 def association_answers(log: Log, params: AssociationParams) -> Answer:
@@ -209,7 +212,7 @@ def _trees(chooser: Chooser, sources: SourceParams) -> GrowParams:
     return replace(grow, n_trees=chooser.best(shortened, N_TREES))
 
 
-def judged(make: Callable[[], Answer], cases: list[Case]) -> tuple[dict[str, Any], Answer]:
+def judged(make: Callable[[], Answer], cases: list[Case]) -> tuple[dict[str, Any], Answer, Quality]:
     """Fit to all training sessions and ask the test cases: the figures of one model."""
     before = _start_of_memory()
     began = time.perf_counter()
@@ -222,7 +225,19 @@ def judged(make: Callable[[], Answer], cases: list[Case]) -> tuple[dict[str, Any
         "query_p50_us": round(float(p50), 1), "query_p99_us": round(float(p99), 1),
         "peak_mb": None if before is None else round(_memory_mb("VmHWM") - before, 1),
     }  # fmt: skip
-    return figures, answer
+    return figures, answer, found
+
+
+def gain(ours: Quality, other: Quality) -> dict[str, list[float]]:
+    """What one model gains on another, case by case, with the 95 % interval of the mean."""
+    found = {}
+    for name, difference in (
+        ("hr_at_20", (ours.reciprocal > 0) * 1.0 - (other.reciprocal > 0)),
+        ("mrr_at_20", ours.reciprocal - other.reciprocal),
+    ):
+        mean, half = float(difference.mean()), 1.96 * float(difference.std()) / max(len(difference), 1) ** 0.5
+        found[name] = [round(value, 4) for value in (mean, mean - half, mean + half)]
+    return found
 
 
 def long_sessions(answer: Answer, known: npt.NDArray[np.int64]) -> dict[str, float]:
@@ -276,16 +291,19 @@ def run(train: Path, test: Path) -> dict[str, Any]:
     whole = (log.events, log.starts, log.item_ids)
     fallback = ""
 
-    def ranked() -> Answer:
+    def ranked(sources: SourceParams = chosen.sources) -> Answer:
         nonlocal fallback
-        model = ranker_training.fit(*whole, always(WEIGHTS), chosen.sources, chosen.grow)
+        model = ranker_training.fit(*whole, always(WEIGHTS), sources, chosen.grow)
         fallback = model.fallback
         return ranker_answers(model)
+
+    unembedded = replace(chosen.sources, embeddings=replace(chosen.sources.embeddings, n_rounds=0), n_reached=0)
 
     ours: dict[str, Callable[[], Answer]] = {
         "associations": lambda: association_answers(log, chosen.association),
         "with_neighbours": lambda: blend_answers(log, chosen.sources),
         "with_ranker": ranked,
+        "ranker_without_embeddings": lambda: ranked(unembedded),
     }
     theirs: dict[str, Callable[[], Answer]] = {
         "vmis_knn": lambda: vmis_answers(log, chosen.vmis),
@@ -293,8 +311,9 @@ def run(train: Path, test: Path) -> dict[str, Any]:
     }
     known = np.unique(log.events["item"])
     methods: dict[str, dict[str, Any]] = {}
+    asked: dict[str, Quality] = {}
     for name, make in {**ours, **theirs}.items():
-        methods[name], answer = judged(make, cases)
+        methods[name], answer, asked[name] = judged(make, cases)
         if name in ours:
             methods[name] |= long_sessions(answer, known)
         del answer
@@ -303,7 +322,8 @@ def run(train: Path, test: Path) -> dict[str, Any]:
     return {
         "n_sessions": len(log.begins) - 1, "n_items": len(log.item_ids), "n_test_cases": len(cases),
         "n_next_unknown": sum(case.following < 0 for case in cases), "n_validation_cases": n_valid,
-        "methods": methods, "choose_s": round(choose_s, 1), "total_s": round(time.perf_counter() - began, 1),
+        "methods": methods, "embeddings_gain": gain(asked["with_ranker"], asked["ranker_without_embeddings"]),
+        "choose_s": round(choose_s, 1), "total_s": round(time.perf_counter() - began, 1),
         "chosen": {name: asdict(value) for name, value in chosen._asdict().items()},
     }  # fmt: skip
 

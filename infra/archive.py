@@ -12,7 +12,6 @@ range whose reader may have read somebody who was erased meanwhile is not kept b
 
 import json
 import secrets
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from infra.object_store import ObjectStore
 from infra.store.protocol import LogTail, Row, Store, Transaction
 from infra.store.statements import archive as sql
 from infra.store.statements import erasure
+from models import user_shards
 from models.schema import DAY_US, MEASURES, MONEY
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def shard_of(user_id: str) -> int:
     >>> shard_of("a"), shard_of("b")
     (3, 1)
     """
-    return zlib.crc32(user_id.encode()) % SHARDS
+    return user_shards.shard_of(user_id) % SHARDS
 
 
 def schema() -> "Schema":
