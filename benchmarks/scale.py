@@ -62,7 +62,7 @@ DUTIES_HELD: Final = (
     "SELECT count(*), count(DISTINCT holder) FROM leases WHERE starts_with(name, 'duty ') "
     "AND until_us > extract(epoch FROM clock_timestamp()) * 1000000"
 )
-N_DUTIES: Final = 6 + N_PARTS  # all but the delivery, which each worker does
+N_DUTIES: Final = 7 + N_PARTS  # all but the delivery, which each worker does
 
 
 def not_refused(answers: Sequence[tuple[float, int, bool]]) -> list[int]:
