@@ -192,7 +192,7 @@ def main(words: list[str]) -> None:
                 "attune_ranker": under_load(port, by_ranker, child.pid),
                 "ranker_degraded": msgspec.json.decode(ask(port, with_ranker(sessions[0]), key))["degraded"],
                 "attune_without_session": measure(HOST, port, empty, 1, SECONDS / 2)._asdict(),
-                "attune_engagement": measure(HOST, port, engagement, 1, SECONDS / 2)._asdict(),
+                "attune_engagement": under_load(port, engagement, child.pid),
             }
             found["worker_mib"] = [*mib, worker_mib(child.pid)]  # when ready, and after the load
         finally:
