@@ -46,7 +46,7 @@ def cuts(starts: Flags, n_events: int) -> list[slice]:
     Examples
     --------
     >>> cuts(np.array([True, False, False, True, True]), 2)
-    [slice(0, 3, None), slice(3, 4, None), slice(4, 5, None)]
+    [slice(0, 3, None), slice(3, 5, None)]
     """
     begins = np.append(np.flatnonzero(starts), len(starts))
     at = [0]

@@ -13,7 +13,7 @@ from benchmarks import next_item, peers
 from benchmarks.sequences import read_test, read_train
 from tests.strategies import lists_of
 
-METHODS = {"associations", "with_neighbours", "with_ranker", "vmis_knn", "implicit_item_item"}
+METHODS = {"associations", "with_neighbours", "with_ranker", "ranker_without_embeddings", "vmis_knn", "implicit_item_item"}
 
 
 def write(path, rows):
