@@ -1,11 +1,12 @@
 """Waiting, in tests: for conditions, never for spans; and ports that nobody else is given meanwhile."""
 
 import os
+import select
 import socket
 import time
 from collections.abc import Callable
 from itertools import count
-from typing import Final
+from typing import IO, Final
 
 PATIENCE_S: Final = 300.0  # far longer than anything takes: only what never comes fails, on a busy machine too
 POLL_S: Final = 0.02
@@ -21,6 +22,13 @@ def until(condition: Callable[[], object], what: str = "it did not come true", p
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(poll_s)
+
+
+def has_come(pipe: IO[str], within_s: float = 0.0) -> bool:
+    """Whether there is something to read: of `select.select` no file may have a number above 1,023, of a long run one has."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN | select.POLLHUP)
+    return bool(poll.poll(within_s * 1000))
 
 
 def free_port() -> int:

@@ -1,13 +1,12 @@
 """kill -9 at random moments of delivering: every committed signal arrives, under one id, and what is on record has happened."""
 
-import select
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.services.receivers import Receiver, answer, emit, receiver, subscribe
 from tests.stores import connect
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, has_come
 
 __all__ = ["receiver"]  # a fixture
 
@@ -52,7 +51,7 @@ def test_kill_9_at_any_moment_loses_no_signal_and_changes_no_id(receiver: Receiv
     assert nursery.stdin is not None
     assert nursery.stdout is not None
     n = 0
-    while n <= 30 or not select.select([nursery.stdout], [], [], 0.005)[0]:
+    while n <= 30 or not has_come(nursery.stdout, 0.005):
         emit(store, n)
         n += 1
     assert nursery.stdout.readline() == "killed\n"

@@ -1,6 +1,5 @@
 """kill -9 at random moments: each signal once, sequences without a gap, promises that add up, nothing forgotten."""
 
-import select
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from infra.store.statements.signals import PUT_POLICY
 from models.events.rules import to_row
 from services.signals.policies import PolicyBody, Thresholds
 from tests.stores import connect, settled
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, has_come
 
 KILLS = 12
 N_USERS = 30
@@ -84,7 +83,7 @@ def test_kill_9_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert nursery.stdin is not None
     assert nursery.stdout is not None
     n_events = 0
-    while n_events < 300 or not select.select([nursery.stdout], [], [], 0)[0]:
+    while n_events < 300 or not has_come(nursery.stdout):
         ts = np.datetime64(time.time_ns() // 1000, "us").item().isoformat() + "Z"
         event = {"type": "add_to_cart", "item_id": "sku", "price": 20.0, "ts": ts}
         batch = range(n_events, n_events + 10)
