@@ -38,6 +38,10 @@ _REQUEST: Final = SessionDecoder(wire.RecommendationRequest)
 EXAMPLE: Final = {
     "user_id": "u-1", "item_id": "sku-9", "session_data": wire.EXAMPLE_SESSION, "limit": 5, "explain": True
 }  # fmt: skip
+# Of sixteen visitors, so that each variant is dealt to some of them whatever the home's key makes of their names.
+WARM_UPS: Final = tuple(
+    {**EXAMPLE, **more, "user_id": f"u-{k}"} for k in range(16) for more in ({}, {"explain": False}, {"ranker": True})
+)
 
 
 class Question(NamedTuple):
@@ -248,6 +252,6 @@ def endpoints(shared: Collaborators) -> Endpoints:
             handler.answer, "recommendations:read", "recommendations", "Items that go with a session",
             request=wire.RecommendationRequest, answer=wire.Recommendation, example=EXAMPLE, limit=asgi.BODY_LIMIT,
             headers=(wire.SEC_GPC,), schemas=wire.session_schemas,
-            warm_up=(EXAMPLE, {**EXAMPLE, "explain": False}, {**EXAMPLE, "ranker": True}),
+            warm_up=WARM_UPS,
         )
     }  # fmt: skip
