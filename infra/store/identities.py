@@ -44,6 +44,24 @@ def join(transaction: Transaction, partner: str, anonymous_id: str, user_id: str
     return "joined"
 
 
+class Joins:
+    """Joins since the last look: for whoever remembers something of visitors, and has to forget it of those."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._seen: int | None = None
+
+    def lately(self) -> list[str]:
+        """Users with whom anonymous visitors were joined since the last look, and these; nobody at the first."""
+        if self._seen is None:
+            self._seen = int(self._read(sql.NEWEST_JOIN, ())[0][0])
+        found = list[str]()
+        for number, *both in self._read(sql.JOINED_SINCE, (self._seen,)):
+            self._seen = int(number)
+            found += both
+        return found
+
+
 def resolved(read: Read, user_id: str) -> str:
     """Whom a pseudonym stands for: the user, for an anonymous visitor who became one; else itself."""
     found = read(sql.KNOWN_AS, (user_id,))

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
+from infra.store.identities import Joins
 from infra.store.protocol import Read
-from infra.store.statements.identities import JOINED_SINCE, NEWEST_JOIN
 
 USERS_KEPT: Final = 50_000
 
@@ -34,7 +34,7 @@ class Lengths:
     def __init__(self, read: Read, statement: str, most: int, users_kept: int = USERS_KEPT) -> None:
         self._read, self._statement = read, statement
         self._most, self._users_kept = most, users_kept
-        self._joined: int | None = None
+        self._joins = Joins(read)
         self._until: int | None = None
         self._bounds: dict[str, int] = {}  # by user, who was met last in the end
 
@@ -49,7 +49,8 @@ class Lengths:
 
     def busy(self, users: Collection[str]) -> set[str]:
         """Those of some users who have more events than `most`."""
-        self._forget_joined()
+        for user in self._joins.lately():
+            self._bounds.pop(user, None)
         unsure = [user for user in users if self._bounds.get(user, self._most + 1) > self._most]
         if unsure:
             counted: dict[str, int] = dict(self._read(self._statement, (msgspec.json.encode(unsure).decode(),)))
@@ -58,12 +59,3 @@ class Lengths:
         for user in list(self._bounds)[: max(len(self._bounds) - self._users_kept, 0)]:
             del self._bounds[user]
         return found
-
-    def _forget_joined(self) -> None:
-        """Forget users with whom anonymous visitors were joined, and these."""
-        if self._joined is None:
-            self._joined = int(self._read(NEWEST_JOIN, ())[0][0])
-        for number, *both in self._read(JOINED_SINCE, (self._joined,)):
-            self._joined = int(number)
-            for user in both:
-                self._bounds.pop(user, None)

@@ -56,9 +56,8 @@ class EngagementHandler:
         moment = Moment(call.partner, user_id, now_us, _utc_offset_min(session), session.groups)
         signal = self._signal(found, session, moment) if consent else wire.Signal("no_action", {})
         if call.caller is not WARM_UP and self._shared.shadow.wants():
-            again = partial(
-                _again, session, known.with_history(), state_item, now_us, call.partner
-            )  # it has a thread of its own
+            known = known.with_history()  # a challenger has a thread of its own, and reads nothing
+            again = partial(_again, session, known, state_item, now_us, call.partner)
             self._shared.shadow.offer("engagement", again)
         answer = on_wire(found, models, signal)
         answer.user = user_id if consent else None

@@ -152,7 +152,9 @@ class RecommendationHandler:
             recent = read_or_name(lambda: online.recent_items(user_id, now_us), degraded.UNKNOWN_USER, missing)
         if has_goals:
             history = read_or_name(lambda: online.history(user_id, now_us), degraded.HISTORY_UNKNOWN, without_history)
-        return Known(None, None, recent, tuple(missing), allowed, history, tuple(without_history))
+        return Known(
+            recent=recent, missing=tuple(missing), allowed=allowed, history=history, without_history=tuple(without_history)
+        )
 
     def _record(self, call: Call, question: Question, found: Recommendation, reply: wire.Recommendation, took_us: int) -> None:
         if question.consent and call.caller is not WARM_UP:

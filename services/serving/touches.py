@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
+from infra.store.identities import Joins
 from infra.store.lengths import Lengths
 from infra.store.protocol import Read, Row
 from infra.store.statements.events import COUNT_BELIEVED, READ_TOUCHES, TOUCH_COLUMNS, TOUCHES_BETWEEN
-from infra.store.statements.identities import JOINED_SINCE, NEWEST_JOIN
 
 ROWS_KEPT: Final = 50_000
 _USER: Final = TOUCH_COLUMNS.index("user_id")
@@ -38,7 +38,7 @@ class Touches:
     def __init__(self, read: Read, most_events: int, rows_kept: int = ROWS_KEPT) -> None:
         self._read, self._most_events, self._rows_kept = read, most_events, rows_kept
         self._lengths = Lengths(read, COUNT_BELIEVED, most_events)
-        self._joined = int(read(NEWEST_JOIN, ())[0][0])
+        self._joins = Joins(read)
         self._rows: dict[str, list[Row]] = {}  # by user, who was met last in the end
         self._n_rows = 0
         self._passed: int | None = None  # event up to which stretches were passed
@@ -60,7 +60,8 @@ class Touches:
             self._rows, self._n_rows, self._until = {}, 0, after
         self._passed = until
         self._lengths.passed(after, until, n_new)
-        self._forget_joined()
+        for user in filter(self._rows.__contains__, self._joins.lately()):
+            self._taken(user)
         kept = {user: self._taken(user) for user in n_new if user in self._rows}
         others = n_new.keys() - kept.keys()
         others -= self._lengths.busy(others)
@@ -87,13 +88,6 @@ class Touches:
         self._n_rows += sum(map(len, touches.values()))
         while self._n_rows > self._rows_kept:
             self._taken(next(iter(self._rows)))
-
-    def _forget_joined(self) -> None:
-        """Forget users with whom anonymous visitors were joined, and these."""
-        for number, *both in self._read(JOINED_SINCE, (self._joined,)):
-            self._joined = int(number)
-            for user in filter(self._rows.__contains__, both):
-                self._taken(user)
 
 
 def _small(row: Row) -> Row:
