@@ -73,7 +73,7 @@ def parse_message(message: bytes) -> History | None:
     Raises
     ------
     ValueError
-        If a text is of another form.
+        If an item's text is not UTF-8.
 
     Examples
     --------
